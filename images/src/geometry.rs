@@ -1,0 +1,175 @@
+//! Which pixels the model gets: orientation, bicubic resize and centre crop in one pass.
+//!
+//! The filter and the rounding are Pillow's, as the reference preprocessing of the models uses them. Only the pixels that survive the crop are computed: the crop window is carried
+//! back to source coordinates and handed to the convolution, which still reads the neighbours outside it, so the
+//! result is that of resizing the whole image first.
+
+use std::cell::RefCell;
+
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use image::metadata::Orientation;
+use image::{DynamicImage, RgbImage};
+
+use crate::{ImageError, RgbPixels};
+
+/// What to make of a decoded image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Geometry {
+    /// All pixels, turned upright by the EXIF orientation.
+    Full,
+    /// The middle of the image at a fixed scale.
+    ///
+    /// Resize with Pillow's bicubic filter (a = -0.5, support scaled by the reduction, so it is antialiased) so that
+    /// the short side is `short_side` and the long side `short_side * long / short`, rounded half to even (Python's
+    /// `round`); then cut `size` x `size` at the offset `(side - size) / 2`, rounded down. These two roundings are
+    /// those of the reference preprocessing (torchvision rounds the side down and the offset half to even, which
+    /// shifts some images by a pixel). `size` is at most `short_side`, so there is never a border to invent. Smaller
+    /// images are enlarged.
+    CentreCrop {
+        /// Short side after the resize, in pixels.
+        short_side: u32,
+        /// Side of the square that is cut out, in pixels; 1 to `short_side`.
+        size: u32,
+    },
+}
+
+/// Decoded pixels in the orientation in which they are stored.
+pub(crate) struct Raster {
+    pub(crate) pixels: RgbPixels,
+    /// Width and height of the picture in pixels of `pixels`. Equal to its dimensions unless a decoder that works at
+    /// reduced scale rounded the last column or row up.
+    pub(crate) extent: (f64, f64),
+    /// Stored width and height at full scale; they decide the target size.
+    pub(crate) full: (u32, u32),
+    pub(crate) orientation: Orientation,
+}
+
+impl Raster {
+    /// A raster decoded at full scale.
+    pub(crate) fn full_scale(pixels: RgbPixels, orientation: Orientation) -> Raster {
+        let (width, height) = (pixels.width, pixels.height);
+        Raster { pixels, extent: (width.into(), height.into()), full: (width, height), orientation }
+    }
+}
+
+impl Geometry {
+    pub(crate) fn check(self) -> Result<(), ImageError> {
+        match self {
+            Geometry::CentreCrop { short_side, size } if size == 0 || size > short_side => {
+                Err(ImageError::BadGeometry { short_side, size })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The shortest side that a decoder must still deliver, if it may decode at reduced scale.
+    pub(crate) fn needed_short_side(self) -> Option<u32> {
+        match self {
+            Geometry::Full => None,
+            Geometry::CentreCrop { short_side, .. } => Some(short_side),
+        }
+    }
+
+    /// Makes the final pixels.
+    pub(crate) fn apply(self, raster: Raster) -> Result<RgbPixels, ImageError> {
+        match self {
+            Geometry::Full => Ok(upright(raster.pixels, raster.orientation)),
+            Geometry::CentreCrop { short_side, size } => {
+                let window = Window::new(&raster, short_side, size);
+                let cropped = resize(&raster.pixels, &window, size)?;
+                Ok(upright(cropped, raster.orientation))
+            }
+        }
+    }
+}
+
+/// The part of the stored raster that becomes the crop, in pixels of the raster.
+struct Window {
+    left: f64,
+    top: f64,
+    width: f64,
+    height: f64,
+}
+
+impl Window {
+    fn new(raster: &Raster, short_side: u32, size: u32) -> Window {
+        let turned = swaps_axes(raster.orientation);
+        let (full_width, full_height) = raster.full;
+        let (shown_width, shown_height) = if turned { (full_height, full_width) } else { (full_width, full_height) };
+        let (width, height) = resized(shown_width, shown_height, short_side);
+        let (left, top) = ((width - size) / 2, (height - size) / 2);
+        // The window as stored: turned back, and measured from the other edge where the image is mirrored.
+        let (flip_x, flip_y) = mirrored(raster.orientation);
+        let ((width, left), (height, top)) =
+            if turned { ((height, top), (width, left)) } else { ((width, left), (height, top)) };
+        let left = if flip_x { width - size - left } else { left };
+        let top = if flip_y { height - size - top } else { top };
+        let (sx, sy) = (raster.extent.0 / f64::from(width), raster.extent.1 / f64::from(height));
+        let (left, top) = (f64::from(left) * sx, f64::from(top) * sy);
+        Window {
+            left,
+            top,
+            // Rounding must not push the window over the edge, which the resizer would refuse.
+            width: (f64::from(size) * sx).min(f64::from(raster.pixels.width) - left),
+            height: (f64::from(size) * sy).min(f64::from(raster.pixels.height) - top),
+        }
+    }
+}
+
+/// Width and height after the resize.
+fn resized(width: u32, height: u32, short_side: u32) -> (u32, u32) {
+    let long = |long: u32, short: u32| (f64::from(short_side) * f64::from(long) / f64::from(short)).round_ties_even() as u32;
+    if width <= height { (short_side, long(height, width)) } else { (long(width, height), short_side) }
+}
+
+/// Whether showing the image exchanges its width and height.
+pub(crate) fn swaps_axes(orientation: Orientation) -> bool {
+    matches!(
+        orientation,
+        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH
+    )
+}
+
+/// Whether the shown image runs against the stored columns and against the stored rows.
+fn mirrored(orientation: Orientation) -> (bool, bool) {
+    match orientation {
+        Orientation::NoTransforms | Orientation::Rotate90FlipH => (false, false),
+        Orientation::FlipHorizontal | Orientation::Rotate270 => (true, false),
+        Orientation::FlipVertical | Orientation::Rotate90 => (false, true),
+        Orientation::Rotate180 | Orientation::Rotate270FlipH => (true, true),
+    }
+}
+
+fn upright(pixels: RgbPixels, orientation: Orientation) -> RgbPixels {
+    if orientation == Orientation::NoTransforms {
+        return pixels;
+    }
+    let RgbPixels { width, height, data } = pixels;
+    let mut image = match RgbImage::from_raw(width, height, data) {
+        Some(image) => DynamicImage::ImageRgb8(image),
+        None => unreachable!("RgbPixels holds width * height * 3 bytes"),
+    };
+    image.apply_orientation(orientation);
+    let image = image.into_rgb8();
+    RgbPixels { width: image.width(), height: image.height(), data: image.into_raw() }
+}
+
+thread_local! {
+    /// Keeps the resizer's intermediate rows between images.
+    static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
+}
+
+fn resize(pixels: &RgbPixels, window: &Window, size: u32) -> Result<RgbPixels, ImageError> {
+    let failed = |reason: String| ImageError::DecoderPanicked { reason };
+    let source = ImageRef::new(pixels.width, pixels.height, &pixels.data, PixelType::U8x3)
+        .map_err(|e| failed(e.to_string()))?;
+    let mut target = Image::new(size, size, PixelType::U8x3);
+    let options = ResizeOptions::new()
+        .resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom))
+        .crop(window.left, window.top, window.width, window.height);
+    RESIZER
+        .with_borrow_mut(|resizer| resizer.resize(&source, &mut target, &options))
+        .map_err(|e| failed(e.to_string()))?;
+    Ok(RgbPixels { width: size, height: size, data: target.into_vec() })
+}

@@ -1,0 +1,37 @@
+//! From a reference to pixels.
+//!
+//! A row of a table names an image (a path, a URL) or holds its bytes. This crate [resolves](resolve) the reference,
+//! [fetches](Fetcher) the bytes through [object stores](Stores), and [decodes](DecodePool) them to RGB pixels of the
+//! [size a model wants](Geometry), within [limits](Limits) that are checked before memory or time is spent.
+//!
+//! It knows nothing of tables, SQL or models; it meets the model crate on [`RgbPixels`] alone.
+//!
+//! ```
+//! use picsift_images::{Geometry, Limits, prepare};
+//!
+//! let geometry = Geometry::CentreCrop { short_side: 256, size: 224 };
+//! let error = prepare(b"<html>404</html>", geometry, &Limits::default()).unwrap_err();
+//! assert_eq!(error.stage().to_string(), "decode");
+//! assert_eq!(error.to_string(), "the data is an HTML page, not a JPEG, PNG, WebP, GIF, BMP or TIFF image");
+//! ```
+
+mod decode;
+mod error;
+mod fetch;
+mod format;
+mod geometry;
+mod jpeg;
+mod limits;
+mod pool;
+mod raster;
+mod reference;
+mod stores;
+
+pub use decode::{ImageInfo, RgbPixels, image_info, prepare, sha256};
+pub use error::{Cause, ImageError, Stage};
+pub use fetch::Fetcher;
+pub use geometry::Geometry;
+pub use limits::Limits;
+pub use pool::{DecodePool, Prepared};
+pub use reference::resolve;
+pub use stores::Stores;

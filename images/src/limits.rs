@@ -1,0 +1,48 @@
+//! What one image may cost.
+
+use std::time::Duration;
+
+use crate::ImageError;
+
+/// Bounds on one image, checked before the memory or the time is spent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest encoded image in bytes; 64 MiB by default.
+    pub max_bytes: u64,
+    /// Largest image in pixels, by its header; 100 million by default. That is more than any camera but a few
+    /// medium-format ones gives and near Pillow's own warning (89 million), and its RGB pixels take 300 MB, so one
+    /// hostile image cannot exhaust a small machine.
+    pub max_pixels: u64,
+    /// Longest fetch and, separately, longest decoding of one image; 30 s by default.
+    pub timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            max_bytes: 64 << 20,
+            max_pixels: 100_000_000,
+            timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Limits {
+    pub(crate) fn check_bytes(&self, bytes: &[u8]) -> Result<(), ImageError> {
+        let size = bytes.len() as u64;
+        if size == 0 {
+            return Err(ImageError::Empty);
+        }
+        if size > self.max_bytes {
+            return Err(ImageError::TooManyBytes { size, limit: self.max_bytes });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_pixels(&self, width: u32, height: u32) -> Result<(), ImageError> {
+        if u64::from(width) * u64::from(height) > self.max_pixels {
+            return Err(ImageError::TooManyPixels { width, height, limit: self.max_pixels });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,222 @@
+//! References: what a table writes about where an image is, made into a URL.
+//!
+//! A table names files as its writer saw them, so in a path a space, `%`, `#` or `?` is a letter of the name. Only
+//! what is written as an HTTP URL follows the URL syntax.
+
+use std::path::{Path, PathBuf};
+
+use url::Url;
+
+use crate::ImageError;
+
+/// Schemes whose names are literal: their keys know neither query nor fragment.
+const OBJECT_SCHEMES: [&str; 7] = ["s3", "s3a", "gs", "az", "abfs", "abfss", "file"];
+
+/// Longest piece of a reference that a message repeats, in characters.
+const SHOWN_CHARS: usize = 300;
+
+/// Makes `reference` an absolute URL.
+///
+/// - A URL (`scheme://...` or `file:/...`) of a supported scheme is taken as it is, except that `#` and `?` belong
+///   to the name where the scheme is not HTTP.
+/// - An absolute path is a local file, whatever `base` is.
+/// - Anything else is relative to the folder `base` (with or without its closing slash), or to the current directory
+///   where `base` is `None`. Below a folder or bucket the characters are literal; below an HTTP base the reference
+///   follows the URL syntax, so it may carry a query. `..` climbs, but not out of a bucket.
+///
+/// ```
+/// use picsift_images::resolve;
+/// let base = url::Url::parse("s3://bucket/table")?;
+/// assert_eq!(resolve("a b#1.jpg", Some(&base))?.as_str(), "s3://bucket/table/a%20b%231.jpg");
+/// assert_eq!(resolve("/data/50%.jpg", Some(&base))?.as_str(), "file:///data/50%25.jpg");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn resolve(reference: &str, base: Option<&Url>) -> Result<Url, ImageError> {
+    let bad = |reason: &str| ImageError::BadReference { reference: shown(reference), reason: reason.to_owned() };
+    if reference.trim().is_empty() {
+        return Err(bad("it is empty"));
+    }
+    if reference.contains('\0') {
+        return Err(bad("it contains a zero byte"));
+    }
+    if let Some(scheme) = scheme_of(reference) {
+        return absolute(reference, &scheme);
+    }
+    if Path::new(reference).is_absolute() {
+        return file_url(Path::new(reference), reference);
+    }
+    match base {
+        None => {
+            let folder = std::env::current_dir().map_err(|e| bad(&format!("there is no current directory ({e})")))?;
+            file_url(&folder.join(reference), reference)
+        }
+        Some(base) => match base.scheme() {
+            "file" => file_url(&local_path(base)?.join(reference), reference),
+            "http" | "https" => {
+                let mut folder = base.clone();
+                folder.set_query(None);
+                folder.set_fragment(None);
+                if let Ok(mut segments) = folder.path_segments_mut() {
+                    segments.pop_if_empty().push("");
+                }
+                folder.join(reference).map_err(|e| bad(&e.to_string()))
+            }
+            _ => below(base, reference),
+        },
+    }
+}
+
+/// The scheme of `reference` in lower case, if it is written as a URL. A colon alone is part of a file name.
+fn scheme_of(reference: &str) -> Option<String> {
+    let colon = reference.find(':')?;
+    let (scheme, rest) = (&reference[..colon], &reference[colon + 1..]);
+    let well_formed = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+    let scheme = scheme.to_ascii_lowercase();
+    let is_url = rest.starts_with("//") || (scheme == "file" && rest.starts_with('/')) || scheme == "data";
+    (well_formed && is_url).then_some(scheme)
+}
+
+fn absolute(reference: &str, scheme: &str) -> Result<Url, ImageError> {
+    let parsed = if OBJECT_SCHEMES.contains(&scheme) {
+        Url::parse(&reference.replace('#', "%23").replace('?', "%3F"))
+    } else if matches!(scheme, "http" | "https") {
+        Url::parse(reference)
+    } else {
+        return Err(ImageError::UnsupportedScheme { reference: shown(reference), scheme: scheme.to_owned() });
+    };
+    parsed.map_err(|e| ImageError::BadReference { reference: shown(reference), reason: e.to_string() })
+}
+
+fn file_url(path: &Path, reference: &str) -> Result<Url, ImageError> {
+    Url::from_file_path(path).map_err(|()| ImageError::BadReference {
+        reference: shown(reference),
+        reason: "it does not make an absolute path".to_owned(),
+    })
+}
+
+/// The local path of a `file:` URL.
+pub(crate) fn local_path(url: &Url) -> Result<PathBuf, ImageError> {
+    url.to_file_path().map_err(|()| ImageError::BadReference {
+        reference: shown(url.as_str()),
+        reason: "a file URL names a path on this machine: file:///folder/name".to_owned(),
+    })
+}
+
+/// `reference` as a literal name below the folder `base` of an object store.
+fn below(base: &Url, reference: &str) -> Result<Url, ImageError> {
+    let bad = |reason: &str| ImageError::BadReference { reference: shown(reference), reason: reason.to_owned() };
+    let mut url = base.clone();
+    let mut depth = url.path_segments().map_or(0, |parts| parts.filter(|part| !part.is_empty()).count());
+    let mut segments = url.path_segments_mut().map_err(|()| bad("its table has no folder"))?;
+    segments.pop_if_empty();
+    for part in reference.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if depth == 0 => return Err(bad("it climbs out of its bucket")),
+            ".." => {
+                segments.pop();
+                depth -= 1;
+            }
+            name => {
+                segments.push(name);
+                depth += 1;
+            }
+        }
+    }
+    drop(segments);
+    Ok(url)
+}
+
+/// `reference` for a message: without query and password, which may be credentials, and not endlessly long.
+pub(crate) fn shown(reference: &str) -> String {
+    let mut text = match Url::parse(reference) {
+        Ok(url) if url.scheme() == "file" => match url.to_file_path() {
+            Ok(path) => path.display().to_string(),
+            Err(()) => reference.to_owned(),
+        },
+        Ok(mut url) if url.has_host() => {
+            let query = url.query().is_some();
+            url.set_query(None);
+            url.set_fragment(None);
+            let _ = url.set_password(None);
+            if query { format!("{url}?...") } else { url.to_string() }
+        }
+        _ => reference.to_owned(),
+    };
+    if let Some((cut, _)) = text.char_indices().nth(SHOWN_CHARS) {
+        text.truncate(cut);
+        text.push_str("...");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(reference: &str, base: &str) -> String {
+        resolve(reference, Some(&Url::parse(base).unwrap())).unwrap().into()
+    }
+
+    #[test]
+    fn names_are_literal_below_a_folder_or_bucket() {
+        assert_eq!(at("a b.jpg", "file:///data/t/"), "file:///data/t/a%20b.jpg");
+        assert_eq!(at("100%25#?.jpg", "file:///data/t"), "file:///data/t/100%2525%23%3F.jpg");
+        assert_eq!(at("a:b.jpg", "file:///data/t"), "file:///data/t/a:b.jpg");
+        assert_eq!(at("x/100%#?.jpg", "gs://b/t/"), "gs://b/t/x/100%25%23%3F.jpg");
+        assert_eq!(at("../x.jpg", "az://c/a/b/"), "az://c/a/x.jpg");
+        assert_eq!(at("./x.jpg", "s3://b"), "s3://b/x.jpg");
+    }
+
+    #[test]
+    fn local_names_come_back_unchanged() {
+        let base = Url::parse("file:///data/my%20table/").unwrap();
+        for name in ["a b%20c#d?e.jpg", "ü&=+;.png", "sub/[x]{y}.jpg", "back\\slash.jpg", "~tilde.jpg"] {
+            let url = resolve(name, Some(&base)).unwrap();
+            assert_eq!(local_path(&url).unwrap(), Path::new("/data/my table").join(name));
+            let again = Url::parse(url.as_str()).unwrap();
+            assert_eq!(local_path(&again).unwrap(), Path::new("/data/my table").join(name));
+        }
+    }
+
+    #[test]
+    fn http_follows_the_url_syntax() {
+        assert_eq!(at("i/a%20b.jpg?sig=1", "https://h/t?x=1"), "https://h/t/i/a%20b.jpg?sig=1");
+        assert_eq!(at("https://h/a.jpg?s=%2B&t=/", "file:///"), "https://h/a.jpg?s=%2B&t=/");
+    }
+
+    #[test]
+    fn absolute_references_ignore_the_base() {
+        assert_eq!(at("/data/a b.jpg", "s3://b/t/"), "file:///data/a%20b.jpg");
+        assert_eq!(at("s3://c/k#1?.jpg", "s3://b/t/"), "s3://c/k%231%3F.jpg");
+        assert_eq!(at("FILE:///x.jpg", "s3://b/t/"), "file:///x.jpg");
+        let here = resolve("x.jpg", None).unwrap();
+        assert_eq!(local_path(&here).unwrap(), std::env::current_dir().unwrap().join("x.jpg"));
+    }
+
+    #[test]
+    fn refuses_what_names_nothing() {
+        let base = Url::parse("s3://b/t/").unwrap();
+        for (reference, reason) in [
+            ("", "it is empty"),
+            ("  ", "it is empty"),
+            ("a\0b", "zero byte"),
+            ("../../x.jpg", "climbs out of its bucket"),
+            ("ftp://h/x.jpg", "unsupported scheme 'ftp'"),
+            ("data:image/png;base64,AAAA", "unsupported scheme 'data'"),
+            ("http://", "empty host"),
+        ] {
+            let error = resolve(reference, Some(&base)).unwrap_err();
+            assert!(error.to_string().contains(reason), "{error}");
+            assert_eq!(error.stage(), crate::Stage::Fetch);
+        }
+    }
+
+    #[test]
+    fn messages_hide_queries_and_passwords() {
+        assert_eq!(shown("https://me:secret@h/a.jpg?sig=secret#x"), "https://me@h/a.jpg?...");
+        assert_eq!(shown("file:///a%20b.jpg"), "/a b.jpg");
+        assert!(shown(&"x".repeat(1000)).len() < 310);
+    }
+}

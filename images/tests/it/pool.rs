@@ -1,0 +1,61 @@
+//! The decoding pool under load.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use picsift_images::{DecodePool, Geometry, ImageError, Limits, image_info, prepare};
+
+use crate::support::{busy, data, encode, jpeg};
+
+const CROP: Geometry = Geometry::CentreCrop { short_side: 64, size: 56 };
+
+#[tokio::test]
+async fn gives_what_the_kernel_gives() {
+    let pool = DecodePool::new(2, Limits::default()).unwrap();
+    let bytes = Bytes::from(jpeg(&busy(300, 200)));
+    let want = prepare(&bytes, CROP, &Limits::default()).unwrap();
+    let all = (0..50).map(|_| pool.prepare(bytes.clone(), CROP));
+    for prepared in futures::future::join_all(all).await {
+        let prepared = prepared.unwrap();
+        assert_eq!(prepared.pixels, want);
+        assert!(prepared.decode_time > Duration::ZERO);
+    }
+    assert_eq!(pool.info(bytes.clone()).await.unwrap(), image_info(&bytes, pool.limits()).unwrap());
+}
+
+#[tokio::test]
+async fn a_bad_image_fails_alone() {
+    let pool = DecodePool::new(0, Limits::default()).unwrap();
+    let bad = pool.prepare(Bytes::from_static(b"<html>"), CROP).await;
+    assert!(matches!(bad, Err(ImageError::UnknownFormat { .. })));
+    assert!(pool.prepare(data("ycck.jpg").into(), CROP).await.is_ok());
+}
+
+#[tokio::test]
+async fn time_is_bounded_and_abandoned_work_is_dropped() {
+    let pool = DecodePool::new(1, Limits { timeout: Duration::from_millis(1), ..Limits::default() }).unwrap();
+    let slow = Bytes::from(encode(&busy(3000, 2000).into(), image::ImageFormat::Png));
+    let begun = std::time::Instant::now();
+    let error = pool.prepare(slow.clone(), Geometry::Full).await.unwrap_err();
+    assert_eq!(error.to_string(), "the image was not decoded within 1ms");
+    // 200 callers that leave again: if their work were done, this would take 200 decodings.
+    for _ in 0..200 {
+        let mut call = Box::pin(pool.prepare(slow.clone(), Geometry::Full));
+        let _ = futures::poll!(&mut call);
+    }
+    let patient = DecodePool::new(1, Limits::default()).unwrap();
+    let one = patient.prepare(slow, Geometry::Full).await.unwrap().decode_time;
+    let info = pool.info(jpeg(&busy(9, 9)).into()).await;
+    assert!(info.is_ok() || matches!(info, Err(ImageError::DecodeTimedOut { .. })));
+    assert!(begun.elapsed() < 20 * one + Duration::from_secs(2), "{:?} for {one:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn the_pool_may_go_while_it_works() {
+    let pool = DecodePool::new(2, Limits::default()).unwrap();
+    let copy = pool.clone();
+    let bytes = Bytes::from(jpeg(&busy(2000, 1500)));
+    let task = tokio::spawn(async move { copy.prepare(bytes, CROP).await });
+    drop(pool);
+    assert!(task.await.unwrap().is_ok());
+}

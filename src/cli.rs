@@ -1,0 +1,165 @@
+//! The command line: raw flags only, with the help that people read.
+//!
+//! What flags mean together is resolved by the commands; nothing here opens a file.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use picsift_udf::{DEFAULT_MODEL, OnError};
+use picsift_vision::DeviceChoice;
+
+/// Label images with SQL.
+#[derive(Debug, Parser)]
+#[command(name = "picsift", version, about, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Label the images of Parquet tables and write the tables with the labels
+    Label(Box<LabelArgs>),
+    /// Run SQL over tables and images, from a query, a file or a shell
+    Sql(SqlArgs),
+    /// Label image files and print one JSON object for each
+    Image(ImageArgs),
+}
+
+/// Which model answers, and where.
+#[derive(Debug, Args)]
+pub struct ModelArgs {
+    /// Model that answers
+    #[arg(long, default_value = DEFAULT_MODEL, value_name = "NAME")]
+    pub model: String,
+    /// Where the model runs: auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    pub device: DeviceChoice,
+}
+
+/// Which categories are asked for.
+#[derive(Debug, Args)]
+pub struct CategoryArgs {
+    /// Categories, separated by commas: nouns such as fish or 'polar bear'
+    #[arg(long, value_delimiter = ',', value_name = "NOUN,...")]
+    pub categories: Vec<String>,
+    /// TOML file of categories: one table each, with nouns, threshold, column and prompt
+    #[arg(long, value_name = "FILE")]
+    pub categories_file: Option<PathBuf>,
+    /// Score from which a category holds, 0 to 1 [default: the model's own]
+    #[arg(long, value_parser = threshold, value_name = "SCORE")]
+    pub threshold: Option<f32>,
+}
+
+/// `picsift label`.
+#[derive(Debug, Args)]
+pub struct LabelArgs {
+    /// Parquet files, folders or globs; local, or URLs of file://, s3://, gs://, az:// or http(s)://
+    #[arg(required = true, value_name = "INPUT")]
+    pub inputs: Vec<String>,
+    /// Folder that gets the labelled table; it appears whole or not at all
+    #[arg(long, short, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Categories to ask for.
+    #[command(flatten)]
+    pub categories: CategoryArgs,
+    /// Column of the images [default: the only candidate]
+    #[arg(long, value_name = "COLUMN")]
+    pub image: Option<String>,
+    /// Keep or drop the image column in the output
+    #[arg(long, default_value = "keep", value_name = "WHAT")]
+    pub image_column: ImageColumn,
+    /// Label only rows for which this SQL predicate holds
+    #[arg(long = "where", value_name = "PREDICATE")]
+    pub predicate: Option<String>,
+    /// Label at most this many rows
+    #[arg(long, value_name = "ROWS")]
+    pub limit: Option<usize>,
+    /// Columns whose values become folders: input columns or 'label'
+    #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
+    pub partition_by: Vec<String>,
+    /// What an image that cannot be read does: null labels, or fail to stop the job
+    #[arg(long, default_value_t = OnError::Null, value_name = "WHAT")]
+    pub on_error: OnError,
+    /// Replace the output of an earlier run
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Model and device.
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// `--image-column`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ImageColumn {
+    /// The output has the images.
+    Keep,
+    /// The output has every column but the images.
+    Drop,
+}
+
+/// `picsift sql`.
+#[derive(Debug, Args)]
+pub struct SqlArgs {
+    /// Run this query and end; may be given several times
+    #[arg(long, short, value_name = "QUERY", conflicts_with = "file")]
+    pub command: Vec<String>,
+    /// Run the statements of this file and end
+    #[arg(long, short, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Form of the results
+    #[arg(long, default_value = "table", value_name = "FORMAT")]
+    pub format: Format,
+    /// Model and device.
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// `--format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For reading; long results are cut
+    Table,
+    /// Comma-separated values with a header
+    Csv,
+    /// One JSON object a line
+    Json,
+    /// A Parquet file on standard output
+    Parquet,
+}
+
+/// `picsift image`.
+#[derive(Debug, Args)]
+pub struct ImageArgs {
+    /// Image files, folders of them, or URLs
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<String>,
+    /// Categories to ask for.
+    #[command(flatten)]
+    pub categories: CategoryArgs,
+    /// Question to answer in words, for a model that can talk
+    #[arg(long, value_name = "QUESTION")]
+    pub ask: Option<String>,
+    /// Model and device.
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+fn threshold(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("it must be a number from 0 to 1".to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn flags_are_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,179 @@
+//! `picsift image`: a JSON object for each picture, for people who have pictures and no table.
+//!
+//! Owns which files are meant and the form of the objects. Files are judged many at a time and printed in their order.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use picsift_udf::{
+    Engine, EngineOptions, ImageSource, Labelling, RowError, RunStats, answers, best_label, labels,
+};
+use picsift_vision::{Answer, Question, Service};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use walkdir::WalkDir;
+
+use crate::cli::ImageArgs;
+use crate::error::AppError;
+use crate::label::categories::categories;
+
+/// Ends of names that are taken for images inside a folder; a file that is named itself may be called anything.
+const EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "jfif"];
+
+/// What is printed of one file.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    file: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answers: Option<Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scores: Option<Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<Vec<&'a str>>,
+    label: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    error: Option<String>,
+}
+
+/// What is asked of every file.
+struct Asked {
+    labelling: Option<Labelling>,
+    questions: Arc<[Question]>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When a named file is not there or the question cannot be asked; a file that cannot be read or decoded is an `error` in
+/// its own object instead.
+pub async fn image(args: ImageArgs) -> Result<(), AppError> {
+    let files = files(&args.files)?;
+    let engine = Engine::new(EngineOptions::default())?;
+    let service = engine.service(&args.model.model, &args.model.device.to_string())?;
+    let asked = asked(&args, &service)?;
+    let stats = RunStats::default();
+    let mut lines = stream::iter(&files)
+        .map(|file| {
+            let source = Some(ImageSource::Reference(file.clone()));
+            let (engine, service, asked, stats) = (&engine, &service, &asked, &stats);
+            async move {
+                let mut rows = answers(engine, service, vec![source], None, &asked.questions, stats).await;
+                (file, rows.pop().flatten())
+            }
+        })
+        .buffered(engine.options().images_in_flight);
+    let mut out = std::io::stdout().lock();
+    while let Some((file, outcome)) = lines.next().await {
+        let Some(outcome) = outcome else { continue };
+        let text = serde_json::to_string(&line(file, &asked, &outcome))
+            .map_err(|error| AppError::Terminal(error.into()))?;
+        match writeln!(out, "{text}") {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+            other => other.map_err(AppError::Terminal)?,
+        }
+    }
+    out.flush().map_err(AppError::Terminal)
+}
+
+fn asked(args: &ImageArgs, service: &Service) -> Result<Asked, AppError> {
+    let wanted = &args.categories;
+    let labelling = if args.ask.is_some() && wanted.categories.is_empty() && wanted.categories_file.is_none() {
+        None
+    } else {
+        let categories = categories(&wanted.categories, wanted.categories_file.as_deref())
+            .map_err(|error| AppError::Usage(error.to_string()))?;
+        let specs: Vec<_> = categories.into_iter().map(|category| category.spec).collect();
+        Some(Labelling::new(service, &specs, wanted.threshold).map_err(AppError::Plan)?)
+    };
+    let mut questions: Vec<Question> = labelling.iter().flat_map(|l| l.questions().to_vec()).collect();
+    if let Some(question) = &args.ask {
+        let open = service.questions().open(question);
+        questions.push(open.map_err(|error| AppError::Usage(error.to_string()))?);
+    }
+    Ok(Asked {
+        labelling,
+        questions: questions.into(),
+    })
+}
+
+fn line<'a>(file: &'a str, asked: &'a Asked, outcome: &'a Result<Vec<Answer>, RowError>) -> Line<'a> {
+    let mut line = Line {
+        file,
+        answers: None,
+        scores: None,
+        labels: None,
+        label: None,
+        text: None,
+        error: None,
+    };
+    let answers = match outcome {
+        Ok(answers) => answers,
+        Err(error) => {
+            line.error = Some(error.to_string());
+            return line;
+        }
+    };
+    line.text = answers.iter().find_map(|answer| match answer {
+        Answer::Text(text) => Some(text.as_str()),
+        Answer::Score(_) => None,
+    });
+    if let Some(labelling) = &asked.labelling {
+        let scores: Vec<f32> = answers
+            .iter()
+            .filter_map(|answer| match answer {
+                Answer::Score(score) => Some(*score),
+                Answer::Text(_) => None,
+            })
+            .collect();
+        let held = labelling.holds(&scores);
+        let names = labelling.names();
+        line.answers = Some(object(names, held.iter().map(|held| Value::from(*held))));
+        line.scores = Some(object(names, scores.iter().map(|score| rounded(*score))));
+        line.label = best_label(names, &held, &scores);
+        line.labels = Some(labels(names, &held));
+    }
+    line
+}
+
+fn object(names: &[String], values: impl Iterator<Item = Value>) -> Map<String, Value> {
+    names.iter().cloned().zip(values).collect()
+}
+
+/// A score with the digits that mean something.
+fn rounded(score: f32) -> Value {
+    Value::from((f64::from(score) * 1e6).round() / 1e6)
+}
+
+/// The files that are meant, folders opened, in order.
+fn files(named: &[String]) -> Result<Vec<String>, AppError> {
+    let mut files = Vec::new();
+    for name in named {
+        let path = Path::new(name);
+        if path.is_dir() {
+            let before = files.len();
+            for entry in WalkDir::new(path).sort_by_file_name() {
+                let entry = entry.map_err(|error| AppError::Usage(format!("cannot read the folder '{name}': {error}")))?;
+                if entry.file_type().is_file() && is_image_name(entry.path()) {
+                    files.push(entry.path().to_string_lossy().into_owned());
+                }
+            }
+            if files.len() == before {
+                return Err(AppError::Usage(format!("the folder '{name}' holds no image ({})", EXTENSIONS.join(", "))));
+            }
+        } else if name.contains("://") || path.exists() {
+            files.push(name.clone());
+        } else {
+            return Err(AppError::Usage(format!("there is no file or folder '{name}'")));
+        }
+    }
+    Ok(files)
+}
+
+fn is_image_name(path: &Path) -> bool {
+    path.extension()
+        .and_then(|extension| extension.to_str())
+        .is_some_and(|extension| EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str()))
+}

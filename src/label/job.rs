@@ -1,0 +1,286 @@
+//! A labelling job, checked: every mistake in the command or its input that can be found without reading an image.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::datasource::listing::{ListingTable, ListingTableUrl};
+use datafusion::prelude::{DataFrame, SessionContext};
+use picsift_udf::{
+    AddedColumns, Engine, EngineOptions, Labelling, OnError, output_schema, table_base,
+};
+use picsift_vision::Service;
+use url::Url;
+
+use super::categories::{JobCategory, categories};
+use super::columns::image_column;
+use crate::cli::{ImageColumn, LabelArgs};
+use crate::error::AppError;
+use crate::output::{huggingface, publish};
+use crate::{session, tables};
+
+/// Tables in one folder, read as one.
+#[derive(Debug)]
+pub struct Source {
+    /// The table.
+    pub table: Arc<ListingTable>,
+    /// What relative references are relative to.
+    pub base: Option<Url>,
+}
+
+/// Everything that a run needs.
+#[derive(Debug)]
+pub struct Job {
+    /// Fetcher, decode pool and models.
+    pub engine: Arc<Engine>,
+    /// The model's service.
+    pub service: Service,
+    /// The session that tables are read in.
+    pub context: SessionContext,
+    /// What is read, in the order given.
+    pub sources: Vec<Source>,
+    /// The inputs as given, without query strings.
+    pub inputs: Vec<String>,
+    /// The column of the images.
+    pub image: String,
+    /// The categories in the order of their columns.
+    pub categories: Vec<JobCategory>,
+    /// The categories checked against the model.
+    pub labelling: Labelling,
+    /// Names of the added columns.
+    pub added: AddedColumns,
+    /// Schema of a labelled batch: the table's columns and metadata, then the added columns.
+    pub schema: SchemaRef,
+    /// Columns that become folders.
+    pub partition_by: Vec<String>,
+    /// Columns that are left out of the output.
+    pub dropped: Vec<String>,
+    /// The predicate of `--where`.
+    pub predicate: Option<String>,
+    /// The number of `--limit`.
+    pub limit: Option<usize>,
+    /// What a failed image does.
+    pub on_error: OnError,
+    /// The output folder.
+    pub output: PathBuf,
+    /// Whether a former output is replaced.
+    pub overwrite: bool,
+}
+
+impl Job {
+    /// Checks the command and opens its tables; no image is read and nothing written.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with an exit code of 2.
+    pub async fn resolve(args: LabelArgs) -> Result<Self, AppError> {
+        let categories = categories(&args.categories.categories, args.categories.categories_file.as_deref())
+            .map_err(|error| AppError::Usage(error.to_string()))?;
+        let locations = args
+            .inputs
+            .iter()
+            .map(|input| tables::locate(input))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(AppError::Plan)?;
+        if args.output.to_string_lossy().contains("://") {
+            return Err(AppError::Usage(format!(
+                "the output '{}' is a URL; name a local folder",
+                args.output.display()
+            )));
+        }
+        publish::check(&args.output, args.overwrite)?;
+        refuse_to_replace_input(&args.output, &locations)?;
+
+        let engine = Arc::new(Engine::new(EngineOptions::default())?);
+        let service = engine.service(&args.model.model, &args.model.device.to_string())?;
+        let specs: Vec<_> = categories.iter().map(|category| category.spec.clone()).collect();
+        let labelling = Labelling::new(&service, &specs, args.categories.threshold).map_err(AppError::Plan)?;
+
+        // One stream keeps the rows in their order; the images of a stream are judged many at a time anyhow.
+        let context = session::session(&engine, 1).map_err(AppError::Plan)?;
+        let (sources, table_schema) = open(&context, &locations).await?;
+        let image = image_column(&table_schema, args.image.as_deref()).map_err(AppError::Usage)?;
+        let names: Vec<_> = categories.iter().map(|category| category.column.clone()).collect();
+        let added = AddedColumns::new(&names, &table_schema).map_err(AppError::Plan)?;
+        let schema = output_schema(&table_schema, &added);
+        let dropped = match args.image_column {
+            ImageColumn::Keep => Vec::new(),
+            ImageColumn::Drop => vec![image.clone()],
+        };
+        let partition_by = partition_columns(&args.partition_by, &schema, &added)?;
+        let absent = [partition_by.as_slice(), dropped.as_slice()].concat();
+        let schema = huggingface::with_features(&schema, &added, &absent);
+
+        let job = Self {
+            engine,
+            service,
+            context,
+            sources,
+            inputs: locations.iter().map(tables::shown).map(without_query).collect(),
+            image,
+            categories,
+            labelling,
+            added,
+            schema,
+            partition_by,
+            dropped,
+            predicate: args.predicate,
+            limit: args.limit,
+            on_error: args.on_error,
+            output: args.output,
+            overwrite: args.overwrite,
+        };
+        for source in &job.sources {
+            job.rows_of(source, None)?;
+        }
+        Ok(job)
+    }
+
+    /// The rows of a source that the predicate keeps, at most `limit` of them.
+    ///
+    /// # Errors
+    /// When the predicate is no SQL, names columns that are not there, or is not boolean.
+    pub fn rows_of(&self, source: &Source, limit: Option<usize>) -> Result<DataFrame, AppError> {
+        let table = Arc::clone(&source.table);
+        let mut rows = self.context.read_table(table).map_err(AppError::Plan)?;
+        if let Some(predicate) = &self.predicate {
+            let condition = rows.parse_sql_expr(predicate).map_err(AppError::Plan)?;
+            rows = rows.filter(condition).map_err(AppError::Plan)?;
+        }
+        if limit.is_some() {
+            rows = rows.limit(0, limit).map_err(AppError::Plan)?;
+        }
+        Ok(rows)
+    }
+
+    /// The number of rows to expect, where the tables' own counts tell it.
+    ///
+    /// # Errors
+    /// When a table cannot be read.
+    pub async fn expected_rows(&self) -> Result<Option<u64>, AppError> {
+        if self.predicate.is_some() {
+            return Ok(self.limit.map(|limit| limit as u64));
+        }
+        let mut rows = 0;
+        for source in &self.sources {
+            let table = self.rows_of(source, None)?;
+            rows += table.count().await.map_err(AppError::Plan)? as u64;
+        }
+        if rows == 0 {
+            return Err(AppError::Usage(format!("the table {} has no rows", self.inputs.join(", "))));
+        }
+        Ok(Some(self.limit.map_or(rows, |limit| rows.min(limit as u64))))
+    }
+}
+
+/// Opens the locations; neighbours that share a folder become one table, so that the work does not pause between them.
+async fn open(context: &SessionContext, locations: &[ListingTableUrl]) -> Result<(Vec<Source>, SchemaRef), AppError> {
+    let state = context.state();
+    let mut sources = Vec::new();
+    let mut schema: Option<SchemaRef> = None;
+    for group in locations.chunk_by(|a, b| !a.is_collection() && table_base(a) == table_base(b)) {
+        let table = tables::open(&state, group).await.map_err(AppError::Plan)?;
+        let found = datafusion::catalog::TableProvider::schema(table.as_ref());
+        match &schema {
+            None => {
+                let stored = tables::stored_schema(&state, &group[0]).await.map_err(AppError::Plan)?;
+                schema = Some(tables::with_metadata_of(&found, stored.as_deref()));
+            }
+            Some(first) if !same_columns(first, &found) => {
+                return Err(AppError::Usage(format!(
+                    "'{}' and '{}' have different columns; label them one after the other",
+                    tables::shown(&locations[0]),
+                    tables::shown(&group[0])
+                )));
+            }
+            Some(_) => {}
+        }
+        sources.push(Source {
+            table,
+            base: table_base(&group[0]),
+        });
+    }
+    match schema {
+        Some(schema) => Ok((sources, schema)),
+        None => Err(AppError::Usage("no table is named".to_string())),
+    }
+}
+
+fn same_columns(a: &Schema, b: &Schema) -> bool {
+    let columns = |schema: &Schema| -> Vec<_> {
+        schema
+            .fields()
+            .iter()
+            .map(|field| (field.name().clone(), field.data_type().clone()))
+            .collect()
+    };
+    columns(a) == columns(b)
+}
+
+fn partition_columns(asked: &[String], schema: &Schema, added: &AddedColumns) -> Result<Vec<String>, AppError> {
+    let added_names: Vec<_> = added.fields().iter().map(|field| field.name().clone()).collect();
+    let mut columns = Vec::new();
+    for name in asked {
+        // 'label' means the answer even where the table's own column of that name made it move aside.
+        let name = if name == "label" { &added.label } else { name };
+        let Some((_, field)) = schema.column_with_name(name) else {
+            let table: Vec<_> = schema.fields().iter().map(|f| f.name().as_str()).filter(|n| !added_names.iter().any(|a| a == n)).collect();
+            return Err(AppError::Usage(format!(
+                "--partition-by: there is no column '{name}'; the columns are {}, and label",
+                table.join(", ")
+            )));
+        };
+        if added_names.contains(name) && *name != added.label {
+            return Err(AppError::Usage(format!(
+                "--partition-by: '{name}' is an answer; only the table's own columns and 'label' can be folders"
+            )));
+        }
+        if field.data_type().is_nested() || picsift_udf::is_binary(field.data_type()) {
+            return Err(AppError::Usage(format!(
+                "--partition-by: column '{name}' is {}, which cannot be a folder's name",
+                field.data_type()
+            )));
+        }
+        if columns.contains(name) {
+            return Err(AppError::Usage(format!("--partition-by: '{name}' is given twice")));
+        }
+        columns.push(name.clone());
+    }
+    Ok(columns)
+}
+
+/// An output that is, or holds, an input would be moved away while it is read.
+fn refuse_to_replace_input(output: &Path, locations: &[ListingTableUrl]) -> Result<(), AppError> {
+    let Ok(output) = output.canonicalize() else {
+        return Ok(());
+    };
+    for location in locations {
+        let input = location.get_url().to_file_path().ok().and_then(|path| path.canonicalize().ok());
+        if input.is_some_and(|input| input.starts_with(&output)) {
+            return Err(AppError::Usage(format!(
+                "the output '{}' holds the input '{}'; name another folder",
+                output.display(),
+                tables::shown(location)
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A signed URL's query is a credential; it stays out of what is written.
+fn without_query(input: String) -> String {
+    match input.split_once('?') {
+        Some((location, _)) if input.contains("://") => location.to_string(),
+        _ => input,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_query;
+
+    #[test]
+    fn a_signature_is_cut_and_a_file_name_kept() {
+        assert_eq!(without_query("https://h/a.parquet?sig=s".into()), "https://h/a.parquet");
+        assert_eq!(without_query("/data/what?.parquet".into()), "/data/what?.parquet");
+    }
+}

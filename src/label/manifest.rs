@@ -1,0 +1,143 @@
+//! `_picsift.json`: what was asked of which model, and what came of it.
+//!
+//! Everything that somebody needs to trust or repeat a labelling, and nothing secret: inputs are named without
+//! credentials or query strings.
+
+use std::time::Duration;
+
+use picsift_udf::{RunStats, Labelling};
+use picsift_vision::ModelInfo;
+use serde::Serialize;
+
+use super::categories::JobCategory;
+use crate::output::writer::WrittenFile;
+
+/// The manifest of one finished job.
+#[derive(Debug, Serialize)]
+pub struct Manifest {
+    /// Version of picsift that wrote it.
+    pub picsift: &'static str,
+    /// Model, revision, device and number format.
+    pub model: ModelInfo,
+    /// The categories in the order of their columns.
+    pub categories: Vec<CategoryEntry>,
+    /// The tables that were read, and how.
+    pub input: InputEntry,
+    /// What became of the rows.
+    pub counts: Counts,
+    /// Where the time went.
+    pub seconds: Seconds,
+    /// The files, in the order of their paths.
+    pub files: Vec<WrittenFile>,
+}
+
+/// One category as it was asked.
+#[derive(Debug, Serialize)]
+pub struct CategoryEntry {
+    /// Its name.
+    pub name: String,
+    /// The question, for a model that reads one.
+    pub prompt: Option<String>,
+    /// Further nouns that counted.
+    pub nouns: Vec<String>,
+    /// Score from which it held.
+    pub threshold: f32,
+    /// Its BOOLEAN column.
+    pub is_column: String,
+    /// Its FLOAT column.
+    pub score_column: String,
+    /// Rows for which it held.
+    pub held: u64,
+}
+
+/// What was read.
+#[derive(Debug, Serialize)]
+pub struct InputEntry {
+    /// Files, folders and globs as given.
+    pub tables: Vec<String>,
+    /// The column of the images.
+    pub image_column: String,
+    /// The predicate of `--where`.
+    pub predicate: Option<String>,
+    /// The number of `--limit`.
+    pub limit: Option<usize>,
+    /// Columns whose values are folders.
+    pub partition_by: Vec<String>,
+}
+
+/// Rows and images.
+#[derive(Debug, Clone, Serialize)]
+pub struct Counts {
+    /// Rows written.
+    pub rows: u64,
+    /// Rows with an image.
+    pub images: u64,
+    /// Images without an answer.
+    pub failures: u64,
+    /// Images with different bytes among those that were read.
+    pub distinct_images: u64,
+    /// Whether `distinct_images` is exact; past a million it is a lower bound.
+    pub distinct_is_exact: bool,
+}
+
+impl Counts {
+    /// The counts of a finished run.
+    pub fn of(stats: &RunStats) -> Self {
+        let (distinct_images, distinct_is_exact) = stats.distinct();
+        Self {
+            rows: stats.rows(),
+            images: stats.images(),
+            failures: stats.failures(),
+            distinct_images,
+            distinct_is_exact,
+        }
+    }
+}
+
+/// Seconds, `fetch` and `decode` summed over images and therefore more than the wall clock's where they overlap.
+#[derive(Debug, Clone, Serialize)]
+pub struct Seconds {
+    /// From start to published output.
+    pub wall: f64,
+    /// Waiting for references to be fetched.
+    pub fetch: f64,
+    /// Decode threads at work.
+    pub decode: f64,
+    /// The model's thread at work.
+    pub model: f64,
+}
+
+impl Seconds {
+    /// The times of a run that took `wall` and kept the model busy for `model`.
+    pub fn of(stats: &RunStats, wall: Duration, model: Duration) -> Self {
+        let rounded = |time: Duration| (time.as_secs_f64() * 1000.0).round() / 1000.0;
+        Self {
+            wall: rounded(wall),
+            fetch: rounded(stats.fetch()),
+            decode: rounded(stats.decode()),
+            model: rounded(model),
+        }
+    }
+}
+
+/// The entries for a job's categories; `held` counts the rows of each.
+pub fn category_entries(
+    categories: &[JobCategory],
+    labelling: &Labelling,
+    added: &picsift_udf::AddedColumns,
+    held: &[u64],
+) -> Vec<CategoryEntry> {
+    categories
+        .iter()
+        .enumerate()
+        .map(|(index, category)| CategoryEntry {
+            name: category.spec.category.name.clone(),
+            prompt: category.spec.category.prompt.clone(),
+            nouns: category.spec.category.nouns.clone(),
+            threshold: labelling.thresholds()[index],
+            is_column: added.is[index].clone(),
+            score_column: added.score[index].clone(),
+            held: held[index],
+        })
+        .collect()
+}

@@ -1,0 +1,17 @@
+//! The program: parse, run, and turn the outcome into an exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use picsift::cli::Cli;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match picsift::run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("picsift: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The metadata by which the Hugging Face `datasets` library knows the columns of a Parquet file.
+//!
+//! It is a JSON object under the key `huggingface`. Releases up to 2.16 refuse a file with a column that it does not name,
+//! and 2.10 invents a column that it names and the file lacks; so it is made to name just the file's columns. A table without
+//! the key gets none.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use picsift_udf::AddedColumns;
+use serde_json::{Value, json};
+
+/// Key of the schema's metadata.
+const KEY: &str = "huggingface";
+
+/// `schema` whose `huggingface` metadata, where it has any that can be read, names the `added` columns and none of the
+/// `absent` ones, which the file will not have.
+pub fn with_features(schema: &SchemaRef, added: &AddedColumns, absent: &[String]) -> SchemaRef {
+    let Some(text) = schema.metadata().get(KEY) else {
+        return Arc::clone(schema);
+    };
+    // Metadata that is not the library's form is not ours to mend: it stays as it is.
+    let Ok(mut value) = serde_json::from_str::<Value>(text) else {
+        return Arc::clone(schema);
+    };
+    let Some(features) = value.pointer_mut("/info/features").and_then(Value::as_object_mut) else {
+        return Arc::clone(schema);
+    };
+    for field in added.fields() {
+        features.insert(field.name().clone(), feature(&field));
+    }
+    features.retain(|name, _| !absent.contains(name));
+    let mut metadata = schema.metadata().clone();
+    metadata.insert(KEY.to_string(), value.to_string());
+    Arc::new(Schema::new_with_metadata(schema.fields().clone(), metadata))
+}
+
+fn feature(field: &Field) -> Value {
+    let value = |dtype: &str| json!({"dtype": dtype, "_type": "Value"});
+    match field.data_type() {
+        DataType::Boolean => value("bool"),
+        DataType::Float32 => value("float32"),
+        // "List" is the newer name, which releases before 4.0 do not know; all later ones read this one.
+        DataType::List(_) => json!({"feature": value("string"), "_type": "Sequence"}),
+        _ => value("string"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn schema(metadata: &[(&str, &str)]) -> SchemaRef {
+        let metadata: HashMap<String, String> = metadata
+            .iter()
+            .map(|(key, value)| (key.to_string(), value.to_string()))
+            .collect();
+        Arc::new(Schema::new_with_metadata(vec![Field::new("image", DataType::Binary, true)], metadata))
+    }
+
+    fn added() -> AddedColumns {
+        AddedColumns::new(&["fish".to_string()], &Schema::empty()).unwrap()
+    }
+
+    #[test]
+    fn the_added_columns_are_named() {
+        let text = r#"{"info": {"features": {"image": {"_type": "Image"}, "gone": {"_type": "Value"}}}}"#;
+        let schema = with_features(&schema(&[(KEY, text), ("other", "kept")]), &added(), &["gone".to_string()]);
+        assert_eq!(schema.metadata()["other"], "kept");
+        let value: Value = serde_json::from_str(&schema.metadata()[KEY]).unwrap();
+        let features = &value["info"]["features"];
+        assert_eq!(features["image"], json!({"_type": "Image"}));
+        assert_eq!(features["is_fish"]["dtype"], "bool");
+        assert_eq!(features["score_fish"]["dtype"], "float32");
+        assert_eq!(features["labels"]["feature"]["dtype"], "string");
+        assert_eq!(features["picsift_error"]["dtype"], "string");
+        assert_eq!(features.as_object().unwrap().len(), 1 + added().fields().len());
+    }
+
+    #[test]
+    fn other_metadata_stays_as_it_is() {
+        for metadata in [&[][..], &[(KEY, "no json")], &[(KEY, "{}")], &[("pandas", "{}")]] {
+            let table = schema(metadata);
+            assert_eq!(with_features(&table, &added(), &[]), table);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The DataFusion session that every command runs in.
+//!
+//! Owns its configuration and says why each value differs from DataFusion's own: rows carry images here, so batches
+//! and row groups are bounded by what images weigh.
+
+use std::sync::Arc;
+
+use datafusion::catalog::{DynamicFileCatalog, UrlTableFactory};
+use datafusion::common::Result;
+use datafusion::common::config::MaxRowGroupBytes;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use picsift_udf::Engine;
+
+use crate::stores::StoreRegistry;
+use crate::tables::PathTables;
+
+/// Rows of a batch: with images of 100 KB inside them a batch is some 6 MB, where DataFusion's 8192 rows would be 800 MB.
+const BATCH_ROWS: usize = 64;
+
+/// Bytes of a Parquet row group in memory while it is written.
+pub const ROW_GROUP_BYTES: usize = 32 << 20;
+
+/// A session whose tables are paths and URLs and that has picsift's functions.
+///
+/// `partitions` is how many streams a plan may run at once; one keeps the rows in their files' order.
+///
+/// # Errors
+/// DataFusion's, when the runtime cannot be set up.
+pub fn session(engine: &Arc<Engine>, partitions: usize) -> Result<SessionContext> {
+    let mut config = SessionConfig::new()
+        .with_batch_size(BATCH_ROWS)
+        .with_target_partitions(partitions)
+        .with_information_schema(true);
+    let options = config.options_mut();
+    // Readers downstream, and the `datasets` library, know STRING and BINARY better than their view forms.
+    options.execution.parquet.schema_force_view_types = false;
+    options.execution.parquet.max_row_group_bytes = MaxRowGroupBytes::try_new(ROW_GROUP_BYTES).ok();
+    options.sql_parser.map_string_types_to_utf8view = false;
+    // A hive folder's value is text unless the table says otherwise, and stays a plain column when written again.
+    options.execution.listing_table_factory_infer_partitions = true;
+    let config = picsift_udf::with_settings(config);
+
+    let runtime = RuntimeEnvBuilder::new()
+        .with_object_store_registry(Arc::new(StoreRegistry::new(Arc::clone(engine.stores()))))
+        .build_arc()?;
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .build();
+    let tables = Arc::new(PathTables::default());
+    let catalogs = Arc::new(DynamicFileCatalog::new(
+        Arc::clone(state.catalog_list()),
+        Arc::clone(&tables) as Arc<dyn UrlTableFactory>,
+    ));
+    let state = SessionStateBuilder::new_from_existing(state)
+        .with_catalog_list(catalogs)
+        .build();
+    let context = SessionContext::new_with_state(state);
+    tables.attach(&context);
+    picsift_udf::register_all(&context, engine)?;
+    Ok(context)
+}

@@ -1,0 +1,114 @@
+//! `picsift sql`: statements from the command line, a file, standard input or a shell.
+//!
+//! Owns which statements run in which order; [`print`] owns how results look, [`shell`] the keyboard.
+
+mod print;
+mod shell;
+
+use std::io::{IsTerminal, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::SessionContext;
+use datafusion::sql::parser::{DFParser, Statement};
+use picsift_udf::{Engine, EngineOptions, PicsiftOptions};
+
+use crate::cli::{Format, SqlArgs};
+use crate::error::AppError;
+use crate::session;
+
+/// Runs the command.
+///
+/// # Errors
+/// The first statement's that fails, outside the shell.
+pub async fn sql(args: SqlArgs) -> Result<(), AppError> {
+    let engine = Arc::new(Engine::new(EngineOptions::default())?);
+    let partitions = std::thread::available_parallelism().map_or(2, |n| n.get());
+    let context = session::session(&engine, partitions).map_err(AppError::Plan)?;
+    choose_model(&context, &args.model.model, &args.model.device.to_string());
+
+    if !args.command.is_empty() {
+        for query in &args.command {
+            run_script(&context, query, args.format).await?;
+        }
+        return Ok(());
+    }
+    match &args.file {
+        Some(path) => run_script(&context, &read(path)?, args.format).await,
+        None if std::io::stdin().is_terminal() => shell::run(&context, args.format).await,
+        None => {
+            let mut script = String::new();
+            std::io::stdin()
+                .read_to_string(&mut script)
+                .map_err(AppError::file("read", "standard input"))?;
+            run_script(&context, &script, args.format).await
+        }
+    }
+}
+
+fn choose_model(context: &SessionContext, model: &str, device: &str) {
+    let state = context.state_ref();
+    let mut state = state.write();
+    let options = state.config_mut().options_mut();
+    if let Some(settings) = options.extensions.get_mut::<PicsiftOptions>() {
+        settings.model = model.to_string();
+        settings.device = device.to_string();
+    }
+}
+
+fn read(path: &Path) -> Result<String, AppError> {
+    std::fs::read_to_string(path).map_err(|error| AppError::Usage(format!("cannot read {}: {error}", path.display())))
+}
+
+/// Runs all statements of `script`, printing each result.
+async fn run_script(context: &SessionContext, script: &str, format: Format) -> Result<(), AppError> {
+    // All are parsed before one runs: a slip at the end of a script must not show after an hour.
+    for statement in parse(script)? {
+        run_statement(context, statement, format).await?;
+    }
+    Ok(())
+}
+
+/// The statements of `script`.
+fn parse(script: &str) -> Result<Vec<Statement>, AppError> {
+    // A file may begin with the line that makes it executable.
+    let script = match script.strip_prefix("#!") {
+        Some(rest) => rest.split_once('\n').map_or("", |(_, script)| script),
+        None => script,
+    };
+    let statements = DFParser::parse_sql(script).map_err(AppError::Plan)?;
+    Ok(statements.into())
+}
+
+async fn run_statement(context: &SessionContext, statement: Statement, format: Format) -> Result<(), AppError> {
+    let plan = context
+        .state()
+        .statement_to_plan(statement)
+        .await
+        .map_err(AppError::Plan)?;
+    let silent = matches!(plan, LogicalPlan::Ddl(_) | LogicalPlan::Statement(_));
+    let frame = context.execute_logical_plan(plan).await.map_err(AppError::Plan)?;
+    let plan = frame.create_physical_plan().await.map_err(AppError::Plan)?;
+    let stream = datafusion::physical_plan::execute_stream(plan, context.task_ctx()).map_err(AppError::Run)?;
+    if silent {
+        return print::drain(stream).await.map_err(AppError::Run);
+    }
+    print::print(stream, format).await
+}
+
+/// A statement failed where the next may still run: the shell says so and goes on.
+fn is_about_the_terminal(error: &AppError) -> bool {
+    matches!(error, AppError::Terminal(_))
+}
+
+/// Wraps a failure of standard output.
+fn terminal(error: std::io::Error) -> AppError {
+    AppError::Terminal(error)
+}
+
+/// Wraps an Arrow or Parquet failure while a result is written.
+fn unwritable(error: impl Into<DataFusionError>) -> AppError {
+    AppError::Run(error.into())
+}

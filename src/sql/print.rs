@@ -1,0 +1,226 @@
+//! Results on standard output: a table for reading, or CSV, JSON lines or Parquet for programs.
+//!
+//! Programs get every row as it comes, in constant memory. A person gets as many rows as can be read, and images as a note
+//! of their size: a screen of hexadecimal helps nobody.
+
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, StructArray};
+use arrow::compute::cast;
+use arrow::csv;
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow::util::pretty::pretty_format_batches_with_options;
+use datafusion::common::Result as DataFusionResult;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::TryStreamExt;
+use indicatif::HumanBytes;
+use parquet::arrow::ArrowWriter;
+
+use super::{terminal, unwritable};
+use crate::cli::Format;
+use crate::error::AppError;
+
+/// Rows of a table that are printed; the query is stopped there.
+const TABLE_ROWS: usize = 500;
+
+/// Prints all of `stream`, or what a table shows of it.
+///
+/// # Errors
+/// The query's, or standard output's.
+pub(super) async fn print(stream: SendableRecordBatchStream, format: Format) -> Result<(), AppError> {
+    let result = match format {
+        Format::Table => table(stream).await,
+        Format::Csv => lines(stream, format).await,
+        Format::Json => lines(stream, format).await,
+        Format::Parquet => parquet_file(stream).await,
+    };
+    match result {
+        // `picsift sql ... | head` has read enough.
+        Err(AppError::Terminal(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Runs a statement that has no result.
+///
+/// # Errors
+/// The statement's.
+pub(super) async fn drain(mut stream: SendableRecordBatchStream) -> DataFusionResult<()> {
+    while stream.try_next().await?.is_some() {}
+    Ok(())
+}
+
+async fn table(mut stream: SendableRecordBatchStream) -> Result<(), AppError> {
+    let schema = stream.schema();
+    let mut batches = Vec::new();
+    let mut rows = 0;
+    let mut more = false;
+    while let Some(batch) = stream.try_next().await.map_err(AppError::Run)? {
+        let room = TABLE_ROWS - rows;
+        more = batch.num_rows() > room;
+        let batch = batch.slice(0, batch.num_rows().min(room));
+        rows += batch.num_rows();
+        batches.push(readable_batch(&batch).map_err(unwritable)?);
+        if more {
+            break;
+        }
+    }
+    drop(stream);
+    if batches.is_empty() {
+        batches.push(readable_batch(&RecordBatch::new_empty(schema)).map_err(unwritable)?);
+    }
+    let options = FormatOptions::default().with_null("NULL");
+    let text = pretty_format_batches_with_options(&batches, &options).map_err(unwritable)?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}").map_err(terminal)?;
+    if more {
+        writeln!(out, "the first {TABLE_ROWS} rows; --format csv, json or parquet gives all").map_err(terminal)?;
+    }
+    out.flush().map_err(terminal)
+}
+
+async fn lines(mut stream: SendableRecordBatchStream, format: Format) -> Result<(), AppError> {
+    let mut header = true;
+    let schema = stream.schema();
+    loop {
+        let batch = stream.try_next().await.map_err(AppError::Run)?;
+        let batch = match batch {
+            Some(batch) => batch,
+            None if header => RecordBatch::new_empty(Arc::clone(&schema)),
+            None => return Ok(()),
+        };
+        let mut text = Vec::new();
+        match format {
+            Format::Csv => csv::WriterBuilder::new()
+                .with_header(header)
+                .build(&mut text)
+                .write(&flat_batch(&batch).map_err(unwritable)?)
+                .map_err(unwritable)?,
+            _ => {
+                let mut writer = arrow::json::WriterBuilder::new()
+                    .with_explicit_nulls(true)
+                    .build::<_, arrow::json::writer::LineDelimited>(&mut text);
+                writer.write(&batch).map_err(unwritable)?;
+                writer.finish().map_err(unwritable)?;
+            }
+        }
+        header = false;
+        let mut out = std::io::stdout().lock();
+        out.write_all(&text).and_then(|()| out.flush()).map_err(terminal)?;
+    }
+}
+
+async fn parquet_file(mut stream: SendableRecordBatchStream) -> Result<(), AppError> {
+    if std::io::stdout().is_terminal() {
+        return Err(AppError::Usage(
+            "Parquet is not for a terminal; add > FILE.parquet, or use COPY (...) TO 'FILE.parquet'".to_string(),
+        ));
+    }
+    let properties = parquet::file::properties::WriterProperties::builder()
+        .set_max_row_group_bytes(Some(crate::session::ROW_GROUP_BYTES))
+        .build();
+    let mut writer = ArrowWriter::try_new(std::io::stdout(), stream.schema(), Some(properties)).map_err(unwritable)?;
+    while let Some(batch) = stream.try_next().await.map_err(AppError::Run)? {
+        writer.write(&batch).map_err(unwritable)?;
+    }
+    writer.close().map_err(unwritable)?;
+    Ok(())
+}
+
+/// The batch with bytes as a note of their size, at the top and inside structs.
+fn readable_batch(batch: &RecordBatch) -> DataFusionResult<RecordBatch> {
+    map_columns(batch, readable)
+}
+
+fn readable(column: &ArrayRef) -> DataFusionResult<ArrayRef> {
+    match column.data_type() {
+        data_type if picsift_udf::is_binary(data_type) => {
+            let bytes = cast(column, &DataType::LargeBinary)?;
+            let notes: StringArray = bytes
+                .as_binary::<i64>()
+                .iter()
+                .map(|value| value.map(|value| format!("<{}>", HumanBytes(value.len() as u64))))
+                .collect();
+            Ok(Arc::new(notes))
+        }
+        DataType::Struct(fields) => {
+            let parts = column.as_struct();
+            let columns = parts.columns().iter().map(readable).collect::<DataFusionResult<Vec<_>>>()?;
+            let fields = fields
+                .iter()
+                .zip(&columns)
+                .map(|(field, column)| field.as_ref().clone().with_data_type(column.data_type().clone()))
+                .collect::<Vec<_>>();
+            Ok(Arc::new(StructArray::try_new(fields.into(), columns, parts.nulls().cloned())?))
+        }
+        _ => Ok(Arc::clone(column)),
+    }
+}
+
+/// The batch with lists, structs and bytes as text, which CSV has no other form for.
+fn flat_batch(batch: &RecordBatch) -> DataFusionResult<RecordBatch> {
+    map_columns(batch, |column| {
+        if !column.data_type().is_nested() && !picsift_udf::is_binary(column.data_type()) {
+            return Ok(Arc::clone(column));
+        }
+        let options = FormatOptions::default();
+        let formatter = ArrayFormatter::try_new(column.as_ref(), &options)?;
+        let texts: StringArray = (0..column.len())
+            .map(|row| column.is_valid(row).then(|| formatter.value(row).to_string()))
+            .collect();
+        Ok(Arc::new(texts))
+    })
+}
+
+fn map_columns(
+    batch: &RecordBatch,
+    map: impl Fn(&ArrayRef) -> DataFusionResult<ArrayRef>,
+) -> DataFusionResult<RecordBatch> {
+    let columns = batch.columns().iter().map(map).collect::<DataFusionResult<Vec<_>>>()?;
+    let fields: Vec<Field> = batch
+        .schema()
+        .fields()
+        .iter()
+        .zip(&columns)
+        .map(|(field, column)| field.as_ref().clone().with_data_type(column.data_type().clone()))
+        .collect();
+    let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{BinaryArray, Int64Array};
+    use arrow::datatypes::Fields;
+
+    use super::*;
+
+    fn image_batch() -> RecordBatch {
+        let bytes: ArrayRef = Arc::new(BinaryArray::from_opt_vec(vec![Some(&[7; 2048]), None]));
+        let path: ArrayRef = Arc::new(StringArray::from(vec!["a.jpg", "b.jpg"]));
+        let fields = Fields::from(vec![
+            Field::new("bytes", DataType::Binary, true),
+            Field::new("path", DataType::Utf8, true),
+        ]);
+        let image: ArrayRef = Arc::new(StructArray::new(fields, vec![bytes, path], None));
+        let id: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+        RecordBatch::try_from_iter([("id", id), ("image", image)]).unwrap()
+    }
+
+    #[test]
+    fn a_table_shows_the_size_of_an_image() {
+        let shown = readable_batch(&image_batch()).unwrap();
+        let text = arrow::util::pretty::pretty_format_batches(&[shown]).unwrap().to_string();
+        assert!(text.contains("{bytes: <2.00 KiB>, path: a.jpg}"), "{text}");
+        assert!(text.contains("path: b.jpg"), "{text}");
+    }
+
+    #[test]
+    fn csv_writes_nested_values_as_text() {
+        let flat = flat_batch(&image_batch()).unwrap();
+        assert_eq!(flat.schema().field(1).data_type(), &DataType::Utf8);
+        assert_eq!(flat.schema().field(0).data_type(), &DataType::Int64);
+    }
+}

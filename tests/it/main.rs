@@ -1,0 +1,13 @@
+//! End-to-end tests: the real binary and the real session over the data in the repository.
+
+mod support;
+
+mod accuracy;
+mod bad_input;
+mod examples;
+mod explain;
+mod image_command;
+mod label;
+mod readers;
+mod sql_command;
+mod sqllogic;

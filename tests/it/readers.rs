@@ -1,0 +1,54 @@
+//! Real readers read the output: pyarrow, DuckDB, Polars and Hugging Face `datasets`.
+
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::tempdir;
+
+use crate::support::*;
+
+/// The Python that has the readers, or why there is none.
+fn python() -> Result<String, String> {
+    let python = std::env::var("PICSIFT_PYTHON").unwrap_or_else(|_| "python3".to_string());
+    let probe = Command::new(&python)
+        .args(["-c", "import pyarrow, duckdb, polars, datasets"])
+        .output()
+        .map_err(|error| format!("{python} cannot be run: {error}"))?;
+    if probe.status.success() {
+        return Ok(python);
+    }
+    Err(format!("{python} lacks tests/readers/requirements.txt: {}", stderr(&probe).trim()))
+}
+
+fn check(python: &str, output: &Path, input: Option<&str>) {
+    let mut command = Command::new(python);
+    command.arg("tests/readers/check.py").arg(output).current_dir(root());
+    if let Some(input) = input {
+        command.args(["--input", input]);
+    }
+    let run = command.output().unwrap();
+    assert!(run.status.success(), "{}\n{}", String::from_utf8_lossy(&run.stdout), stderr(&run));
+}
+
+#[test]
+fn four_readers_agree_on_the_output() {
+    let python = match python() {
+        Ok(python) => python,
+        Err(reason) if std::env::var_os("PICSIFT_REQUIRE_READERS").is_some() => panic!("{reason}"),
+        Err(reason) => {
+            eprintln!("skipped: {reason}");
+            return;
+        }
+    };
+    let out = tempdir().unwrap();
+    let label = |name: &str, input: &str, extra: &[&str]| {
+        let target = out.path().join(name);
+        let mut args = vec!["label", input, "-o", target.to_str().unwrap(), "--categories", "fish,building,measuring tape"];
+        args.extend(extra);
+        stdout(&picsift(args));
+        target
+    };
+    check(&python, &label("plain", EMBEDDED, &[]), Some(EMBEDDED));
+    check(&python, &label("by_label", EMBEDDED, &["--partition-by", "label"]), None);
+    check(&python, &label("references", REFERENCES, &[]), None);
+}

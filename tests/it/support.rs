@@ -1,0 +1,104 @@
+//! What the tests share: the binary, the data, and tables made on the spot.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+/// The table with embedded images.
+pub const EMBEDDED: &str = "datasets/photos/embedded";
+
+/// The table with references, hive-partitioned by `collection`.
+pub const REFERENCES: &str = "datasets/photos/references";
+
+/// The repository's root.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The binary, run in the repository's root.
+pub fn picsift<I, S>(args: I) -> Output
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<std::ffi::OsStr>,
+{
+    Command::new(env!("CARGO_BIN_EXE_picsift"))
+        .args(args)
+        .current_dir(root())
+        .output()
+        .unwrap()
+}
+
+/// Standard output of a run that must succeed.
+pub fn stdout(output: &Output) -> String {
+    assert!(output.status.success(), "exit {:?}\n{}", output.status.code(), stderr(output));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Standard error.
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Asserts exit code 2 and gives the one line that was said.
+pub fn refused(output: &Output) -> String {
+    let said = stderr(output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert_eq!(said.trim().lines().count(), 1, "one sentence, not {said:?}");
+    said.trim().to_string()
+}
+
+/// Writes columns as one Parquet file.
+pub fn write_table(path: &Path, columns: Vec<(&str, ArrayRef)>) {
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+/// All rows of the Parquet files below a folder, files in the order of their paths.
+pub fn read_table(folder: &Path) -> RecordBatch {
+    let mut files = parquet_files(folder);
+    files.sort();
+    let batches: Vec<RecordBatch> = files
+        .iter()
+        .flat_map(|path| {
+            ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap())
+                .unwrap()
+                .build()
+                .unwrap()
+                .map(Result::unwrap)
+        })
+        .collect();
+    let schema = batches[0].schema();
+    arrow::compute::concat_batches(&schema, &batches).unwrap()
+}
+
+/// The Parquet files below a folder.
+pub fn parquet_files(folder: &Path) -> Vec<PathBuf> {
+    walkdir::WalkDir::new(folder)
+        .into_iter()
+        .map(|entry| entry.unwrap().into_path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "parquet"))
+        .collect()
+}
+
+/// A column of a type that the test knows.
+pub fn column<'a, A: arrow::array::Array + 'static>(batch: &'a RecordBatch, name: &str) -> &'a A {
+    let column = batch.column_by_name(name).unwrap_or_else(|| panic!("no column {name}"));
+    column.as_any().downcast_ref().unwrap_or_else(|| panic!("{name} is {}", column.data_type()))
+}
+
+/// An array behind the type that batches take.
+pub fn array(array: impl arrow::array::Array + 'static) -> ArrayRef {
+    Arc::new(array)
+}
+
+/// The bytes of a photograph of the repository.
+pub fn photo(name: &str) -> Vec<u8> {
+    std::fs::read(root().join(REFERENCES).join("images").join(name)).unwrap()
+}

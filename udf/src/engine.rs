@@ -1,0 +1,148 @@
+//! What inference runs on: the fetcher, the decode pool and one service per model.
+//!
+//! Owns their life and sharing (one [`Engine`] per process or session, used by every function and job). It knows
+//! nothing of plans or columns.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use picsift_images::{DecodePool, Fetcher, ImageError, Limits, Stores};
+use picsift_vision::{DeviceChoice, Service, ServiceOptions, VisionError};
+use url::Url;
+
+use crate::image_column::ImageSource;
+
+/// How many fetches, decodes and images an engine has under way at most.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// Threads that decode; default: the machine's cores.
+    pub decode_threads: usize,
+    /// Fetches under way at once.
+    pub fetch_concurrency: usize,
+    /// Images of one stream between fetch and answer: bounds its memory.
+    pub images_in_flight: usize,
+    /// Limits on one image.
+    pub limits: Limits,
+    /// Batching and queue of each model's service.
+    pub service: ServiceOptions,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            decode_threads: std::thread::available_parallelism().map_or(2, |n| n.get()),
+            fetch_concurrency: 32,
+            images_in_flight: 64,
+            limits: Limits::default(),
+            service: ServiceOptions::default(),
+        }
+    }
+}
+
+/// Why an engine could not be made or a model not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The decode pool could not start.
+    #[error("the decode pool did not start: {0}")]
+    Pool(#[source] ImageError),
+    /// The device's text has no meaning.
+    #[error("device '{text}' is not known: {reason}")]
+    Device {
+        /// The text that was given.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The model is unknown, cannot be loaded, or its service did not start.
+    #[error(transparent)]
+    Model(#[from] VisionError),
+}
+
+/// Fetcher, decode pool and model services, shared by all that asks about images.
+#[derive(Debug)]
+pub struct Engine {
+    options: EngineOptions,
+    stores: Arc<Stores>,
+    fetcher: Fetcher,
+    pool: DecodePool,
+    services: Mutex<HashMap<(String, String), Service>>,
+}
+
+impl Engine {
+    /// An engine without a model yet; each is loaded when first asked for.
+    ///
+    /// # Errors
+    /// [`EngineError::Pool`] when the decode threads cannot be started.
+    pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
+        let stores = Arc::new(Stores::new());
+        let fetcher = Fetcher::new(
+            Arc::clone(&stores),
+            options.fetch_concurrency,
+            options.limits.clone(),
+        );
+        let pool = DecodePool::new(options.decode_threads, options.limits.clone())
+            .map_err(EngineError::Pool)?;
+        Ok(Self {
+            options,
+            stores,
+            fetcher,
+            pool,
+            services: Mutex::new(HashMap::new()),
+        })
+    }
+
+    /// The object stores, for tables to be read through as well.
+    pub fn stores(&self) -> &Arc<Stores> {
+        &self.stores
+    }
+
+    /// The pool that decodes.
+    pub fn pool(&self) -> &DecodePool {
+        &self.pool
+    }
+
+    /// The options it was made with.
+    pub fn options(&self) -> &EngineOptions {
+        &self.options
+    }
+
+    /// The service of a model, started on first use and kept.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the device's text is wrong or the model cannot be had.
+    pub fn service(&self, model: &str, device: &str) -> Result<Service, EngineError> {
+        let key = (model.to_string(), device.to_string());
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(service) = services.get(&key) {
+            return Ok(service.clone());
+        }
+        let choice: DeviceChoice = device.parse().map_err(|e| EngineError::Device {
+            text: device.to_string(),
+            reason: format!("{e}"),
+        })?;
+        let loaded = picsift_vision::load(model, choice)?;
+        let service = Service::start(loaded, self.options.service.clone())?;
+        services.insert(key, service.clone());
+        Ok(service)
+    }
+
+    /// Gives a model's name to a service that the caller has started, on the device `auto`.
+    pub fn add_service(&self, model: &str, service: Service) {
+        self.services
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert((model.to_string(), "auto".to_string()), service);
+    }
+
+    /// The bytes of an image; a reference is fetched, relative to `base` (a folder's URL) where it is relative.
+    ///
+    /// # Errors
+    /// [`ImageError`] of the fetch stage.
+    pub async fn bytes(&self, image: ImageSource, base: Option<&Url>) -> Result<Bytes, ImageError> {
+        match image {
+            ImageSource::Bytes(bytes) => Ok(bytes),
+            ImageSource::Reference(reference) => self.fetcher.fetch(&reference, base).await,
+        }
+    }
+}

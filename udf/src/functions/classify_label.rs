@@ -1,0 +1,66 @@
+//! `classify_label(image, categories)`: the best category that holds.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, StringArray};
+use arrow::datatypes::DataType;
+use async_trait::async_trait;
+use datafusion::common::Result;
+use datafusion::logical_expr::Documentation;
+use datafusion_macros::user_doc;
+
+use crate::call::Call;
+use crate::image_column::ImageSource;
+use crate::labelling::best_label;
+use crate::marker::{ImageFunction, Operand};
+
+/// `classify_label(image, categories)`.
+#[user_doc(
+    doc_section(label = "Image Functions"),
+    description = "The category with the highest score among those that hold, or NULL when none does. NULL for a NULL or unreadable image.",
+    syntax_example = "classify_label(image, categories)",
+    sql_example = "```sql\nSELECT classify_label(image, ['dog', 'cat']) AS label, count(*) FROM 'photos/' GROUP BY label;\n```",
+    argument(
+        name = "image",
+        description = "The image: BINARY (an encoded file), STRUCT<bytes, path>, or a path or URL as text; a relative one is relative to the table's own location."
+    ),
+    argument(
+        name = "categories",
+        description = "A list of nouns, constant."
+    ),
+    related_udf(name = "classify_labels")
+)]
+#[derive(Debug, Default)]
+pub(crate) struct ClassifyLabel;
+
+#[async_trait]
+impl ImageFunction for ClassifyLabel {
+    fn name(&self) -> &'static str {
+        "classify_label"
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        self.doc()
+    }
+
+    fn operand(&self) -> Operand {
+        Operand::Categories
+    }
+
+    fn return_type(&self) -> DataType {
+        DataType::Utf8
+    }
+
+    async fn run(&self, call: &Call, images: Vec<Option<ImageSource>>) -> Result<ArrayRef> {
+        let rows = call.settle(call.scores(images).await?)?;
+        let labelling = call.labelling()?;
+        let best: StringArray = rows
+            .iter()
+            .map(|row| {
+                let scores = row.as_ref()?;
+                best_label(labelling.names(), &labelling.holds(scores), scores)
+            })
+            .collect();
+        Ok(Arc::new(best))
+    }
+}

@@ -1,0 +1,61 @@
+//! `classify_score(image, category)`: how sure the model is.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float32Array};
+use arrow::datatypes::DataType;
+use async_trait::async_trait;
+use datafusion::common::Result;
+use datafusion::logical_expr::Documentation;
+use datafusion_macros::user_doc;
+
+use crate::call::Call;
+use crate::image_column::ImageSource;
+use crate::marker::{ImageFunction, Operand};
+
+/// `classify_score(image, category)`.
+#[user_doc(
+    doc_section(label = "Image Functions"),
+    description = "The model's score that the image shows the category, 0 to 1. NULL for a NULL or unreadable image.",
+    syntax_example = "classify_score(image, category)",
+    sql_example = "```sql\nSELECT file FROM 'photos/' ORDER BY classify_score(image, 'dog') DESC LIMIT 10;\n```",
+    argument(
+        name = "image",
+        description = "The image: BINARY (an encoded file), STRUCT<bytes, path>, or a path or URL as text; a relative one is relative to the table's own location."
+    ),
+    argument(
+        name = "category",
+        description = "A noun such as 'dog' or 'polar bear'; constant."
+    ),
+    related_udf(name = "classify")
+)]
+#[derive(Debug, Default)]
+pub(crate) struct ClassifyScore;
+
+#[async_trait]
+impl ImageFunction for ClassifyScore {
+    fn name(&self) -> &'static str {
+        "classify_score"
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        self.doc()
+    }
+
+    fn operand(&self) -> Operand {
+        Operand::Category
+    }
+
+    fn return_type(&self) -> DataType {
+        DataType::Float32
+    }
+
+    async fn run(&self, call: &Call, images: Vec<Option<ImageSource>>) -> Result<ArrayRef> {
+        let rows = call.settle(call.scores(images).await?)?;
+        let scores: Float32Array = rows
+            .into_iter()
+            .map(|row| row.and_then(|scores| scores.first().copied()))
+            .collect();
+        Ok(Arc::new(scores))
+    }
+}

@@ -1,0 +1,108 @@
+//! `image_info(image)`: what a file's header says of an image.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, StringArray, StructArray, UInt8Array, UInt32Array, UInt64Array};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{DataType, Field, Fields};
+use async_trait::async_trait;
+use datafusion::common::Result;
+use datafusion::logical_expr::Documentation;
+use datafusion_macros::user_doc;
+
+use crate::call::Call;
+use crate::image_column::ImageSource;
+use crate::infer::{self, RowError};
+use crate::marker::{ImageFunction, Operand};
+
+/// `image_info(image)`.
+#[user_doc(
+    doc_section(label = "Image Functions"),
+    description = "A struct of width and height in pixels as the image is displayed, format, channels, bytes of the encoded file, and its SHA-256 in hexadecimal; no pixels are decoded. NULL for a NULL or unreadable image.",
+    syntax_example = "image_info(image)",
+    sql_example = "```sql\nSELECT file, image_info(image).width FROM 'photos/';\n```",
+    argument(
+        name = "image",
+        description = "The image: BINARY (an encoded file), STRUCT<bytes, path>, or a path or URL as text; a relative one is relative to the table's own location."
+    ),
+    related_udf(name = "load_image")
+)]
+#[derive(Debug, Default)]
+pub(crate) struct ImageInfo;
+
+#[async_trait]
+impl ImageFunction for ImageInfo {
+    fn name(&self) -> &'static str {
+        "image_info"
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        self.doc()
+    }
+
+    fn operand(&self) -> Operand {
+        Operand::None
+    }
+
+    fn return_type(&self) -> DataType {
+        DataType::Struct(fields())
+    }
+
+    async fn run(&self, call: &Call, images: Vec<Option<ImageSource>>) -> Result<ArrayRef> {
+        let rows = infer::each(&call.engine, images, |image| async move {
+            let info = async {
+                let bytes = call.engine.bytes(image?, call.base.as_ref()).await;
+                Some(match bytes {
+                    Ok(bytes) => call.engine.pool().info(bytes).await,
+                    Err(error) => Err(error),
+                })
+            };
+            info.await.map(|outcome| outcome.map_err(RowError::from))
+        })
+        .await;
+        let rows = call.settle(rows)?;
+        let info = || rows.iter().map(Option::as_ref);
+        let widths: UInt32Array = info().map(|i| i.map(|i| i.width)).collect();
+        let heights: UInt32Array = info().map(|i| i.map(|i| i.height)).collect();
+        let formats: StringArray = info().map(|i| i.map(|i| i.format)).collect();
+        let channels: UInt8Array = info().map(|i| i.map(|i| i.channels)).collect();
+        let bytes: UInt64Array = info().map(|i| i.map(|i| i.bytes)).collect();
+        let hashes: StringArray = info().map(|i| i.map(|i| hex(&i.sha256))).collect();
+        let nulls: NullBuffer = rows.iter().map(Option::is_some).collect();
+        Ok(Arc::new(StructArray::try_new(
+            fields(),
+            vec![
+                Arc::new(widths),
+                Arc::new(heights),
+                Arc::new(formats),
+                Arc::new(channels),
+                Arc::new(bytes),
+                Arc::new(hashes),
+            ],
+            Some(nulls),
+        )?))
+    }
+}
+
+fn fields() -> Fields {
+    Fields::from(vec![
+        Field::new("width", DataType::UInt32, true),
+        Field::new("height", DataType::UInt32, true),
+        Field::new("format", DataType::Utf8, true),
+        Field::new("channels", DataType::UInt8, true),
+        Field::new("bytes", DataType::UInt64, true),
+        Field::new("sha256", DataType::Utf8, true),
+    ])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn hex_is_lower_case_and_two_digits_a_byte() {
+        assert_eq!(super::hex(&[0, 10, 255]), "000aff");
+    }
+}

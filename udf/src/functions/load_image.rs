@@ -1,0 +1,59 @@
+//! `load_image(reference)`: the bytes of an image file.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BinaryArray};
+use arrow::datatypes::DataType;
+use async_trait::async_trait;
+use datafusion::common::Result;
+use datafusion::logical_expr::Documentation;
+use datafusion_macros::user_doc;
+
+use crate::call::Call;
+use crate::image_column::ImageSource;
+use crate::infer::{self, RowError};
+use crate::marker::{ImageFunction, Operand};
+
+/// `load_image(reference)`.
+#[user_doc(
+    doc_section(label = "Image Functions"),
+    description = "The bytes of the file that a path or URL names, as they are; an image that is bytes already is returned unchanged. NULL for a NULL or unreadable reference.",
+    syntax_example = "load_image(reference)",
+    sql_example = "```sql\nSELECT octet_length(load_image(url)) FROM 'pages.parquet';\n```",
+    argument(
+        name = "reference",
+        description = "A path or URL; a relative one is relative to the table's own location. BINARY and STRUCT<bytes, path> are taken too."
+    ),
+    related_udf(name = "image_info")
+)]
+#[derive(Debug, Default)]
+pub(crate) struct LoadImage;
+
+#[async_trait]
+impl ImageFunction for LoadImage {
+    fn name(&self) -> &'static str {
+        "load_image"
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        self.doc()
+    }
+
+    fn operand(&self) -> Operand {
+        Operand::None
+    }
+
+    fn return_type(&self) -> DataType {
+        DataType::Binary
+    }
+
+    async fn run(&self, call: &Call, images: Vec<Option<ImageSource>>) -> Result<ArrayRef> {
+        let rows = infer::each(&call.engine, images, |image| async move {
+            let bytes = call.engine.bytes(image?, call.base.as_ref()).await;
+            Some(bytes.map_err(RowError::from))
+        })
+        .await;
+        let bytes: BinaryArray = call.settle(rows)?.into_iter().collect();
+        Ok(Arc::new(bytes))
+    }
+}

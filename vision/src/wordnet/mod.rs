@@ -1,0 +1,218 @@
+//! English nouns: what is one, what is its singular, and which image classes are kinds of it.
+//!
+//! Owns the WordNet table and the rules by which a noun becomes a set of ImageNet classes. It knows
+//! classes only as the numbers that the table gives them: no model, score or threshold comes in here.
+//!
+//! # From a noun to classes
+//!
+//! A class is under a noun when one of the noun's senses (a WordNet *synset*) is the class's synset or
+//! among its hypernyms, at any distance. Most nouns have several senses and only some are meant:
+//! asked for a toy, nobody wants toy dogs. WordNet orders the senses of a noun by how often
+//! they were met in texts tagged by hand, and gives the counts; but senses never met come last in no
+//! particular order, and often several senses are near each other (the `table` to write on and the
+//! `table` to eat from). So of the senses that have any class below them these are kept:
+//!
+//! 1. those met at least a tenth as often as the one met most often; when none was ever met, all;
+//! 2. those that share a class with a kept one: two views of one meaning (`food`, `missile`);
+//! 3. besides, a class whose own name in the class list is the noun (`rooster`, `plate`).
+//!
+//! The alternatives do worse on the nouns a person would use (only 92 nouns have covering senses that
+//! differ). The first covering sense alone makes an `amphibian` a vehicle, a `plant` a sawmill, a
+//! `plate` a hockey puck and a `table` no dining table. All senses make lions `cat`s, lap dogs
+//! `toy`s, a carpenter's plane a `plane` and a bubble a `ball`.
+//!
+//! What no rule of this kind can know: classes that the model lacks. `mouse` is the computer's, because no
+//! class is the animal; `seal` and `kite` are the animals for the same reason; `crane` is the bird and the
+//! machine, of which neither was ever met. `bat`, `chicken` and `lamb` have no class at all.
+
+mod morphology;
+mod near;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, LazyLock};
+
+use table::{Noun, Nouns, Sense, Synsets};
+
+/// The table in the program cannot be read: the build is broken, nothing a person did.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WordnetError {
+    /// The compressed bytes are damaged.
+    #[error("the embedded WordNet table {table} does not decompress")]
+    Damaged {
+        /// Which of the tables.
+        table: &'static str,
+        /// What zstd says.
+        #[source]
+        source: Arc<std::io::Error>,
+    },
+    /// A line is not in the format that `data/wordnet/README.md` gives.
+    #[error("the embedded WordNet table {table} is malformed in line {line}")]
+    Malformed {
+        /// Which of the tables.
+        table: &'static str,
+        /// Counted from 1.
+        line: usize,
+    },
+}
+
+/// A noun with no image class below it. The message is one sentence that names nouns which have some.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.sentence())]
+pub struct UnknownNoun {
+    noun: String,
+    in_wordnet: bool,
+    near: Vec<String>,
+}
+
+impl UnknownNoun {
+    /// Nouns near it that [`Lexicon::classes_of`] accepts, the most helpful first, at most five.
+    #[must_use]
+    pub fn near(&self) -> &[String] {
+        &self.near
+    }
+
+    fn sentence(&self) -> String {
+        let noun = &self.noun;
+        let problem = if noun.is_empty() {
+            "an empty text is no category: give a noun, such as dog".to_owned()
+        } else if self.in_wordnet {
+            format!("the model has no class that is a kind of {noun:?}")
+        } else {
+            format!("{noun:?} is not an English noun that WordNet lists")
+        };
+        match self.near.as_slice() {
+            [] => problem,
+            near => format!("{problem}; near it, the model knows: {}", near.join(", ")),
+        }
+    }
+}
+
+/// The nouns of WordNet 3.0 and the image classes under them. Use the one in the program, [`Lexicon::embedded`].
+#[derive(Debug)]
+pub struct Lexicon {
+    nouns: Nouns,
+    synsets: Synsets,
+}
+
+static EMBEDDED: LazyLock<Result<Lexicon, WordnetError>> = LazyLock::new(|| {
+    Ok(Lexicon {
+        nouns: Nouns::embedded()?,
+        synsets: Synsets::embedded()?,
+    })
+});
+
+/// A sense is kept when it was met at least this part as often as the one met most often.
+const RAREST_PART: u32 = 10;
+
+impl Lexicon {
+    /// The lexicon in the program, decompressed on first use.
+    ///
+    /// # Errors
+    /// [`WordnetError`] when the program was built with a damaged table.
+    pub fn embedded() -> Result<&'static Self, WordnetError> {
+        EMBEDDED.as_ref().map_err(Clone::clone)
+    }
+
+    /// The image classes that are kinds of `noun`, sorted and distinct, never empty.
+    ///
+    /// The noun may be in singular or plural, in any case, of several words with blanks, hyphens or
+    /// underscores between them, and with an article. A form that is a noun of its own and has classes is taken as it stands
+    /// (`glasses` are spectacles); else as the plural of what it is the plural of.
+    ///
+    /// # Errors
+    /// [`UnknownNoun`] when no class is a kind of it.
+    pub fn classes_of(&self, noun: &str) -> Result<Vec<u16>, UnknownNoun> {
+        let key = morphology::fold(noun);
+        let bare = without_article(&key);
+        let unknown = || {
+            let known = morphology::singular(&self.nouns, bare);
+            UnknownNoun {
+                noun: noun.trim().to_owned(),
+                in_wordnet: known.is_some(),
+                near: near::near(self, bare, known.as_ref()),
+            }
+        };
+        self.classes(&key)
+            .or_else(|| self.classes(bare))
+            .ok_or_else(unknown)
+    }
+
+    /// The singular of a noun as WordNet spells it, in lower case; a singular gives itself, no noun gives nothing.
+    /// Takes the same forms as [`Lexicon::classes_of`], but for the article.
+    #[must_use]
+    pub fn lemma(&self, word: &str) -> Option<String> {
+        Some(
+            morphology::singular(&self.nouns, &morphology::fold(word))?
+                .spelling
+                .to_owned(),
+        )
+    }
+
+    /// The classes of a folded noun, as it stands or as a plural; nothing when there are none.
+    fn classes(&self, key: &str) -> Option<Vec<u16>> {
+        let forms = std::iter::once(key.to_owned()).chain(morphology::singulars(&self.nouns, key));
+        forms
+            .map(|form| self.classes_as_it_stands(&form))
+            .find(|classes| !classes.is_empty())
+    }
+
+    fn classes_as_it_stands(&self, key: &str) -> Vec<u16> {
+        let mut classes = self.synsets.classes_named(key).to_vec();
+        for sense in self
+            .nouns
+            .find(key)
+            .map(|noun| self.kept_senses(&noun))
+            .unwrap_or_default()
+        {
+            classes.extend(self.synsets.cover(sense.synset));
+        }
+        classes.sort_unstable();
+        classes.dedup();
+        classes
+    }
+
+    /// The senses of a noun that have classes and that a person is likely to mean; the module's
+    /// documentation gives the rule.
+    fn kept_senses(&self, noun: &Noun<'_>) -> Vec<Sense> {
+        let classes = |sense: &Sense| self.synsets.cover(sense.synset);
+        let covering: Vec<Sense> = noun
+            .senses
+            .iter()
+            .copied()
+            .filter(|sense| !classes(sense).is_empty())
+            .collect();
+        let usual: Vec<Sense> = usual(&covering).collect();
+        let shares = |a: &Sense, b: &Sense| {
+            classes(a)
+                .iter()
+                .any(|class| classes(b).binary_search(class).is_ok())
+        };
+        covering
+            .into_iter()
+            .filter(|sense| {
+                usual
+                    .iter()
+                    .any(|kept| kept == sense || shares(kept, sense))
+            })
+            .collect()
+    }
+}
+
+/// Of some senses those met at least a tenth as often as the one met most often.
+fn usual(senses: &[Sense]) -> impl Iterator<Item = Sense> {
+    let most = senses.iter().map(|sense| sense.count).max().unwrap_or(0);
+    senses
+        .iter()
+        .copied()
+        .filter(move |sense| sense.count.saturating_mul(RAREST_PART) >= most)
+}
+
+/// `a dog`, `the dog`: people write categories so, and no noun with classes begins like that.
+fn without_article(key: &str) -> &str {
+    ["a ", "an ", "the "]
+        .iter()
+        .find_map(|article| key.strip_prefix(article))
+        .unwrap_or(key)
+}

@@ -1,0 +1,157 @@
+//! For a noun without image classes: nouns near it that have some. Only runs to word an error, so it may
+//! look at the whole table.
+
+use std::cmp::Reverse;
+use std::collections::HashSet;
+
+use super::Lexicon;
+use super::morphology::fold;
+use super::table::Noun;
+
+/// More would not be read.
+const MOST: usize = 5;
+/// A hypernym over more classes than a tenth of them all (object, device, animal) says nothing.
+const WIDEST: usize = 100;
+/// Nor does one that is further up than this (substance for the sky).
+const FURTHEST: usize = 3;
+/// How many hypernyms to name before the nouns beside the unknown one.
+const HYPERNYMS: usize = 2;
+/// How alike two spellings must be, from 0 to 1 as Jaro and Winkler count it.
+const ALIKE: f64 = 0.9;
+
+/// At most five nouns that `classes_of` accepts, the most helpful first: the nearest hypernyms (`ruminant` for
+/// a giraffe) and the nouns most used under them (`sheep`). For what WordNet does not list: the head of
+/// a compound (`car` for a blue car), else nouns spelt alike, else those that share a word with it.
+pub(super) fn near(lexicon: &Lexicon, key: &str, noun: Option<&Noun<'_>>) -> Vec<String> {
+    let mut near = Vec::new();
+    if let Some(noun) = noun {
+        let above = hypernyms(lexicon, noun);
+        near.extend(
+            above
+                .iter()
+                .take(HYPERNYMS)
+                .map(|&(_, name)| name.to_owned()),
+        );
+        for &(synset, _) in &above {
+            near.extend(under(lexicon, synset));
+        }
+    } else if let Some(head) = head(lexicon, key) {
+        near.push(head);
+    } else {
+        near.extend(spelt_alike(lexicon, key));
+        near.extend(sharing_a_word(lexicon, key));
+    }
+    let mut met = HashSet::new();
+    near.into_iter()
+        .filter(|name| met.insert(name.clone()))
+        .take(MOST)
+        .collect()
+}
+
+/// The longest end of a compound that has classes: English puts the kind last.
+fn head(lexicon: &Lexicon, key: &str) -> Option<String> {
+    let mut rest = key;
+    while let Some((_, end)) = rest.split_once(' ') {
+        if lexicon.classes(end).is_some() {
+            return Some(lexicon.lemma(end).unwrap_or_else(|| end.to_owned()));
+        }
+        rest = end;
+    }
+    None
+}
+
+/// Named synsets above the noun's usual senses with few enough classes, the nearest first; of those with the same
+/// classes only the nearest.
+fn hypernyms<'a>(lexicon: &'a Lexicon, noun: &Noun<'_>) -> Vec<(u32, &'a str)> {
+    let mut above: Vec<(usize, usize, u32)> = Vec::new();
+    for (order, sense) in super::usual(&noun.senses).enumerate() {
+        for (synset, distance) in lexicon.synsets.at_or_above(sense.synset) {
+            let classes = lexicon.synsets.cover(synset).len();
+            if (1..=WIDEST).contains(&classes) && distance <= FURTHEST {
+                above.push((distance, order, synset));
+            }
+        }
+    }
+    above.sort_unstable();
+    let mut met = HashSet::new();
+    above.retain(|&(.., synset)| met.insert(lexicon.synsets.cover(synset)));
+    above
+        .iter()
+        .filter_map(|&(.., synset)| Some((synset, name(lexicon, synset)?.1)))
+        .collect()
+}
+
+/// The nouns under a synset that were met most often in WordNet's tagged texts: the familiar ones.
+fn under(lexicon: &Lexicon, root: u32) -> Vec<String> {
+    let mut names: Vec<(Reverse<u32>, &str)> = lexicon
+        .synsets
+        .covering()
+        .filter(|&(synset, _)| {
+            synset != root
+                && lexicon
+                    .synsets
+                    .at_or_above(synset)
+                    .iter()
+                    .any(|&(above, _)| above == root)
+        })
+        .filter_map(|(synset, _)| name(lexicon, synset))
+        .map(|(count, name)| (Reverse(count), name))
+        .collect();
+    names.sort_unstable();
+    names
+        .into_iter()
+        .take(MOST)
+        .map(|(_, name)| name.to_owned())
+        .collect()
+}
+
+/// A word of the synset that means it here, and how often it does: the synset must be among the senses kept.
+fn name(lexicon: &Lexicon, synset: u32) -> Option<(u32, &str)> {
+    lexicon.synsets.names(synset).iter().find_map(|word| {
+        let noun = lexicon.nouns.find(&fold(word))?;
+        let sense = lexicon
+            .kept_senses(&noun)
+            .into_iter()
+            .find(|sense| sense.synset == synset)?;
+        Some((sense.count, word.as_str()))
+    })
+}
+
+/// The words that may have classes: those of the synsets that cover some, and the names of the classes.
+fn words(lexicon: &Lexicon) -> impl Iterator<Item = &str> {
+    let words = lexicon
+        .synsets
+        .covering()
+        .flat_map(|(_, names)| names.iter().map(String::as_str));
+    words.chain(lexicon.synsets.class_names())
+}
+
+/// Nouns with classes that differ by few letters: one in three at most, never more than two.
+fn spelt_alike(lexicon: &Lexicon, key: &str) -> Vec<String> {
+    let most = (key.chars().count() / 3).min(2);
+    let mut alike: Vec<(usize, &str)> = words(lexicon)
+        .map(|word| (strsim::osa_distance(key, word), word))
+        .filter(|&(distance, word)| distance <= most && strsim::jaro_winkler(key, word) >= ALIKE)
+        .filter(|&(_, word)| lexicon.classes(&fold(word)).is_some())
+        .collect();
+    alike.sort_unstable();
+    alike.into_iter().map(|(_, word)| word.to_owned()).collect()
+}
+
+/// Compounds with classes that have a word of this compound (`measuring cup` for a measuring tape), those alike first.
+fn sharing_a_word(lexicon: &Lexicon, key: &str) -> Vec<String> {
+    let parts: Vec<&str> = key.split(' ').collect();
+    if parts.len() < 2 {
+        return Vec::new();
+    }
+    let mut sharing: Vec<(f64, &str)> = words(lexicon)
+        .filter(|word| word.contains(' ') && word.split(' ').any(|part| parts.contains(&part)))
+        .filter(|word| lexicon.classes(&fold(word)).is_some())
+        .map(|word| (strsim::jaro_winkler(key, word), word))
+        .collect();
+    sharing.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    sharing
+        .into_iter()
+        .map(|(_, word)| word.to_owned())
+        .collect()
+}

@@ -1,0 +1,283 @@
+//! The tables of `data/wordnet/`, decompressed and indexed. Knows their format (its README gives it) and
+//! checks it while reading; knows nothing of what a look-up is for.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::WordnetError;
+
+/// How long a table may be: a damaged size must not take memory.
+const LARGEST_TABLE: usize = 4 << 20;
+
+static NOUNS: &[u8] = include_bytes!("../../data/wordnet/nouns.txt.zst");
+static SYNSETS: &[u8] = include_bytes!("../../data/wordnet/synsets.txt.zst");
+static IRREGULAR: &[u8] = include_bytes!("../../data/wordnet/irregular.txt.zst");
+
+fn decompress(table: &'static str, bytes: &[u8]) -> Result<String, WordnetError> {
+    let damaged = |source| WordnetError::Damaged {
+        table,
+        source: Arc::new(source),
+    };
+    let text = zstd::bulk::decompress(bytes, LARGEST_TABLE).map_err(damaged)?;
+    String::from_utf8(text)
+        .map_err(|error| damaged(std::io::Error::new(std::io::ErrorKind::InvalidData, error)))
+}
+
+/// One meaning of a noun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sense {
+    /// Line of the synset table.
+    pub(super) synset: u32,
+    /// How often the noun was met with this meaning in the tagged texts.
+    pub(super) count: u32,
+}
+
+/// All nouns with their senses, and the irregular plurals.
+#[derive(Debug)]
+pub(super) struct Nouns {
+    /// Searched as it is: building an index would take longer than all look-ups of a run.
+    text: String,
+    irregular: HashMap<String, Vec<String>>,
+}
+
+/// A noun of the table.
+#[derive(Debug, Clone)]
+pub(super) struct Noun<'a> {
+    /// As WordNet spells it, in lower case, with blanks and hyphens.
+    pub(super) spelling: &'a str,
+    /// In WordNet's order.
+    pub(super) senses: Vec<Sense>,
+}
+
+impl Noun<'_> {
+    /// How often the noun was met at all.
+    pub(super) fn count(&self) -> u32 {
+        self.senses.iter().map(|sense| sense.count).sum()
+    }
+}
+
+impl Nouns {
+    pub(super) fn embedded() -> Result<Self, WordnetError> {
+        let mut irregular = HashMap::new();
+        for line in decompress("irregular", IRREGULAR)?.lines() {
+            let mut words = line.split('\t').map(str::to_owned);
+            if let Some(plural) = words.next() {
+                irregular
+                    .entry(plural)
+                    .or_insert_with(Vec::new)
+                    .extend(words);
+            }
+        }
+        Ok(Self {
+            text: decompress("nouns", NOUNS)?,
+            irregular,
+        })
+    }
+
+    /// The noun that reads `key`: lower case, words separated by one blank, no hyphens. A binary search for
+    /// the line; a line is read only here, and a test reads them all.
+    pub(super) fn find(&self, key: &str) -> Option<Noun<'_>> {
+        let mut rest = self.text.as_str();
+        while !rest.is_empty() {
+            let begin = rest.as_bytes()[..rest.len() / 2]
+                .iter()
+                .rposition(|&byte| byte == b'\n')
+                .map_or(0, |at| at + 1);
+            let (line, after) = rest[begin..].split_once('\n')?;
+            let (spelling, senses) = line.split_once('\t')?;
+            match compare(spelling, key) {
+                Ordering::Equal => {
+                    return Some(Noun {
+                        spelling,
+                        senses: parse_senses(senses)?,
+                    });
+                }
+                Ordering::Less => rest = after,
+                Ordering::Greater => rest = &rest[..begin],
+            }
+        }
+        None
+    }
+
+    /// What the table of irregular plurals gives for a form; a form that is its own singular names itself.
+    pub(super) fn irregular(&self, form: &str) -> &[String] {
+        self.irregular.get(form).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The table's order: by bytes, a hyphen counted as a blank.
+fn compare(spelling: &str, key: &str) -> Ordering {
+    spelling
+        .bytes()
+        .map(|byte| if byte == b'-' { b' ' } else { byte })
+        .cmp(key.bytes())
+}
+
+/// `synset` or `synset:count`, separated by blanks.
+fn parse_senses(list: &str) -> Option<Vec<Sense>> {
+    let sense = |sense: &str| {
+        let (synset, count) = sense.split_once(':').unwrap_or((sense, "0"));
+        Some(Sense {
+            synset: synset.parse().ok()?,
+            count: count.parse().ok()?,
+        })
+    };
+    list.split(' ').map(sense).collect()
+}
+
+/// How the meanings hang together, and which image classes lie where.
+#[derive(Debug)]
+pub(super) struct Synsets {
+    /// Per synset where its hypernyms begin in `hypernyms`, and one more for the end.
+    begins: Vec<u32>,
+    hypernyms: Vec<u32>,
+    names: HashMap<u32, Vec<String>>,
+    cover: HashMap<u32, Vec<u16>>,
+    class_names: HashMap<String, Vec<u16>>,
+}
+
+impl Synsets {
+    pub(super) fn embedded() -> Result<Self, WordnetError> {
+        const TABLE: &str = "synsets";
+        let text = decompress(TABLE, SYNSETS)?;
+        let mut synsets = Self {
+            begins: Vec::with_capacity(1 << 17),
+            hypernyms: Vec::with_capacity(1 << 17),
+            names: HashMap::new(),
+            cover: HashMap::new(),
+            class_names: HashMap::new(),
+        };
+        let mut classes = Vec::new();
+        for (synset, line) in (0u32..).zip(text.lines()) {
+            let malformed = || WordnetError::Malformed {
+                table: TABLE,
+                line: synset as usize + 1,
+            };
+            let mut fields = line.split('\t');
+            synsets
+                .begins
+                .push(u32::try_from(synsets.hypernyms.len()).map_err(|_| malformed())?);
+            for hypernym in fields.next().unwrap_or_default().split_ascii_whitespace() {
+                synsets
+                    .hypernyms
+                    .push(hypernym.parse().map_err(|_| malformed())?);
+            }
+            if let Some(names) = fields.next() {
+                synsets
+                    .names
+                    .insert(synset, names.split('|').map(str::to_owned).collect());
+            }
+            if let Some(class) = fields.next() {
+                let class: u16 = class.parse().map_err(|_| malformed())?;
+                let name = super::morphology::fold(fields.next().ok_or_else(malformed)?);
+                synsets.class_names.entry(name).or_default().push(class);
+                classes.push((class, synset));
+            }
+        }
+        let last = u32::try_from(synsets.hypernyms.len()).map_err(|_| WordnetError::Malformed {
+            table: TABLE,
+            line: synsets.begins.len(),
+        })?;
+        synsets.begins.push(last);
+        // In the order of the classes, so that every list of classes comes out sorted.
+        classes.sort_unstable();
+        for (class, synset) in classes {
+            for (above, _) in synsets.at_or_above(synset) {
+                synsets.cover.entry(above).or_default().push(class);
+            }
+        }
+        Ok(synsets)
+    }
+
+    /// The synset and all synsets above it, each once with its least distance, the nearest first.
+    pub(super) fn at_or_above(&self, synset: u32) -> Vec<(u32, usize)> {
+        let mut met = vec![(synset, 0)];
+        let mut next = 0;
+        while let Some(&(below, distance)) = met.get(next) {
+            next += 1;
+            for &above in self.hypernyms(below) {
+                if met.iter().all(|&(known, _)| known != above) {
+                    met.push((above, distance + 1));
+                }
+            }
+        }
+        met
+    }
+
+    fn hypernyms(&self, synset: u32) -> &[u32] {
+        let bounds = (
+            self.begins.get(synset as usize),
+            self.begins.get(synset as usize + 1),
+        );
+        let (Some(&begin), Some(&end)) = bounds else {
+            return &[];
+        };
+        &self.hypernyms[begin as usize..end as usize]
+    }
+
+    /// The classes that lie at or under a synset, sorted.
+    pub(super) fn cover(&self, synset: u32) -> &[u16] {
+        self.cover.get(&synset).map_or(&[], Vec::as_slice)
+    }
+
+    /// The synsets with a class at or under them, in no order, with their words.
+    pub(super) fn covering(&self) -> impl Iterator<Item = (u32, &[String])> {
+        self.names
+            .iter()
+            .map(|(&synset, names)| (synset, names.as_slice()))
+    }
+
+    /// The words of a synset with a class at or under it.
+    pub(super) fn names(&self, synset: u32) -> &[String] {
+        self.names.get(&synset).map_or(&[], Vec::as_slice)
+    }
+
+    /// The classes that the class list itself calls `key`.
+    pub(super) fn classes_named(&self, key: &str) -> &[u16] {
+        self.class_names.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// All names of the class list.
+    pub(super) fn class_names(&self) -> impl Iterator<Item = &str> {
+        self.class_names.keys().map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_is_found_again() {
+        let nouns = Nouns::embedded().unwrap();
+        let synsets = Synsets::embedded().unwrap();
+        let mut lines = 0;
+        let mut before = String::new();
+        for line in nouns.text.lines() {
+            let key = super::super::morphology::fold(line.split('\t').next().unwrap());
+            assert!(before < key, "{before} and {key} are not in order");
+            let noun = nouns
+                .find(&key)
+                .unwrap_or_else(|| panic!("{key} is not found"));
+            assert!(
+                noun.senses
+                    .iter()
+                    .all(|sense| (sense.synset as usize) < synsets.begins.len() - 1),
+                "{key}"
+            );
+            before = key;
+            lines += 1;
+        }
+        assert_eq!(lines, 117_631);
+        assert!(
+            nouns.find("").is_none() && nouns.find("dogg").is_none() && nouns.find("zzz").is_none()
+        );
+    }
+
+    #[test]
+    fn every_class_lies_under_entity_once() {
+        let synsets = Synsets::embedded().unwrap();
+        assert_eq!(synsets.cover(0), (0..1000).collect::<Vec<u16>>());
+    }
+}

@@ -1,0 +1,108 @@
+//! The embedded classifier through the model trait.
+
+use picsift_vision::{
+    Answer, DEFAULT_MODEL, DeviceChoice, InputGeometry, Job, Loaded, Question, RgbImage,
+    VisionError,
+};
+
+fn loaded() -> Loaded {
+    picsift_vision::load(DEFAULT_MODEL, DeviceChoice::Auto).unwrap()
+}
+
+fn job(width: u32, height: u32, questions: &[Question]) -> Job {
+    let bytes = (0..width * height * 3).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8);
+    Job {
+        image: RgbImage {
+            width,
+            height,
+            data: bytes.collect(),
+        },
+        questions: questions.into(),
+    }
+}
+
+fn classes(range: std::ops::Range<u16>) -> Question {
+    Question::Classes(range.collect())
+}
+
+fn scores(answers: &[Answer]) -> Vec<f32> {
+    answers
+        .iter()
+        .map(|answer| match answer {
+            Answer::Score(score) => *score,
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
+#[test]
+fn says_what_it_is() {
+    let info = loaded().info;
+    assert_eq!(
+        (info.name.as_str(), info.device.as_str()),
+        ("efficientnet-lite0", "cpu")
+    );
+    let input = InputGeometry::CentreCrop {
+        short_side: 256,
+        size: 224,
+    };
+    assert_eq!(info.input, input);
+}
+
+#[test]
+fn a_score_is_the_sum_of_the_classes_probabilities() {
+    let questions = [
+        classes(0..1000),
+        classes(0..400),
+        classes(400..1000),
+        classes(0..0),
+    ];
+    let results = loaded().model.answer(&[job(224, 224, &questions)]);
+    let scores = scores(results[0].as_ref().unwrap());
+    assert!(
+        (scores[0] - 1.0).abs() < 1e-5 && scores[0] <= 1.0,
+        "{scores:?}"
+    );
+    assert!((scores[1] + scores[2] - 1.0).abs() < 1e-5, "{scores:?}");
+    assert_eq!(scores[3], 0.0);
+}
+
+#[test]
+fn a_bad_image_is_the_error_of_its_own_job() {
+    let questions = [classes(0..1000)];
+    let mut short = job(224, 224, &questions);
+    short.image.data.pop();
+    let jobs = [
+        job(224, 224, &questions),
+        job(224, 100, &questions),
+        short,
+        job(224, 224, &[classes(999..1001)]),
+        job(224, 224, &questions),
+    ];
+    let results = loaded().model.answer(&jobs);
+    assert_eq!(results.len(), 5);
+    assert!(results[0].is_ok() && results[4].is_ok());
+    let error = results[1].as_ref().unwrap_err().to_string();
+    assert!(
+        error.contains("224 x 224") && error.contains("224 x 100"),
+        "{error}"
+    );
+    assert!(matches!(results[2], Err(VisionError::ImageData { .. })));
+    assert!(matches!(
+        results[3],
+        Err(VisionError::UnknownClass { class: 1000, .. })
+    ));
+}
+
+#[test]
+fn a_question_in_words_is_refused_by_name() {
+    let error = loaded()
+        .questions
+        .open("What is this?")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("model 'efficientnet-lite0' cannot answer in words"),
+        "{error}"
+    );
+}

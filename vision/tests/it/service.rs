@@ -1,0 +1,284 @@
+//! What callers notice of the service, with models that do as the test says.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use picsift_vision::{
+    Answer, Category, InputGeometry, Job, Loaded, Model, ModelInfo, Question, Questions, RgbImage,
+    Service, ServiceOptions, VisionError,
+};
+use tokio::task::JoinHandle;
+
+struct NoQuestions;
+
+impl Questions for NoQuestions {
+    fn category(&self, _: &Category) -> Result<Question, VisionError> {
+        Ok(Question::Classes([].into()))
+    }
+
+    fn open(&self, _: &str) -> Result<Question, VisionError> {
+        Err(VisionError::CannotTalk {
+            model: "test".to_owned(),
+        })
+    }
+}
+
+struct Scripted<F>(F);
+
+impl<F: FnMut(&[Job]) -> Vec<Result<Vec<Answer>, VisionError>> + Send> Model for Scripted<F> {
+    fn answer(&mut self, jobs: &[Job]) -> Vec<Result<Vec<Answer>, VisionError>> {
+        (self.0)(jobs)
+    }
+}
+
+fn start<F>(options: ServiceOptions, model: F) -> Result<Service, VisionError>
+where
+    F: FnMut(&[Job]) -> Vec<Result<Vec<Answer>, VisionError>> + Send + 'static,
+{
+    let info = ModelInfo {
+        name: "test".to_owned(),
+        revision: "1".to_owned(),
+        licence: "Apache-2.0",
+        device: "cpu".to_owned(),
+        dtype: "f32",
+        input: InputGeometry::CentreCrop {
+            short_side: 1,
+            size: 1,
+        },
+        default_threshold: 0.5,
+        can_talk: false,
+    };
+    let loaded = Loaded {
+        info,
+        questions: Arc::new(NoQuestions),
+        model: Box::new(Scripted(model)),
+    };
+    Service::start(loaded, options)
+}
+
+/// An image that carries a number: `width` pixels, the number in the first byte.
+fn image(number: u8, width: u32) -> RgbImage {
+    let mut data = vec![0; width as usize * 3];
+    data[0] = number;
+    RgbImage {
+        width,
+        height: 1,
+        data,
+    }
+}
+
+fn question(class: u16) -> Question {
+    Question::Classes([class].into())
+}
+
+/// Answers each question with image number * 100 + class.
+fn echo(jobs: &[Job]) -> Vec<Result<Vec<Answer>, VisionError>> {
+    let answer = |job: &Job, question: &Question| match question {
+        Question::Classes(classes) => {
+            Answer::Score(f32::from(job.image.data[0]) * 100.0 + f32::from(classes[0]))
+        }
+        _ => unreachable!(),
+    };
+    jobs.iter()
+        .map(|job| Ok(job.questions.iter().map(|q| answer(job, q)).collect()))
+        .collect()
+}
+
+/// A model that reports the numbers of each batch, then waits for a sign before it answers.
+struct Gate {
+    batches: Receiver<Vec<u8>>,
+    go: Sender<()>,
+}
+
+fn gated(options: ServiceOptions) -> (Service, Gate) {
+    let (report, batches) = channel();
+    let (go, sign) = channel();
+    let service = start(options, move |jobs| {
+        report
+            .send(jobs.iter().map(|job| job.image.data[0]).collect())
+            .unwrap();
+        sign.recv().unwrap();
+        echo(jobs)
+    });
+    (service.unwrap(), Gate { batches, go })
+}
+
+type Pending = JoinHandle<Result<Vec<Answer>, VisionError>>;
+
+/// Submits in order: each job is in the queue before the next one is sent.
+async fn submit(service: &Service, number: u8, width: u32) -> Pending {
+    let service = service.clone();
+    let pending = tokio::spawn(async move {
+        service
+            .submit(image(number, width), [question(0)].into())
+            .await
+    });
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    pending
+}
+
+#[tokio::test]
+async fn answers_come_in_the_order_of_the_questions() {
+    let service = start(ServiceOptions::default(), echo).unwrap();
+    let jobs = (0..50_u8).map(|number| {
+        let service = service.clone();
+        async move {
+            let questions = [question(3), question(1), question(2)].into();
+            let answers = service.submit(image(number, 1), questions).await.unwrap();
+            let base = f32::from(number) * 100.0;
+            assert_eq!(
+                answers,
+                [base + 3.0, base + 1.0, base + 2.0].map(Answer::Score)
+            );
+        }
+    });
+    let mut tasks = tokio::task::JoinSet::from_iter(jobs);
+    while let Some(task) = tasks.join_next().await {
+        task.unwrap();
+    }
+    assert_eq!(service.stats().images, 50);
+    assert!(service.stats().batches <= 50);
+}
+
+#[tokio::test]
+async fn what_is_queued_runs_together_within_the_limits() {
+    let (service, gate) = gated(ServiceOptions {
+        max_batch: 3,
+        max_pixels: 10,
+        queue: 16,
+    });
+    let mut pending = vec![submit(&service, 0, 1).await];
+    for (number, width) in [(1, 1), (2, 1), (3, 1), (4, 6), (5, 6), (6, 20), (7, 1)] {
+        pending.push(submit(&service, number, width).await);
+    }
+    // A lone job does not wait for others; then three by count, two that cost too much together, one alone.
+    for expected in [vec![0], vec![1, 2, 3], vec![4], vec![5], vec![6], vec![7]] {
+        assert_eq!(gate.batches.recv().unwrap(), expected);
+        gate.go.send(()).unwrap();
+    }
+    for (number, pending) in pending.into_iter().enumerate() {
+        let answers = pending.await.unwrap().unwrap();
+        assert_eq!(answers, [Answer::Score(number as f32 * 100.0)]);
+    }
+    assert_eq!(service.stats().batches, 6);
+    assert_eq!(service.stats().images, 8);
+}
+
+#[tokio::test]
+async fn a_full_queue_makes_the_caller_wait_and_a_caller_that_leaves_is_skipped() {
+    let (service, gate) = gated(ServiceOptions {
+        max_batch: 1,
+        max_pixels: 10,
+        queue: 1,
+    });
+    let running = submit(&service, 1, 1).await;
+    assert_eq!(gate.batches.recv().unwrap(), [1]);
+    let leaving = submit(&service, 2, 1).await;
+    let waiting = submit(&service, 3, 1).await;
+    assert!(!leaving.is_finished() && !waiting.is_finished());
+    leaving.abort();
+    assert!(leaving.await.unwrap_err().is_cancelled());
+
+    gate.go.send(()).unwrap();
+    running.await.unwrap().unwrap();
+    // The second job was withdrawn, so the model sees the third next.
+    assert_eq!(gate.batches.recv().unwrap(), [3]);
+    gate.go.send(()).unwrap();
+    waiting.await.unwrap().unwrap();
+    assert_eq!(service.stats().images, 2);
+}
+
+#[tokio::test]
+async fn a_panic_is_the_error_of_its_batch_and_the_service_goes_on() {
+    let service = start(ServiceOptions::default(), |jobs| {
+        assert!(jobs[0].image.data[0] != 13, "thirteen is too much");
+        echo(jobs)
+    })
+    .unwrap();
+    let ask = |number| service.submit(image(number, 1), [question(0)].into());
+    let error = ask(13).await.unwrap_err().to_string();
+    assert!(error.contains("thirteen is too much"), "{error}");
+    assert_eq!(ask(1).await.unwrap(), [Answer::Score(100.0)]);
+}
+
+#[tokio::test]
+async fn a_model_that_miscounts_is_an_error_and_not_a_shifted_answer() {
+    let service = start(ServiceOptions::default(), |_| Vec::new()).unwrap();
+    let lost = service.submit(image(1, 1), [question(0)].into()).await;
+    assert!(matches!(
+        lost,
+        Err(VisionError::AnswerCount { what: "jobs", .. })
+    ));
+
+    let service = start(ServiceOptions::default(), |jobs| {
+        jobs.iter().map(|_| Ok(Vec::new())).collect()
+    })
+    .unwrap();
+    let lost = service.submit(image(1, 1), [question(0)].into()).await;
+    assert!(matches!(
+        lost,
+        Err(VisionError::AnswerCount {
+            what: "questions",
+            ..
+        })
+    ));
+}
+
+#[tokio::test]
+async fn the_thread_ends_with_the_last_handle() {
+    struct Farewell(Arc<Mutex<Option<tokio::sync::oneshot::Sender<()>>>>);
+    impl Drop for Farewell {
+        fn drop(&mut self) {
+            let _ = self.0.lock().unwrap().take().unwrap().send(());
+        }
+    }
+    let (dropped, ended) = tokio::sync::oneshot::channel();
+    let farewell = Farewell(Arc::new(Mutex::new(Some(dropped))));
+    let service = start(ServiceOptions::default(), move |jobs| {
+        let _held = &farewell;
+        echo(jobs)
+    })
+    .unwrap();
+    let clone = service.clone();
+    drop(service);
+    clone
+        .submit(image(1, 1), [question(0)].into())
+        .await
+        .unwrap();
+    drop(clone);
+    tokio::time::timeout(Duration::from_secs(5), ended)
+        .await
+        .expect("the model is dropped with its thread")
+        .unwrap();
+}
+
+#[test]
+fn options_of_zero_are_refused_by_name() {
+    for (option, options) in [
+        (
+            "max_batch",
+            ServiceOptions {
+                max_batch: 0,
+                ..Default::default()
+            },
+        ),
+        (
+            "max_pixels",
+            ServiceOptions {
+                max_pixels: 0,
+                ..Default::default()
+            },
+        ),
+        (
+            "queue",
+            ServiceOptions {
+                queue: 0,
+                ..Default::default()
+            },
+        ),
+    ] {
+        let error = start(options, echo).unwrap_err().to_string();
+        assert!(error.contains(option), "{error}");
+    }
+}
