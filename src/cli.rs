@@ -5,8 +5,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use picsift_udf::{DEFAULT_MODEL, OnError};
-use picsift_vision::DeviceChoice;
+use picsift_udf::OnError;
+use picsift_vision::{DEFAULT_MODEL, DeviceChoice};
 
 /// Label images with SQL.
 #[derive(Debug, Parser)]

@@ -12,6 +12,7 @@ pub mod output;
 pub mod session;
 pub mod sql;
 pub mod stores;
+pub mod streamed;
 pub mod tables;
 
 use cli::{Cli, Command};

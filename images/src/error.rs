@@ -175,6 +175,16 @@ pub enum ImageError {
         /// The requested crop.
         size: u32,
     },
+    /// The resizer refused the decoded image.
+    #[error("the image of {width} x {height} pixels cannot be resized: {reason}")]
+    Resize {
+        /// Width of the decoded image.
+        width: u32,
+        /// Height of the decoded image.
+        height: u32,
+        /// What the resizer says.
+        reason: String,
+    },
     /// Decoding took longer than [`Limits::timeout`](crate::Limits::timeout).
     #[error("the image was not decoded within {limit:?}")]
     DecodeTimedOut {
@@ -219,6 +229,7 @@ impl ImageError {
             | ImageError::UnsupportedFeature { .. }
             | ImageError::TooManyPixels { .. }
             | ImageError::BadGeometry { .. }
+            | ImageError::Resize { .. }
             | ImageError::DecodeTimedOut { .. }
             | ImageError::DecoderPanicked { .. }
             | ImageError::PoolStart { .. }

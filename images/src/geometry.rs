@@ -9,7 +9,6 @@ use std::cell::RefCell;
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::metadata::Orientation;
-use image::{DynamicImage, RgbImage};
 
 use crate::{ImageError, RgbPixels};
 
@@ -141,18 +140,26 @@ fn mirrored(orientation: Orientation) -> (bool, bool) {
     }
 }
 
+/// Turns stored pixels as the orientation says.
 fn upright(pixels: RgbPixels, orientation: Orientation) -> RgbPixels {
     if orientation == Orientation::NoTransforms {
         return pixels;
     }
-    let RgbPixels { width, height, data } = pixels;
-    let mut image = match RgbImage::from_raw(width, height, data) {
-        Some(image) => DynamicImage::ImageRgb8(image),
-        None => unreachable!("RgbPixels holds width * height * 3 bytes"),
-    };
-    image.apply_orientation(orientation);
-    let image = image.into_rgb8();
-    RgbPixels { width: image.width(), height: image.height(), data: image.into_raw() }
+    let turned = swaps_axes(orientation);
+    let (flip_x, flip_y) = mirrored(orientation);
+    let (stored_width, stored_height) = (pixels.width as usize, pixels.height as usize);
+    let (width, height) = if turned { (stored_height, stored_width) } else { (stored_width, stored_height) };
+    let mut data = Vec::with_capacity(pixels.data.len());
+    for y in 0..height {
+        for x in 0..width {
+            let (column, row) = if turned { (y, x) } else { (x, y) };
+            let column = if flip_x { stored_width - 1 - column } else { column };
+            let row = if flip_y { stored_height - 1 - row } else { row };
+            let at = 3 * (row * stored_width + column);
+            data.extend_from_slice(&pixels.data[at..at + 3]);
+        }
+    }
+    RgbPixels { width: width as u32, height: height as u32, data }
 }
 
 thread_local! {
@@ -161,7 +168,7 @@ thread_local! {
 }
 
 fn resize(pixels: &RgbPixels, window: &Window, size: u32) -> Result<RgbPixels, ImageError> {
-    let failed = |reason: String| ImageError::DecoderPanicked { reason };
+    let failed = |reason: String| ImageError::Resize { width: pixels.width, height: pixels.height, reason };
     let source = ImageRef::new(pixels.width, pixels.height, &pixels.data, PixelType::U8x3)
         .map_err(|e| failed(e.to_string()))?;
     let mut target = Image::new(size, size, PixelType::U8x3);

@@ -1,6 +1,5 @@
 //! PNG, WebP, GIF, BMP and TIFF, through the decoders of the `image` crate.
 
-use std::error::Error as StdError;
 use std::io::{Cursor, ErrorKind};
 use std::sync::Arc;
 
@@ -109,22 +108,30 @@ fn failure(error: image::ImageError, bytes: &[u8], format: Format) -> ImageError
     if let image::ImageError::Unsupported(unsupported) = &error {
         return ImageError::UnsupportedFeature { format, feature: unsupported.to_string() };
     }
+    let early = ends_early(&error, bytes);
     let source: Cause = Arc::new(error);
-    if ends_early(&*source) {
+    if early {
         return ImageError::Truncated { format, size: bytes.len() as u64, source: Some(source) };
     }
     ImageError::Corrupt { format, reason: crate::error::root_cause(&*source), source: Some(source) }
 }
 
-/// Whether an end of file is at the bottom of `error`.
-fn ends_early(error: &(dyn StdError + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let io = error.downcast_ref::<std::io::Error>();
-        if io.is_some_and(|e| e.kind() == ErrorKind::UnexpectedEof) {
-            return true;
-        }
-        next = error.source();
+/// Whether `error` is the end of the data. The decoders wrap that in kinds of their own, some of which say it in
+/// words only; a WebP file announces its length, which settles it.
+fn ends_early(error: &image::ImageError, bytes: &[u8]) -> bool {
+    if let image::ImageError::IoError(e) = error
+        && e.kind() == ErrorKind::UnexpectedEof
+    {
+        return true;
     }
-    false
+    let text = error.to_string().to_ascii_lowercase();
+    if text.contains("unexpected end of file") || text.contains("failed to fill whole buffer") {
+        return true;
+    }
+    match bytes {
+        [b'R', b'I', b'F', b'F', a, b, c, d, ..] => {
+            (bytes.len() as u64) < u64::from(u32::from_le_bytes([*a, *b, *c, *d])) + 8
+        }
+        _ => false,
+    }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
 use datafusion::datasource::listing::{ListingTable, ListingTableUrl};
 use datafusion::prelude::{DataFrame, SessionContext};
 use picsift_udf::{
@@ -24,12 +25,13 @@ use crate::{session, tables};
 pub struct Source {
     /// The table.
     pub table: Arc<ListingTable>,
+    /// What is scanned for its rows.
+    pub scan: Arc<dyn TableProvider>,
     /// What relative references are relative to.
     pub base: Option<Url>,
 }
 
 /// Everything that a run needs.
-#[derive(Debug)]
 pub struct Job {
     /// Fetcher, decode pool and models.
     pub engine: Arc<Engine>,
@@ -140,8 +142,8 @@ impl Job {
     /// # Errors
     /// When the predicate is no SQL, names columns that are not there, or is not boolean.
     pub fn rows_of(&self, source: &Source, limit: Option<usize>) -> Result<DataFrame, AppError> {
-        let table = Arc::clone(&source.table);
-        let mut rows = self.context.read_table(table).map_err(AppError::Plan)?;
+        let scan = Arc::clone(&source.scan);
+        let mut rows = self.context.read_table(scan).map_err(AppError::Plan)?;
         if let Some(predicate) = &self.predicate {
             let condition = rows.parse_sql_expr(predicate).map_err(AppError::Plan)?;
             rows = rows.filter(condition).map_err(AppError::Plan)?;
@@ -162,8 +164,10 @@ impl Job {
         }
         let mut rows = 0;
         for source in &self.sources {
-            let table = self.rows_of(source, None)?;
-            rows += table.count().await.map_err(AppError::Plan)? as u64;
+            // The listed table, because its count comes from the files' footers alone.
+            let table = self.context.read_table(Arc::clone(&source.table) as Arc<dyn TableProvider>);
+            let count = async { table?.count().await };
+            rows += count.await.map_err(AppError::Plan)? as u64;
         }
         if rows == 0 {
             return Err(AppError::Usage(format!("the table {} has no rows", self.inputs.join(", "))));
@@ -179,7 +183,7 @@ async fn open(context: &SessionContext, locations: &[ListingTableUrl]) -> Result
     let mut schema: Option<SchemaRef> = None;
     for group in locations.chunk_by(|a, b| !a.is_collection() && table_base(a) == table_base(b)) {
         let table = tables::open(&state, group).await.map_err(AppError::Plan)?;
-        let found = datafusion::catalog::TableProvider::schema(table.as_ref());
+        let found = TableProvider::schema(table.as_ref());
         match &schema {
             None => {
                 let stored = tables::stored_schema(&state, &group[0]).await.map_err(AppError::Plan)?;
@@ -194,8 +198,10 @@ async fn open(context: &SessionContext, locations: &[ListingTableUrl]) -> Result
             }
             Some(_) => {}
         }
+        let scan = tables::scan(&state, &table, group).await.map_err(AppError::Plan)?;
         sources.push(Source {
             table,
+            scan,
             base: table_base(&group[0]),
         });
     }

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use datafusion::common::{DataFusionError, Result as DataFusionResult, exec_datafusion_err};
 use futures::TryStreamExt;
 use picsift_udf::{Annotation, RunStats, annotate};

@@ -12,7 +12,7 @@ use super::manifest::Manifest;
 ///
 /// # Errors
 /// The system's, when standard output is closed.
-pub fn print(job: &Job, manifest: &Manifest) -> std::io::Result<()> {
+pub(super) fn print(job: &Job, manifest: &Manifest) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     let counts = &manifest.counts;
     let seconds = &manifest.seconds;

@@ -4,6 +4,7 @@
 //! nothing of plans or columns.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -46,27 +47,26 @@ pub enum EngineError {
     /// The decode pool could not start.
     #[error("the decode pool did not start: {0}")]
     Pool(#[source] ImageError),
-    /// The device's text has no meaning.
-    #[error("device '{text}' is not known: {reason}")]
-    Device {
-        /// The text that was given.
-        text: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The model is unknown, cannot be loaded, or its service did not start.
+    /// The model or device is unknown, the model cannot be loaded, or its service did not start.
     #[error(transparent)]
     Model(#[from] VisionError),
 }
 
 /// Fetcher, decode pool and model services, shared by all that asks about images.
-#[derive(Debug)]
 pub struct Engine {
     options: EngineOptions,
     stores: Arc<Stores>,
     fetcher: Fetcher,
     pool: DecodePool,
     services: Mutex<HashMap<(String, String), Service>>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Engine {
@@ -117,11 +117,8 @@ impl Engine {
         if let Some(service) = services.get(&key) {
             return Ok(service.clone());
         }
-        let choice: DeviceChoice = device.parse().map_err(|e| EngineError::Device {
-            text: device.to_string(),
-            reason: format!("{e}"),
-        })?;
-        let loaded = picsift_vision::load(model, choice)?;
+        let device: DeviceChoice = device.parse()?;
+        let loaded = picsift_vision::load(model, device)?;
         let service = Service::start(loaded, self.options.service.clone())?;
         services.insert(key, service.clone());
         Ok(service)

@@ -4,6 +4,7 @@
 //! [`Bytes`] shares the column's buffer wherever the layout allows.
 
 use arrow::array::{Array, ArrayRef, AsArray, GenericByteArray, OffsetSizeTrait};
+use arrow::buffer::Buffer;
 use arrow::compute::cast;
 use arrow::datatypes::{ByteArrayType, DataType, Fields};
 use bytes::Bytes;
@@ -101,6 +102,15 @@ fn references<'a>(values: impl Iterator<Item = Option<&'a str>>) -> Vec<Option<I
         .collect()
 }
 
+/// Lets [`Bytes`] own a part of a column.
+struct SharedBuffer(Buffer);
+
+impl AsRef<[u8]> for SharedBuffer {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+}
+
 fn shared_bytes<T, O>(array: &GenericByteArray<T>) -> Vec<Option<ImageSource>>
 where
     T: ByteArrayType<Offset = O>,
@@ -115,7 +125,7 @@ where
             array.is_valid(row).then(|| {
                 let (start, end) = (range[0].as_usize(), range[1].as_usize());
                 let slice = values.slice_with_length(start, end - start);
-                ImageSource::Bytes(Bytes::from_owner(slice))
+                ImageSource::Bytes(Bytes::from_owner(SharedBuffer(slice)))
             })
         })
         .collect()

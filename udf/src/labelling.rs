@@ -21,11 +21,7 @@ impl CategorySpec {
     /// A category given by its plain noun.
     pub fn plain(name: impl Into<String>) -> Self {
         Self {
-            category: Category {
-                name: name.into(),
-                prompt: None,
-                nouns: Vec::new(),
-            },
+            category: Category::named(name),
             threshold: None,
         }
     }

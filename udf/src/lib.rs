@@ -30,7 +30,7 @@ pub use image_column::{
 pub use infer::{Outcome, RowError, RunStats, answers, scores};
 pub use labelling::{CategorySpec, Labelling, answers_json, best_label, holds, labels};
 pub use lineage::{base_of, table_base};
-pub use settings::{DEFAULT_MODEL, OnError, PicsiftOptions};
+pub use settings::{OnError, PicsiftOptions};
 
 /// A session configuration that knows the `picsift.*` settings.
 pub fn with_settings(config: SessionConfig) -> SessionConfig {

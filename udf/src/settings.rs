@@ -9,9 +9,7 @@ use std::str::FromStr;
 
 use datafusion::common::config::{ConfigExtension, ConfigOptions};
 use datafusion::common::{Result, extensions_options, plan_err};
-
-/// Name of the model that needs no download: the default.
-pub const DEFAULT_MODEL: &str = "efficientnet-lite0";
+use picsift_vision::DEFAULT_MODEL;
 
 extensions_options! {
     /// Settings of picsift in a SQL session, `SET picsift.<name> = ...`.

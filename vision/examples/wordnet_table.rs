@@ -169,24 +169,22 @@ fn nouns_table(
         let number: usize = fields.nth(1).ok_or_else(wrong)?.parse()?;
         let offsets: Vec<&str> = fields.collect();
         let spelling = word.replace('_', " ");
-        let noun = nouns
-            .entry(spelling.replace('-', " "))
-            .or_insert_with(|| Noun {
-                spelling,
-                senses: Vec::new(),
-            });
         let first = offsets.len().checked_sub(number).ok_or_else(wrong)?;
+        let mut senses = Vec::new();
         for (sense, offset) in offsets[first..].iter().enumerate() {
             let synset = *lines.get(offset).ok_or_else(wrong)?;
-            let count = counts
-                .get(&(word.to_owned(), sense + 1))
-                .copied()
-                .unwrap_or(0);
-            match noun.senses.iter_mut().find(|known| known.0 == synset) {
+            let count = counts.get(&(word.to_owned(), sense + 1)).copied();
+            senses.push((synset, count.unwrap_or(0)));
+        }
+        // WordNet lists a spelling with hyphens before the one with blanks, which is the usual one.
+        let noun = nouns.entry(spelling.replace('-', " ")).or_default();
+        for &(synset, count) in &noun.senses {
+            match senses.iter_mut().find(|known| known.0 == synset) {
                 Some(known) => known.1 += count,
-                None => noun.senses.push((synset, count)),
+                None => senses.push((synset, count)),
             }
         }
+        *noun = Noun { spelling, senses };
     }
     let mut table = String::new();
     for noun in nouns.values() {
@@ -244,7 +242,7 @@ fn irregular_table(path: &Path) -> Result<String> {
     for line in entries(&read_text(path)?) {
         let words: Vec<String> = line
             .split_whitespace()
-            .map(|word| word.replace('_', " ").replace('-', " "))
+            .map(|word| word.replace(['_', '-'], " "))
             .collect();
         lines.push(words.join("\t"));
     }

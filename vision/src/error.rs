@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use crate::wordnet::{UnknownNoun, WordnetError};
+
 /// An error of a model, of a question put to it, or of the service in front of it.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -41,15 +43,18 @@ pub enum VisionError {
         device: String,
     },
     /// A category that the model has no class for.
-    #[error("model '{model}' does not know category '{category}': {reason}")]
+    #[error("model '{model}' cannot score category '{category}': {source}")]
     UnknownCategory {
         /// The model.
         model: String,
         /// The category's name.
         category: String,
         /// Which noun is unknown, and the near nouns that are known.
-        reason: String,
+        source: UnknownNoun,
     },
+    /// The noun table in this program cannot be read.
+    #[error(transparent)]
+    Wordnet(#[from] WordnetError),
     /// A prompt was given to a model that reads none.
     #[error(
         "model '{model}' takes no prompt, but category '{category}' has one; leave the prompt out or \

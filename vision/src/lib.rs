@@ -24,10 +24,12 @@ mod device;
 pub mod efficientnet;
 mod error;
 mod model;
+pub mod nouns;
 pub mod ops;
 mod packing;
 mod registry;
 mod service;
+pub mod wordnet;
 
 pub use device::DeviceChoice;
 pub use error::VisionError;

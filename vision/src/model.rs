@@ -43,7 +43,6 @@ impl RgbImage {
 /// The pixels that a model wants to see of an image of any size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum InputGeometry {
     /// Resize with a bicubic filter so that the short side has `short_side` pixels, then cut `size` x `size`
     /// pixels out of the middle.
@@ -100,18 +99,20 @@ impl Category {
 
 /// A question in the form that the model takes it; made by [`Questions`], meaningful to that model only.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Question {
     /// How probable is it that the image shows one of these classes? Ascending indices without repeats.
     Classes(Arc<[u16]>),
+    /// To be answered in words, as the person asked it; only for a model with [`ModelInfo::can_talk`].
+    Open(Arc<str>),
 }
 
 /// The answer to one question.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
     /// How strongly the model says yes, 0..=1, never NaN.
     Score(f32),
+    /// The model's own words, to an open question.
+    Text(String),
 }
 
 /// The planning half of a model: which questions it takes, known before an image is read.

@@ -6,7 +6,8 @@
 //! of birds in the picture" has lot, bird and picture, as NLTK has it. What a noun may be used for is the caller's affair.
 //!
 //! The rules, beside "what the tagger calls a noun":
-//! - Neighbours that WordNet lists as one noun are one (`polar bear`, `fire truck`, `living room`), the longest first.
+//! - Neighbours that WordNet lists as one noun are one (`fire truck`, `polar bear`, `living room`), the longest first;
+//!   with an adjective only those that are a thing of their own: a black cat is a cat.
 //! - Proper nouns count when WordNet lists them, in lower case like all (`eiffel tower`); other names do not.
 //! - A word that the tagger has not learnt (`goat`, `zebra`) counts when WordNet lists it, unless a noun follows
 //!   directly, which it then describes (a `black-and-white` cat). One that WordNet has not either (`smartphone`)
@@ -179,7 +180,8 @@ impl Sentence<'_> {
                 return None;
             }
             let lemma = self.lexicon.lemma(&self.words[position..=last].join(" "))?;
-            Some((lemma, length))
+            let only_nouns = (position..last).all(|at| self.is_tagged_noun(at));
+            (only_nouns || self.lexicon.is_fixed(&lemma)).then_some((lemma, length))
         })
     }
 
@@ -235,6 +237,7 @@ fn regular_singular(word: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::collections::HashSet;
 
@@ -329,6 +332,18 @@ mod tests {
             &["living room", "mother-in-law", "t-shirt"],
         );
         check("A dog, truck", &["dog", "truck"]);
+        check(
+            "a hot dog and two German shepherds",
+            &["hot dog", "german shepherd"],
+        );
+    }
+
+    #[test]
+    fn adjectives_that_only_describe_make_no_compound() {
+        check(
+            "A black cat, a white horse and some white sheep.",
+            &["cat", "horse", "sheep"],
+        );
     }
 
     #[test]
@@ -367,7 +382,8 @@ mod tests {
         #[test]
         fn words_of_the_tagger_in_any_order_do_not_fail(
             words in prop::collection::vec(prop::sample::select(vec![
-                "a", "the", "dog", "dogs", "polar", "bear", "riding", "'s", "n't", "-", "--", ",", ".", "and", "zebra", "T-", "-shirt", "o'", "\u{301}",
+                "a", "the", "dog", "dogs", "polar", "bear", "riding", "'s", "n't", "-", "--", ",", ".", "and",
+                "zebra", "T-", "-shirt", "o'", "\u{301}",
             ]), 0..12),
         ) {
             prop_assert!(super::nouns(&words.join(" ")).is_ok());

@@ -66,6 +66,7 @@ pub fn load(name: &str, device: DeviceChoice) -> Result<Loaded, VisionError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

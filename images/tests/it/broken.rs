@@ -3,7 +3,7 @@
 use image::{DynamicImage, ImageFormat};
 use picsift_images::{Geometry, ImageError, Limits, Stage, image_info, prepare};
 
-use crate::support::{busy, data, encode, full, jpeg, quadrants};
+use crate::support::{busy, data, difference, encode, full, jpeg, quadrants};
 
 const CROP: Geometry = Geometry::CentreCrop { short_side: 64, size: 56 };
 
@@ -20,7 +20,12 @@ fn assert_no_half_picture(what: &str, bytes: &[u8], geometry: Geometry, steps: u
     let lengths = (1..=16).map(|n| bytes.len() - n).chain((1..steps).map(|i| bytes.len() * i / steps));
     for length in lengths.filter(|&length| length > 16) {
         match prepare(&bytes[..length], geometry, &Limits::default()) {
-            Ok(pixels) => assert!(pixels == whole, "{what}: half a picture from {length} of {} bytes", bytes.len()),
+            Ok(pixels) => {
+                // Without its end marker a big JPEG is decoded at full scale, hence not bit for bit the same.
+                let (largest, _) = difference(&pixels, &whole);
+                let allowed = if what == "big jpeg" { 24 } else { 0 };
+                assert!(largest <= allowed, "{what}: half a picture from {length} of {} bytes", bytes.len());
+            }
             Err(ImageError::Truncated { .. }) => {}
             Err(other) => panic!("{what} cut at {length} of {}: {other}", bytes.len()),
         }
@@ -56,6 +61,17 @@ fn truncation_is_named() {
     let mut padded = bytes.clone();
     padded[bytes.len() / 2..].fill(0);
     assert!(matches!(error(&padded, CROP), ImageError::Truncated { .. } | ImageError::Corrupt { .. }));
+}
+
+#[test]
+fn damage_inside_a_jpeg_is_not_shown_as_grey() {
+    // At full scale and at reduced scale: a run of zeros inside, with the end marker in its place.
+    for (width, height) in [(150, 110), (1200, 900)] {
+        let mut bytes = jpeg(&busy(width, height));
+        let middle = bytes.len() / 2;
+        bytes[middle..middle + 40].fill(0xFF);
+        assert!(matches!(error(&bytes, CROP), ImageError::Corrupt { .. }));
+    }
 }
 
 #[test]
@@ -160,7 +176,8 @@ fn huge_images_are_refused_by_their_header() {
     let frame = webp.windows(3).position(|w| w == [0x9D, 0x01, 0x2A]).unwrap();
     webp[frame + 3..frame + 7].copy_from_slice(&[0xFF, 0x3F, 0xFF, 0x3F]);
     let mut tiff = encode(&quadrants().into(), ImageFormat::Tiff);
-    for tag in [[0x00, 0x01], [0x01, 0x01]] {
+    // Width, height and rows per strip, so that the header agrees with itself.
+    for tag in [[0x00, 0x01], [0x01, 0x01], [0x16, 0x01]] {
         let directory = u32::from_le_bytes(tiff[4..8].try_into().unwrap()) as usize;
         let entry = (directory + 2..).step_by(12).find(|&at| tiff[at..at + 2] == tag).unwrap();
         tiff[entry + 2..entry + 4].copy_from_slice(&4u16.to_le_bytes());

@@ -14,6 +14,7 @@ use crate::error::VisionError;
 use crate::model::{
     Answer, Category, InputGeometry, Job, Loaded, Model, ModelInfo, Question, Questions,
 };
+use crate::wordnet::Lexicon;
 
 /// The model's name.
 pub const NAME: &str = "efficientnet-lite0";
@@ -65,11 +66,23 @@ impl Questions for Nouns {
                 category: category.name.clone(),
             });
         }
-        Err(VisionError::UnknownCategory {
+        let lexicon = Lexicon::embedded()?;
+        let unknown = |source| VisionError::UnknownCategory {
             model: NAME.to_owned(),
             category: category.name.clone(),
-            reason: "no lexicon".to_owned(),
-        })
+            source,
+        };
+        // A name need not be a noun where nouns say what is meant; each of those must be one.
+        let mut classes = match lexicon.classes_of(&category.name) {
+            Err(_) if !category.nouns.is_empty() => Vec::new(),
+            classes => classes.map_err(unknown)?,
+        };
+        for noun in &category.nouns {
+            classes.extend(lexicon.classes_of(noun).map_err(unknown)?);
+        }
+        classes.sort_unstable();
+        classes.dedup();
+        Ok(Question::Classes(classes.into()))
     }
 
     fn open(&self, _text: &str) -> Result<Question, VisionError> {
@@ -129,7 +142,11 @@ impl Classifier {
             });
         }
         let score = |question: &Question| {
-            let Question::Classes(classes) = question;
+            let Question::Classes(classes) = question else {
+                return Err(VisionError::CannotTalk {
+                    model: NAME.to_owned(),
+                });
+            };
             let mut sum = 0.0;
             for &class in classes.iter() {
                 sum += probabilities.get(usize::from(class)).ok_or_else(|| {

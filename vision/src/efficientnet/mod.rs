@@ -38,11 +38,7 @@ pub struct Config {
     pub size: usize,
     /// The bytes of the input are taken as `(byte - mean) / scale`: mean and scale.
     pub normalise: (f32, f32),
-    /// Side of the first convolution's filter.
-    pub stem_kernel: usize,
-    /// Stride of the first convolution.
-    pub stem_stride: usize,
-    /// Output channels of the first convolution.
+    /// Output channels of the first convolution, which has a filter of 3 and a stride of 2.
     pub stem: usize,
     /// The blocks.
     pub stages: Vec<Stage>,
@@ -67,8 +63,6 @@ impl Config {
         Self {
             size: 224,
             normalise: (127.0, 128.0),
-            stem_kernel: 3,
-            stem_stride: 2,
             stem: 32,
             stages: vec![
                 stage(1, 3, 1, 1, 16),

@@ -10,24 +10,14 @@ use candle_nn::Linear;
 use super::{Config, Network};
 use crate::ops::{Depthwise, InvertedResidual, Pointwise, PooledHead, Stem};
 
-/// Channels of an RGB image.
-const RGB: usize = 3;
-
 pub(super) fn network(config: &Config, bytes: &[u8]) -> Result<Network> {
     let reader = Reader {
         file: SliceSafetensors::new(bytes)?,
         eps: config.batch_norm_eps,
     };
-    let kernel = config.stem_kernel;
-    let (weights, bias) =
-        reader.folded("_conv_stem", "_bn0", &[config.stem, RGB, kernel, kernel])?;
-    let stem = Stem::new(
-        kernel,
-        config.stem_stride,
-        config.normalise,
-        &weights,
-        &bias,
-    )?;
+    let shape = [config.stem, Stem::INPUTS, Stem::KERNEL, Stem::KERNEL];
+    let (weights, bias) = reader.folded("_conv_stem", "_bn0", &shape)?;
+    let stem = Stem::new(config.normalise, &weights, &bias)?;
 
     let mut blocks = Vec::new();
     let mut channels = config.stem;

@@ -1,15 +1,14 @@
 //! The depthwise convolution: each channel is filtered on its own, with bias and ReLU6 fused.
 //!
-//! A vector holds one pixel's neighbouring channels, so the filter is a sum of whole vectors and needs no
-//! shuffles. Several outputs of a row are computed at once: at stride 1 they share most of their inputs.
+//! A vector holds channels of one pixel, so the filter is a sum of whole vectors and needs no shuffles. Several outputs of a row are computed at once: at stride 1 they share most of their inputs.
 
 use candle_core::{CpuStorage, CustomOp1, Error, Layout, Result, Shape};
 use pulp::{Arch, Simd, WithSimd};
 
 use super::pointwise::SIX;
-use super::{Same, nhwc, padded, scratch};
+use super::{Activation, BLOCK, Same, blocks, padded, scratch};
 
-/// A depthwise convolution over `[batch, height, width, padded(channels)]` with `SAME` padding, bias and ReLU6.
+/// A depthwise convolution with `SAME` padding, bias and ReLU6.
 #[derive(Debug, Clone)]
 pub struct Depthwise {
     channels: usize,
@@ -59,7 +58,7 @@ impl Depthwise {
         })
     }
 
-    /// Channels that count; [`padded`] of them are stored.
+    /// Input and output channels.
     pub fn channels(&self) -> usize {
         self.channels
     }
@@ -78,13 +77,15 @@ impl Depthwise {
         Same::new(input, self.kernel, self.stride)
     }
 
-    /// Computes consecutive output rows into `output`, each of `width` pixels; `input(r, tap)` is the start in
-    /// `values` of the padded input row that the filter's row `tap` sees for output row `r`.
+    /// Computes consecutive output rows of `width` pixels into `output`, `[blocks, rows, width, BLOCK]`.
+    /// `input(r, tap)` is the start in `values` of the first block of the padded input row that the filter's row
+    /// `tap` sees for output row `r`; each further block is `plane` values on.
     #[inline(always)]
     pub(super) fn run<S: Simd>(
         &self,
         simd: S,
         values: &[f32],
+        plane: usize,
         input: impl Fn(usize, usize) -> usize,
         width: usize,
         output: &mut [f32],
@@ -92,6 +93,7 @@ impl Depthwise {
         simd.vectorize(Filter {
             op: self,
             values,
+            plane,
             input,
             width,
             output,
@@ -102,6 +104,7 @@ impl Depthwise {
 struct Filter<'a, F> {
     op: &'a Depthwise,
     values: &'a [f32],
+    plane: usize,
     input: F,
     width: usize,
     output: &'a mut [f32],
@@ -113,55 +116,53 @@ impl<F: Fn(usize, usize) -> usize> WithSimd for Filter<'_, F> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         match (self.op.kernel, self.op.stride) {
-            (3, 1) => self.rows::<S, 3, 1>(simd),
-            (3, _) => self.rows::<S, 3, 2>(simd),
-            (_, 1) => self.rows::<S, 5, 1>(simd),
-            (_, _) => self.rows::<S, 5, 2>(simd),
+            (3, 1) => self.blocks::<S, 3, 1>(simd),
+            (3, _) => self.blocks::<S, 3, 2>(simd),
+            (_, 1) => self.blocks::<S, 5, 1>(simd),
+            (_, _) => self.blocks::<S, 5, 2>(simd),
         }
     }
 }
 
 impl<F: Fn(usize, usize) -> usize> Filter<'_, F> {
     #[inline(always)]
-    fn rows<S: Simd, const K: usize, const STRIDE: usize>(self, simd: S) {
-        let Self {
-            op,
-            values,
-            input,
-            width,
-            output,
-        } = self;
-        let stored = padded(op.channels);
-        let step = stored / S::F32_LANES;
-        let padded_width = (width - 1) * STRIDE + K;
-        let weights = S::as_simd_f32s(&op.weights).0;
-        let bias = S::as_simd_f32s(&op.bias).0;
-        for lane in 0..step {
-            let filter: [[S::f32s; K]; K] = std::array::from_fn(|y| {
-                std::array::from_fn(|x| weights[(y * K + x) * step + lane])
-            });
-            for (row, output) in output.chunks_exact_mut(width * stored).enumerate() {
-                let inputs: [&[S::f32s]; K] = std::array::from_fn(|y| {
-                    let start = input(row, y);
-                    &S::as_simd_f32s(&values[start..start + padded_width * stored]).0[lane..]
+    fn blocks<S: Simd, const K: usize, const STRIDE: usize>(self, simd: S) {
+        let blocks = blocks(self.op.channels);
+        // Vectors from one pixel to the next, and from one tap's weights to the next.
+        let step = BLOCK / S::F32_LANES;
+        let taps = blocks * step;
+        let seen = ((self.width - 1) * STRIDE + K) * BLOCK;
+        let weights = S::as_simd_f32s(&self.op.weights).0;
+        let bias = S::as_simd_f32s(&self.op.bias).0;
+        let size = self.output.len() / blocks;
+        for (block, output) in self.output.chunks_exact_mut(size).enumerate() {
+            for lane in 0..step {
+                let vector = block * step + lane;
+                let filter: [[S::f32s; K]; K] = std::array::from_fn(|y| {
+                    std::array::from_fn(|x| weights[(y * K + x) * taps + vector])
                 });
-                let mut line = Line {
-                    inputs,
-                    filter: &filter,
-                    bias: bias[lane],
-                    step,
-                    output: &mut S::as_mut_simd_f32s(output).0[lane..],
-                };
-                let mut x = 0;
-                while x + 4 <= width {
-                    line.outputs::<STRIDE, 4>(simd, x);
-                    x += 4;
-                }
-                match width - x {
-                    3 => line.outputs::<STRIDE, 3>(simd, x),
-                    2 => line.outputs::<STRIDE, 2>(simd, x),
-                    1 => line.outputs::<STRIDE, 1>(simd, x),
-                    _ => {}
+                for (row, output) in output.chunks_exact_mut(self.width * BLOCK).enumerate() {
+                    let mut line = Line {
+                        inputs: std::array::from_fn(|y| {
+                            let start = (self.input)(row, y) + block * self.plane;
+                            S::as_simd_f32s(&self.values[start..start + seen]).0
+                        }),
+                        filter: &filter,
+                        bias: bias[vector],
+                        lane,
+                        output: S::as_mut_simd_f32s(output).0,
+                    };
+                    let mut x = 0;
+                    while x + 4 <= self.width {
+                        line.outputs::<STRIDE, 4>(simd, x);
+                        x += 4;
+                    }
+                    match self.width - x {
+                        3 => line.outputs::<STRIDE, 3>(simd, x),
+                        2 => line.outputs::<STRIDE, 2>(simd, x),
+                        1 => line.outputs::<STRIDE, 1>(simd, x),
+                        _ => {}
+                    }
                 }
             }
         }
@@ -170,28 +171,29 @@ impl<F: Fn(usize, usize) -> usize> Filter<'_, F> {
 
 /// One vector of channels along one output row.
 struct Line<'a, S: Simd, const K: usize> {
-    /// The padded input rows, from this vector's first pixel.
+    /// The padded input rows of the vector's block.
     inputs: [&'a [S::f32s]; K],
     filter: &'a [[S::f32s; K]; K],
     bias: S::f32s,
-    /// Vectors from one pixel to the next.
-    step: usize,
+    /// Which vector of the block.
+    lane: usize,
+    /// The output row of the vector's block.
     output: &'a mut [S::f32s],
 }
 
 impl<S: Simd, const K: usize> Line<'_, S, K> {
+    /// `WIDTH` outputs from `x` on.
     #[inline(always)]
     fn outputs<const STRIDE: usize, const WIDTH: usize>(&mut self, simd: S, x: usize) {
+        let step = BLOCK / S::F32_LANES;
         let mut sums = [self.bias; WIDTH];
         for (row, filter) in self.inputs.iter().zip(self.filter) {
-            let row = &row[x * STRIDE * self.step..];
+            let row = &row[x * STRIDE * step..][..((WIDTH - 1) * STRIDE + K) * step];
             for pixel in 0..(WIDTH - 1) * STRIDE + K {
-                let value = row[pixel * self.step];
+                let value = row[pixel * step + self.lane];
                 for (i, sum) in sums.iter_mut().enumerate() {
-                    if let Some(&weight) = pixel
-                        .checked_sub(i * STRIDE)
-                        .and_then(|tap| filter.get(tap))
-                    {
+                    let tap = pixel.checked_sub(i * STRIDE);
+                    if let Some(&weight) = tap.and_then(|tap| filter.get(tap)) {
                         *sum = simd.mul_add_e_f32s(value, weight, *sum);
                     }
                 }
@@ -199,8 +201,9 @@ impl<S: Simd, const K: usize> Line<'_, S, K> {
         }
         let low = simd.splat_f32s(0.0);
         let high = simd.splat_f32s(SIX);
+        let output = &mut self.output[x * step..][..WIDTH * step];
         for (i, &sum) in sums.iter().enumerate() {
-            self.output[(x + i) * self.step] = simd.min_f32s(simd.max_f32s(sum, low), high);
+            output[i * step + self.lane] = simd.min_f32s(simd.max_f32s(sum, low), high);
         }
     }
 }
@@ -211,33 +214,35 @@ impl CustomOp1 for Depthwise {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let stored = padded(self.channels);
-        let (values, [n, h, w, _]) = nhwc(self.name(), storage, layout, stored)?;
-        if h == 0 || w == 0 {
-            return Err(Error::Msg(format!("{} takes no empty image", self.name())));
-        }
+        let input = Activation::read(self.name(), storage, layout, self.channels)?;
+        let (h, w) = (input.height, input.width);
         let (rows, columns) = (self.same(h), self.same(w));
-        let pitch = (w + columns.total) * stored;
-        let mut output = vec![0.0; n * rows.output * columns.output * stored];
-        scratch::with((h + rows.total) * pitch, |padded_image| {
-            let images = values.chunks_exact(h * w * stored);
-            let outputs = output.chunks_exact_mut(rows.output * columns.output * stored);
-            for (image, output) in images.zip(outputs) {
-                padded_image.fill(0.0);
-                for (y, line) in image.chunks_exact(w * stored).enumerate() {
-                    let start = (y + rows.before) * pitch + columns.before * stored;
+        let pitch = (w + columns.total) * BLOCK;
+        let plane = (h + rows.total) * pitch;
+        let blocks = blocks(self.channels);
+        let shape = [input.batch, blocks, rows.output, columns.output, BLOCK];
+        let mut output = vec![0.0; shape.iter().product()];
+        scratch::with(blocks * plane, |padded_image| {
+            padded_image.fill(0.0);
+            let images = input.values.chunks_exact(blocks * h * w * BLOCK);
+            let size = blocks * rows.output * columns.output * BLOCK;
+            for (image, output) in images.zip(output.chunks_exact_mut(size)) {
+                for (index, line) in image.chunks_exact(w * BLOCK).enumerate() {
+                    let start = index / h * plane
+                        + (index % h + rows.before) * pitch
+                        + columns.before * BLOCK;
                     padded_image[start..start + line.len()].copy_from_slice(line);
                 }
                 Arch::new().dispatch(Filter {
                     op: self,
                     values: padded_image,
+                    plane,
                     input: |row, tap| (row * self.stride + tap) * pitch,
                     width: columns.output,
                     output,
                 });
             }
         });
-        let shape = Shape::from((n, rows.output, columns.output, stored));
-        Ok((CpuStorage::F32(output), shape))
+        Ok((CpuStorage::F32(output), Shape::from(&shape[..])))
     }
 }

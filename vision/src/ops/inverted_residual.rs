@@ -4,14 +4,16 @@
 //! back twice. So the block is computed in strips of rows: expand the rows that a strip needs into a ring, filter
 //! them depthwise, project the result; all of it stays in the core's own cache.
 
+use std::ops::Range;
+
 use candle_core::{CpuStorage, CustomOp1, Error, Layout, Result, Shape};
 use pulp::{Arch, Simd, WithSimd};
 
 use super::pointwise::{Pixels, Target};
-use super::{Depthwise, Pointwise, Same, nhwc, padded, scratch};
+use super::{Activation, BLOCK, Depthwise, Pointwise, Same, blocks, scratch};
 
-/// Values that a strip may keep at once: 384 KiB, which leaves room for weights in a 1 MiB second-level cache.
-const STRIP_VALUES: usize = 96 << 10;
+/// Values that a strip may keep at once: 512 KiB, which leaves room for weights in a 1 MiB second-level cache.
+const STRIP_VALUES: usize = 128 << 10;
 
 /// Expansion, depthwise filter and projection, with the residual sum where input and output have one shape.
 #[derive(Debug, Clone)]
@@ -54,6 +56,43 @@ impl InvertedResidual {
     fn residual(&self) -> bool {
         self.depthwise.stride() == 1 && self.inputs() == self.project.outputs()
     }
+
+    /// Puts these rows of the image's middle into the ring. `places` has the place in the ring of every pixel.
+    #[inline(always)]
+    fn fill<S: Simd>(
+        &self,
+        simd: S,
+        strips: &Strips,
+        image: &[f32],
+        rows: Range<usize>,
+        places: &[usize],
+        ring: &mut [f32],
+    ) {
+        let (h, w) = strips.input;
+        let places = &places[rows.start * w..rows.end * w];
+        let Some(expand) = &self.expand else {
+            for (block, plane) in image.chunks_exact(h * w * BLOCK).enumerate() {
+                let lines = plane[rows.start * w * BLOCK..].chunks_exact(w * BLOCK);
+                for (line, places) in lines.zip(places.chunks_exact(w)) {
+                    let start = places[0] + block * strips.plane();
+                    ring[start..start + line.len()].copy_from_slice(line);
+                }
+            }
+            return;
+        };
+        let pixels = Pixels {
+            values: &image[rows.start * w * BLOCK..],
+            plane: h * w * BLOCK,
+            count: places.len(),
+        };
+        let target = Target {
+            values: ring,
+            plane: strips.plane(),
+            start: |pixel| places[pixel],
+            residual: None,
+        };
+        expand.run(simd, pixels, target);
+    }
 }
 
 impl CustomOp1 for InvertedResidual {
@@ -62,25 +101,27 @@ impl CustomOp1 for InvertedResidual {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let stored = padded(self.inputs());
-        let (values, [n, h, w, _]) = nhwc(self.name(), storage, layout, stored)?;
-        if h == 0 || w == 0 {
-            return Err(Error::Msg(format!("{} takes no empty image", self.name())));
-        }
-        let strips = Strips::new(&self.depthwise, h, w);
-        let outputs = padded(self.project.outputs());
-        let shape = Shape::from((n, strips.rows.output, strips.columns.output, outputs));
-        let mut output = vec![0.0; shape.elem_count()];
+        let input = Activation::read(self.name(), storage, layout, self.inputs())?;
+        let strips = Strips::new(&self.depthwise, input.height, input.width);
+        let (rows, columns) = (strips.rows.output, strips.columns.output);
+        let shape = [
+            input.batch,
+            blocks(self.project.outputs()),
+            rows,
+            columns,
+            BLOCK,
+        ];
+        let mut output = vec![0.0; shape.iter().product()];
         scratch::with(strips.values(), |memory| {
-            Arch::new().dispatch(Block {
+            Arch::new().dispatch(Blocks {
                 op: self,
                 strips,
                 memory,
-                input: values,
+                input: input.values,
                 output: &mut output,
             });
         });
-        Ok((CpuStorage::F32(output), shape))
+        Ok((CpuStorage::F32(output), Shape::from(&shape[..])))
     }
 }
 
@@ -91,7 +132,7 @@ struct Strips {
     input: (usize, usize),
     rows: Same,
     columns: Same,
-    /// Stored channels of the middle.
+    /// Blocks of channels of the middle.
     hidden: usize,
     stride: usize,
     kernel: usize,
@@ -106,7 +147,7 @@ impl Strips {
             input: (h, w),
             rows,
             columns,
-            hidden: padded(depthwise.channels()),
+            hidden: blocks(depthwise.channels()),
             stride: depthwise.stride(),
             kernel: depthwise.kernel(),
             height: 1,
@@ -126,9 +167,14 @@ impl Strips {
         (self.height - 1) * self.stride + self.kernel
     }
 
-    /// Values of one padded row of the middle.
+    /// Values of one block of a padded row of the middle.
+    fn plane(&self) -> usize {
+        (self.input.1 + self.columns.total) * BLOCK
+    }
+
+    /// Values of one padded row of the middle, `[hidden, width, BLOCK]`.
     fn pitch(&self) -> usize {
-        (self.input.1 + self.columns.total) * self.hidden
+        self.hidden * self.plane()
     }
 
     /// Values of the ring and the row of zeros that stands for what lies outside the image.
@@ -144,13 +190,34 @@ impl Strips {
         inside.map_or(self.slots(), |y| y % self.slots()) * self.pitch()
     }
 
+    /// The place in the ring of each pixel of an image.
+    fn places(&self) -> Vec<usize> {
+        let (h, w) = self.input;
+        let margin = self.columns.before * BLOCK;
+        let row = |y| self.row(y + self.rows.before) + margin;
+        (0..h)
+            .flat_map(|y| (0..w).map(move |x| row(y) + x * BLOCK))
+            .collect()
+    }
+
+    /// Clears what stands for the outside of the image; only the pixels between are ever written later.
+    fn clear_padding(&self, ring: &mut [f32]) {
+        let left = self.columns.before * BLOCK;
+        let right = left + self.input.1 * BLOCK;
+        for line in ring.chunks_exact_mut(self.plane()) {
+            line[..left].fill(0.0);
+            line[right..].fill(0.0);
+        }
+        ring[self.slots() * self.pitch()..].fill(0.0);
+    }
+
     /// Values in all: the ring and a strip of the filter's output.
     fn values(&self) -> usize {
-        self.ring() + self.height * self.columns.output * self.hidden
+        self.ring() + self.height * self.columns.output * self.hidden * BLOCK
     }
 }
 
-struct Block<'a> {
+struct Blocks<'a> {
     op: &'a InvertedResidual,
     strips: Strips,
     memory: &'a mut [f32],
@@ -158,74 +225,45 @@ struct Block<'a> {
     output: &'a mut [f32],
 }
 
-impl WithSimd for Block<'_> {
+impl WithSimd for Blocks<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { op, strips, .. } = self;
-        let (h, w) = strips.input;
-        let inputs = padded(op.inputs());
-        let outputs = padded(op.project.outputs());
         let (ring, filtered) = self.memory.split_at_mut(strips.ring());
-        // The padding stays zero from here on: only the pixels between are ever written.
-        ring.fill(0.0);
-        let mut starts = Vec::with_capacity(strips.slots() * w);
-
-        let images = self.input.chunks_exact(h * w * inputs);
-        let size = strips.rows.output * strips.columns.output * outputs;
-        for (image, output) in images.zip(self.output.chunks_exact_mut(size)) {
+        strips.clear_padding(ring);
+        let places = strips.places();
+        let (height, width) = (strips.rows.output, strips.columns.output);
+        let input = blocks(op.inputs()) * strips.input.0 * strips.input.1 * BLOCK;
+        let output = blocks(op.project.outputs()) * height * width * BLOCK;
+        let images = self.input.chunks_exact(input);
+        for (image, output) in images.zip(self.output.chunks_exact_mut(output)) {
             let mut done = 0;
-            for first in (0..strips.rows.output).step_by(strips.height) {
-                let height = strips.height.min(strips.rows.output - first);
-                let seen = (first + height - 1) * strips.stride + strips.kernel;
-                let end = seen.saturating_sub(strips.rows.before).min(h);
-                let margin = strips.columns.before * strips.hidden;
-                starts.clear();
-                for y in done..end {
-                    let row = strips.row(y + strips.rows.before) + margin;
-                    starts.extend((0..w).map(|x| row + x * strips.hidden));
-                }
-                let fresh = &image[done * w * inputs..end.max(done) * w * inputs];
-                done = end.max(done);
-                match &op.expand {
-                    Some(expand) => {
-                        let pixels = Pixels {
-                            values: fresh,
-                            stride: inputs,
-                            rows: starts.len(),
-                        };
-                        let target = Target {
-                            values: &mut *ring,
-                            starts: &starts,
-                            residual: None,
-                        };
-                        expand.run(simd, pixels, target);
-                    }
-                    None => {
-                        for (pixel, &start) in fresh.chunks_exact(inputs).zip(&starts) {
-                            ring[start..start + inputs].copy_from_slice(pixel);
-                        }
-                    }
-                }
+            for first in (0..height).step_by(strips.height) {
+                let rows = strips.height.min(height - first);
+                let seen = (first + rows - 1) * strips.stride + strips.kernel;
+                let end = seen
+                    .saturating_sub(strips.rows.before)
+                    .clamp(done, strips.input.0);
+                op.fill(simd, &strips, image, done..end, &places, ring);
+                done = end;
 
-                let pixels = height * strips.columns.output;
-                let filtered = &mut filtered[..pixels * strips.hidden];
+                let count = rows * width;
+                let filtered = &mut filtered[..strips.hidden * count * BLOCK];
                 let row = |r: usize, tap: usize| strips.row((first + r) * strips.stride + tap);
                 op.depthwise
-                    .run(simd, ring, row, strips.columns.output, filtered);
+                    .run(simd, ring, strips.plane(), row, width, filtered);
 
-                let offset = first * strips.columns.output * outputs;
-                starts.clear();
-                starts.extend((0..pixels).map(|pixel| offset + pixel * outputs));
                 let pixels = Pixels {
                     values: filtered,
-                    stride: strips.hidden,
-                    rows: pixels,
+                    plane: count * BLOCK,
+                    count,
                 };
                 let target = Target {
                     values: &mut *output,
-                    starts: &starts,
+                    plane: height * width * BLOCK,
+                    start: |pixel| (first * width + pixel) * BLOCK,
                     residual: op.residual().then_some(image),
                 };
                 op.project.run(simd, pixels, target);

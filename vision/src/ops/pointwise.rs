@@ -1,13 +1,13 @@
 //! The pointwise (1x1) convolution: a matrix product over pixels with bias, activation and residual fused.
 //!
 //! The weights are packed once, into panels of up to [`PANEL`] vectors of output channels that lie together for
-//! each input channel; the inner loop keeps a tile of pixels x output channels in registers, so that each loaded weight
-//! serves a whole tile and the result is written once. The activations are used as they lie in memory.
+//! each input channel; the inner loop keeps a tile of pixels x output channels in registers, so that each loaded
+//! weight serves a whole tile and the result is written once. The activations are used as they lie in memory.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape};
+use candle_core::{CpuStorage, CustomOp1, Error, Layout, Result, Shape};
 use pulp::{Arch, Simd, WithSimd};
 
-use super::{nhwc, padded};
+use super::{Activation, BLOCK, blocks, padded};
 
 /// Vectors in the widest panel: with 8 pixels they fill 32 registers, with 4 pixels 16.
 const PANEL: usize = 3;
@@ -15,30 +15,32 @@ const PANEL: usize = 3;
 /// The upper end of ReLU6.
 pub(super) const SIX: f32 = 6.0;
 
-/// A pointwise convolution over `[batch, height, width, padded(inputs)]`, with bias and, if wanted, ReLU6.
+/// A pointwise convolution with bias and, if wanted, ReLU6.
 #[derive(Debug, Clone)]
 pub struct Pointwise {
     inputs: usize,
     outputs: usize,
-    relu6: bool,
+    /// What the results are clamped to: ReLU6, or everything.
+    range: (f32, f32),
     /// One panel after the other, each `[inputs, panel width]`.
     weights: Vec<f32>,
     /// `[padded(outputs)]`.
     bias: Vec<f32>,
 }
 
-/// Where a product reads its pixels: `rows` rows of `stride` values, of which the first `inputs` count.
+/// The pixels that a product reads: `count` neighbouring ones, `plane` values from block (or run) to block.
 pub(super) struct Pixels<'a> {
     pub(super) values: &'a [f32],
-    pub(super) stride: usize,
-    pub(super) rows: usize,
+    pub(super) plane: usize,
+    pub(super) count: usize,
 }
 
-/// Where a product writes: pixel `i` begins at `starts[i]`. With a residual, the value at the same place of
-/// that slice is added.
-pub(super) struct Target<'a> {
+/// Where a product writes: a pixel's first block at `start(pixel)`, each further block `plane` on. With a
+/// residual, the value at the same place of that slice is added.
+pub(super) struct Target<'a, F> {
     pub(super) values: &'a mut [f32],
-    pub(super) starts: &'a [usize],
+    pub(super) plane: usize,
+    pub(super) start: F,
     pub(super) residual: Option<&'a [f32]>,
 }
 
@@ -50,22 +52,22 @@ impl Pointwise {
     pub fn new(inputs: usize, weights: &[f32], bias: &[f32], relu6: bool) -> Result<Self> {
         let outputs = bias.len();
         if inputs == 0 || outputs == 0 || weights.len() != inputs * outputs {
-            return Err(candle_core::Error::Msg(format!(
+            return Err(Error::Msg(format!(
                 "a pointwise convolution of {inputs} to {outputs} channels cannot have {} weights",
                 weights.len()
             )));
         }
-        let mut packed = Vec::with_capacity(inputs * padded(outputs));
         let lanes = Arch::new().dispatch(Lanes);
+        let mut packed = vec![0.0; inputs * padded(outputs)];
+        let mut rest = packed.as_mut_slice();
         for (start, width) in panels(padded(outputs), lanes) {
-            for input in 0..inputs {
-                packed.extend((start..start + width).map(|output| {
-                    weights
-                        .get(output * inputs + input)
-                        .copied()
-                        .filter(|_| output < outputs)
-                        .unwrap_or(0.0)
-                }));
+            let (panel, behind) = rest.split_at_mut(inputs * width);
+            rest = behind;
+            let rows = weights.chunks_exact(inputs).skip(start).take(width);
+            for (column, row) in rows.enumerate() {
+                for (packed, &weight) in panel.chunks_exact_mut(width).zip(row) {
+                    packed[column] = weight;
+                }
             }
         }
         let mut padded_bias = bias.to_vec();
@@ -73,26 +75,52 @@ impl Pointwise {
         Ok(Self {
             inputs,
             outputs,
-            relu6,
+            range: if relu6 {
+                (0.0, SIX)
+            } else {
+                (f32::NEG_INFINITY, f32::INFINITY)
+            },
             weights: packed,
             bias: padded_bias,
         })
     }
 
-    /// Input channels that count.
+    /// Input channels.
     pub fn inputs(&self) -> usize {
         self.inputs
     }
 
-    /// Output channels that count; [`padded`] of them are stored.
+    /// Output channels.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
     /// Computes the product on vectors of the kind that `simd` stands for.
     #[inline(always)]
-    pub(super) fn run<S: Simd>(&self, simd: S, pixels: Pixels<'_>, target: Target<'_>) {
-        simd.vectorize(Product {
+    pub(super) fn run<S: Simd>(
+        &self,
+        simd: S,
+        pixels: Pixels<'_>,
+        target: Target<'_, impl Fn(usize) -> usize>,
+    ) {
+        self.run_overlapping::<BLOCK, BLOCK, S, _>(simd, pixels, target);
+    }
+
+    /// The same over inputs that lie in runs of `RUN`, a pixel's run `STEP` values after its neighbour's: a
+    /// convolution, where a pixel's inputs are also its neighbours'.
+    #[inline(always)]
+    pub(super) fn run_overlapping<
+        const STEP: usize,
+        const RUN: usize,
+        S: Simd,
+        F: Fn(usize) -> usize,
+    >(
+        &self,
+        simd: S,
+        pixels: Pixels<'_>,
+        target: Target<'_, F>,
+    ) {
+        simd.vectorize(Product::<F, STEP, RUN> {
             op: self,
             pixels,
             target,
@@ -100,7 +128,7 @@ impl Pointwise {
     }
 }
 
-/// The panels of `outputs` stored channels, as first channel and width: as few as can be, of nearly one width.
+/// The panels of `outputs` channels in memory, as first channel and width: as few as can be, of nearly one width.
 fn panels(outputs: usize, lanes: usize) -> impl Iterator<Item = (usize, usize)> {
     let vectors = outputs / lanes;
     let count = vectors.div_ceil(PANEL);
@@ -123,13 +151,15 @@ impl WithSimd for Lanes {
     }
 }
 
-struct Product<'a> {
+struct Product<'a, F, const STEP: usize, const RUN: usize> {
     op: &'a Pointwise,
     pixels: Pixels<'a>,
-    target: Target<'a>,
+    target: Target<'a, F>,
 }
 
-impl WithSimd for Product<'_> {
+impl<F: Fn(usize) -> usize, const STEP: usize, const RUN: usize> WithSimd
+    for Product<'_, F, STEP, RUN>
+{
     type Output = ();
 
     #[inline(always)]
@@ -148,69 +178,111 @@ impl WithSimd for Product<'_> {
     }
 }
 
-impl Product<'_> {
+impl<F: Fn(usize) -> usize, const STEP: usize, const RUN: usize> Product<'_, F, STEP, RUN> {
     /// All pixels by one panel of `COLUMNS` vectors, the first of which is output channel `start`.
     #[inline(always)]
     fn panel<S: Simd, const COLUMNS: usize>(&mut self, simd: S, weights: &[f32], start: usize) {
         let weights = S::as_simd_f32s(weights).0.as_chunks::<COLUMNS>().0;
         let tall = S::REGISTER_COUNT >= 32;
-        let mut row = 0;
-        while row < self.pixels.rows {
-            row += match self.pixels.rows - row {
-                8.. if tall => self.tile::<S, 8, COLUMNS>(simd, weights, row, start),
-                4.. => self.tile::<S, 4, COLUMNS>(simd, weights, row, start),
-                2.. => self.tile::<S, 2, COLUMNS>(simd, weights, row, start),
-                _ => self.tile::<S, 1, COLUMNS>(simd, weights, row, start),
+        let mut pixel = 0;
+        while pixel < self.pixels.count {
+            pixel += match self.pixels.count - pixel {
+                8.. if tall => self.tile::<S, 8, COLUMNS>(simd, weights, pixel, start),
+                4.. => self.tile::<S, 4, COLUMNS>(simd, weights, pixel, start),
+                2.. => self.tile::<S, 2, COLUMNS>(simd, weights, pixel, start),
+                _ => self.tile::<S, 1, COLUMNS>(simd, weights, pixel, start),
             };
         }
     }
 
-    /// `ROWS` pixels from `row` on by one panel; gives `ROWS`.
+    /// `ROWS` pixels from `pixel` on by one panel; gives `ROWS`.
     #[inline(always)]
     fn tile<S: Simd, const ROWS: usize, const COLUMNS: usize>(
         &mut self,
         simd: S,
         weights: &[[S::f32s; COLUMNS]],
-        row: usize,
+        pixel: usize,
         start: usize,
     ) -> usize {
         let Self { op, pixels, target } = self;
-        let width = COLUMNS * S::F32_LANES;
-        let bias = S::as_simd_f32s(&op.bias[start..start + width]).0;
+        let bias = S::as_simd_f32s(&op.bias[start..start + COLUMNS * S::F32_LANES]).0;
         let bias: [S::f32s; COLUMNS] = std::array::from_fn(|j| bias[j]);
         let mut sums = [bias; ROWS];
-        let inputs = weights.len();
-        let values: [&[f32]; ROWS] =
-            std::array::from_fn(|i| &pixels.values[(row + i) * pixels.stride..][..inputs]);
-        for (k, weights) in weights.iter().enumerate() {
-            for i in 0..ROWS {
-                let value = simd.splat_f32s(values[i][k]);
-                for j in 0..COLUMNS {
-                    sums[i][j] = simd.mul_add_e_f32s(value, weights[j], sums[i][j]);
+        for (run, weights) in weights.chunks(RUN).enumerate() {
+            let start = run * pixels.plane + pixel * STEP;
+            let values = &pixels.values[start..][..(ROWS - 1) * STEP + RUN];
+            for (k, weights) in (0..RUN).zip(weights) {
+                for i in 0..ROWS {
+                    let value = simd.splat_f32s(values[i * STEP + k]);
+                    for j in 0..COLUMNS {
+                        sums[i][j] = simd.mul_add_e_f32s(value, weights[j], sums[i][j]);
+                    }
                 }
             }
         }
-        let low = simd.splat_f32s(0.0);
-        let high = simd.splat_f32s(SIX);
-        for (i, sums) in sums.iter_mut().enumerate() {
-            let first = target.starts[row + i] + start;
-            let span = first..first + width;
-            if let Some(residual) = target.residual {
-                let residual = S::as_simd_f32s(&residual[span.clone()]).0;
-                for (sum, &value) in sums.iter_mut().zip(residual) {
-                    *sum = simd.add_f32s(*sum, value);
-                }
-            }
-            let output = S::as_mut_simd_f32s(&mut target.values[span]).0;
-            for (output, &sum) in output.iter_mut().zip(sums.iter()) {
-                *output = if op.relu6 {
-                    simd.min_f32s(simd.max_f32s(sum, low), high)
-                } else {
-                    sum
-                };
+        let at = (target.start)(pixel);
+        if (target.start)(pixel + ROWS - 1) == at + (ROWS - 1) * BLOCK {
+            self.store(simd, &sums, at, start);
+        } else {
+            for (i, sums) in sums.into_iter().enumerate() {
+                let at = (self.target.start)(pixel + i);
+                self.store(simd, &[sums], at, start);
             }
         }
         ROWS
+    }
+
+    /// Finishes a tile and writes it where its pixels lie together, the first block of the first one at `at`.
+    #[inline(always)]
+    fn store<S: Simd, const ROWS: usize, const COLUMNS: usize>(
+        &mut self,
+        simd: S,
+        sums: &[[S::f32s; COLUMNS]; ROWS],
+        at: usize,
+        start: usize,
+    ) {
+        // Column by column with constant indices: a loop over the columns is not unrolled, and would send the
+        // whole tile through memory.
+        self.store_column::<S, ROWS, COLUMNS, 0>(simd, sums, at, start);
+        if COLUMNS > 1 {
+            self.store_column::<S, ROWS, COLUMNS, 1>(simd, sums, at, start);
+        }
+        if COLUMNS > 2 {
+            self.store_column::<S, ROWS, COLUMNS, 2>(simd, sums, at, start);
+        }
+    }
+
+    #[inline(always)]
+    fn store_column<S: Simd, const ROWS: usize, const COLUMNS: usize, const COLUMN: usize>(
+        &mut self,
+        simd: S,
+        sums: &[[S::f32s; COLUMNS]; ROWS],
+        at: usize,
+        start: usize,
+    ) {
+        let Self { op, target, .. } = self;
+        let low = simd.splat_f32s(op.range.0);
+        let high = simd.splat_f32s(op.range.1);
+        let channel = start + COLUMN * S::F32_LANES;
+        let at = at + channel / BLOCK * target.plane + channel % BLOCK;
+        let length = (ROWS - 1) * BLOCK + S::F32_LANES;
+        let output = &mut target.values[at..][..length];
+        if let Some(residual) = target.residual {
+            let residual = &residual[at..][..length];
+            for (i, sums) in sums.iter().enumerate() {
+                let place = i * BLOCK..i * BLOCK + S::F32_LANES;
+                let residual = S::as_simd_f32s(&residual[place.clone()]).0[0];
+                let sum = simd.add_f32s(sums[COLUMN], residual);
+                S::as_mut_simd_f32s(&mut output[place]).0[0] =
+                    simd.min_f32s(simd.max_f32s(sum, low), high);
+            }
+        } else {
+            for (i, sums) in sums.iter().enumerate() {
+                let place = i * BLOCK..i * BLOCK + S::F32_LANES;
+                S::as_mut_simd_f32s(&mut output[place]).0[0] =
+                    simd.min_f32s(simd.max_f32s(sums[COLUMN], low), high);
+            }
+        }
     }
 }
 
@@ -220,25 +292,33 @@ impl CustomOp1 for Pointwise {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let stride = padded(self.inputs);
-        let (values, [n, h, w, _]) = nhwc(self.name(), storage, layout, stride)?;
-        let stored = padded(self.outputs);
-        let rows = n * h * w;
-        let starts: Vec<usize> = (0..rows).map(|row| row * stored).collect();
-        let mut output = vec![0.0; rows * stored];
-        Arch::new().dispatch(Product {
-            op: self,
-            pixels: Pixels {
-                values,
-                stride,
-                rows,
-            },
-            target: Target {
-                values: &mut output,
-                starts: &starts,
-                residual: None,
-            },
-        });
-        Ok((CpuStorage::F32(output), Shape::from((n, h, w, stored))))
+        let input = Activation::read(self.name(), storage, layout, self.inputs)?;
+        let plane = input.pixels() * BLOCK;
+        let shape = [
+            input.batch,
+            blocks(self.outputs),
+            input.height,
+            input.width,
+            BLOCK,
+        ];
+        let mut output = vec![0.0; shape.iter().product()];
+        let images = input.values.chunks_exact(blocks(self.inputs) * plane);
+        for (values, output) in images.zip(output.chunks_exact_mut(blocks(self.outputs) * plane)) {
+            Arch::new().dispatch(Product::<_, BLOCK, BLOCK> {
+                op: self,
+                pixels: Pixels {
+                    values,
+                    plane,
+                    count: input.pixels(),
+                },
+                target: Target {
+                    values: output,
+                    plane,
+                    start: |pixel| pixel * BLOCK,
+                    residual: None,
+                },
+            });
+        }
+        Ok((CpuStorage::F32(output), Shape::from(&shape[..])))
     }
 }

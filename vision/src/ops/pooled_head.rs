@@ -1,13 +1,13 @@
 //! The end of the network's convolutions: a pointwise one, then each channel's mean over the image.
 
-use candle_core::{CpuStorage, CustomOp1, Error, Layout, Result, Shape};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape};
 use pulp::{Arch, Simd, WithSimd};
 
 use super::pointwise::{Pixels, Target};
-use super::{Pointwise, nhwc, padded, scratch};
+use super::{Activation, BLOCK, Pointwise, blocks, padded, scratch};
 
-/// A pointwise convolution over `[batch, height, width, padded(inputs)]` and the mean over height and width, to
-/// `[batch, padded(outputs)]`.
+/// A pointwise convolution and the mean of its results over height and width, to `[batch, outputs]`, with
+/// outputs padded to whole blocks.
 #[derive(Debug, Clone)]
 pub struct PooledHead {
     product: Pointwise,
@@ -26,31 +26,26 @@ impl CustomOp1 for PooledHead {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let stored = padded(self.product.inputs());
-        let (values, [n, h, w, _]) = nhwc(self.name(), storage, layout, stored)?;
-        if h == 0 || w == 0 {
-            return Err(Error::Msg(format!("{} takes no empty image", self.name())));
-        }
+        let input = Activation::read(self.name(), storage, layout, self.product.inputs())?;
         let outputs = padded(self.product.outputs());
-        let mut output = vec![0.0; n * outputs];
-        scratch::with(h * w * outputs, |memory| {
+        let batch = input.batch;
+        let mut output = vec![0.0; batch * outputs];
+        scratch::with(input.pixels() * outputs, |memory| {
             Arch::new().dispatch(Head {
                 op: self,
-                pixels: h * w,
+                input,
                 memory,
-                input: values,
                 output: &mut output,
             });
         });
-        Ok((CpuStorage::F32(output), Shape::from((n, outputs))))
+        Ok((CpuStorage::F32(output), Shape::from((batch, outputs))))
     }
 }
 
 struct Head<'a> {
     op: &'a PooledHead,
-    pixels: usize,
+    input: Activation<'a>,
     memory: &'a mut [f32],
-    input: &'a [f32],
     output: &'a mut [f32],
 }
 
@@ -60,29 +55,37 @@ impl WithSimd for Head<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let product = &self.op.product;
-        let (stride, outputs) = (padded(product.inputs()), padded(product.outputs()));
-        let starts: Vec<usize> = (0..self.pixels).map(|pixel| pixel * outputs).collect();
-        let scale = 1.0 / self.pixels as f32;
-        let images = self.input.chunks_exact(self.pixels * stride);
-        for (values, output) in images.zip(self.output.chunks_exact_mut(outputs)) {
+        let count = self.input.pixels();
+        let plane = count * BLOCK;
+        let scale = 1.0 / count as f32;
+        let images = self
+            .input
+            .values
+            .chunks_exact(blocks(product.inputs()) * plane);
+        let outputs = self.output.chunks_exact_mut(padded(product.outputs()));
+        for (values, output) in images.zip(outputs) {
             let pixels = Pixels {
                 values,
-                stride,
-                rows: self.pixels,
+                plane,
+                count,
             };
             let target = Target {
                 values: &mut *self.memory,
-                starts: &starts,
+                plane,
+                start: |pixel| pixel * BLOCK,
                 residual: None,
             };
             product.run(simd, pixels, target);
-            for channels in self.memory.chunks_exact(outputs) {
-                for (sum, &value) in output.iter_mut().zip(channels) {
-                    *sum += value;
+            let (means, _) = output.as_chunks_mut::<BLOCK>();
+            for (mean, plane) in means.iter_mut().zip(self.memory.chunks_exact(plane)) {
+                for pixel in plane.as_chunks::<BLOCK>().0 {
+                    for (sum, &value) in mean.iter_mut().zip(pixel) {
+                        *sum += value;
+                    }
                 }
-            }
-            for sum in output {
-                *sum *= scale;
+                for sum in mean {
+                    *sum *= scale;
+                }
             }
         }
     }

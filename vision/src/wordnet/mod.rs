@@ -29,6 +29,7 @@ mod morphology;
 mod near;
 mod table;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 use std::sync::{Arc, LazyLock};
@@ -148,6 +149,28 @@ impl Lexicon {
                 .spelling
                 .to_owned(),
         )
+    }
+
+    /// Whether a compound that begins with an adjective is a thing of its own, not just such a noun: WordNet has it as
+    /// a kind of its last word (polar bear, hot dog), or it has classes (German shepherd), or it was met in the
+    /// tagged texts (comic book). A black cat is not (WordNet means a marten), nor is a white horse (a wave).
+    pub(crate) fn is_fixed(&self, compound: &str) -> bool {
+        let key = morphology::fold(compound);
+        let noun = morphology::singular(&self.nouns, &key);
+        let head = key
+            .rsplit(' ')
+            .next()
+            .and_then(|head| morphology::singular(&self.nouns, head));
+        let (Some(noun), Some(head)) = (noun, head) else {
+            return false;
+        };
+        let is_kind = |sense: &Sense| {
+            let above = self.synsets.at_or_above(sense.synset);
+            above
+                .iter()
+                .any(|&(synset, _)| head.senses.iter().any(|sense| sense.synset == synset))
+        };
+        noun.count() > 0 || noun.senses.iter().any(is_kind) || self.classes(&key).is_some()
     }
 
     /// The classes of a folded noun, as it stands or as a plural; nothing when there are none.

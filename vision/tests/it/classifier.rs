@@ -1,7 +1,7 @@
 //! The embedded classifier through the model trait.
 
 use picsift_vision::{
-    Answer, DEFAULT_MODEL, DeviceChoice, InputGeometry, Job, Loaded, Question, RgbImage,
+    Answer, Category, DEFAULT_MODEL, DeviceChoice, InputGeometry, Job, Loaded, Question, RgbImage,
     VisionError,
 };
 
@@ -92,6 +92,68 @@ fn a_bad_image_is_the_error_of_its_own_job() {
         results[3],
         Err(VisionError::UnknownClass { class: 1000, .. })
     ));
+}
+
+fn category(name: &str, nouns: &[&str]) -> Category {
+    Category {
+        name: name.to_owned(),
+        prompt: None,
+        nouns: nouns.iter().map(|&noun| noun.to_owned()).collect(),
+    }
+}
+
+fn classes_of(category: &Category) -> Vec<u16> {
+    match loaded().questions.category(category).unwrap() {
+        Question::Classes(classes) => classes.to_vec(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn further_nouns_count_and_a_name_beside_them_need_not_be_a_noun() {
+    let castle = classes_of(&Category::named("castle"));
+    let tower = classes_of(&Category::named("tower"));
+    let mut both: Vec<u16> = castle.iter().chain(&tower).copied().collect();
+    both.sort_unstable();
+    both.dedup();
+    assert_eq!(classes_of(&category("castle", &["tower"])), both);
+    assert_eq!(
+        classes_of(&category("my_buildings", &["tower", "castle"])),
+        both
+    );
+    assert_eq!(classes_of(&category("castle", &["castle"])), castle);
+}
+
+#[test]
+fn a_noun_without_classes_is_an_error_that_names_it_and_near_ones() {
+    let questions = loaded().questions;
+    for unknown in [category("qwertz", &[]), category("castle", &["qwertz"])] {
+        let error = questions.category(&unknown).unwrap_err().to_string();
+        assert!(
+            error.contains("qwertz") && error.contains(&unknown.name),
+            "{error}"
+        );
+    }
+    let near = questions.category(&Category::named("giraffe")).unwrap_err();
+    assert!(
+        near.to_string().contains("near it, the model knows"),
+        "{near}"
+    );
+}
+
+#[test]
+fn a_prompt_is_refused_because_the_model_reads_none() {
+    let mut prompted = Category::named("fish");
+    prompted.prompt = Some("Is there a fish?".to_owned());
+    let error = loaded()
+        .questions
+        .category(&prompted)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("takes no prompt") && error.contains("'fish'"),
+        "{error}"
+    );
 }
 
 #[test]

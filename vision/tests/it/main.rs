@@ -1,5 +1,8 @@
 //! The crate's integration tests, through its public interface only.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod classifier;
 mod goldens;
+mod ops;
 mod service;

@@ -1,17 +1,32 @@
-//! JPEG.
+//! JPEG: two libraries, each where it is the faster one (`benches/decode.rs`, one image on one thread).
+//!
+//! | picture, scale | zune-jpeg, full | mozjpeg (libjpeg), scaled | jpeg-decoder, scaled |
+//! | --- | --- | --- | --- |
+//! | 512 x 384, 8/8 | @@A |
+//! | 800 x 600, 4/8 | @@B |
+//! | 1600 x 1200, 2/8 | @@C |
+//! | 4000 x 3000, 1/8 | @@D |
+//!
+//! zune-jpeg (Rust, SIMD) is the fastest full decoder by far, so it takes all small pictures, and at half scale it is
+//! still level. libjpeg, even without its assembler (which would need nasm), wins from a quarter down, because it
+//! transforms only the coefficients that the smaller picture needs, and a smaller picture is left to resize.
+//! jpeg-decoder scales too, but lost both ways, and it starts threads of its own for each picture. TurboJPEG would
+//! need cmake and nasm on the user's machine; zenjpeg's licence is not permissive.
+//!
+//! CMYK, and whatever libjpeg so much as warns about, is decoded at full scale.
 
-use std::sync::Arc;
+mod full;
+mod scaled;
 
 use image::metadata::Orientation;
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::bytestream::ZCursor;
-use zune_jpeg::zune_core::colorspace::ColorSpace;
-use zune_jpeg::zune_core::options::DecoderOptions;
 
 use crate::geometry::Raster;
-use crate::{ImageError, Limits, RgbPixels};
+use crate::{ImageError, Limits};
 
 const FORMAT: &str = "JPEG";
+
+/// The end-of-image marker.
+const END: [u8; 2] = [0xFF, 0xD9];
 
 /// What the segments before the first scan say.
 pub(crate) struct Header {
@@ -26,6 +41,19 @@ pub(crate) struct Header {
 }
 
 impl Header {
+    /// The smallest scale in eighths that leaves `needed` pixels of the short side, where reducing pays (see the
+    /// module); `None` for full scale.
+    fn scale(&self, needed: u32) -> Option<u8> {
+        let short = self.width.min(self.height);
+        let colour = matches!(self.components, 1 | 3);
+        [1, 2].into_iter().find(|&eighths| colour && short * u32::from(eighths) / 8 >= needed)
+    }
+
+    /// Whether the end marker follows the first scan. Within the picture's data it cannot occur by chance.
+    fn has_end(&self, bytes: &[u8]) -> bool {
+        bytes.ends_with(&END) || bytes[self.scan..].windows(2).any(|pair| pair == END)
+    }
+
     /// Walks the segments up to the first scan; bytes between segments are skipped.
     pub(crate) fn read(bytes: &[u8]) -> Result<Header, ImageError> {
         let mut frame = None;
@@ -85,44 +113,25 @@ impl Header {
     }
 }
 
-/// Decodes.
-pub(crate) fn decode(bytes: &[u8], _needed_short_side: Option<u32>, limits: &Limits) -> Result<Raster, ImageError> {
+/// Decodes at the smallest scale that leaves `needed_short_side` pixels, or at full scale.
+pub(crate) fn decode(bytes: &[u8], needed_short_side: Option<u32>, limits: &Limits) -> Result<Raster, ImageError> {
     let header = Header::read(bytes)?;
     limits.check_pixels(header.width, header.height)?;
-    let pixels = decode_full(bytes, &header)?;
+    if let Some(eighths) = needed_short_side.and_then(|needed| header.scale(needed))
+        // libjpeg invents what a truncated picture lacks.
+        && header.has_end(bytes)
+        && let Some(pixels) = scaled::decode(bytes, eighths)
+    {
+        let scale = f64::from(eighths) / 8.0;
+        return Ok(Raster {
+            pixels,
+            extent: (f64::from(header.width) * scale, f64::from(header.height) * scale),
+            full: (header.width, header.height),
+            orientation: header.orientation,
+        });
+    }
+    let pixels = full::decode(bytes, &header)?;
     Ok(Raster::full_scale(pixels, header.orientation))
-}
-
-fn decode_full(bytes: &[u8], header: &Header) -> Result<RgbPixels, ImageError> {
-    let options = DecoderOptions::default()
-        .set_strict_mode(false)
-        .set_max_width(header.width as usize)
-        .set_max_height(header.height as usize)
-        .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    let failed = |e: zune_jpeg::errors::DecodeErrors| failure(bytes, header, e);
-    decoder.decode_headers().map_err(failed)?;
-    let raw_cmyk = decoder.input_colorspace() == Some(ColorSpace::CMYK) && !header.adobe;
-    let output = if raw_cmyk { ColorSpace::CMYK } else { ColorSpace::RGB };
-    decoder.set_options(options.set_strict_mode(true).jpeg_set_out_colorspace(output));
-    let mut data = decoder.decode().map_err(failed)?;
-    if raw_cmyk {
-        data = data.chunks_exact(4).flat_map(|p| [0, 1, 2].map(|c| {
-            ((255 - u32::from(p[c])) * (255 - u32::from(p[3])) / 255) as u8
-        })).collect();
-    }
-    Ok(RgbPixels { width: header.width, height: header.height, data })
-}
-
-fn failure(bytes: &[u8], header: &Header, error: zune_jpeg::errors::DecodeErrors) -> ImageError {
-    let complete = bytes[header.scan..].windows(2).any(|pair| pair == [0xFF, 0xD9]);
-    let reason = error.to_string();
-    let source: Option<crate::error::Cause> = Some(Arc::new(error));
-    if complete {
-        ImageError::Corrupt { format: FORMAT, reason, source }
-    } else {
-        ImageError::Truncated { format: FORMAT, size: bytes.len() as u64, source }
-    }
 }
 
 fn truncated(bytes: &[u8]) -> ImageError {

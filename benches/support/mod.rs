@@ -1,0 +1,58 @@
+//! Tables of distinct photographs for the benches of whole jobs.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BinaryBuilder, Int64Array, RecordBatch};
+use parquet::arrow::ArrowWriter;
+use parquet::file::properties::WriterProperties;
+
+/// The JPEG photographs of the repository, at most 512 pixels wide or high.
+pub fn photographs() -> Vec<Vec<u8>> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("datasets/photos/references/images");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "jpg"))
+        .collect();
+    files.sort();
+    files.into_iter().map(|path| std::fs::read(path).unwrap()).collect()
+}
+
+/// The JPEG with a comment that holds `number`: other bytes, the same work.
+pub fn distinct(jpeg: &[u8], number: u64) -> Vec<u8> {
+    let mut copy = jpeg[..2].to_vec();
+    copy.extend([0xff, 0xfe, 0, 10]);
+    copy.extend(number.to_be_bytes());
+    copy.extend(&jpeg[2..]);
+    copy
+}
+
+/// Writes a table of `rows` distinct photographs, `id` and `image`, in row groups of 100 rows.
+pub fn table(path: &Path, rows: usize) {
+    let photographs = photographs();
+    let mut writer: Option<ArrowWriter<File>> = None;
+    let numbers: Vec<usize> = (0..rows).collect();
+    for group in numbers.chunks(100) {
+        let mut images = BinaryBuilder::new();
+        for &number in group {
+            images.append_value(distinct(&photographs[number % photographs.len()], number as u64));
+        }
+        let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(group.iter().map(|&n| n as i64)));
+        let images: ArrayRef = Arc::new(images.finish());
+        let batch = RecordBatch::try_from_iter([("id", ids), ("image", images)]).unwrap();
+        let writer = writer.get_or_insert_with(|| {
+            let properties = WriterProperties::builder()
+                .set_dictionary_enabled(false)
+                .set_max_row_group_row_count(Some(100))
+                .build();
+            ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), Some(properties)).unwrap()
+        });
+        writer.write(&batch).unwrap();
+    }
+    writer.unwrap().close().unwrap();
+}
+
+/// Ten categories, the first of which stands for one.
+pub const CATEGORIES: &str = "animal,building,tool,fish,bird,vehicle,furniture,food,clothing,musical instrument";

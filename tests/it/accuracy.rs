@@ -1,0 +1,90 @@
+//! How good the embedded model's labels are on the photographs of the repository, by the labels that people gave them.
+//!
+//! Nothing here is fitted to them: every label with three photographs or more is asked for by its plain noun, and the
+//! default threshold decides. `cargo test --release --test it accuracy -- --nocapture` prints the table.
+
+use arrow::array::{Array, AsArray, BooleanArray, Float32Array, ListArray};
+use picsift_vision::{Category, DeviceChoice, load};
+use tempfile::tempdir;
+
+use crate::support::*;
+
+/// Labels that are no noun for something to be seen: an adjective, a place's quality, and what every picture shows.
+const NOT_ASKED: [&str; 4] = ["solar", "underwater", "scene", "object"];
+
+/// Area under the ROC curve: how often a photograph with the label scores above one without; ties count half.
+fn auc(scores: &[f32], truth: &[bool]) -> f64 {
+    let mut wins = 0.0;
+    let mut pairs = 0.0;
+    for (score, _) in scores.iter().zip(truth).filter(|(_, t)| **t) {
+        for (other, _) in scores.iter().zip(truth).filter(|(_, t)| !**t) {
+            pairs += 1.0;
+            wins += if score > other { 1.0 } else if score == other { 0.5 } else { 0.0 };
+        }
+    }
+    wins / pairs
+}
+
+/// Mean of the share of right answers among photographs with the label and among those without.
+fn balanced_accuracy(is: &[bool], truth: &[bool]) -> f64 {
+    let share = |wanted: bool| {
+        let of = truth.iter().filter(|t| **t == wanted).count() as f64;
+        is.iter().zip(truth).filter(|(i, t)| **t == wanted && **i == wanted).count() as f64 / of
+    };
+    (share(true) + share(false)) / 2.0
+}
+
+/// The noun that a label of the table means.
+fn noun(label: &str) -> String {
+    match label {
+        "measuringTape" => "measuring tape".to_string(),
+        "screwDriver" => "screwdriver".to_string(),
+        other => other.to_string(),
+    }
+}
+
+#[test]
+fn labels_are_good_at_the_default_threshold() {
+    let table = read_table(&root().join(EMBEDDED));
+    let lists = column::<ListArray>(&table, "truth");
+    let truth: Vec<Vec<String>> = (0..lists.len())
+        .map(|row| {
+            let list = lists.value(row);
+            list.as_string::<i32>().iter().flatten().map(str::to_string).collect()
+        })
+        .collect();
+    let mut labels: Vec<String> = truth.iter().flatten().cloned().collect();
+    labels.sort();
+    labels.dedup();
+    let model = load("efficientnet-lite0", DeviceChoice::Cpu).unwrap();
+    let known = |label: &String| {
+        let enough = truth.iter().filter(|row| row.contains(label)).count() >= 3;
+        let asked = !NOT_ASKED.contains(&label.as_str());
+        enough && asked && model.questions.category(&Category::named(noun(label))).is_ok()
+    };
+    labels.retain(known);
+
+    let out = tempdir().unwrap();
+    let target = out.path().join("labelled");
+    let nouns: Vec<_> = labels.iter().map(|label| noun(label)).collect();
+    stdout(&picsift(["label", EMBEDDED, "-o", target.to_str().unwrap(), "--categories", &nouns.join(",")]));
+    let output = read_table(&target);
+
+    println!("{:16} {:>6} {:>7} {:>9}", "label", "photos", "AUC", "balanced");
+    let (mut aucs, mut accuracies) = (Vec::new(), Vec::new());
+    for (label, noun) in labels.iter().zip(&nouns) {
+        let column_name = noun.replace(' ', "_");
+        let scores = column::<Float32Array>(&output, &format!("score_{column_name}"));
+        let is: Vec<bool> = column::<BooleanArray>(&output, &format!("is_{column_name}")).iter().map(Option::unwrap).collect();
+        let wanted: Vec<bool> = truth.iter().map(|row| row.contains(label)).collect();
+        let (area, accuracy) = (auc(scores.values(), &wanted), balanced_accuracy(&is, &wanted));
+        println!("{label:16} {:6} {area:7.3} {accuracy:9.3}", wanted.iter().filter(|t| **t).count());
+        aucs.push(area);
+        accuracies.push(accuracy);
+    }
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    println!("{:16} {:6} {:7.3} {:9.3}", "mean", "", mean(&aucs), mean(&accuracies));
+    assert!(labels.len() >= 8, "{labels:?}");
+    assert!(mean(&aucs) >= 0.97, "mean AUC {}", mean(&aucs));
+    assert!(mean(&accuracies) >= 0.93, "mean balanced accuracy {}", mean(&accuracies));
+}

@@ -1,0 +1,86 @@
+//! A model whose answers follow from the colour of an image, and images of one colour.
+
+use std::io::Cursor;
+use std::sync::{Arc, Mutex};
+
+use datafusion::prelude::{SessionConfig, SessionContext};
+use image::{ImageFormat, Rgb, RgbImage as Picture};
+use picsift_udf::{Engine, EngineOptions, register_all, with_settings};
+use picsift_vision::{
+    Answer, Category, InputGeometry, Job, Loaded, Model, ModelInfo, Question, Questions, Service, ServiceOptions,
+    VisionError,
+};
+
+/// The categories that the model knows; class N is scored by colour channel N.
+const CATEGORIES: [&str; 3] = ["red", "green", "blue"];
+
+struct Colours;
+
+impl Questions for Colours {
+    fn category(&self, category: &Category) -> Result<Question, VisionError> {
+        match CATEGORIES.iter().position(|known| *known == category.name) {
+            Some(class) => Ok(Question::Classes([class as u16].into())),
+            None => Err(VisionError::CannotTalk {
+                model: format!("fake (no category {})", category.name),
+            }),
+        }
+    }
+
+    fn open(&self, text: &str) -> Result<Question, VisionError> {
+        Ok(Question::Open(text.into()))
+    }
+}
+
+/// Sizes of the batches that the model was given.
+pub type Batches = Arc<Mutex<Vec<usize>>>;
+
+struct Eyes(Batches);
+
+impl Model for Eyes {
+    fn answer(&mut self, jobs: &[Job]) -> Vec<Result<Vec<Answer>, VisionError>> {
+        self.0.lock().unwrap().push(jobs.len());
+        jobs.iter()
+            .map(|job| {
+                let pixel = &job.image.data[..3];
+                let answer = |question: &Question| match question {
+                    Question::Classes(classes) => Answer::Score(f32::from(pixel[usize::from(classes[0])]) / 255.0),
+                    Question::Open(text) if pixel[0] > 128 => Answer::Text(format!("Two dogs and a cat. ({text})")),
+                    Question::Open(_) => Answer::Text(String::new()),
+                };
+                Ok(job.questions.iter().map(answer).collect())
+            })
+            .collect()
+    }
+}
+
+/// A session whose default model is the fake one, and the batches that it gets.
+pub fn session() -> (SessionContext, Batches) {
+    let batches = Batches::default();
+    let loaded = Loaded {
+        info: ModelInfo {
+            name: "fake".to_string(),
+            revision: "1".to_string(),
+            licence: "none",
+            device: "cpu".to_string(),
+            dtype: "u8",
+            input: InputGeometry::CentreCrop { short_side: 4, size: 4 },
+            default_threshold: 0.5,
+            can_talk: true,
+        },
+        questions: Arc::new(Colours),
+        model: Box::new(Eyes(Arc::clone(&batches))),
+    };
+    let engine = Arc::new(Engine::new(EngineOptions::default()).unwrap());
+    engine.add_service("fake", Service::start(loaded, ServiceOptions::default()).unwrap());
+    let config = with_settings(SessionConfig::new().with_target_partitions(1).with_batch_size(64));
+    let context = SessionContext::new_with_config(config).enable_url_table();
+    register_all(&context, &engine).unwrap();
+    (context, batches)
+}
+
+/// A PNG of one colour.
+pub fn png(colour: [u8; 3]) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    Picture::from_pixel(4, 4, Rgb(colour)).write_to(&mut bytes, ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}

@@ -1,0 +1,225 @@
+//! What a person who names categories can expect of the lexicon.
+
+use super::*;
+
+fn lexicon() -> &'static Lexicon {
+    Lexicon::embedded().unwrap()
+}
+
+fn class_names() -> Vec<String> {
+    let list = include_str!("../../data/efficientnet-lite0/classes.csv");
+    let name = |line: &str| {
+        line.splitn(3, ',')
+            .nth(2)
+            .unwrap()
+            .trim_matches('"')
+            .to_owned()
+    };
+    list.lines().skip(1).map(name).collect()
+}
+
+fn classes(noun: &str) -> Vec<String> {
+    let names = class_names();
+    let classes = lexicon()
+        .classes_of(noun)
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert!(classes.is_sorted_by(|a, b| a < b), "{noun}: {classes:?}");
+    classes
+        .iter()
+        .map(|&class| names[usize::from(class)].clone())
+        .collect()
+}
+
+fn near(noun: &str) -> Vec<String> {
+    lexicon().classes_of(noun).unwrap_err().near().to_vec()
+}
+
+#[test]
+fn a_noun_covers_the_classes_below_it() {
+    for (noun, count) in [
+        ("animal", 398),
+        ("mammal", 218),
+        ("bird", 59),
+        ("fish", 16),
+        ("dog", 118),
+        ("building", 14),
+    ] {
+        assert_eq!(classes(noun).len(), count, "{noun}");
+    }
+    assert_eq!(
+        classes("bear"),
+        [
+            "brown bear",
+            "American black bear",
+            "polar bear",
+            "sloth bear"
+        ]
+    );
+    assert_eq!(classes("hammer"), ["hammer"]);
+}
+
+#[test]
+fn a_noun_may_be_written_as_people_write() {
+    for (written, plain) in [
+        ("dogs", "dog"),
+        ("FISH", "fish"),
+        ("Polar Bear", "polar bear"),
+        ("polar_bears", "polar bear"),
+        ("  polar   bear ", "polar bear"),
+        ("a dog", "dog"),
+        ("An ant", "ant"),
+        ("the Castles", "castle"),
+        ("ice-cream", "ice cream"),
+        ("computer mice", "computer mouse"),
+        ("t shirts", "t-shirt"),
+        ("CRT monitors", "crt monitor"),
+        (
+            "Geoffroy\u{2019}s spider monkey",
+            "Geoffroy's spider monkey",
+        ),
+    ] {
+        assert_eq!(classes(written), classes(plain), "{written}");
+    }
+}
+
+#[test]
+fn only_usual_senses_count() {
+    assert_eq!(classes("toy"), ["swing", "teddy bear"], "no toy dogs");
+    assert_eq!(classes("plane"), ["airliner"], "no carpenter's plane");
+    assert!(!classes("cat").contains(&"lion".to_owned()));
+    assert!(!classes("dog").iter().any(|class| class == "hot dog"));
+    assert!(!classes("ball").contains(&"bubble".to_owned()));
+}
+
+#[test]
+fn senses_that_are_about_as_usual_all_count() {
+    assert_eq!(classes("table"), ["desk", "dining table", "pool table"]);
+    assert_eq!(classes("crane"), ["crane bird", "construction crane"]);
+    assert!(classes("amphibian").contains(&"tree frog".to_owned()));
+    assert!(classes("plant").contains(&"daisy".to_owned()));
+    assert!(classes("lamp").contains(&"table lamp".to_owned()));
+}
+
+#[test]
+fn senses_that_share_classes_are_one_meaning() {
+    let food = classes("food");
+    assert!(
+        food.contains(&"pizza".to_owned()) && food.contains(&"broccoli".to_owned()),
+        "{food:?}"
+    );
+}
+
+#[test]
+fn a_class_answers_to_its_own_name() {
+    for (index, name) in class_names().iter().enumerate() {
+        let found = lexicon()
+            .classes_of(name)
+            .unwrap_or_else(|error| panic!("{error}"));
+        assert!(
+            found.contains(&u16::try_from(index).unwrap()),
+            "{name}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn plurals_that_are_nouns_of_their_own_mean_themselves_as_categories() {
+    assert_eq!(classes("glasses"), ["sunglasses"]);
+    assert_ne!(classes("glass"), classes("glasses"));
+    assert_eq!(
+        classes("tigers"),
+        ["tiger"],
+        "the Tamil Tigers have no class"
+    );
+}
+
+#[test]
+fn an_unknown_noun_names_near_ones_that_work() {
+    for noun in [
+        "giraffe",
+        "cow",
+        "chicken",
+        "windmill",
+        "scissors",
+        "tree",
+        "blue car",
+        "hamer",
+        "measuring tape",
+    ] {
+        let error = lexicon().classes_of(noun).unwrap_err();
+        assert!(
+            !error.near().is_empty() && error.near().len() <= 5,
+            "{error}"
+        );
+        for near in error.near() {
+            assert!(lexicon().classes_of(near).is_ok(), "{noun}: {near}");
+            assert!(error.to_string().contains(near.as_str()));
+        }
+    }
+    assert_eq!(near("giraffe")[..2], ["ruminant", "even-toed ungulate"]);
+    assert_eq!(near("blue car"), ["car"]);
+    assert_eq!(near("hamer")[0], "hammer");
+    assert!(near("cow").contains(&"ox".to_owned()));
+}
+
+#[test]
+fn the_error_is_one_sentence_that_says_what_is_wrong() {
+    let message = |noun: &str| lexicon().classes_of(noun).unwrap_err().to_string();
+    assert_eq!(
+        message("Giraffes"),
+        "the model has no class that is a kind of \"Giraffes\"; \
+         near it, the model knows: ruminant, even-toed ungulate, cattle, sheep, antelope"
+    );
+    assert_eq!(
+        message("xyzzy"),
+        "\"xyzzy\" is not an English noun that WordNet lists"
+    );
+    assert_eq!(
+        message(" "),
+        "an empty text is no category: give a noun, such as dog"
+    );
+}
+
+#[test]
+fn the_singular_is_found() {
+    for (word, singular) in [
+        ("dog", "dog"),
+        ("dogs", "dog"),
+        ("Mice", "mouse"),
+        ("children", "child"),
+        ("geese", "goose"),
+        ("teeth", "tooth"),
+        ("oxen", "ox"),
+        ("buses", "bus"),
+        ("leaves", "leaf"),
+        ("foxes", "fox"),
+        ("waltzes", "waltz"),
+        ("churches", "church"),
+        ("brushes", "brush"),
+        ("firemen", "fireman"),
+        ("butterflies", "butterfly"),
+        ("people", "people"),
+        ("sheep", "sheep"),
+        ("bus", "bus"),
+        ("gas", "gas"),
+        ("grass", "grass"),
+        ("boss", "boss"),
+        ("series", "series"),
+        ("polar bears", "polar bear"),
+        ("computer mice", "computer mouse"),
+        ("fire-trucks", "fire truck"),
+        ("T-Shirts", "t-shirt"),
+        // Plurals that WordNet lists beside their singulars: the more usual of the two.
+        ("men", "man"),
+        ("cows", "cow"),
+        ("glasses", "glass"),
+        ("stairs", "stairs"),
+        ("scissors", "scissors"),
+        ("sunglasses", "sunglasses"),
+    ] {
+        assert_eq!(lexicon().lemma(word).as_deref(), Some(singular), "{word}");
+    }
+    for word in ["", "-", "xyzzy", "dogg", "quickly"] {
+        assert_eq!(lexicon().lemma(word), None, "{word}");
+    }
+}
