@@ -24,7 +24,14 @@ fn job(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let status = Command::new(env!("CARGO_BIN_EXE_picsift"))
-                    .args(["label", input.to_str().unwrap(), "--overwrite", "--categories", categories, "--output"])
+                    .args([
+                        "label",
+                        input.to_str().unwrap(),
+                        "--overwrite",
+                        "--categories",
+                        categories,
+                        "--output",
+                    ])
                     .arg(folder.path().join("out"))
                     .stdout(Stdio::null())
                     .status()

@@ -14,7 +14,10 @@ fn main() {
     support::table(&cold, 100);
     let started = Instant::now();
     run(&cold, &folder.path().join("cold"), &["--limit", "1"]);
-    println!("start to published output for one row: {:.0} ms", started.elapsed().as_secs_f64() * 1000.0);
+    println!(
+        "start to published output for one row: {:.0} ms",
+        started.elapsed().as_secs_f64() * 1000.0
+    );
     for rows in [1_000, 20_000] {
         let input = folder.path().join(format!("{rows}.parquet"));
         support::table(&input, rows);
@@ -34,7 +37,13 @@ fn main() {
 /// Labels the table and gives the process's peak resident size in KiB.
 fn run(input: &Path, output: &Path, extra: &[&str]) -> u64 {
     let mut child = Command::new(env!("CARGO_BIN_EXE_picsift"))
-        .args(["label", input.to_str().unwrap(), "--categories", support::CATEGORIES, "--output"])
+        .args([
+            "label",
+            input.to_str().unwrap(),
+            "--categories",
+            support::CATEGORIES,
+            "--output",
+        ])
         .arg(output)
         .args(extra)
         .stdout(Stdio::null())
@@ -42,7 +51,8 @@ fn run(input: &Path, output: &Path, extra: &[&str]) -> u64 {
         .unwrap();
     let mut peak = 0;
     loop {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         if let Some(kib) = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()) {
             peak = kib;

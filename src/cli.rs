@@ -10,7 +10,13 @@ use picsift_vision::{DEFAULT_MODEL, DeviceChoice};
 
 /// Label images with SQL.
 #[derive(Debug, Parser)]
-#[command(name = "picsift", version, about, max_term_width = 100, arg_required_else_help = true)]
+#[command(
+    name = "picsift",
+    version,
+    about,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

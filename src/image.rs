@@ -20,7 +20,9 @@ use crate::error::AppError;
 use crate::label::categories::categories;
 
 /// Ends of names that are taken for images inside a folder; a file that is named itself may be called anything.
-const EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "jfif"];
+const EXTENSIONS: [&str; 9] = [
+    "jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "jfif",
+];
 
 /// What is printed of one file.
 #[derive(Debug, Serialize)]
@@ -60,7 +62,8 @@ pub async fn image(args: ImageArgs) -> Result<(), AppError> {
             let source = Some(ImageSource::Reference(file.clone()));
             let (engine, service, asked, stats) = (&engine, &service, &asked, &stats);
             async move {
-                let mut rows = answers(engine, service, vec![source], None, &asked.questions, stats).await;
+                let mut rows =
+                    answers(engine, service, vec![source], None, &asked.questions, stats).await;
                 (file, rows.pop().flatten())
             }
         })
@@ -80,15 +83,22 @@ pub async fn image(args: ImageArgs) -> Result<(), AppError> {
 
 fn asked(args: &ImageArgs, service: &Service) -> Result<Asked, AppError> {
     let wanted = &args.categories;
-    let labelling = if args.ask.is_some() && wanted.categories.is_empty() && wanted.categories_file.is_none() {
-        None
-    } else {
-        let categories = categories(&wanted.categories, wanted.categories_file.as_deref())
-            .map_err(|error| AppError::Usage(error.to_string()))?;
-        let specs: Vec<_> = categories.into_iter().map(|category| category.spec).collect();
-        Some(Labelling::new(service, &specs, wanted.threshold).map_err(AppError::Plan)?)
-    };
-    let mut questions: Vec<Question> = labelling.iter().flat_map(|l| l.questions().to_vec()).collect();
+    let labelling =
+        if args.ask.is_some() && wanted.categories.is_empty() && wanted.categories_file.is_none() {
+            None
+        } else {
+            let categories = categories(&wanted.categories, wanted.categories_file.as_deref())
+                .map_err(|error| AppError::Usage(error.to_string()))?;
+            let specs: Vec<_> = categories
+                .into_iter()
+                .map(|category| category.spec)
+                .collect();
+            Some(Labelling::new(service, &specs, wanted.threshold).map_err(AppError::Plan)?)
+        };
+    let mut questions: Vec<Question> = labelling
+        .iter()
+        .flat_map(|l| l.questions().to_vec())
+        .collect();
     if let Some(question) = &args.ask {
         let open = service.questions().open(question);
         questions.push(open.map_err(|error| AppError::Usage(error.to_string()))?);
@@ -99,7 +109,11 @@ fn asked(args: &ImageArgs, service: &Service) -> Result<Asked, AppError> {
     })
 }
 
-fn line<'a>(file: &'a str, asked: &'a Asked, outcome: &'a Result<Vec<Answer>, RowError>) -> Line<'a> {
+fn line<'a>(
+    file: &'a str,
+    asked: &'a Asked,
+    outcome: &'a Result<Vec<Answer>, RowError>,
+) -> Line<'a> {
     let mut line = Line {
         file,
         answers: None,
@@ -155,18 +169,25 @@ fn files(named: &[String]) -> Result<Vec<String>, AppError> {
         if path.is_dir() {
             let before = files.len();
             for entry in WalkDir::new(path).sort_by_file_name() {
-                let entry = entry.map_err(|error| AppError::Usage(format!("cannot read the folder '{name}': {error}")))?;
+                let entry = entry.map_err(|error| {
+                    AppError::Usage(format!("cannot read the folder '{name}': {error}"))
+                })?;
                 if entry.file_type().is_file() && is_image_name(entry.path()) {
                     files.push(entry.path().to_string_lossy().into_owned());
                 }
             }
             if files.len() == before {
-                return Err(AppError::Usage(format!("the folder '{name}' holds no image ({})", EXTENSIONS.join(", "))));
+                return Err(AppError::Usage(format!(
+                    "the folder '{name}' holds no image ({})",
+                    EXTENSIONS.join(", ")
+                )));
             }
         } else if name.contains("://") || path.exists() {
             files.push(name.clone());
         } else {
-            return Err(AppError::Usage(format!("there is no file or folder '{name}'")));
+            return Err(AppError::Usage(format!(
+                "there is no file or folder '{name}'"
+            )));
         }
     }
     Ok(files)

@@ -26,7 +26,11 @@ impl StoreRegistry {
 
 impl ObjectStoreRegistry for StoreRegistry {
     /// Nothing is kept: stores follow from their URLs, and nothing in picsift registers others.
-    fn register_store(&self, _url: &Url, _store: Arc<dyn ObjectStore>) -> Option<Arc<dyn ObjectStore>> {
+    fn register_store(
+        &self,
+        _url: &Url,
+        _store: Arc<dyn ObjectStore>,
+    ) -> Option<Arc<dyn ObjectStore>> {
         None
     }
 

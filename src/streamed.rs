@@ -66,7 +66,8 @@ impl PartitionStream for Pages {
     }
 
     fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let mut stream = RecordBatchReceiverStream::builder(Arc::clone(&self.schema), BATCHES_WAITING);
+        let mut stream =
+            RecordBatchReceiverStream::builder(Arc::clone(&self.schema), BATCHES_WAITING);
         let sender = stream.tx();
         let files = self.files.clone();
         let schema = Arc::clone(&self.schema);

@@ -22,6 +22,7 @@ use datafusion::execution::context::SessionContext;
 use futures::TryStreamExt;
 use glob::Pattern;
 use object_store::local::LocalFileSystem;
+use url::Url;
 
 use crate::error::innermost;
 use crate::streamed;
@@ -40,7 +41,10 @@ const FORMATS: [(&str, &str); 6] = [
 ///
 /// # Errors
 /// A planning error in a sentence: nothing there, no table in the folder, or a file that is not what its name says.
-pub async fn open(state: &SessionState, locations: &[ListingTableUrl]) -> Result<Arc<ListingTable>> {
+pub async fn open(
+    state: &SessionState,
+    locations: &[ListingTableUrl],
+) -> Result<Arc<ListingTable>> {
     let Some(first) = locations.first() else {
         return plan_err!("no table is named");
     };
@@ -59,12 +63,23 @@ pub async fn open(state: &SessionState, locations: &[ListingTableUrl]) -> Result
             .collect(),
     );
     let unreadable = |error| {
-        plan_datafusion_err!("cannot read '{}' as {kind}: {}", shown(first), innermost(&error))
+        plan_datafusion_err!(
+            "cannot read '{}' as {kind}: {}",
+            shown(first),
+            innermost(&error)
+        )
     };
-    let schema = options.infer_schema(state, first).await.map_err(unreadable)?;
+    let schema = options
+        .infer_schema(state, first)
+        .await
+        .map_err(unreadable)?;
     for other in &locations[1..] {
         let theirs = options.infer_schema(state, other).await.map_err(|error| {
-            plan_datafusion_err!("cannot read '{}' as {kind}: {}", shown(other), innermost(&error))
+            plan_datafusion_err!(
+                "cannot read '{}' as {kind}: {}",
+                shown(other),
+                innermost(&error)
+            )
         })?;
         if theirs.fields() != schema.fields() {
             return plan_err!(
@@ -112,7 +127,10 @@ pub async fn scan(
     if !large {
         return Ok(Arc::clone(table) as Arc<dyn TableProvider>);
     }
-    Ok(Arc::new(streamed::table(files, TableProvider::schema(table.as_ref()))?))
+    Ok(Arc::new(streamed::table(
+        files,
+        TableProvider::schema(table.as_ref()),
+    )?))
 }
 
 /// The schema as the first Parquet file at `location` stores it, with the metadata that DataFusion leaves out because files
@@ -120,7 +138,10 @@ pub async fn scan(
 ///
 /// # Errors
 /// As [`open`].
-pub async fn stored_schema(state: &SessionState, location: &ListingTableUrl) -> Result<Option<SchemaRef>> {
+pub async fn stored_schema(
+    state: &SessionState,
+    location: &ListingTableUrl,
+) -> Result<Option<SchemaRef>> {
     let (extension, kind) = format_of(state, location).await?;
     if kind != "Parquet" {
         return Ok(None);
@@ -149,7 +170,12 @@ pub fn with_metadata_of(schema: &SchemaRef, stored: Option<&Schema>) -> SchemaRe
         .fields()
         .iter()
         .map(|field| match stored.column_with_name(field.name()) {
-            Some((_, theirs)) => Arc::new(field.as_ref().clone().with_metadata(theirs.metadata().clone())),
+            Some((_, theirs)) => Arc::new(
+                field
+                    .as_ref()
+                    .clone()
+                    .with_metadata(theirs.metadata().clone()),
+            ),
             None => Arc::clone(field),
         })
         .collect();
@@ -169,19 +195,25 @@ pub fn locate(text: &str) -> Result<ListingTableUrl> {
     let path = Path::new(local);
     if path.exists() {
         // Before a glob is looked for: a name that exists means itself, brackets and all.
-        let folder = if path.is_dir() && !text.ends_with('/') { "/" } else { "" };
-        let url = picsift_images::resolve(&format!("{text}{folder}"), None)
-            .map_err(|error| plan_datafusion_err!("{error}"))?;
+        let mut url =
+            picsift_images::resolve(text, None).map_err(|error| plan_datafusion_err!("{error}"))?;
+        if path.is_dir() {
+            make_folder(&mut url);
+        }
         return ListingTableUrl::try_new(url, None);
     }
     if !has_glob(local) {
         return plan_err!("there is no file or folder '{text}'");
     }
-    ListingTableUrl::parse(local).map_err(|error| plan_datafusion_err!("'{text}': {}", innermost(&error)))
+    ListingTableUrl::parse(local)
+        .map_err(|error| plan_datafusion_err!("'{text}': {}", innermost(&error)))
 }
 
 fn locate_remote(text: &str) -> Result<ListingTableUrl> {
-    let (base, pattern) = match text.find(['*', '[', '{']).filter(|_| !text.starts_with("http")) {
+    let (base, pattern) = match text
+        .find(['*', '[', '{'])
+        .filter(|_| !text.starts_with("http"))
+    {
         Some(at) => {
             let cut = text[..at].rfind('/').map_or(0, |slash| slash + 1);
             let pattern = Pattern::new(&text[cut..])
@@ -190,13 +222,20 @@ fn locate_remote(text: &str) -> Result<ListingTableUrl> {
         }
         None => (text, None),
     };
-    let mut base = base.to_string();
+    let mut url =
+        picsift_images::resolve(base, None).map_err(|error| plan_datafusion_err!("{error}"))?;
     // A bucket has no folders to look at: what does not end like a table is one.
-    if pattern.is_none() && !base.ends_with('/') && extension_of(&base).is_none() {
-        base.push('/');
+    if pattern.is_some() || extension_of(base).is_none() {
+        make_folder(&mut url);
     }
-    let url = picsift_images::resolve(&base, None).map_err(|error| plan_datafusion_err!("{error}"))?;
     ListingTableUrl::try_new(url, pattern)
+}
+
+/// Ends the URL's path with a slash.
+fn make_folder(url: &mut Url) {
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().push("");
+    }
 }
 
 /// A location as a person would write it.
@@ -212,8 +251,12 @@ pub fn shown(location: &ListingTableUrl) -> String {
     }
 }
 
-async fn format_of(state: &SessionState, location: &ListingTableUrl) -> Result<(&'static str, &'static str)> {
-    let missing = |error| plan_datafusion_err!("cannot read '{}': {}", shown(location), innermost(&error));
+async fn format_of(
+    state: &SessionState,
+    location: &ListingTableUrl,
+) -> Result<(&'static str, &'static str)> {
+    let missing =
+        |error| plan_datafusion_err!("cannot read '{}': {}", shown(location), innermost(&error));
     let store = state.runtime_env().object_store(location)?;
     let mut files = location
         .list_all_files(state, store.as_ref(), "")
@@ -239,13 +282,18 @@ async fn format_of(state: &SessionState, location: &ListingTableUrl) -> Result<(
             "'{}' is not a table: picsift reads .parquet, .csv and .json files and folders of them",
             shown(location)
         ),
-        None => plan_err!("the folder '{}' holds no .parquet, .csv or .json file", shown(location)),
+        None => plan_err!(
+            "the folder '{}' holds no .parquet, .csv or .json file",
+            shown(location)
+        ),
     }
 }
 
 fn extension_of(name: &str) -> Option<usize> {
     let name = name.to_ascii_lowercase();
-    FORMATS.iter().position(|(extension, _)| name.ends_with(extension))
+    FORMATS
+        .iter()
+        .position(|(extension, _)| name.ends_with(extension))
 }
 
 fn has_glob(text: &str) -> bool {
@@ -297,7 +345,10 @@ mod tests {
     #[test]
     fn a_missing_local_path_is_said() {
         let message = innermost(&locate("no/such/thing.parquet").unwrap_err());
-        assert_eq!(message, "there is no file or folder 'no/such/thing.parquet'");
+        assert_eq!(
+            message,
+            "there is no file or folder 'no/such/thing.parquet'"
+        );
     }
 
     #[test]
@@ -305,7 +356,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a [1]");
         std::fs::create_dir(&path).unwrap();
-        for text in [format!("{}", path.display()), format!("{}/", path.display())] {
+        for text in [
+            format!("{}", path.display()),
+            format!("{}/", path.display()),
+        ] {
             let location = locate(&text).unwrap();
             assert!(location.is_collection(), "{text}");
             assert!(location.get_glob().is_none(), "{text}");
@@ -315,7 +369,11 @@ mod tests {
     #[test]
     fn a_bucket_prefix_is_a_folder_and_a_glob_is_split_off() {
         assert!(locate("s3://bucket/photos").unwrap().is_collection());
-        assert!(!locate("s3://bucket/photos/a.parquet").unwrap().is_collection());
+        assert!(
+            !locate("s3://bucket/photos/a.parquet")
+                .unwrap()
+                .is_collection()
+        );
         let glob = locate("s3://bucket/photos/2024-*/x.parquet").unwrap();
         assert_eq!(glob.get_url().as_str(), "s3://bucket/photos/");
         assert_eq!(shown(&glob), "s3://bucket/photos/2024-*/x.parquet");

@@ -10,14 +10,18 @@ use parquet::file::properties::WriterProperties;
 
 /// The JPEG photographs of the repository, at most 512 pixels wide or high.
 pub fn photographs() -> Vec<Vec<u8>> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("datasets/photos/references/images");
+    let folder =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("datasets/photos/references/images");
     let mut files: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "jpg"))
         .collect();
     files.sort();
-    files.into_iter().map(|path| std::fs::read(path).unwrap()).collect()
+    files
+        .into_iter()
+        .map(|path| std::fs::read(path).unwrap())
+        .collect()
 }
 
 /// The JPEG with a comment that holds `number`: other bytes, the same work.
@@ -37,9 +41,14 @@ pub fn table(path: &Path, rows: usize) {
     for group in numbers.chunks(100) {
         let mut images = BinaryBuilder::new();
         for &number in group {
-            images.append_value(distinct(&photographs[number % photographs.len()], number as u64));
+            images.append_value(distinct(
+                &photographs[number % photographs.len()],
+                number as u64,
+            ));
         }
-        let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(group.iter().map(|&n| n as i64)));
+        let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(
+            group.iter().map(|&n| n as i64),
+        ));
         let images: ArrayRef = Arc::new(images.finish());
         let batch = RecordBatch::try_from_iter([("id", ids), ("image", images)]).unwrap();
         let writer = writer.get_or_insert_with(|| {
@@ -47,7 +56,12 @@ pub fn table(path: &Path, rows: usize) {
                 .set_dictionary_enabled(false)
                 .set_max_row_group_row_count(Some(100))
                 .build();
-            ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), Some(properties)).unwrap()
+            ArrowWriter::try_new(
+                File::create(path).unwrap(),
+                batch.schema(),
+                Some(properties),
+            )
+            .unwrap()
         });
         writer.write(&batch).unwrap();
     }
@@ -55,4 +69,5 @@ pub fn table(path: &Path, rows: usize) {
 }
 
 /// Ten categories, the first of which stands for one.
-pub const CATEGORIES: &str = "animal,building,tool,fish,bird,vehicle,furniture,food,clothing,musical instrument";
+pub const CATEGORIES: &str =
+    "animal,building,tool,fish,bird,vehicle,furniture,food,clothing,musical instrument";

@@ -50,11 +50,20 @@ pub fn image_info(bytes: &[u8], limits: &Limits) -> Result<ImageInfo, ImageError
         Format::Jpeg => {
             let header = jpeg::Header::read(bytes)?;
             limits.check_pixels(header.width, header.height)?;
-            (header.width, header.height, header.components, header.orientation)
+            (
+                header.width,
+                header.height,
+                header.components,
+                header.orientation,
+            )
         }
         other => raster::header(bytes, other, limits)?,
     };
-    let (width, height) = if swaps_axes(orientation) { (height, width) } else { (width, height) };
+    let (width, height) = if swaps_axes(orientation) {
+        (height, width)
+    } else {
+        (width, height)
+    };
     Ok(ImageInfo {
         width,
         height,

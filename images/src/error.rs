@@ -43,7 +43,9 @@ pub enum ImageError {
         reason: String,
     },
     /// A URL whose scheme no store serves.
-    #[error("'{reference}' has the unsupported scheme '{scheme}'; use a path, file, s3, gs, az, abfs, http or https")]
+    #[error(
+        "'{reference}' has the unsupported scheme '{scheme}'; use a path, file, s3, gs, az, abfs, http or https"
+    )]
     UnsupportedScheme {
         /// The reference as shown to a person.
         reference: String,
@@ -130,7 +132,9 @@ pub enum ImageError {
         found: String,
     },
     /// The data ends before the image does.
-    #[error("the {format} image is truncated: its data ends after {size} bytes, before the picture does")]
+    #[error(
+        "the {format} image is truncated: its data ends after {size} bytes, before the picture does"
+    )]
     Truncated {
         /// Name of the format.
         format: &'static str,
@@ -168,7 +172,9 @@ pub enum ImageError {
         limit: u64,
     },
     /// A [`Geometry`](crate::Geometry) that no image can satisfy.
-    #[error("a centre crop of {size} pixels cannot be taken from a short side of {short_side}: it must be 1 to short side")]
+    #[error(
+        "a centre crop of {size} pixels cannot be taken from a short side of {short_side}: it must be 1 to short side"
+    )]
     BadGeometry {
         /// The requested short side.
         short_side: u32,

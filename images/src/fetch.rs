@@ -41,7 +41,11 @@ impl Fetcher {
     /// At most `concurrency` fetches (0 counts as 1) are under way at once; others wait.
     pub fn new(stores: Arc<Stores>, concurrency: usize, limits: Limits) -> Self {
         let slots = concurrency.clamp(1, Semaphore::MAX_PERMITS);
-        Fetcher { stores, slots: Arc::new(Semaphore::new(slots)), limits }
+        Fetcher {
+            stores,
+            slots: Arc::new(Semaphore::new(slots)),
+            limits,
+        }
     }
 
     /// The bytes that `reference` names, [resolved](resolve) against the folder `base`.
@@ -50,7 +54,11 @@ impl Fetcher {
     /// fetch with its retries, not the wait for a free slot. Must be called within a tokio runtime with time and I/O.
     pub async fn fetch(&self, reference: &str, base: Option<&Url>) -> Result<Bytes, ImageError> {
         let url = resolve(reference, base)?;
-        let _slot = self.slots.acquire().await.map_err(|_| unreadable(&url, "the fetcher is closed".into(), None))?;
+        let _slot = self
+            .slots
+            .acquire()
+            .await
+            .map_err(|_| unreadable(&url, "the fetcher is closed".into(), None))?;
         let limit = self.limits.timeout;
         let work = async {
             match url.scheme() {
@@ -61,7 +69,10 @@ impl Fetcher {
         };
         match tokio::time::timeout(limit, work).await {
             Ok(result) => result,
-            Err(_) => Err(ImageError::FetchTimedOut { reference: shown(url.as_str()), limit }),
+            Err(_) => Err(ImageError::FetchTimedOut {
+                reference: shown(url.as_str()),
+                limit,
+            }),
         }
     }
 
@@ -71,7 +82,9 @@ impl Fetcher {
         match tokio::task::spawn_blocking(move || read_file(&path, max)).await {
             Ok(Ok(FileContent::Bytes(bytes))) => Ok(bytes),
             Ok(Ok(FileContent::TooLarge(size))) => Err(self.too_large(url, size)),
-            Ok(Ok(FileContent::NotAFile(what))) => Err(unreadable(url, format!("it is {what}"), None)),
+            Ok(Ok(FileContent::NotAFile(what))) => {
+                Err(unreadable(url, format!("it is {what}"), None))
+            }
             Ok(Err(error)) => Err(io_error(url, error)),
             Err(error) => Err(unreadable(url, error.to_string(), None)),
         }
@@ -99,28 +112,44 @@ impl Fetcher {
             reference: shown(url.as_str()),
             reason: "it is not a URL that can be requested".to_owned(),
         })?;
-        let response = client.execute(request).await.map_err(|e| http_error(url, e))?;
+        let response = client
+            .execute(request)
+            .await
+            .map_err(|e| http_error(url, e))?;
         let status = response.status().as_u16();
         if status != 200 {
             let passing = status >= 500 || status == 429;
-            return Err(Attempt { error: status_error(url, status), passing });
+            return Err(Attempt {
+                error: status_error(url, status),
+                passing,
+            });
         }
         let announced = content_length(&response);
         if let Some(size) = announced.filter(|&size| size > self.limits.max_bytes) {
             return Err(self.too_large(url, size).into());
         }
-        let body = response.into_body().bytes_stream().map_err(|e| http_error(url, e)).boxed();
+        let body = response
+            .into_body()
+            .bytes_stream()
+            .map_err(|e| http_error(url, e))
+            .boxed();
         self.collect(url, announced, body).await
     }
 
     async fn object(&self, url: &Url) -> Result<Bytes, ImageError> {
         let (store, path) = self.stores.get(url)?;
-        let result = store.get_opts(&path, GetOptions::default()).await.map_err(|e| object_error(url, e))?;
+        let result = store
+            .get_opts(&path, GetOptions::default())
+            .await
+            .map_err(|e| object_error(url, e))?;
         let size = result.meta.size;
         if size > self.limits.max_bytes {
             return Err(self.too_large(url, size));
         }
-        let body = result.into_stream().map_err(|e| object_error(url, e)).boxed();
+        let body = result
+            .into_stream()
+            .map_err(|e| object_error(url, e))
+            .boxed();
         self.collect(url, Some(size), body).await
     }
 
@@ -144,7 +173,11 @@ impl Fetcher {
     }
 
     fn too_large(&self, url: &Url, size: u64) -> ImageError {
-        ImageError::TooLarge { reference: shown(url.as_str()), size, limit: self.limits.max_bytes }
+        ImageError::TooLarge {
+            reference: shown(url.as_str()),
+            size,
+            limit: self.limits.max_bytes,
+        }
     }
 }
 
@@ -156,7 +189,10 @@ struct Attempt {
 
 impl From<ImageError> for Attempt {
     fn from(error: ImageError) -> Self {
-        Attempt { error, passing: false }
+        Attempt {
+            error,
+            passing: false,
+        }
     }
 }
 
@@ -180,17 +216,33 @@ fn read_file(path: &Path, max: u64) -> io::Result<FileContent> {
     }
     let mut bytes = Vec::with_capacity(meta.len() as usize + 1);
     // The file may grow meanwhile, hence the second check.
-    File::open(path)?.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
+    File::open(path)?
+        .take(max.saturating_add(1))
+        .read_to_end(&mut bytes)?;
     let size = bytes.len() as u64;
-    Ok(if size > max { FileContent::TooLarge(size) } else { FileContent::Bytes(bytes.into()) })
+    Ok(if size > max {
+        FileContent::TooLarge(size)
+    } else {
+        FileContent::Bytes(bytes.into())
+    })
 }
 
 fn content_length(response: &HttpResponse) -> Option<u64> {
-    response.headers().get("content-length")?.to_str().ok()?.parse().ok()
+    response
+        .headers()
+        .get("content-length")?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 fn unreadable(url: &Url, reason: String, source: Option<Cause>) -> ImageError {
-    ImageError::Unreadable { reference: shown(url.as_str()), reason, source }
+    ImageError::Unreadable {
+        reference: shown(url.as_str()),
+        reason,
+        source,
+    }
 }
 
 fn io_error(url: &Url, error: io::Error) -> ImageError {
@@ -199,17 +251,29 @@ fn io_error(url: &Url, error: io::Error) -> ImageError {
     let source: Option<Cause> = Some(Arc::new(error));
     match kind {
         // A path through a file ("a.jpg/b.jpg") does not exist either.
-        ErrorKind::NotFound | ErrorKind::NotADirectory => ImageError::NotFound { reference, source },
+        ErrorKind::NotFound | ErrorKind::NotADirectory => {
+            ImageError::NotFound { reference, source }
+        }
         ErrorKind::PermissionDenied => ImageError::PermissionDenied { reference, source },
-        _ => ImageError::Unreadable { reference, reason, source },
+        _ => ImageError::Unreadable {
+            reference,
+            reason,
+            source,
+        },
     }
 }
 
 fn status_error(url: &Url, status: u16) -> ImageError {
     let reference = shown(url.as_str());
     match status {
-        404 | 410 => ImageError::NotFound { reference, source: None },
-        401 | 403 => ImageError::PermissionDenied { reference, source: None },
+        404 | 410 => ImageError::NotFound {
+            reference,
+            source: None,
+        },
+        401 | 403 => ImageError::PermissionDenied {
+            reference,
+            source: None,
+        },
         _ => ImageError::HttpStatus { reference, status },
     }
 }
@@ -217,10 +281,16 @@ fn status_error(url: &Url, status: u16) -> ImageError {
 fn http_error(url: &Url, error: object_store::client::HttpError) -> Attempt {
     let passing = matches!(
         error.kind(),
-        HttpErrorKind::Connect | HttpErrorKind::Request | HttpErrorKind::Timeout | HttpErrorKind::Interrupted
+        HttpErrorKind::Connect
+            | HttpErrorKind::Request
+            | HttpErrorKind::Timeout
+            | HttpErrorKind::Interrupted
     );
     let reason = root_cause(&error);
-    Attempt { error: unreadable(url, reason, Some(Arc::new(error))), passing }
+    Attempt {
+        error: unreadable(url, reason, Some(Arc::new(error))),
+        passing,
+    }
 }
 
 fn object_error(url: &Url, error: object_store::Error) -> ImageError {
@@ -237,6 +307,10 @@ fn object_error(url: &Url, error: object_store::Error) -> ImageError {
     } else if denied {
         ImageError::PermissionDenied { reference, source }
     } else {
-        ImageError::Unreadable { reference, reason, source }
+        ImageError::Unreadable {
+            reference,
+            reason,
+            source,
+        }
     }
 }

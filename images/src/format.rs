@@ -43,12 +43,28 @@ impl Format {
         match bytes {
             [0xFF, 0xD8, 0xFF, ..] => Ok(Format::Jpeg),
             [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1A, b'\n', ..] => Ok(Format::Png),
-            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Ok(Format::WebP),
+            [
+                b'R',
+                b'I',
+                b'F',
+                b'F',
+                _,
+                _,
+                _,
+                _,
+                b'W',
+                b'E',
+                b'B',
+                b'P',
+                ..,
+            ] => Ok(Format::WebP),
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Ok(Format::Gif),
             [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Ok(Format::Tiff),
             // Two letters are weak evidence ("BMW"): the two reserved words that follow the size are zero.
             [b'B', b'M', _, _, _, _, 0, 0, 0, 0, ..] => Ok(Format::Bmp),
-            _ => Err(ImageError::UnknownFormat { found: describe(bytes) }),
+            _ => Err(ImageError::UnknownFormat {
+                found: describe(bytes),
+            }),
         }
     }
 }
@@ -73,15 +89,25 @@ fn describe(bytes: &[u8]) -> String {
         return "only zero bytes".to_owned();
     }
     if let Some(text) = as_text(head) {
-        let start = text.trim_start_matches('\u{feff}').trim_start().to_ascii_lowercase();
-        return if start.starts_with("<svg") || (start.starts_with("<?xml") && start.contains("<svg")) {
+        let start = text
+            .trim_start_matches('\u{feff}')
+            .trim_start()
+            .to_ascii_lowercase();
+        return if start.starts_with("<svg")
+            || (start.starts_with("<?xml") && start.contains("<svg"))
+        {
             "an SVG drawing".to_owned()
         } else if start.starts_with("<!doctype html") || start.starts_with("<html") {
             "an HTML page".to_owned()
         } else if start.starts_with("<?xml") {
             "an XML file".to_owned()
         } else {
-            let first: String = text.trim().chars().take(24).map(|c| if c.is_control() { ' ' } else { c }).collect();
+            let first: String = text
+                .trim()
+                .chars()
+                .take(24)
+                .map(|c| if c.is_control() { ' ' } else { c })
+                .collect();
             format!("a text file (\"{first}\")")
         };
     }
@@ -96,11 +122,14 @@ fn as_text(head: &[u8]) -> Option<&str> {
         Err(e) if e.error_len().is_none() => std::str::from_utf8(&head[..e.valid_up_to()]).ok()?,
         Err(_) => return None,
     };
-    let printable = text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t' | '\u{c}'));
+    let printable = text
+        .chars()
+        .all(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t' | '\u{c}'));
     (printable && !text.trim().is_empty()).then_some(text)
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -112,12 +141,21 @@ mod tests {
     fn says_what_the_data_is_instead() {
         for (bytes, what) in [
             (&b"\n <!DOCTYPE html><html>"[..], "an HTML page"),
-            (b"hello there, I am a picture", "a text file (\"hello there, I am a pict\")"),
-            (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing"),
+            (
+                b"hello there, I am a picture",
+                "a text file (\"hello there, I am a pict\")",
+            ),
+            (
+                b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+                "an SVG drawing",
+            ),
             (b"%PDF-1.7", "a PDF document"),
             (b"BMW is a car maker", "a text file"),
             (&[0; 40], "only zero bytes"),
-            (&[0, 1, 2, 3, 4, 5, 6, 7, 8], "first bytes 00 01 02 03 04 05 06 07"),
+            (
+                &[0, 1, 2, 3, 4, 5, 6, 7, 8],
+                "first bytes 00 01 02 03 04 05 06 07",
+            ),
             (b"\0\0\0\x1cftypavif", "an AVIF image"),
             ("Käse".as_bytes().split_at(2).0, "a text file (\"K\")"),
         ] {

@@ -48,7 +48,12 @@ impl Raster {
     /// A raster decoded at full scale.
     pub(crate) fn full_scale(pixels: RgbPixels, orientation: Orientation) -> Raster {
         let (width, height) = (pixels.width, pixels.height);
-        Raster { pixels, extent: (width.into(), height.into()), full: (width, height), orientation }
+        Raster {
+            pixels,
+            extent: (width.into(), height.into()),
+            full: (width, height),
+            orientation,
+        }
     }
 }
 
@@ -95,16 +100,26 @@ impl Window {
     fn new(raster: &Raster, short_side: u32, size: u32) -> Window {
         let turned = swaps_axes(raster.orientation);
         let (full_width, full_height) = raster.full;
-        let (shown_width, shown_height) = if turned { (full_height, full_width) } else { (full_width, full_height) };
+        let (shown_width, shown_height) = if turned {
+            (full_height, full_width)
+        } else {
+            (full_width, full_height)
+        };
         let (width, height) = resized(shown_width, shown_height, short_side);
         let (left, top) = ((width - size) / 2, (height - size) / 2);
         // The window as stored: turned back, and measured from the other edge where the image is mirrored.
         let (flip_x, flip_y) = mirrored(raster.orientation);
-        let ((width, left), (height, top)) =
-            if turned { ((height, top), (width, left)) } else { ((width, left), (height, top)) };
+        let ((width, left), (height, top)) = if turned {
+            ((height, top), (width, left))
+        } else {
+            ((width, left), (height, top))
+        };
         let left = if flip_x { width - size - left } else { left };
         let top = if flip_y { height - size - top } else { top };
-        let (sx, sy) = (raster.extent.0 / f64::from(width), raster.extent.1 / f64::from(height));
+        let (sx, sy) = (
+            raster.extent.0 / f64::from(width),
+            raster.extent.1 / f64::from(height),
+        );
         let (left, top) = (f64::from(left) * sx, f64::from(top) * sy);
         Window {
             left,
@@ -118,15 +133,24 @@ impl Window {
 
 /// Width and height after the resize.
 fn resized(width: u32, height: u32, short_side: u32) -> (u32, u32) {
-    let long = |long: u32, short: u32| (f64::from(short_side) * f64::from(long) / f64::from(short)).round_ties_even() as u32;
-    if width <= height { (short_side, long(height, width)) } else { (long(width, height), short_side) }
+    let long = |long: u32, short: u32| {
+        (f64::from(short_side) * f64::from(long) / f64::from(short)).round_ties_even() as u32
+    };
+    if width <= height {
+        (short_side, long(height, width))
+    } else {
+        (long(width, height), short_side)
+    }
 }
 
 /// Whether showing the image exchanges its width and height.
 pub(crate) fn swaps_axes(orientation: Orientation) -> bool {
     matches!(
         orientation,
-        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH
+        Orientation::Rotate90
+            | Orientation::Rotate270
+            | Orientation::Rotate90FlipH
+            | Orientation::Rotate270FlipH
     )
 }
 
@@ -148,18 +172,30 @@ fn upright(pixels: RgbPixels, orientation: Orientation) -> RgbPixels {
     let turned = swaps_axes(orientation);
     let (flip_x, flip_y) = mirrored(orientation);
     let (stored_width, stored_height) = (pixels.width as usize, pixels.height as usize);
-    let (width, height) = if turned { (stored_height, stored_width) } else { (stored_width, stored_height) };
+    let (width, height) = if turned {
+        (stored_height, stored_width)
+    } else {
+        (stored_width, stored_height)
+    };
     let mut data = Vec::with_capacity(pixels.data.len());
     for y in 0..height {
         for x in 0..width {
             let (column, row) = if turned { (y, x) } else { (x, y) };
-            let column = if flip_x { stored_width - 1 - column } else { column };
+            let column = if flip_x {
+                stored_width - 1 - column
+            } else {
+                column
+            };
             let row = if flip_y { stored_height - 1 - row } else { row };
             let at = 3 * (row * stored_width + column);
             data.extend_from_slice(&pixels.data[at..at + 3]);
         }
     }
-    RgbPixels { width: width as u32, height: height as u32, data }
+    RgbPixels {
+        width: width as u32,
+        height: height as u32,
+        data,
+    }
 }
 
 thread_local! {
@@ -168,7 +204,11 @@ thread_local! {
 }
 
 fn resize(pixels: &RgbPixels, window: &Window, size: u32) -> Result<RgbPixels, ImageError> {
-    let failed = |reason: String| ImageError::Resize { width: pixels.width, height: pixels.height, reason };
+    let failed = |reason: String| ImageError::Resize {
+        width: pixels.width,
+        height: pixels.height,
+        reason,
+    };
     let source = ImageRef::new(pixels.width, pixels.height, &pixels.data, PixelType::U8x3)
         .map_err(|e| failed(e.to_string()))?;
     let mut target = Image::new(size, size, PixelType::U8x3);
@@ -178,5 +218,9 @@ fn resize(pixels: &RgbPixels, window: &Window, size: u32) -> Result<RgbPixels, I
     RESIZER
         .with_borrow_mut(|resizer| resizer.resize(&source, &mut target, &options))
         .map_err(|e| failed(e.to_string()))?;
-    Ok(RgbPixels { width: size, height: size, data: target.into_vec() })
+    Ok(RgbPixels {
+        width: size,
+        height: size,
+        data: target.into_vec(),
+    })
 }

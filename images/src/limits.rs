@@ -10,7 +10,8 @@ pub struct Limits {
     /// Largest encoded image in bytes; 64 MiB by default.
     pub max_bytes: u64,
     /// Largest image in pixels, by its header; 100 million by default. That is more than any camera but a few
-    /// medium-format ones gives and near Pillow's own warning (89 million), and its RGB pixels take 300 MB, so one
+    /// medium-format ones gives and near Pillow's own warning (89 million), and its RGB pixels take 300 MB (twice that while a
+    /// progressive JPEG, or four times while a 16-bit PNG with alpha is decoded at full scale), so one
     /// hostile image cannot exhaust a small machine.
     pub max_pixels: u64,
     /// Longest fetch and, separately, longest decoding of one image; 30 s by default.
@@ -34,14 +35,21 @@ impl Limits {
             return Err(ImageError::Empty);
         }
         if size > self.max_bytes {
-            return Err(ImageError::TooManyBytes { size, limit: self.max_bytes });
+            return Err(ImageError::TooManyBytes {
+                size,
+                limit: self.max_bytes,
+            });
         }
         Ok(())
     }
 
     pub(crate) fn check_pixels(&self, width: u32, height: u32) -> Result<(), ImageError> {
         if u64::from(width) * u64::from(height) > self.max_pixels {
-            return Err(ImageError::TooManyPixels { width, height, limit: self.max_pixels });
+            return Err(ImageError::TooManyPixels {
+                width,
+                height,
+                limit: self.max_pixels,
+            });
         }
         Ok(())
     }

@@ -23,6 +23,8 @@ const JOBS_PER_THREAD: usize = 2;
 pub struct Prepared {
     /// The pixels.
     pub pixels: RgbPixels,
+    /// SHA-256 of the encoded bytes: what makes two images the same.
+    pub sha256: [u8; 32],
     /// How long a thread worked on this image; waiting does not count.
     pub decode_time: Duration,
 }
@@ -47,9 +49,17 @@ impl DecodePool {
             .num_threads(count)
             .thread_name(|i| format!("picsift-decode-{i}"))
             .build()
-            .map_err(|e| ImageError::PoolStart { source: Arc::new(e) })?;
+            .map_err(|e| ImageError::PoolStart {
+                source: Arc::new(e),
+            })?;
         let admission = Arc::new(Semaphore::new(count * JOBS_PER_THREAD));
-        Ok(DecodePool { inner: Arc::new(Inner { threads, admission, limits }) })
+        Ok(DecodePool {
+            inner: Arc::new(Inner {
+                threads,
+                admission,
+                limits,
+            }),
+        })
     }
 
     /// The limits that every image here has to keep.
@@ -59,14 +69,24 @@ impl DecodePool {
 
     /// [`prepare`](crate::prepare) on a thread of the pool.
     pub async fn prepare(&self, bytes: Bytes, geometry: Geometry) -> Result<Prepared, ImageError> {
-        let (pixels, decode_time) =
-            self.run(move |limits| decode::prepare(&bytes, geometry, limits)).await?;
-        Ok(Prepared { pixels, decode_time })
+        let ((pixels, sha256), decode_time) = self
+            .run(move |limits| {
+                let pixels = decode::prepare(&bytes, geometry, limits)?;
+                Ok((pixels, decode::sha256(&bytes)))
+            })
+            .await?;
+        Ok(Prepared {
+            pixels,
+            sha256,
+            decode_time,
+        })
     }
 
     /// [`image_info`](crate::image_info) on a thread of the pool.
     pub async fn info(&self, bytes: Bytes) -> Result<ImageInfo, ImageError> {
-        let (info, _) = self.run(move |limits| decode::image_info(&bytes, limits)).await?;
+        let (info, _) = self
+            .run(move |limits| decode::image_info(&bytes, limits))
+            .await?;
         Ok(info)
     }
 
@@ -77,7 +97,10 @@ impl DecodePool {
         F: FnOnce(&Limits) -> Result<T, ImageError> + Send + 'static,
     {
         let admission = Arc::clone(&self.inner.admission);
-        let permit = admission.acquire_owned().await.map_err(|_| ImageError::PoolClosed)?;
+        let permit = admission
+            .acquire_owned()
+            .await
+            .map_err(|_| ImageError::PoolClosed)?;
         let (started, has_started) = oneshot::channel();
         let (reply, answer) = oneshot::channel();
         let limits = self.inner.limits.clone();
@@ -90,7 +113,9 @@ impl DecodePool {
             }
             let begun = Instant::now();
             let result = catch_unwind(AssertUnwindSafe(|| work(&limits))).unwrap_or_else(|panic| {
-                Err(ImageError::DecoderPanicked { reason: panic_text(&*panic) })
+                Err(ImageError::DecoderPanicked {
+                    reason: panic_text(&*panic),
+                })
             });
             // Failing to send means the caller gave up meanwhile.
             let _ = reply.send(result.map(|value| (value, begun.elapsed())));

@@ -45,11 +45,17 @@ fn open<'a>(bytes: &'a [u8], format: Format, limits: &Limits) -> Result<Decoder<
     let mut decoder = boxed(source, format, &memory).map_err(|e| failure(e, bytes, format))?;
     let (width, height) = decoder.dimensions();
     limits.check_pixels(width, height)?;
-    decoder.set_limits(memory).map_err(|e| failure(e, bytes, format))?;
+    decoder
+        .set_limits(memory)
+        .map_err(|e| failure(e, bytes, format))?;
     Ok(decoder)
 }
 
-fn boxed<'a>(source: Cursor<&'a [u8]>, format: Format, memory: &image::Limits) -> ImageResult<Decoder<'a>> {
+fn boxed<'a>(
+    source: Cursor<&'a [u8]>,
+    format: Format,
+    memory: &image::Limits,
+) -> ImageResult<Decoder<'a>> {
     Ok(match format {
         Format::Png => Box::new(PngDecoder::with_limits(source, memory.clone())?),
         Format::WebP => Box::new(WebPDecoder::new(source)?),
@@ -64,7 +70,12 @@ fn boxed<'a>(source: Cursor<&'a [u8]>, format: Format, memory: &image::Limits) -
 /// Memory for the largest allowed image at its widest (four 16-bit channels), twice, and some for tables.
 fn memory_limit(limits: &Limits) -> image::Limits {
     let mut memory = image::Limits::no_limits();
-    memory.max_alloc = Some(limits.max_pixels.saturating_mul(16).saturating_add(16 << 20));
+    memory.max_alloc = Some(
+        limits
+            .max_pixels
+            .saturating_mul(16)
+            .saturating_add(16 << 20),
+    );
     memory
 }
 
@@ -83,14 +94,23 @@ fn on_white(image: DynamicImage) -> RgbPixels {
     } else {
         image.into_rgb8().into_raw()
     };
-    RgbPixels { width, height, data }
+    RgbPixels {
+        width,
+        height,
+        data,
+    }
 }
 
 /// RGBA to RGB on white within one buffer: `c * a + 255 * (1 - a)`, rounded, as Pillow's `alpha_composite` on white.
 fn composite_in_place(data: &mut Vec<u8>) {
     let pixels = data.len() / 4;
     for i in 0..pixels {
-        let [r, g, b, a] = [data[4 * i], data[4 * i + 1], data[4 * i + 2], data[4 * i + 3]];
+        let [r, g, b, a] = [
+            data[4 * i],
+            data[4 * i + 1],
+            data[4 * i + 2],
+            data[4 * i + 3],
+        ];
         let over = |c: u8| match a {
             255 => c,
             0 => 255,
@@ -106,14 +126,25 @@ fn composite_in_place(data: &mut Vec<u8>) {
 fn failure(error: image::ImageError, bytes: &[u8], format: Format) -> ImageError {
     let format = format.title();
     if let image::ImageError::Unsupported(unsupported) = &error {
-        return ImageError::UnsupportedFeature { format, feature: unsupported.to_string() };
+        return ImageError::UnsupportedFeature {
+            format,
+            feature: unsupported.to_string(),
+        };
     }
     let early = ends_early(&error, bytes);
     let source: Cause = Arc::new(error);
     if early {
-        return ImageError::Truncated { format, size: bytes.len() as u64, source: Some(source) };
+        return ImageError::Truncated {
+            format,
+            size: bytes.len() as u64,
+            source: Some(source),
+        };
     }
-    ImageError::Corrupt { format, reason: crate::error::root_cause(&*source), source: Some(source) }
+    ImageError::Corrupt {
+        format,
+        reason: crate::error::root_cause(&*source),
+        source: Some(source),
+    }
 }
 
 /// Whether `error` is the end of the data. The decoders wrap that in kinds of their own, some of which say it in

@@ -32,7 +32,10 @@ const SHOWN_CHARS: usize = 300;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn resolve(reference: &str, base: Option<&Url>) -> Result<Url, ImageError> {
-    let bad = |reason: &str| ImageError::BadReference { reference: shown(reference), reason: reason.to_owned() };
+    let bad = |reason: &str| ImageError::BadReference {
+        reference: shown(reference),
+        reason: reason.to_owned(),
+    };
     if reference.trim().is_empty() {
         return Err(bad("it is empty"));
     }
@@ -47,7 +50,8 @@ pub fn resolve(reference: &str, base: Option<&Url>) -> Result<Url, ImageError> {
     }
     match base {
         None => {
-            let folder = std::env::current_dir().map_err(|e| bad(&format!("there is no current directory ({e})")))?;
+            let folder = std::env::current_dir()
+                .map_err(|e| bad(&format!("there is no current directory ({e})")))?;
             file_url(&folder.join(reference), reference)
         }
         Some(base) => match base.scheme() {
@@ -71,9 +75,12 @@ fn scheme_of(reference: &str) -> Option<String> {
     let colon = reference.find(':')?;
     let (scheme, rest) = (&reference[..colon], &reference[colon + 1..]);
     let well_formed = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+        && scheme
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
     let scheme = scheme.to_ascii_lowercase();
-    let is_url = rest.starts_with("//") || (scheme == "file" && rest.starts_with('/')) || scheme == "data";
+    let is_url =
+        rest.starts_with("//") || (scheme == "file" && rest.starts_with('/')) || scheme == "data";
     (well_formed && is_url).then_some(scheme)
 }
 
@@ -83,9 +90,15 @@ fn absolute(reference: &str, scheme: &str) -> Result<Url, ImageError> {
     } else if matches!(scheme, "http" | "https") {
         Url::parse(reference)
     } else {
-        return Err(ImageError::UnsupportedScheme { reference: shown(reference), scheme: scheme.to_owned() });
+        return Err(ImageError::UnsupportedScheme {
+            reference: shown(reference),
+            scheme: scheme.to_owned(),
+        });
     };
-    parsed.map_err(|e| ImageError::BadReference { reference: shown(reference), reason: e.to_string() })
+    parsed.map_err(|e| ImageError::BadReference {
+        reference: shown(reference),
+        reason: e.to_string(),
+    })
 }
 
 fn file_url(path: &Path, reference: &str) -> Result<Url, ImageError> {
@@ -105,10 +118,17 @@ pub(crate) fn local_path(url: &Url) -> Result<PathBuf, ImageError> {
 
 /// `reference` as a literal name below the folder `base` of an object store.
 fn below(base: &Url, reference: &str) -> Result<Url, ImageError> {
-    let bad = |reason: &str| ImageError::BadReference { reference: shown(reference), reason: reason.to_owned() };
+    let bad = |reason: &str| ImageError::BadReference {
+        reference: shown(reference),
+        reason: reason.to_owned(),
+    };
     let mut url = base.clone();
-    let mut depth = url.path_segments().map_or(0, |parts| parts.filter(|part| !part.is_empty()).count());
-    let mut segments = url.path_segments_mut().map_err(|()| bad("its table has no folder"))?;
+    let mut depth = url
+        .path_segments()
+        .map_or(0, |parts| parts.filter(|part| !part.is_empty()).count());
+    let mut segments = url
+        .path_segments_mut()
+        .map_err(|()| bad("its table has no folder"))?;
     segments.pop_if_empty();
     for part in reference.split('/') {
         match part {
@@ -140,7 +160,11 @@ pub(crate) fn shown(reference: &str) -> String {
             url.set_query(None);
             url.set_fragment(None);
             let _ = url.set_password(None);
-            if query { format!("{url}?...") } else { url.to_string() }
+            if query {
+                format!("{url}?...")
+            } else {
+                url.to_string()
+            }
         }
         _ => reference.to_owned(),
     };
@@ -152,19 +176,28 @@ pub(crate) fn shown(reference: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     fn at(reference: &str, base: &str) -> String {
-        resolve(reference, Some(&Url::parse(base).unwrap())).unwrap().into()
+        resolve(reference, Some(&Url::parse(base).unwrap()))
+            .unwrap()
+            .into()
     }
 
     #[test]
     fn names_are_literal_below_a_folder_or_bucket() {
         assert_eq!(at("a b.jpg", "file:///data/t/"), "file:///data/t/a%20b.jpg");
-        assert_eq!(at("100%25#?.jpg", "file:///data/t"), "file:///data/t/100%2525%23%3F.jpg");
+        assert_eq!(
+            at("100%25#?.jpg", "file:///data/t"),
+            "file:///data/t/100%2525%23%3F.jpg"
+        );
         assert_eq!(at("a:b.jpg", "file:///data/t"), "file:///data/t/a:b.jpg");
-        assert_eq!(at("x/100%#?.jpg", "gs://b/t/"), "gs://b/t/x/100%25%23%3F.jpg");
+        assert_eq!(
+            at("x/100%#?.jpg", "gs://b/t/"),
+            "gs://b/t/x/100%25%23%3F.jpg"
+        );
         assert_eq!(at("../x.jpg", "az://c/a/b/"), "az://c/a/x.jpg");
         assert_eq!(at("./x.jpg", "s3://b"), "s3://b/x.jpg");
     }
@@ -172,18 +205,36 @@ mod tests {
     #[test]
     fn local_names_come_back_unchanged() {
         let base = Url::parse("file:///data/my%20table/").unwrap();
-        for name in ["a b%20c#d?e.jpg", "ü&=+;.png", "sub/[x]{y}.jpg", "back\\slash.jpg", "~tilde.jpg"] {
+        for name in [
+            "a b%20c#d?e.jpg",
+            "ü&=+;.png",
+            "sub/[x]{y}.jpg",
+            "back\\slash.jpg",
+            "~tilde.jpg",
+        ] {
             let url = resolve(name, Some(&base)).unwrap();
-            assert_eq!(local_path(&url).unwrap(), Path::new("/data/my table").join(name));
+            assert_eq!(
+                local_path(&url).unwrap(),
+                Path::new("/data/my table").join(name)
+            );
             let again = Url::parse(url.as_str()).unwrap();
-            assert_eq!(local_path(&again).unwrap(), Path::new("/data/my table").join(name));
+            assert_eq!(
+                local_path(&again).unwrap(),
+                Path::new("/data/my table").join(name)
+            );
         }
     }
 
     #[test]
     fn http_follows_the_url_syntax() {
-        assert_eq!(at("i/a%20b.jpg?sig=1", "https://h/t?x=1"), "https://h/t/i/a%20b.jpg?sig=1");
-        assert_eq!(at("https://h/a.jpg?s=%2B&t=/", "file:///"), "https://h/a.jpg?s=%2B&t=/");
+        assert_eq!(
+            at("i/a%20b.jpg?sig=1", "https://h/t?x=1"),
+            "https://h/t/i/a%20b.jpg?sig=1"
+        );
+        assert_eq!(
+            at("https://h/a.jpg?s=%2B&t=/", "file:///"),
+            "https://h/a.jpg?s=%2B&t=/"
+        );
     }
 
     #[test]
@@ -192,7 +243,10 @@ mod tests {
         assert_eq!(at("s3://c/k#1?.jpg", "s3://b/t/"), "s3://c/k%231%3F.jpg");
         assert_eq!(at("FILE:///x.jpg", "s3://b/t/"), "file:///x.jpg");
         let here = resolve("x.jpg", None).unwrap();
-        assert_eq!(local_path(&here).unwrap(), std::env::current_dir().unwrap().join("x.jpg"));
+        assert_eq!(
+            local_path(&here).unwrap(),
+            std::env::current_dir().unwrap().join("x.jpg")
+        );
     }
 
     #[test]
@@ -215,7 +269,10 @@ mod tests {
 
     #[test]
     fn messages_hide_queries_and_passwords() {
-        assert_eq!(shown("https://me:secret@h/a.jpg?sig=secret#x"), "https://me@h/a.jpg?...");
+        assert_eq!(
+            shown("https://me:secret@h/a.jpg?sig=secret#x"),
+            "https://me@h/a.jpg?..."
+        );
         assert_eq!(shown("file:///a%20b.jpg"), "/a b.jpg");
         assert!(shown(&"x".repeat(1000)).len() < 310);
     }

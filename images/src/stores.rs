@@ -55,7 +55,11 @@ impl Default for Stores {
 impl Stores {
     /// No store is opened yet, and no client made.
     pub fn new() -> Self {
-        Stores { cache: Mutex::default(), secure: Connector::default(), plain: Connector::default() }
+        Stores {
+            cache: Mutex::default(),
+            secure: Connector::default(),
+            plain: Connector::default(),
+        }
     }
 
     /// The store that serves `url`, and the place of `url` in it.
@@ -68,7 +72,9 @@ impl Stores {
             reason: root_cause(&e),
         });
         if matches!(url.scheme(), "http" | "https") {
-            let kept = path.as_ref().is_ok_and(|path| url.query().is_none() && keeps(url, path));
+            let kept = path
+                .as_ref()
+                .is_ok_and(|path| url.query().is_none() && keeps(url, path));
             if !kept {
                 return Ok((self.http_store(url, url.as_str())?, Path::default()));
             }
@@ -85,7 +91,9 @@ impl Stores {
         let store = self.open(url, root)?;
         let mut cache = self.lock();
         if !cache.stores.contains_key(root) {
-            if cache.order.len() >= CACHED && let Some(oldest) = cache.order.pop_front() {
+            if cache.order.len() >= CACHED
+                && let Some(oldest) = cache.order.pop_front()
+            {
                 cache.stores.remove(&oldest);
             }
             cache.order.push_back(root.to_owned());
@@ -97,8 +105,14 @@ impl Stores {
 
     /// The client for plain GET requests to the scheme of `url`.
     pub(crate) fn http_client(&self, url: &Url) -> Result<HttpClient, ImageError> {
-        let connector = if url.scheme() == "https" { &self.secure } else { &self.plain };
-        connector.connect(&client_options(url)).map_err(|e| store_error(url, e))
+        let connector = if url.scheme() == "https" {
+            &self.secure
+        } else {
+            &self.plain
+        };
+        connector
+            .connect(&client_options(url))
+            .map_err(|e| store_error(url, e))
     }
 
     fn open(&self, url: &Url, root: &str) -> Result<Arc<dyn ObjectStore>, ImageError> {
@@ -133,7 +147,11 @@ impl Stores {
     }
 
     fn http_store(&self, url: &Url, base: &str) -> Result<Arc<dyn ObjectStore>, ImageError> {
-        let connector = if url.scheme() == "https" { &self.secure } else { &self.plain };
+        let connector = if url.scheme() == "https" {
+            &self.secure
+        } else {
+            &self.plain
+        };
         let store = HttpBuilder::new()
             .with_url(base)
             .with_client_options(client_options(url))

@@ -65,7 +65,10 @@ struct Entry {
 ///
 /// # Errors
 /// [`CategoriesError`] when there are none, one stands twice, or the file cannot be used.
-pub fn categories(list: &[String], file: Option<&Path>) -> Result<Vec<JobCategory>, CategoriesError> {
+pub fn categories(
+    list: &[String],
+    file: Option<&Path>,
+) -> Result<Vec<JobCategory>, CategoriesError> {
     let mut all: Vec<JobCategory> = list.iter().map(|name| plain(name.trim())).collect();
     if let Some(path) = file {
         let text = std::fs::read_to_string(path).map_err(|source| CategoriesError::Read {
@@ -83,7 +86,10 @@ pub fn categories(list: &[String], file: Option<&Path>) -> Result<Vec<JobCategor
     }
     for (index, category) in all.iter().enumerate() {
         let name = &category.spec.category.name;
-        if all[..index].iter().any(|other| other.spec.category.name == *name) {
+        if all[..index]
+            .iter()
+            .any(|other| other.spec.category.name == *name)
+        {
             return Err(CategoriesError::Twice(name.clone()));
         }
     }
@@ -147,7 +153,10 @@ mod tests {
         let all = categories(&list, None).unwrap();
         assert_eq!(
             names(&all),
-            [("Polar Bear", "polar_bear"), ("measuring-tape", "measuring_tape")]
+            [
+                ("Polar Bear", "polar_bear"),
+                ("measuring-tape", "measuring_tape")
+            ]
         );
     }
 
@@ -160,19 +169,28 @@ mod tests {
         assert_eq!(names(&entries), [("zebra", "zebra"), ("building", "house")]);
         assert_eq!(entries[1].spec.threshold, Some(0.3));
         assert_eq!(entries[1].spec.category.nouns, ["palace", "castle"]);
-        assert_eq!(entries[1].spec.category.prompt.as_deref(), Some("Is there one?"));
+        assert_eq!(
+            entries[1].spec.category.prompt.as_deref(),
+            Some("Is there one?")
+        );
     }
 
     #[test]
     fn a_misspelt_key_is_refused_with_its_line() {
         let message = parse("[fish]\ntreshold = 0.3\n").unwrap_err().to_string();
-        assert!(message.contains("line 2") && message.contains("treshold"), "{message}");
+        assert!(
+            message.contains("line 2") && message.contains("treshold"),
+            "{message}"
+        );
     }
 
     #[test]
     fn none_and_twice_are_refused() {
         assert!(matches!(categories(&[], None), Err(CategoriesError::None)));
         let twice = ["fish".to_string(), "fish".to_string()];
-        assert!(matches!(categories(&twice, None), Err(CategoriesError::Twice(_))));
+        assert!(matches!(
+            categories(&twice, None),
+            Err(CategoriesError::Twice(_))
+        ));
     }
 }

@@ -7,8 +7,30 @@ use picsift_udf::{IMAGE_TYPES, is_binary, is_image_struct, is_image_type, is_str
 
 /// Names of text columns that are taken for references to images, best first: those of one line are equally good.
 const NAMES: [&[&str]; 2] = [
-    &["image", "img", "picture", "photo", "image_path", "image_url", "image_file", "image_uri", "img_path", "img_url"],
-    &["path", "url", "uri", "file", "file_name", "filename", "filepath", "file_path", "href", "src"],
+    &[
+        "image",
+        "img",
+        "picture",
+        "photo",
+        "image_path",
+        "image_url",
+        "image_file",
+        "image_uri",
+        "img_path",
+        "img_url",
+    ],
+    &[
+        "path",
+        "url",
+        "uri",
+        "file",
+        "file_name",
+        "filename",
+        "filepath",
+        "file_path",
+        "href",
+        "src",
+    ],
 ];
 
 /// The image column: `asked` if it can be one, else the only candidate.
@@ -21,7 +43,10 @@ const NAMES: [&[&str]; 2] = [
 pub fn image_column(schema: &Schema, asked: Option<&str>) -> Result<String, String> {
     if let Some(name) = asked {
         return match schema.column_with_name(name) {
-            None => Err(format!("the table has no column '{name}'; its columns are {}", listed(&all(schema)))),
+            None => Err(format!(
+                "the table has no column '{name}'; its columns are {}",
+                listed(&all(schema))
+            )),
             Some((_, field)) if !is_image_type(field.data_type()) => Err(format!(
                 "column '{name}' is {}; images are {IMAGE_TYPES}",
                 field.data_type()
@@ -30,7 +55,8 @@ pub fn image_column(schema: &Schema, asked: Option<&str>) -> Result<String, Stri
         };
     }
     let holding = named(schema, |_, data_type| {
-        is_binary(data_type) || matches!(data_type, DataType::Struct(fields) if is_image_struct(fields))
+        is_binary(data_type)
+            || matches!(data_type, DataType::Struct(fields) if is_image_struct(fields))
     });
     let tiers = std::iter::once(holding).chain(NAMES.iter().map(|names| {
         named(schema, |name, data_type| {
@@ -102,7 +128,11 @@ mod tests {
 
     #[test]
     fn an_image_path_wins_over_a_file_name() {
-        let table = schema(&[("file", DataType::Utf8), ("Image", DataType::Utf8), ("label", DataType::Utf8)]);
+        let table = schema(&[
+            ("file", DataType::Utf8),
+            ("Image", DataType::Utf8),
+            ("label", DataType::Utf8),
+        ]);
         assert_eq!(image_column(&table, None).unwrap(), "Image");
     }
 
@@ -110,15 +140,30 @@ mod tests {
     fn two_candidates_are_a_question_for_the_person() {
         let table = schema(&[("a", DataType::Binary), ("b", image_struct())]);
         let message = image_column(&table, None).unwrap_err();
-        assert!(message.contains("a, b") && message.contains("--image"), "{message}");
+        assert!(
+            message.contains("a, b") && message.contains("--image"),
+            "{message}"
+        );
         assert_eq!(image_column(&table, Some("b")).unwrap(), "b");
     }
 
     #[test]
     fn a_wrong_choice_names_what_there_is() {
         let table = schema(&[("id", DataType::Int64), ("image", DataType::Utf8)]);
-        assert!(image_column(&table, Some("img")).unwrap_err().contains("id, image"));
-        assert!(image_column(&table, Some("id")).unwrap_err().contains("Int64"));
-        assert!(image_column(&schema(&[("id", DataType::Int64)]), None).unwrap_err().contains("--image"));
+        assert!(
+            image_column(&table, Some("img"))
+                .unwrap_err()
+                .contains("id, image")
+        );
+        assert!(
+            image_column(&table, Some("id"))
+                .unwrap_err()
+                .contains("Int64")
+        );
+        assert!(
+            image_column(&schema(&[("id", DataType::Int64)]), None)
+                .unwrap_err()
+                .contains("--image")
+        );
     }
 }

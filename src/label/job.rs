@@ -75,8 +75,11 @@ impl Job {
     /// # Errors
     /// The first thing that is wrong, with an exit code of 2.
     pub async fn resolve(args: LabelArgs) -> Result<Self, AppError> {
-        let categories = categories(&args.categories.categories, args.categories.categories_file.as_deref())
-            .map_err(|error| AppError::Usage(error.to_string()))?;
+        let categories = categories(
+            &args.categories.categories,
+            args.categories.categories_file.as_deref(),
+        )
+        .map_err(|error| AppError::Usage(error.to_string()))?;
         let locations = args
             .inputs
             .iter()
@@ -94,14 +97,21 @@ impl Job {
 
         let engine = Arc::new(Engine::new(EngineOptions::default())?);
         let service = engine.service(&args.model.model, &args.model.device.to_string())?;
-        let specs: Vec<_> = categories.iter().map(|category| category.spec.clone()).collect();
-        let labelling = Labelling::new(&service, &specs, args.categories.threshold).map_err(AppError::Plan)?;
+        let specs: Vec<_> = categories
+            .iter()
+            .map(|category| category.spec.clone())
+            .collect();
+        let labelling =
+            Labelling::new(&service, &specs, args.categories.threshold).map_err(AppError::Plan)?;
 
         // One stream keeps the rows in their order; the images of a stream are judged many at a time anyhow.
         let context = session::session(&engine, 1).map_err(AppError::Plan)?;
         let (sources, table_schema) = open(&context, &locations).await?;
         let image = image_column(&table_schema, args.image.as_deref()).map_err(AppError::Usage)?;
-        let names: Vec<_> = categories.iter().map(|category| category.column.clone()).collect();
+        let names: Vec<_> = categories
+            .iter()
+            .map(|category| category.column.clone())
+            .collect();
         let added = AddedColumns::new(&names, &table_schema).map_err(AppError::Plan)?;
         let schema = output_schema(&table_schema, &added);
         let dropped = match args.image_column {
@@ -117,7 +127,11 @@ impl Job {
             service,
             context,
             sources,
-            inputs: locations.iter().map(tables::shown).map(without_query).collect(),
+            inputs: locations
+                .iter()
+                .map(tables::shown)
+                .map(without_query)
+                .collect(),
             image,
             categories,
             labelling,
@@ -165,19 +179,29 @@ impl Job {
         let mut rows = 0;
         for source in &self.sources {
             // The listed table, because its count comes from the files' footers alone.
-            let table = self.context.read_table(Arc::clone(&source.table) as Arc<dyn TableProvider>);
+            let table = self
+                .context
+                .read_table(Arc::clone(&source.table) as Arc<dyn TableProvider>);
             let count = async { table?.count().await };
             rows += count.await.map_err(AppError::Plan)? as u64;
         }
         if rows == 0 {
-            return Err(AppError::Usage(format!("the table {} has no rows", self.inputs.join(", "))));
+            return Err(AppError::Usage(format!(
+                "the table {} has no rows",
+                self.inputs.join(", ")
+            )));
         }
-        Ok(Some(self.limit.map_or(rows, |limit| rows.min(limit as u64))))
+        Ok(Some(
+            self.limit.map_or(rows, |limit| rows.min(limit as u64)),
+        ))
     }
 }
 
 /// Opens the locations; neighbours that share a folder become one table, so that the work does not pause between them.
-async fn open(context: &SessionContext, locations: &[ListingTableUrl]) -> Result<(Vec<Source>, SchemaRef), AppError> {
+async fn open(
+    context: &SessionContext,
+    locations: &[ListingTableUrl],
+) -> Result<(Vec<Source>, SchemaRef), AppError> {
     let state = context.state();
     let mut sources = Vec::new();
     let mut schema: Option<SchemaRef> = None;
@@ -186,7 +210,9 @@ async fn open(context: &SessionContext, locations: &[ListingTableUrl]) -> Result
         let found = TableProvider::schema(table.as_ref());
         match &schema {
             None => {
-                let stored = tables::stored_schema(&state, &group[0]).await.map_err(AppError::Plan)?;
+                let stored = tables::stored_schema(&state, &group[0])
+                    .await
+                    .map_err(AppError::Plan)?;
                 schema = Some(tables::with_metadata_of(&found, stored.as_deref()));
             }
             Some(first) if !same_columns(first, &found) => {
@@ -198,7 +224,9 @@ async fn open(context: &SessionContext, locations: &[ListingTableUrl]) -> Result
             }
             Some(_) => {}
         }
-        let scan = tables::scan(&state, &table, group).await.map_err(AppError::Plan)?;
+        let scan = tables::scan(&state, &table, group)
+            .await
+            .map_err(AppError::Plan)?;
         sources.push(Source {
             table,
             scan,
@@ -222,14 +250,27 @@ fn same_columns(a: &Schema, b: &Schema) -> bool {
     columns(a) == columns(b)
 }
 
-fn partition_columns(asked: &[String], schema: &Schema, added: &AddedColumns) -> Result<Vec<String>, AppError> {
-    let added_names: Vec<_> = added.fields().iter().map(|field| field.name().clone()).collect();
+fn partition_columns(
+    asked: &[String],
+    schema: &Schema,
+    added: &AddedColumns,
+) -> Result<Vec<String>, AppError> {
+    let added_names: Vec<_> = added
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .collect();
     let mut columns = Vec::new();
     for name in asked {
         // 'label' means the answer even where the table's own column of that name made it move aside.
         let name = if name == "label" { &added.label } else { name };
         let Some((_, field)) = schema.column_with_name(name) else {
-            let table: Vec<_> = schema.fields().iter().map(|f| f.name().as_str()).filter(|n| !added_names.iter().any(|a| a == n)).collect();
+            let table: Vec<_> = schema
+                .fields()
+                .iter()
+                .map(|f| f.name().as_str())
+                .filter(|n| !added_names.iter().any(|a| a == n))
+                .collect();
             return Err(AppError::Usage(format!(
                 "--partition-by: there is no column '{name}'; the columns are {}, and label",
                 table.join(", ")
@@ -247,7 +288,9 @@ fn partition_columns(asked: &[String], schema: &Schema, added: &AddedColumns) ->
             )));
         }
         if columns.contains(name) {
-            return Err(AppError::Usage(format!("--partition-by: '{name}' is given twice")));
+            return Err(AppError::Usage(format!(
+                "--partition-by: '{name}' is given twice"
+            )));
         }
         columns.push(name.clone());
     }
@@ -260,7 +303,11 @@ fn refuse_to_replace_input(output: &Path, locations: &[ListingTableUrl]) -> Resu
         return Ok(());
     };
     for location in locations {
-        let input = location.get_url().to_file_path().ok().and_then(|path| path.canonicalize().ok());
+        let input = location
+            .get_url()
+            .to_file_path()
+            .ok()
+            .and_then(|path| path.canonicalize().ok());
         if input.is_some_and(|input| input.starts_with(&output)) {
             return Err(AppError::Usage(format!(
                 "the output '{}' holds the input '{}'; name another folder",
@@ -286,7 +333,13 @@ mod tests {
 
     #[test]
     fn a_signature_is_cut_and_a_file_name_kept() {
-        assert_eq!(without_query("https://h/a.parquet?sig=s".into()), "https://h/a.parquet");
-        assert_eq!(without_query("/data/what?.parquet".into()), "/data/what?.parquet");
+        assert_eq!(
+            without_query("https://h/a.parquet?sig=s".into()),
+            "https://h/a.parquet"
+        );
+        assert_eq!(
+            without_query("/data/what?.parquet".into()),
+            "/data/what?.parquet"
+        );
     }
 }

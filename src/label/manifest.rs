@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use picsift_udf::{RunStats, Labelling};
+use picsift_udf::{Labelling, RunStats};
 use picsift_vision::ModelInfo;
 use serde::Serialize;
 
@@ -74,7 +74,7 @@ pub struct Counts {
     pub images: u64,
     /// Images without an answer.
     pub failures: u64,
-    /// Images with different bytes among those that were read.
+    /// Images with different bytes among those that could be decoded.
     pub distinct_images: u64,
     /// Whether `distinct_images` is exact; past a million it is a lower bound.
     pub distinct_is_exact: bool,

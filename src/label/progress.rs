@@ -55,7 +55,10 @@ impl Progress {
             ticks.tick().await;
             loop {
                 ticks.tick().await;
-                eprintln!("{}", line(stats.rows(), stats.failures(), total, started.elapsed()));
+                eprintln!(
+                    "{}",
+                    line(stats.rows(), stats.failures(), total, started.elapsed())
+                );
             }
         });
         Self { task, bar: None }
@@ -78,11 +81,15 @@ fn bar(total: Option<u64>) -> ProgressBar {
         None => (ProgressBar::new_spinner(), SPINNER),
     };
     // The templates are constants that a test checks, so the plain style is never needed.
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    bar.with_style(style.with_key("per_sec", |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
-        // Writing to a String does not fail.
-        let _ = write!(out, "{:.0} images/s", state.per_sec());
-    }))
+    let style =
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.with_style(style.with_key(
+        "per_sec",
+        |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
+            // Writing to a String does not fail.
+            let _ = write!(out, "{:.0} images/s", state.per_sec());
+        },
+    ))
 }
 
 fn line(rows: u64, failures: u64, total: Option<u64>, elapsed: Duration) -> String {
@@ -122,7 +129,10 @@ mod tests {
 
     #[test]
     fn nothing_done_yet_has_no_time_left() {
-        assert_eq!(line(0, 0, Some(10), Duration::from_secs(5)), "0/10 images, 0 images/s");
+        assert_eq!(
+            line(0, 0, Some(10), Duration::from_secs(5)),
+            "0/10 images, 0 images/s"
+        );
     }
 
     #[test]

@@ -27,8 +27,9 @@ const BATCHES_TO_WRITE: usize = 2;
 pub async fn run(job: &Job, started: Instant) -> Result<Manifest, AppError> {
     let expected = job.expected_rows().await?;
     let staging = Staging::new(&job.output, job.overwrite)?;
-    let mut writer = PartitionedWriter::new(staging.path(), &job.schema, &job.partition_by, &job.dropped)
-        .map_err(AppError::Plan)?;
+    let mut writer =
+        PartitionedWriter::new(staging.path(), &job.schema, &job.partition_by, &job.dropped)
+            .map_err(AppError::Plan)?;
     let (batches, mut waiting) = mpsc::channel::<RecordBatch>(BATCHES_TO_WRITE);
     let writing = tokio::task::spawn_blocking(move || -> DataFusionResult<Vec<WrittenFile>> {
         while let Some(batch) = waiting.blocking_recv() {
@@ -76,7 +77,11 @@ pub async fn run(job: &Job, started: Instant) -> Result<Manifest, AppError> {
             partition_by: job.partition_by.clone(),
         },
         counts: Counts::of(&stats),
-        seconds: Seconds::of(&stats, started.elapsed(), job.service.stats().busy - model_before),
+        seconds: Seconds::of(
+            &stats,
+            started.elapsed(),
+            job.service.stats().busy - model_before,
+        ),
         files: held.files,
     };
     let path = staging.path().join(MANIFEST);

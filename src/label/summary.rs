@@ -21,7 +21,11 @@ pub(super) fn print(job: &Job, manifest: &Manifest) -> std::io::Result<()> {
         "{} rows, {} images ({}{} distinct), {} failed, in {:.1} s ({:.0} images/s)",
         HumanCount(counts.rows),
         HumanCount(counts.images),
-        if counts.distinct_is_exact { "" } else { "at least " },
+        if counts.distinct_is_exact {
+            ""
+        } else {
+            "at least "
+        },
         HumanCount(counts.distinct_images),
         HumanCount(counts.failures),
         seconds.wall,

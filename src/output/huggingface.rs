@@ -23,7 +23,10 @@ pub fn with_features(schema: &SchemaRef, added: &AddedColumns, absent: &[String]
     let Ok(mut value) = serde_json::from_str::<Value>(text) else {
         return Arc::clone(schema);
     };
-    let Some(features) = value.pointer_mut("/info/features").and_then(Value::as_object_mut) else {
+    let Some(features) = value
+        .pointer_mut("/info/features")
+        .and_then(Value::as_object_mut)
+    else {
         return Arc::clone(schema);
     };
     for field in added.fields() {
@@ -57,7 +60,10 @@ mod tests {
             .iter()
             .map(|(key, value)| (key.to_string(), value.to_string()))
             .collect();
-        Arc::new(Schema::new_with_metadata(vec![Field::new("image", DataType::Binary, true)], metadata))
+        Arc::new(Schema::new_with_metadata(
+            vec![Field::new("image", DataType::Binary, true)],
+            metadata,
+        ))
     }
 
     fn added() -> AddedColumns {
@@ -66,8 +72,13 @@ mod tests {
 
     #[test]
     fn the_added_columns_are_named() {
-        let text = r#"{"info": {"features": {"image": {"_type": "Image"}, "gone": {"_type": "Value"}}}}"#;
-        let schema = with_features(&schema(&[(KEY, text), ("other", "kept")]), &added(), &["gone".to_string()]);
+        let text =
+            r#"{"info": {"features": {"image": {"_type": "Image"}, "gone": {"_type": "Value"}}}}"#;
+        let schema = with_features(
+            &schema(&[(KEY, text), ("other", "kept")]),
+            &added(),
+            &["gone".to_string()],
+        );
         assert_eq!(schema.metadata()["other"], "kept");
         let value: Value = serde_json::from_str(&schema.metadata()[KEY]).unwrap();
         let features = &value["info"]["features"];
@@ -76,12 +87,20 @@ mod tests {
         assert_eq!(features["score_fish"]["dtype"], "float32");
         assert_eq!(features["labels"]["feature"]["dtype"], "string");
         assert_eq!(features["picsift_error"]["dtype"], "string");
-        assert_eq!(features.as_object().unwrap().len(), 1 + added().fields().len());
+        assert_eq!(
+            features.as_object().unwrap().len(),
+            1 + added().fields().len()
+        );
     }
 
     #[test]
     fn other_metadata_stays_as_it_is() {
-        for metadata in [&[][..], &[(KEY, "no json")], &[(KEY, "{}")], &[("pandas", "{}")]] {
+        for metadata in [
+            &[][..],
+            &[(KEY, "no json")],
+            &[(KEY, "{}")],
+            &[("pandas", "{}")],
+        ] {
             let table = schema(metadata);
             assert_eq!(with_features(&table, &added(), &[]), table);
         }

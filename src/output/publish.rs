@@ -31,7 +31,11 @@ impl Staging {
         let target = std::path::absolute(target).map_err(AppError::file("find", target))?;
         let parent = match target.parent() {
             Some(parent) => parent.to_path_buf(),
-            None => return Err(AppError::Usage("the output cannot be the root folder".to_string())),
+            None => {
+                return Err(AppError::Usage(
+                    "the output cannot be the root folder".to_string(),
+                ));
+            }
         };
         std::fs::create_dir_all(&parent).map_err(AppError::file("make the folder", &parent))?;
         let staged = tempfile::Builder::new()
@@ -76,7 +80,9 @@ impl Staging {
             rename(&old, &target)?;
             return Err(error);
         }
-        aside.close().map_err(AppError::file("remove the former output beside", &target))
+        aside
+            .close()
+            .map_err(AppError::file("remove the former output beside", &target))
     }
 }
 
@@ -90,7 +96,9 @@ pub fn check(target: &Path, overwrite: bool) -> Result<(), AppError> {
         return Ok(());
     }
     if !target.is_dir() {
-        return Err(AppError::Usage(format!("the output '{shown}' is a file; name a folder")));
+        return Err(AppError::Usage(format!(
+            "the output '{shown}' is a file; name a folder"
+        )));
     }
     let mut entries = std::fs::read_dir(target).map_err(AppError::file("read", target))?;
     if entries.next().is_none() {
@@ -116,7 +124,9 @@ fn open_to_others(folder: &Path) -> Result<(), AppError> {
         use std::os::unix::fs::PermissionsExt;
         let probe = folder.join(".rights");
         std::fs::create_dir(&probe).map_err(AppError::file("write", &probe))?;
-        let usual = std::fs::metadata(&probe).map_err(AppError::file("read", &probe))?.permissions();
+        let usual = std::fs::metadata(&probe)
+            .map_err(AppError::file("read", &probe))?
+            .permissions();
         std::fs::remove_dir(&probe).map_err(AppError::file("remove", &probe))?;
         let usual = std::fs::Permissions::from_mode(usual.mode());
         std::fs::set_permissions(folder, usual).map_err(AppError::file("open", folder))?;
@@ -178,7 +188,11 @@ mod tests {
         write(&out, MANIFEST);
         let staging = Staging::new(&out, true).unwrap();
         write(staging.path(), "new");
-        assert_eq!(names(&out), [MANIFEST, "thesis.txt"], "untouched until published");
+        assert_eq!(
+            names(&out),
+            [MANIFEST, "thesis.txt"],
+            "untouched until published"
+        );
         staging.publish().unwrap();
         assert_eq!(names(&out), ["new"]);
         assert_eq!(names(root.path()), ["out"]);

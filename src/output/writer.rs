@@ -11,8 +11,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
-use datafusion::error::DataFusionError;
 use datafusion::common::{Result, exec_datafusion_err};
+use datafusion::error::DataFusionError;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
@@ -36,8 +36,20 @@ const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// Characters of a partition value that a path cannot hold or a reader would misread; written as %XX, as Hive does.
 const ESCAPED: &AsciiSet = &CONTROLS
-    .add(b'"').add(b'#').add(b'%').add(b'\'').add(b'*').add(b'/').add(b':').add(b'=').add(b'?').add(b'\\')
-    .add(b'{').add(b'[').add(b']').add(b'^');
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'\'')
+    .add(b'*')
+    .add(b'/')
+    .add(b':')
+    .add(b'=')
+    .add(b'?')
+    .add(b'\\')
+    .add(b'{')
+    .add(b'[')
+    .add(b']')
+    .add(b'^');
 
 /// One file that was written.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -79,13 +91,20 @@ impl PartitionedWriter {
     ///
     /// # Errors
     /// For a partition column that the schema does not have, or that leaves no column for the files.
-    pub fn new(folder: &Path, schema: &SchemaRef, partition_by: &[String], dropped: &[String]) -> Result<Self> {
+    pub fn new(
+        folder: &Path,
+        schema: &SchemaRef,
+        partition_by: &[String],
+        dropped: &[String],
+    ) -> Result<Self> {
         let partitions = partition_by
             .iter()
             .map(|name| schema.index_of(name))
             .collect::<Result<Vec<_>, _>>()?;
         let kept: Vec<usize> = (0..schema.fields().len())
-            .filter(|index| !partitions.contains(index) && !dropped.contains(schema.field(*index).name()))
+            .filter(|index| {
+                !partitions.contains(index) && !dropped.contains(schema.field(*index).name())
+            })
             .collect();
         let file_schema = schema.project(&kept)?;
         Ok(Self {
@@ -141,7 +160,12 @@ impl PartitionedWriter {
         let values = self
             .partitions
             .iter()
-            .map(|&index| Ok((self.input.field(index).name(), as_text(batch.column(index))?)))
+            .map(|&index| {
+                Ok((
+                    self.input.field(index).name(),
+                    as_text(batch.column(index))?,
+                ))
+            })
             .collect::<Result<Vec<_>>>()?;
         let mut groups: Vec<(String, Vec<u32>)> = Vec::new();
         let mut places: HashMap<String, usize> = HashMap::new();
@@ -185,7 +209,13 @@ impl PartitionedWriter {
 
     /// Keeps what all files buffer together within [`BUFFERED_BYTES`].
     fn relieve(&mut self) -> Result<()> {
-        while self.open.values().map(|f| f.writer.in_progress_size()).sum::<usize>() > BUFFERED_BYTES {
+        while self
+            .open
+            .values()
+            .map(|f| f.writer.in_progress_size())
+            .sum::<usize>()
+            > BUFFERED_BYTES
+        {
             let Some(file) = self.fullest().and_then(|folder| self.open.get_mut(&folder)) else {
                 return Ok(());
             };
@@ -210,7 +240,11 @@ impl PartitionedWriter {
             std::fs::create_dir_all(parent).map_err(|e| cannot_write(parent, &e))?;
         }
         let file = File::create_new(&full).map_err(|e| cannot_write(&full, &e))?;
-        let writer = ArrowWriter::try_new(file, Arc::clone(&self.file_schema), Some(self.properties.clone()))?;
+        let writer = ArrowWriter::try_new(
+            file,
+            Arc::clone(&self.file_schema),
+            Some(self.properties.clone()),
+        )?;
         Ok(OpenFile {
             path,
             rows: 0,
@@ -242,7 +276,9 @@ fn as_text(column: &ArrayRef) -> Result<Vec<Option<String>>> {
 }
 
 fn hive_folder(name: &str, value: Option<&str>) -> String {
-    let value = value.map_or(NULL_PARTITION.into(), |v| utf8_percent_encode(v, ESCAPED).to_string());
+    let value = value.map_or(NULL_PARTITION.into(), |v| {
+        utf8_percent_encode(v, ESCAPED).to_string()
+    });
     format!("{}={value}", utf8_percent_encode(name, ESCAPED))
 }
 
@@ -275,8 +311,14 @@ fn binary_leaves(schema: &Schema) -> Vec<ColumnPath> {
             leaves.push(ColumnPath::from(vec![field.name().clone()]));
         }
         if let DataType::Struct(fields) = field.data_type() {
-            for part in fields.iter().filter(|part| picsift_udf::is_binary(part.data_type())) {
-                leaves.push(ColumnPath::from(vec![field.name().clone(), part.name().clone()]));
+            for part in fields
+                .iter()
+                .filter(|part| picsift_udf::is_binary(part.data_type()))
+            {
+                leaves.push(ColumnPath::from(vec![
+                    field.name().clone(),
+                    part.name().clone(),
+                ]));
             }
         }
     }
@@ -302,7 +344,10 @@ mod tests {
         ]);
         RecordBatch::try_new(
             Arc::new(schema),
-            vec![Arc::new(Int64Array::from(ids)), Arc::new(StringArray::from(labels))],
+            vec![
+                Arc::new(Int64Array::from(ids)),
+                Arc::new(StringArray::from(labels)),
+            ],
         )
         .unwrap()
     }
@@ -332,9 +377,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = batch(vec![1, 2, 3], vec![Some("a/b"), None, Some("a/b")]);
         let mut writer =
-            PartitionedWriter::new(folder.path(), &first.schema(), &["label".to_string()], &[]).unwrap();
+            PartitionedWriter::new(folder.path(), &first.schema(), &["label".to_string()], &[])
+                .unwrap();
         writer.write(&first).unwrap();
-        writer.write(&batch(vec![4, 5], vec![None, Some("a/b")])).unwrap();
+        writer
+            .write(&batch(vec![4, 5], vec![None, Some("a/b")]))
+            .unwrap();
         let files = writer.finish().unwrap();
         let listed: Vec<_> = files.iter().map(|f| (f.path.as_str(), f.rows)).collect();
         assert_eq!(
@@ -346,7 +394,9 @@ mod tests {
         );
         assert_eq!(ids(&folder.path().join(&files[0].path)), [2, 4]);
         assert_eq!(ids(&folder.path().join(&files[1].path)), [1, 3, 5]);
-        let size = std::fs::metadata(folder.path().join(&files[0].path)).unwrap().len();
+        let size = std::fs::metadata(folder.path().join(&files[0].path))
+            .unwrap()
+            .len();
         assert_eq!(files[0].bytes, size);
     }
 
@@ -358,15 +408,23 @@ mod tests {
         let rows = || (0..names.len() as i64).collect();
         let first = batch(rows(), labels());
         let mut writer =
-            PartitionedWriter::new(folder.path(), &first.schema(), &["label".to_string()], &[]).unwrap();
+            PartitionedWriter::new(folder.path(), &first.schema(), &["label".to_string()], &[])
+                .unwrap();
         writer.write(&first).unwrap();
         writer.write(&batch(rows(), labels())).unwrap();
         assert!(writer.open.len() <= OPEN_FILES);
         let files = writer.finish().unwrap();
-        assert_eq!(files.iter().map(|f| f.rows).sum::<u64>(), 2 * names.len() as u64);
+        assert_eq!(
+            files.iter().map(|f| f.rows).sum::<u64>(),
+            2 * names.len() as u64
+        );
         for (id, name) in names.iter().enumerate() {
-            let of_name = files.iter().filter(|f| f.path.starts_with(&format!("label={name}/")));
-            let found: Vec<i64> = of_name.flat_map(|f| ids(&folder.path().join(&f.path))).collect();
+            let of_name = files
+                .iter()
+                .filter(|f| f.path.starts_with(&format!("label={name}/")));
+            let found: Vec<i64> = of_name
+                .flat_map(|f| ids(&folder.path().join(&f.path)))
+                .collect();
             assert_eq!(found, [id as i64, id as i64]);
         }
     }

@@ -59,11 +59,16 @@ fn choose_model(context: &SessionContext, model: &str, device: &str) {
 }
 
 fn read(path: &Path) -> Result<String, AppError> {
-    std::fs::read_to_string(path).map_err(|error| AppError::Usage(format!("cannot read {}: {error}", path.display())))
+    std::fs::read_to_string(path)
+        .map_err(|error| AppError::Usage(format!("cannot read {}: {error}", path.display())))
 }
 
 /// Runs all statements of `script`, printing each result.
-async fn run_script(context: &SessionContext, script: &str, format: Format) -> Result<(), AppError> {
+async fn run_script(
+    context: &SessionContext,
+    script: &str,
+    format: Format,
+) -> Result<(), AppError> {
     // All are parsed before one runs: a slip at the end of a script must not show after an hour.
     for statement in parse(script)? {
         run_statement(context, statement, format).await?;
@@ -82,16 +87,24 @@ fn parse(script: &str) -> Result<Vec<Statement>, AppError> {
     Ok(statements.into())
 }
 
-async fn run_statement(context: &SessionContext, statement: Statement, format: Format) -> Result<(), AppError> {
+async fn run_statement(
+    context: &SessionContext,
+    statement: Statement,
+    format: Format,
+) -> Result<(), AppError> {
     let plan = context
         .state()
         .statement_to_plan(statement)
         .await
         .map_err(AppError::Plan)?;
     let silent = matches!(plan, LogicalPlan::Ddl(_) | LogicalPlan::Statement(_));
-    let frame = context.execute_logical_plan(plan).await.map_err(AppError::Plan)?;
+    let frame = context
+        .execute_logical_plan(plan)
+        .await
+        .map_err(AppError::Plan)?;
     let plan = frame.create_physical_plan().await.map_err(AppError::Plan)?;
-    let stream = datafusion::physical_plan::execute_stream(plan, context.task_ctx()).map_err(AppError::Run)?;
+    let stream = datafusion::physical_plan::execute_stream(plan, context.task_ctx())
+        .map_err(AppError::Run)?;
     if silent {
         return print::drain(stream).await.map_err(AppError::Run);
     }

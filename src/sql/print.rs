@@ -29,7 +29,10 @@ const TABLE_ROWS: usize = 500;
 ///
 /// # Errors
 /// The query's, or standard output's.
-pub(super) async fn print(stream: SendableRecordBatchStream, format: Format) -> Result<(), AppError> {
+pub(super) async fn print(
+    stream: SendableRecordBatchStream,
+    format: Format,
+) -> Result<(), AppError> {
     let result = match format {
         Format::Table => table(stream).await,
         Format::Csv => lines(stream, format).await,
@@ -76,7 +79,11 @@ async fn table(mut stream: SendableRecordBatchStream) -> Result<(), AppError> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}").map_err(terminal)?;
     if more {
-        writeln!(out, "the first {TABLE_ROWS} rows; --format csv, json or parquet gives all").map_err(terminal)?;
+        writeln!(
+            out,
+            "the first {TABLE_ROWS} rows; --format csv, json or parquet gives all"
+        )
+        .map_err(terminal)?;
     }
     out.flush().map_err(terminal)
 }
@@ -108,7 +115,9 @@ async fn lines(mut stream: SendableRecordBatchStream, format: Format) -> Result<
         }
         header = false;
         let mut out = std::io::stdout().lock();
-        out.write_all(&text).and_then(|()| out.flush()).map_err(terminal)?;
+        out.write_all(&text)
+            .and_then(|()| out.flush())
+            .map_err(terminal)?;
     }
 }
 
@@ -121,7 +130,8 @@ async fn parquet_file(mut stream: SendableRecordBatchStream) -> Result<(), AppEr
     let properties = parquet::file::properties::WriterProperties::builder()
         .set_max_row_group_bytes(Some(crate::session::ROW_GROUP_BYTES))
         .build();
-    let mut writer = ArrowWriter::try_new(std::io::stdout(), stream.schema(), Some(properties)).map_err(unwritable)?;
+    let mut writer = ArrowWriter::try_new(std::io::stdout(), stream.schema(), Some(properties))
+        .map_err(unwritable)?;
     while let Some(batch) = stream.try_next().await.map_err(AppError::Run)? {
         writer.write(&batch).map_err(unwritable)?;
     }
@@ -147,13 +157,26 @@ fn readable(column: &ArrayRef) -> DataFusionResult<ArrayRef> {
         }
         DataType::Struct(fields) => {
             let parts = column.as_struct();
-            let columns = parts.columns().iter().map(readable).collect::<DataFusionResult<Vec<_>>>()?;
+            let columns = parts
+                .columns()
+                .iter()
+                .map(readable)
+                .collect::<DataFusionResult<Vec<_>>>()?;
             let fields = fields
                 .iter()
                 .zip(&columns)
-                .map(|(field, column)| field.as_ref().clone().with_data_type(column.data_type().clone()))
+                .map(|(field, column)| {
+                    field
+                        .as_ref()
+                        .clone()
+                        .with_data_type(column.data_type().clone())
+                })
                 .collect::<Vec<_>>();
-            Ok(Arc::new(StructArray::try_new(fields.into(), columns, parts.nulls().cloned())?))
+            Ok(Arc::new(StructArray::try_new(
+                fields.into(),
+                columns,
+                parts.nulls().cloned(),
+            )?))
         }
         _ => Ok(Arc::clone(column)),
     }
@@ -168,7 +191,11 @@ fn flat_batch(batch: &RecordBatch) -> DataFusionResult<RecordBatch> {
         let options = FormatOptions::default();
         let formatter = ArrayFormatter::try_new(column.as_ref(), &options)?;
         let texts: StringArray = (0..column.len())
-            .map(|row| column.is_valid(row).then(|| formatter.value(row).to_string()))
+            .map(|row| {
+                column
+                    .is_valid(row)
+                    .then(|| formatter.value(row).to_string())
+            })
             .collect();
         Ok(Arc::new(texts))
     })
@@ -178,16 +205,30 @@ fn map_columns(
     batch: &RecordBatch,
     map: impl Fn(&ArrayRef) -> DataFusionResult<ArrayRef>,
 ) -> DataFusionResult<RecordBatch> {
-    let columns = batch.columns().iter().map(map).collect::<DataFusionResult<Vec<_>>>()?;
+    let columns = batch
+        .columns()
+        .iter()
+        .map(map)
+        .collect::<DataFusionResult<Vec<_>>>()?;
     let fields: Vec<Field> = batch
         .schema()
         .fields()
         .iter()
         .zip(&columns)
-        .map(|(field, column)| field.as_ref().clone().with_data_type(column.data_type().clone()))
+        .map(|(field, column)| {
+            field
+                .as_ref()
+                .clone()
+                .with_data_type(column.data_type().clone())
+        })
         .collect();
-    let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
+    let options =
+        arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(
+        Arc::new(Schema::new(fields)),
+        columns,
+        &options,
+    )?)
 }
 
 #[cfg(test)]
@@ -212,7 +253,9 @@ mod tests {
     #[test]
     fn a_table_shows_the_size_of_an_image() {
         let shown = readable_batch(&image_batch()).unwrap();
-        let text = arrow::util::pretty::pretty_format_batches(&[shown]).unwrap().to_string();
+        let text = arrow::util::pretty::pretty_format_batches(&[shown])
+            .unwrap()
+            .to_string();
         assert!(text.contains("{bytes: <2.00 KiB>, path: a.jpg}"), "{text}");
         assert!(text.contains("path: b.jpg"), "{text}");
     }

@@ -12,7 +12,8 @@ use super::{is_about_the_terminal, parse, run_statement};
 use crate::cli::Format;
 use crate::error::AppError;
 
-const WELCOME: &str = "picsift shell: SQL ends with a semicolon; \\? for help, \\q or Ctrl-D to leave";
+const WELCOME: &str =
+    "picsift shell: SQL ends with a semicolon; \\? for help, \\q or Ctrl-D to leave";
 
 const HELP: &str = "\
 SELECT file, classify(image, 'dog') FROM 'photos/' LIMIT 10;   a path or URL is a table
@@ -54,7 +55,8 @@ pub(super) async fn run(context: &SessionContext, format: Format) -> Result<(), 
         .map_err(readline)?
         .auto_add_history(true)
         .build();
-    let mut editor: Editor<Statements, FileHistory> = Editor::with_config(config).map_err(readline)?;
+    let mut editor: Editor<Statements, FileHistory> =
+        Editor::with_config(config).map_err(readline)?;
     editor.set_helper(Some(Statements));
     let history = history_file();
     if let Some(path) = &history
@@ -111,7 +113,10 @@ async fn run_all(context: &SessionContext, script: &str, format: Format) -> Resu
     }
 }
 
-fn save(editor: &mut Editor<Statements, FileHistory>, path: &std::path::Path) -> rustyline::Result<()> {
+fn save(
+    editor: &mut Editor<Statements, FileHistory>,
+    path: &std::path::Path,
+) -> rustyline::Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }

@@ -21,7 +21,10 @@ fn label(folder: &TempDir, args: &[&str]) -> String {
 fn a_missing_file_is_named() {
     let folder = tempdir().unwrap();
     let said = label(&folder, &["no/such.parquet", "--categories", "fish"]);
-    assert_eq!(said, "picsift: there is no file or folder 'no/such.parquet'");
+    assert_eq!(
+        said,
+        "picsift: there is no file or folder 'no/such.parquet'"
+    );
 }
 
 #[test]
@@ -45,26 +48,59 @@ fn a_folder_without_tables_is_said() {
 fn an_empty_table_is_said() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("t.parquet");
-    write_table(&path, vec![("image", array(StringArray::from(Vec::<&str>::new())))]);
+    write_table(
+        &path,
+        vec![("image", array(StringArray::from(Vec::<&str>::new())))],
+    );
     let said = label(&folder, &[path.to_str().unwrap(), "--categories", "fish"]);
     assert!(said.contains("has no rows"), "{said}");
-    let said = label(&folder, &[EMBEDDED, "--categories", "fish", "--where", "width > 100000"]);
+    let said = label(
+        &folder,
+        &[
+            EMBEDDED,
+            "--categories",
+            "fish",
+            "--where",
+            "width > 100000",
+        ],
+    );
     assert!(said.contains("no row"), "{said}");
 }
 
 #[test]
 fn a_missing_or_wrong_column_names_what_there_is() {
     let folder = tempdir().unwrap();
-    let said = label(&folder, &[EMBEDDED, "--categories", "fish", "--image", "img"]);
-    assert!(said.contains("no column 'img'") && said.contains("author"), "{said}");
-    let said = label(&folder, &[EMBEDDED, "--categories", "fish", "--image", "width"]);
+    let said = label(
+        &folder,
+        &[EMBEDDED, "--categories", "fish", "--image", "img"],
+    );
+    assert!(
+        said.contains("no column 'img'") && said.contains("author"),
+        "{said}"
+    );
+    let said = label(
+        &folder,
+        &[EMBEDDED, "--categories", "fish", "--image", "width"],
+    );
     assert!(said.contains("width") && said.contains("Int32"), "{said}");
     let path = folder.path().join("t.parquet");
     write_table(&path, vec![("id", array(Int64Array::from(vec![1])))]);
     let said = label(&folder, &[path.to_str().unwrap(), "--categories", "fish"]);
     assert!(said.contains("--image COLUMN"), "{said}");
-    let said = label(&folder, &[EMBEDDED, "--categories", "fish", "--partition-by", "colection"]);
-    assert!(said.contains("no column 'colection'") && said.contains("collection"), "{said}");
+    let said = label(
+        &folder,
+        &[
+            EMBEDDED,
+            "--categories",
+            "fish",
+            "--partition-by",
+            "colection",
+        ],
+    );
+    assert!(
+        said.contains("no column 'colection'") && said.contains("collection"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -73,25 +109,49 @@ fn an_unknown_category_names_near_ones() {
     let said = label(&folder, &[EMBEDDED, "--categories", "hamer"]);
     assert!(said.contains("hamer") && said.contains("hammer"), "{said}");
     let said = label(&folder, &[EMBEDDED, "--categories", "giraffe"]);
-    assert!(said.contains("giraffe") && said.contains("ruminant"), "{said}");
+    assert!(
+        said.contains("giraffe") && said.contains("ruminant"),
+        "{said}"
+    );
 }
 
 #[test]
 fn an_unknown_model_or_device_names_the_known_ones() {
     let folder = tempdir().unwrap();
-    let said = label(&folder, &[EMBEDDED, "--categories", "fish", "--model", "resnet"]);
-    assert!(said.contains("resnet") && said.contains("efficientnet-lite0"), "{said}");
-    let said = label(&folder, &[EMBEDDED, "--categories", "fish", "--device", "cuda:7"]);
-    assert!(said.to_lowercase().contains("cuda") || said.contains("CPU"), "{said}");
+    let said = label(
+        &folder,
+        &[EMBEDDED, "--categories", "fish", "--model", "resnet"],
+    );
+    assert!(
+        said.contains("resnet") && said.contains("efficientnet-lite0"),
+        "{said}"
+    );
+    let said = label(
+        &folder,
+        &[EMBEDDED, "--categories", "fish", "--device", "cuda:7"],
+    );
+    assert!(
+        said.to_lowercase().contains("cuda") || said.contains("CPU"),
+        "{said}"
+    );
 }
 
 #[test]
 fn a_wrong_predicate_is_said_before_anything_is_read() {
     let folder = tempdir().unwrap();
-    let said = label(&folder, &[EMBEDDED, "--categories", "fish", "--where", "nosuch > 1"]);
+    let said = label(
+        &folder,
+        &[EMBEDDED, "--categories", "fish", "--where", "nosuch > 1"],
+    );
     assert!(said.contains("nosuch"), "{said}");
-    label(&folder, &[EMBEDDED, "--categories", "fish", "--where", "width >"]);
-    label(&folder, &[EMBEDDED, "--categories", "fish", "--where", "author"]);
+    label(
+        &folder,
+        &[EMBEDDED, "--categories", "fish", "--where", "width >"],
+    );
+    label(
+        &folder,
+        &[EMBEDDED, "--categories", "fish", "--where", "author"],
+    );
 }
 
 #[test]
@@ -99,11 +159,25 @@ fn a_wrong_categories_file_names_its_line() {
     let folder = tempdir().unwrap();
     let file = folder.path().join("c.toml");
     fs::write(&file, "[fish]\nthreshold = 'high'\n").unwrap();
-    let run = picsift(["label", EMBEDDED, "-o", "nowhere", "--categories-file", file.to_str().unwrap()]);
+    let run = picsift([
+        "label",
+        EMBEDDED,
+        "-o",
+        "nowhere",
+        "--categories-file",
+        file.to_str().unwrap(),
+    ]);
     assert_eq!(run.status.code(), Some(2));
-    assert!(stderr(&run).contains("c.toml") && stderr(&run).contains("line 2"), "{}", stderr(&run));
+    assert!(
+        stderr(&run).contains("c.toml") && stderr(&run).contains("line 2"),
+        "{}",
+        stderr(&run)
+    );
     fs::write(&file, "[fish]\nthreshold = 3\n").unwrap();
-    let said = label(&folder, &[EMBEDDED, "--categories-file", file.to_str().unwrap()]);
+    let said = label(
+        &folder,
+        &[EMBEDDED, "--categories-file", file.to_str().unwrap()],
+    );
     assert!(said.contains("0 to 1"), "{said}");
     let said = label(&folder, &[EMBEDDED]);
     assert!(said.contains("--categories"), "{said}");
@@ -114,9 +188,25 @@ fn what_picsift_did_not_write_is_not_overwritten() {
     let folder = tempdir().unwrap();
     fs::write(folder.path().join("thesis.txt"), "years of work").unwrap();
     let target = folder.path().to_str().unwrap();
-    let run = picsift(["label", EMBEDDED, "-o", target, "--categories", "fish", "--overwrite"]);
+    let run = picsift([
+        "label",
+        EMBEDDED,
+        "-o",
+        target,
+        "--categories",
+        "fish",
+        "--overwrite",
+    ]);
     assert!(refused(&run).contains("did not write it"));
-    let run = picsift(["label", EMBEDDED, "-o", "datasets", "--categories", "fish", "--overwrite"]);
+    let run = picsift([
+        "label",
+        EMBEDDED,
+        "-o",
+        "datasets",
+        "--categories",
+        "fish",
+        "--overwrite",
+    ]);
     refused(&run);
     assert!(folder.path().join("thesis.txt").exists() && root().join(EMBEDDED).exists());
 }
@@ -125,21 +215,40 @@ fn what_picsift_did_not_write_is_not_overwritten() {
 fn sql_refuses_wrong_arguments_at_planning() {
     let ask = |sql: &str| refused(&picsift(["sql", "-c", sql]));
     let said = ask("SELECT classify(width, 'dog') FROM 'datasets/photos/embedded/'");
-    assert!(said.contains("argument 1") && said.contains("Int32") && said.contains("BINARY"), "{said}");
+    assert!(
+        said.contains("argument 1") && said.contains("Int32") && said.contains("BINARY"),
+        "{said}"
+    );
     let said = ask("SELECT classify(image, 3) FROM 'datasets/photos/embedded/'");
-    assert!(said.contains("argument 2") && said.contains("Int64"), "{said}");
+    assert!(
+        said.contains("argument 2") && said.contains("Int64"),
+        "{said}"
+    );
     let said = ask("SELECT classify(image) FROM 'datasets/photos/embedded/'");
-    assert!(said.contains("2 arguments") && said.contains("given 1"), "{said}");
+    assert!(
+        said.contains("2 arguments") && said.contains("given 1"),
+        "{said}"
+    );
     let said = ask("SELECT classify(image, file) FROM 'datasets/photos/embedded/'");
     assert!(said.contains("constant"), "{said}");
     let said = ask("SELECT classify(image, 'giraffe') FROM 'datasets/photos/embedded/'");
     assert!(said.contains("giraffe"), "{said}");
     let said = ask("SELECT ask(image, 'What is it?') FROM 'datasets/photos/embedded/'");
-    assert!(said.contains("efficientnet-lite0") && said.contains("words"), "{said}");
+    assert!(
+        said.contains("efficientnet-lite0") && said.contains("words"),
+        "{said}"
+    );
     let said = ask("SELECT * FROM 'no/such/folder/'");
     assert!(said.contains("no/such/folder/"), "{said}");
-    let said = ask("SET picsift.threshold = 3; SELECT classify(image, 'dog') FROM 'datasets/photos/embedded/'");
+    let said = ask(
+        "SET picsift.threshold = 3; SELECT classify(image, 'dog') FROM 'datasets/photos/embedded/'",
+    );
     assert!(said.contains("picsift.threshold"), "{said}");
-    let said = ask("SET picsift.on_error = 'explode'; SELECT classify(image, 'dog') FROM 'datasets/photos/embedded/'");
-    assert!(said.contains("explode") && said.contains("'null' or 'fail'"), "{said}");
+    let said = ask(
+        "SET picsift.on_error = 'explode'; SELECT classify(image, 'dog') FROM 'datasets/photos/embedded/'",
+    );
+    assert!(
+        said.contains("explode") && said.contains("'null' or 'fail'"),
+        "{said}"
+    );
 }

@@ -39,7 +39,14 @@ fn the_job_with_a_categories_file_runs() {
     let out = tempdir().unwrap();
     let target = out.path().join("labelled");
     let run = picsift([
-        "label", REFERENCES, "-o", target.to_str().unwrap(), "--categories-file", "sql/categories.toml", "--limit", "30",
+        "label",
+        REFERENCES,
+        "-o",
+        target.to_str().unwrap(),
+        "--categories-file",
+        "sql/categories.toml",
+        "--limit",
+        "30",
     ]);
     assert!(stdout(&run).contains("30 rows"));
 }

@@ -8,7 +8,9 @@ use tempfile::tempdir;
 use crate::support::*;
 
 fn lines(text: &str) -> Vec<Value> {
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 #[test]
@@ -19,7 +21,10 @@ fn each_file_gives_an_object_in_the_order_named() {
     let objects = lines(&stdout(&run));
     assert_eq!(objects.len(), 2);
     assert_eq!(objects[0]["file"], fish.as_str());
-    assert_eq!(objects[0]["answers"], serde_json::json!({"fish": true, "dog": false}));
+    assert_eq!(
+        objects[0]["answers"],
+        serde_json::json!({"fish": true, "dog": false})
+    );
     assert_eq!(objects[0]["labels"], serde_json::json!(["fish"]));
     assert_eq!(objects[0]["label"], "fish");
     assert!(objects[0]["scores"]["fish"].as_f64().unwrap() > 0.5);
@@ -34,11 +39,21 @@ fn a_folder_gives_its_images_and_their_errors() {
     fs::write(folder.path().join("sub/a.JPG"), photo("fish27_149.jpg")).unwrap();
     fs::write(folder.path().join("b.png"), "text").unwrap();
     fs::write(folder.path().join("readme.txt"), "not an image").unwrap();
-    let run = picsift(["image", folder.path().to_str().unwrap(), "--categories", "fish"]);
+    let run = picsift([
+        "image",
+        folder.path().to_str().unwrap(),
+        "--categories",
+        "fish",
+    ]);
     let objects = lines(&stdout(&run));
     assert_eq!(objects.len(), 2);
     assert!(objects[0]["file"].as_str().unwrap().ends_with("/b.png"));
-    assert!(objects[0]["error"].as_str().unwrap().starts_with("decode: "));
+    assert!(
+        objects[0]["error"]
+            .as_str()
+            .unwrap()
+            .starts_with("decode: ")
+    );
     assert!(objects[0].get("answers").is_none());
     assert_eq!(objects[1]["label"], "fish");
 }
@@ -46,7 +61,9 @@ fn a_folder_gives_its_images_and_their_errors() {
 #[test]
 fn what_cannot_be_asked_is_said_first() {
     let fish = format!("{REFERENCES}/images/fish27_149.jpg");
-    assert!(refused(&picsift(["image", "nowhere.jpg", "--categories", "fish"])).contains("nowhere.jpg"));
+    assert!(
+        refused(&picsift(["image", "nowhere.jpg", "--categories", "fish"])).contains("nowhere.jpg")
+    );
     assert!(refused(&picsift(["image", &fish])).contains("--categories"));
     assert!(refused(&picsift(["image", &fish, "--ask", "What is it?"])).contains("words"));
 }

@@ -9,5 +9,6 @@ mod explain;
 mod image_command;
 mod label;
 mod readers;
+mod remote;
 mod sql_command;
 mod sqllogic;

@@ -17,17 +17,28 @@ fn python() -> Result<String, String> {
     if probe.status.success() {
         return Ok(python);
     }
-    Err(format!("{python} lacks tests/readers/requirements.txt: {}", stderr(&probe).trim()))
+    Err(format!(
+        "{python} lacks tests/readers/requirements.txt: {}",
+        stderr(&probe).trim()
+    ))
 }
 
 fn check(python: &str, output: &Path, input: Option<&str>) {
     let mut command = Command::new(python);
-    command.arg("tests/readers/check.py").arg(output).current_dir(root());
+    command
+        .arg("tests/readers/check.py")
+        .arg(output)
+        .current_dir(root());
     if let Some(input) = input {
         command.args(["--input", input]);
     }
     let run = command.output().unwrap();
-    assert!(run.status.success(), "{}\n{}", String::from_utf8_lossy(&run.stdout), stderr(&run));
+    assert!(
+        run.status.success(),
+        "{}\n{}",
+        String::from_utf8_lossy(&run.stdout),
+        stderr(&run)
+    );
 }
 
 #[test]
@@ -43,12 +54,23 @@ fn four_readers_agree_on_the_output() {
     let out = tempdir().unwrap();
     let label = |name: &str, input: &str, extra: &[&str]| {
         let target = out.path().join(name);
-        let mut args = vec!["label", input, "-o", target.to_str().unwrap(), "--categories", "fish,building,musical instrument"];
+        let mut args = vec![
+            "label",
+            input,
+            "-o",
+            target.to_str().unwrap(),
+            "--categories",
+            "fish,building,musical instrument",
+        ];
         args.extend(extra);
         stdout(&picsift(args));
         target
     };
     check(&python, &label("plain", EMBEDDED, &[]), Some(EMBEDDED));
-    check(&python, &label("by_label", EMBEDDED, &["--partition-by", "label"]), None);
+    check(
+        &python,
+        &label("by_label", EMBEDDED, &["--partition-by", "label"]),
+        None,
+    );
     check(&python, &label("references", REFERENCES, &[]), None);
 }

@@ -15,7 +15,10 @@ const FISH: &str = "SELECT file, classify(image, 'fish') AS is_fish FROM 'datase
 fn each_format_has_the_same_rows() {
     let run = |format: &str| picsift(["sql", "-c", FISH, "--format", format]);
     let table = stdout(&run("table"));
-    assert!(table.contains("| file ") && table.contains("| is_fish |") && table.contains("| true "), "{table}");
+    assert!(
+        table.contains("| file ") && table.contains("| is_fish |") && table.contains("| true "),
+        "{table}"
+    );
     let csv = stdout(&run("csv"));
     let rows: Vec<_> = csv.lines().collect();
     assert_eq!((rows[0], rows.len()), ("file,is_fish", 4));
@@ -25,13 +28,23 @@ fn each_format_has_the_same_rows() {
     let parquet = run("parquet");
     assert!(parquet.status.success(), "{}", stderr(&parquet));
     let bytes = bytes::Bytes::from(parquet.stdout);
-    let read = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
-    assert_eq!(read.map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 3);
+    let read = ParquetRecordBatchReaderBuilder::try_new(bytes)
+        .unwrap()
+        .build()
+        .unwrap();
+    assert_eq!(
+        read.map(|batch| batch.unwrap().num_rows()).sum::<usize>(),
+        3
+    );
 }
 
 #[test]
 fn images_are_shown_by_their_size() {
-    let table = stdout(&picsift(["sql", "-c", "SELECT image FROM 'datasets/photos/embedded/photos.parquet' LIMIT 1"]));
+    let table = stdout(&picsift([
+        "sql",
+        "-c",
+        "SELECT image FROM 'datasets/photos/embedded/photos.parquet' LIMIT 1",
+    ]));
     assert!(table.contains("KiB>") && table.len() < 1000, "{table}");
 }
 
@@ -55,7 +68,13 @@ fn statements_come_from_a_file_and_from_standard_input() {
     let script = "#!/usr/bin/env -S picsift sql -f\n-- a view over a path\nCREATE VIEW p AS SELECT * FROM 'datasets/photos/references/';\nSELECT count(*) AS n FROM p;\n";
     let path = folder.path().join("q.sql");
     std::fs::write(&path, script).unwrap();
-    let from_file = stdout(&picsift(["sql", "-f", path.to_str().unwrap(), "--format", "csv"]));
+    let from_file = stdout(&picsift([
+        "sql",
+        "-f",
+        path.to_str().unwrap(),
+        "--format",
+        "csv",
+    ]));
     assert_eq!(from_file, "n\n221\n");
 
     let mut child = Command::new(env!("CARGO_BIN_EXE_picsift"))
@@ -65,7 +84,12 @@ fn statements_come_from_a_file_and_from_standard_input() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(script.as_bytes())
+        .unwrap();
     assert_eq!(stdout(&child.wait_with_output().unwrap()), from_file);
 }
 
@@ -83,27 +107,52 @@ fn settings_change_what_follows() {
 
 #[test]
 fn a_failed_image_is_null_or_stops_the_query() {
-    let query = "SELECT classify(ref, 'dog') AS d, try_classify(ref, 'dog').error AS e FROM (VALUES ('nowhere.jpg')) AS t(ref)";
+    let query = "SELECT classify(ref, 'dog') AS d, try_classify(ref, 'dog')['error'] AS e FROM (VALUES ('nowhere.jpg')) AS t(ref)";
     let printed = stdout(&picsift(["sql", "-c", query, "--format", "json"]));
     let row: Value = serde_json::from_str(printed.trim()).unwrap();
     assert_eq!(row["d"], Value::Null);
     assert!(row["e"].as_str().unwrap().starts_with("fetch: "), "{row}");
 
-    let stopped = picsift(["sql", "-c", &format!("SET picsift.on_error = 'fail'; {query}")]);
+    let stopped = picsift([
+        "sql",
+        "-c",
+        &format!("SET picsift.on_error = 'fail'; {query}"),
+    ]);
     assert_eq!(stopped.status.code(), Some(1));
     assert!(stderr(&stopped).contains("fetch: "), "{}", stderr(&stopped));
-    let never = "SET picsift.on_error = 'fail'; SELECT try_classify('nowhere.jpg', 'dog').value IS NULL AS n";
-    assert_eq!(stdout(&picsift(["sql", "-c", never, "--format", "csv"])), "n\ntrue\n");
+    let never = "SET picsift.on_error = 'fail'; SELECT try_classify('nowhere.jpg', 'dog')['value'] IS NULL AS n";
+    assert_eq!(
+        stdout(&picsift(["sql", "-c", never, "--format", "csv"])),
+        "n\ntrue\n"
+    );
 }
 
 #[test]
 fn functions_are_documented_in_sql() {
-    let printed = stdout(&picsift(["sql", "-c", "SHOW FUNCTIONS LIKE 'classify%'", "--format", "json"]));
-    for name in ["classify", "classify_json", "classify_label", "classify_labels", "classify_score"] {
-        assert!(printed.contains(&format!("\"function_name\":\"{name}\"")), "{name} in {printed}");
+    let printed = stdout(&picsift([
+        "sql",
+        "-c",
+        "SHOW FUNCTIONS LIKE 'classify%'",
+        "--format",
+        "json",
+    ]));
+    for name in [
+        "classify",
+        "classify_json",
+        "classify_label",
+        "classify_labels",
+        "classify_score",
+    ] {
+        assert!(
+            printed.contains(&format!("\"function_name\":\"{name}\"")),
+            "{name} in {printed}"
+        );
     }
     let first: Value = serde_json::from_str(printed.lines().next().unwrap()).unwrap();
-    assert!(first["description"].as_str().unwrap().contains("image"), "{first}");
+    assert!(
+        first["description"].as_str().unwrap().contains("image"),
+        "{first}"
+    );
 }
 
 #[test]

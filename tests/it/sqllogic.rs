@@ -41,7 +41,17 @@ impl AsyncDB for Session {
                 .collect();
             for row in 0..batch.num_rows() {
                 let cells = formatters.iter().map(|f| f.value(row).to_string());
-                rows.push(cells.map(|cell| if cell.is_empty() { "(empty)".to_string() } else { cell }).collect());
+                rows.push(
+                    cells
+                        .map(|cell| {
+                            if cell.is_empty() {
+                                "(empty)".to_string()
+                            } else {
+                                cell
+                            }
+                        })
+                        .collect(),
+                );
             }
         }
         Ok(DBOutput::Rows {

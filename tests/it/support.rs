@@ -35,7 +35,12 @@ where
 
 /// Standard output of a run that must succeed.
 pub fn stdout(output: &Output) -> String {
-    assert!(output.status.success(), "exit {:?}\n{}", output.status.code(), stderr(output));
+    assert!(
+        output.status.success(),
+        "exit {:?}\n{}",
+        output.status.code(),
+        stderr(output)
+    );
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
@@ -55,7 +60,8 @@ pub fn refused(output: &Output) -> String {
 /// Writes columns as one Parquet file.
 pub fn write_table(path: &Path, columns: Vec<(&str, ArrayRef)>) {
     let batch = RecordBatch::try_from_iter(columns).unwrap();
-    let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), None).unwrap();
+    let mut writer =
+        ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
 }
@@ -83,14 +89,22 @@ pub fn parquet_files(folder: &Path) -> Vec<PathBuf> {
     walkdir::WalkDir::new(folder)
         .into_iter()
         .map(|entry| entry.unwrap().into_path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "parquet"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "parquet")
+        })
         .collect()
 }
 
 /// A column of a type that the test knows.
 pub fn column<'a, A: arrow::array::Array + 'static>(batch: &'a RecordBatch, name: &str) -> &'a A {
-    let column = batch.column_by_name(name).unwrap_or_else(|| panic!("no column {name}"));
-    column.as_any().downcast_ref().unwrap_or_else(|| panic!("{name} is {}", column.data_type()))
+    let column = batch
+        .column_by_name(name)
+        .unwrap_or_else(|| panic!("no column {name}"));
+    column
+        .as_any()
+        .downcast_ref()
+        .unwrap_or_else(|| panic!("{name} is {}", column.data_type()))
 }
 
 /// An array behind the type that batches take.

@@ -76,8 +76,14 @@ impl AddedColumns {
             Ok(chosen)
         };
         Ok(Self {
-            is: names.iter().map(|n| free(format!("is_{n}"))).collect::<Result<_>>()?,
-            score: names.iter().map(|n| free(format!("score_{n}"))).collect::<Result<_>>()?,
+            is: names
+                .iter()
+                .map(|n| free(format!("is_{n}")))
+                .collect::<Result<_>>()?,
+            score: names
+                .iter()
+                .map(|n| free(format!("score_{n}")))
+                .collect::<Result<_>>()?,
             labels: free("labels".to_string())?,
             label: free("label".to_string())?,
             answers: free("answers".to_string())?,
@@ -212,13 +218,18 @@ fn answer_columns(rows: &[Outcome<Vec<f32>>], labelling: &Labelling) -> Vec<Arra
     let names = labelling.names();
     let mut columns: Vec<ArrayRef> = Vec::new();
     for category in 0..names.len() {
-        let is: BooleanArray = holds.iter().map(|row| row.as_ref().map(|h| h[category])).collect();
+        let is: BooleanArray = holds
+            .iter()
+            .map(|row| row.as_ref().map(|h| h[category]))
+            .collect();
         let score: Float32Array = scores.iter().map(|row| row.map(|s| s[category])).collect();
         columns.push(Arc::new(is));
         columns.push(Arc::new(score));
     }
     columns.push(columns::text_lists(
-        holds.iter().map(|row| row.as_ref().map(|held| labels(names, held))),
+        holds
+            .iter()
+            .map(|row| row.as_ref().map(|held| labels(names, held))),
     ));
     let label: StringArray = holds
         .iter()
@@ -256,16 +267,23 @@ mod tests {
     fn a_name_the_table_has_is_prefixed() {
         let added = AddedColumns::new(&["fish".to_string()], &schema(&["image", "label"])).unwrap();
         assert_eq!(added.label, "picsift_label");
-        assert_eq!((added.is[0].as_str(), added.labels.as_str()), ("is_fish", "labels"));
+        assert_eq!(
+            (added.is[0].as_str(), added.labels.as_str()),
+            ("is_fish", "labels")
+        );
     }
 
     #[test]
     fn a_name_taken_twice_over_is_refused() {
         let table = schema(&["label", "picsift_label"]);
-        let message = AddedColumns::new(&["fish".to_string()], &table).unwrap_err().to_string();
+        let message = AddedColumns::new(&["fish".to_string()], &table)
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("'label' and 'picsift_label'"), "{message}");
         let twice = ["fish".to_string(), "fish".to_string()];
-        let message = AddedColumns::new(&twice, &schema(&[])).unwrap_err().to_string();
+        let message = AddedColumns::new(&twice, &schema(&[]))
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("is_fish"), "{message}");
     }
 }

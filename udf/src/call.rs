@@ -54,9 +54,9 @@ impl Call {
     }
 
     fn service(&self) -> Result<&Service> {
-        self.service
-            .as_ref()
-            .ok_or_else(|| internal_datafusion_err!("{} was planned without a model", self.function.name()))
+        self.service.as_ref().ok_or_else(|| {
+            internal_datafusion_err!("{} was planned without a model", self.function.name())
+        })
     }
 
     /// The labelling that was planned.
@@ -68,7 +68,10 @@ impl Call {
     }
 
     /// The categories' scores for each image.
-    pub(crate) async fn scores(&self, images: Vec<Option<ImageSource>>) -> Result<Vec<Outcome<Vec<f32>>>> {
+    pub(crate) async fn scores(
+        &self,
+        images: Vec<Option<ImageSource>>,
+    ) -> Result<Vec<Outcome<Vec<f32>>>> {
         Ok(infer::scores(
             &self.engine,
             self.service()?,
@@ -81,7 +84,10 @@ impl Call {
     }
 
     /// The model's words for each image.
-    pub(crate) async fn texts(&self, images: Vec<Option<ImageSource>>) -> Result<Vec<Outcome<String>>> {
+    pub(crate) async fn texts(
+        &self,
+        images: Vec<Option<ImageSource>>,
+    ) -> Result<Vec<Outcome<String>>> {
         let Asked::Open(question) = &self.asked else {
             return internal_err!("{} was planned without a question", self.function.name());
         };

@@ -32,8 +32,12 @@ pub fn is_image_type(data_type: &DataType) -> bool {
 
 /// Whether this is the struct that Hugging Face datasets write for an image: `bytes`, and usually `path`.
 pub fn is_image_struct(fields: &Fields) -> bool {
-    let bytes = fields.find("bytes").is_some_and(|(_, f)| is_binary(f.data_type()));
-    let path = fields.find("path").is_none_or(|(_, f)| is_string(f.data_type()));
+    let bytes = fields
+        .find("bytes")
+        .is_some_and(|(_, f)| is_binary(f.data_type()));
+    let path = fields
+        .find("path")
+        .is_none_or(|(_, f)| is_string(f.data_type()));
     bytes && path
 }
 
@@ -158,11 +162,19 @@ mod tests {
             Some(b"four".as_slice()),
         ]));
         let expected = vec![bytes(b"one"), None, bytes(b""), bytes(b"four")];
-        for layout in [DataType::Binary, DataType::LargeBinary, DataType::BinaryView] {
+        for layout in [
+            DataType::Binary,
+            DataType::LargeBinary,
+            DataType::BinaryView,
+        ] {
             let column = cast(&array, &layout).unwrap();
             assert_eq!(image_sources(&column).unwrap(), expected, "{layout}");
             let tail = column.slice(1, 3);
-            assert_eq!(image_sources(&tail).unwrap(), expected[1..], "{layout} sliced");
+            assert_eq!(
+                image_sources(&tail).unwrap(),
+                expected[1..],
+                "{layout} sliced"
+            );
         }
     }
 
@@ -186,8 +198,18 @@ mod tests {
                 Field::new("path", DataType::Utf8, true),
             ]),
             vec![
-                Arc::new(BinaryArray::from_opt_vec(vec![Some(b"x"), None, None, Some(b"y")])),
-                Arc::new(StringArray::from(vec![Some("a"), Some("b"), None, Some("c")])),
+                Arc::new(BinaryArray::from_opt_vec(vec![
+                    Some(b"x"),
+                    None,
+                    None,
+                    Some(b"y"),
+                ])),
+                Arc::new(StringArray::from(vec![
+                    Some("a"),
+                    Some("b"),
+                    None,
+                    Some("c"),
+                ])),
             ],
             Some(NullBuffer::from(vec![true, true, true, false])),
         ));
@@ -200,7 +222,9 @@ mod tests {
     #[test]
     fn dictionary_of_paths_is_a_reference_column() {
         let array: arrow::array::DictionaryArray<Int32Type> =
-            vec![Some("a.jpg"), None, Some("a.jpg")].into_iter().collect();
+            vec![Some("a.jpg"), None, Some("a.jpg")]
+                .into_iter()
+                .collect();
         let column: ArrayRef = Arc::new(array);
         assert!(is_image_type(column.data_type()));
         assert_eq!(
@@ -214,6 +238,9 @@ mod tests {
         let column: ArrayRef = Arc::new(Int64Array::from(vec![1]));
         assert!(!is_image_type(column.data_type()));
         let message = image_sources(&column).unwrap_err().to_string();
-        assert!(message.contains("Int64") && message.contains("path/URL"), "{message}");
+        assert!(
+            message.contains("Int64") && message.contains("path/URL"),
+            "{message}"
+        );
     }
 }

@@ -66,7 +66,9 @@ impl Labelling {
                 .or(threshold)
                 .unwrap_or(service.info().default_threshold);
             if !(0.0..=1.0).contains(&threshold) {
-                return plan_err!("threshold {threshold} of category '{name}' is not within 0 to 1");
+                return plan_err!(
+                    "threshold {threshold} of category '{name}' is not within 0 to 1"
+                );
             }
             let question = service
                 .questions()
@@ -146,7 +148,10 @@ mod tests {
 
     #[test]
     fn a_score_at_its_threshold_holds() {
-        assert_eq!(holds(&[0.2, 0.2, 0.9], &[0.2, 0.19, 0.89]), [true, false, false]);
+        assert_eq!(
+            holds(&[0.2, 0.2, 0.9], &[0.2, 0.19, 0.89]),
+            [true, false, false]
+        );
     }
 
     #[test]
@@ -159,14 +164,23 @@ mod tests {
     #[test]
     fn best_is_the_highest_that_holds() {
         let names = names(&["dog", "cat", "bird"]);
-        assert_eq!(best_label(&names, &[true, true, false], &[0.3, 0.4, 0.9]), Some("cat"));
-        assert_eq!(best_label(&names, &[true, true, false], &[0.4, 0.4, 0.9]), Some("dog"));
+        assert_eq!(
+            best_label(&names, &[true, true, false], &[0.3, 0.4, 0.9]),
+            Some("cat")
+        );
+        assert_eq!(
+            best_label(&names, &[true, true, false], &[0.4, 0.4, 0.9]),
+            Some("dog")
+        );
         assert_eq!(best_label(&names, &[false; 3], &[0.1; 3]), None);
     }
 
     #[test]
     fn json_escapes_names() {
         let names = names(&["fish", "a \"b\""]);
-        assert_eq!(answers_json(&names, &[true, false]), r#"{"fish": true, "a \"b\"": false}"#);
+        assert_eq!(
+            answers_json(&names, &[true, false]),
+            r#"{"fish": true, "a \"b\"": false}"#
+        );
     }
 }

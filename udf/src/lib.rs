@@ -42,12 +42,17 @@ pub fn with_settings(config: SessionConfig) -> SessionConfig {
 ///
 /// # Errors
 /// DataFusion's, when a function cannot be registered.
-pub fn register_all(context: &SessionContext, engine: &Arc<Engine>) -> datafusion::common::Result<()> {
+pub fn register_all(
+    context: &SessionContext,
+    engine: &Arc<Engine>,
+) -> datafusion::common::Result<()> {
     let state = context.state_ref();
     let mut state = state.write();
     for function in functions::all() {
         state.register_udf(function)?;
     }
-    state.add_analyzer_rule(Arc::new(lower::LowerImageFunctions::new(Arc::clone(engine))));
+    state.add_analyzer_rule(Arc::new(lower::LowerImageFunctions::new(Arc::clone(
+        engine,
+    ))));
     Ok(())
 }

@@ -22,7 +22,9 @@ pub fn base_of(expr: &Expr, inputs: &[&LogicalPlan]) -> Option<Url> {
         Expr::Cast(cast) => base_of(&cast.expr, inputs),
         Expr::TryCast(cast) => base_of(&cast.expr, inputs),
         Expr::OuterReferenceColumn(_, column) => base_of(&Expr::Column(column.clone()), inputs),
-        Expr::ScalarFunction(call) if call.name() == "get_field" => base_of(call.args.first()?, inputs),
+        Expr::ScalarFunction(call) if call.name() == "get_field" => {
+            base_of(call.args.first()?, inputs)
+        }
         _ => None,
     }
 }
@@ -57,7 +59,9 @@ fn base_of_field(plan: &LogicalPlan, index: usize) -> Option<Url> {
         LogicalPlan::Union(union) => {
             let mut bases = union.inputs.iter().map(|input| base_of_field(input, index));
             let first = bases.next()??;
-            bases.all(|base| base.as_ref() == Some(&first)).then_some(first)
+            bases
+                .all(|base| base.as_ref() == Some(&first))
+                .then_some(first)
         }
         LogicalPlan::Window(window) => {
             let inner = window.input.schema().fields().len();

@@ -36,7 +36,13 @@ impl LowerImageFunctions {
         Self { engine }
     }
 
-    fn lower(&self, call: &ScalarFunction, marker: &Marker, inputs: &[&LogicalPlan], config: &ConfigOptions) -> Result<Expr> {
+    fn lower(
+        &self,
+        call: &ScalarFunction,
+        marker: &Marker,
+        inputs: &[&LogicalPlan],
+        config: &ConfigOptions,
+    ) -> Result<Expr> {
         let function = marker.function();
         let settings = PicsiftOptions::of(config);
         let mut args = call.args.clone();
@@ -48,7 +54,10 @@ impl LowerImageFunctions {
             Operand::None => Asked::Nothing,
             operand => {
                 let Some(texts) = constant_texts(function.name(), &args[1])? else {
-                    return Ok(Expr::Literal(ScalarValue::try_from(function.return_type())?, None));
+                    return Ok(Expr::Literal(
+                        ScalarValue::try_from(function.return_type())?,
+                        None,
+                    ));
                 };
                 let started = self
                     .engine
@@ -56,7 +65,9 @@ impl LowerImageFunctions {
                     .map_err(|e| plan_datafusion_err!("{e}"))?;
                 let asked = if operand == Operand::Question {
                     let question = started.questions().open(&texts.concat());
-                    Asked::Open(question.map_err(|e| plan_datafusion_err!("{}: {e}", function.name()))?)
+                    Asked::Open(
+                        question.map_err(|e| plan_datafusion_err!("{}: {e}", function.name()))?,
+                    )
                 } else {
                     let specs: Vec<_> = texts.into_iter().map(CategorySpec::plain).collect();
                     Asked::Labelling(Labelling::new(&started, &specs, settings.threshold()?)?)
@@ -77,7 +88,10 @@ impl LowerImageFunctions {
             signature: Call::signature(),
         };
         let udf = AsyncScalarUDF::new(Arc::new(runnable)).into_scalar_udf();
-        Ok(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(udf), args)))
+        Ok(Expr::ScalarFunction(ScalarFunction::new_udf(
+            Arc::new(udf),
+            args,
+        )))
     }
 }
 
@@ -95,10 +109,14 @@ impl AnalyzerRule for LowerImageFunctions {
                 let name = names.save(&expr);
                 // Top down, so that a call sees its argument as the user wrote it.
                 let lowered = expr.transform_down(|expr| match &expr {
-                    Expr::ScalarFunction(call) => match call.func.inner().downcast_ref::<Marker>() {
-                        Some(marker) => self.lower(call, marker, &scopes, config).map(Transformed::yes),
-                        None => Ok(Transformed::no(expr)),
-                    },
+                    Expr::ScalarFunction(call) => {
+                        match call.func.inner().downcast_ref::<Marker>() {
+                            Some(marker) => self
+                                .lower(call, marker, &scopes, config)
+                                .map(Transformed::yes),
+                            None => Ok(Transformed::no(expr)),
+                        }
+                    }
                     _ => Ok(Transformed::no(expr)),
                 })?;
                 Ok(lowered.update_data(|expr| name.restore(expr)))
@@ -111,7 +129,9 @@ impl AnalyzerRule for LowerImageFunctions {
 /// The argument of `load_image(..)`, which another function can read by itself.
 fn loaded_reference(expr: &Expr) -> Option<Expr> {
     match expr {
-        Expr::ScalarFunction(call) if call.func.inner().is::<Marker>() && call.name() == "load_image" => {
+        Expr::ScalarFunction(call)
+            if call.func.inner().is::<Marker>() && call.name() == "load_image" =>
+        {
             call.args.first().cloned()
         }
         Expr::Alias(alias) => loaded_reference(&alias.expr),

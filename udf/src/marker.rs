@@ -49,7 +49,9 @@ impl Operand {
             Self::None => false,
             Self::Category | Self::Question => is_string(data_type) || data_type.is_null(),
             Self::Categories => match data_type {
-                DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+                DataType::List(item)
+                | DataType::LargeList(item)
+                | DataType::FixedSizeList(item, _) => {
                     is_string(item.data_type()) || item.data_type().is_null()
                 }
                 other => other.is_null(),
@@ -161,13 +163,19 @@ impl ScalarUDFImpl for Marker {
         if let Some(given) = arg_types.get(1)
             && !operand.accepts(given)
         {
-            return plan_err!("{name}: argument 2 is {given}; expected {}", operand.expected());
+            return plan_err!(
+                "{name}: argument 2 is {given}; expected {}",
+                operand.expected()
+            );
         }
         let image = match &arg_types[0] {
             DataType::Null => DataType::Utf8,
             image => image.clone(),
         };
-        Ok([image].into_iter().chain(arg_types[1..].iter().cloned()).collect())
+        Ok([image]
+            .into_iter()
+            .chain(arg_types[1..].iter().cloned())
+            .collect())
     }
 
     fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {

@@ -2,10 +2,10 @@
 //!
 //! | picture, scale | zune-jpeg, full | mozjpeg (libjpeg), scaled | jpeg-decoder, scaled |
 //! | --- | --- | --- | --- |
-//! | 512 x 384, 8/8 | @@A |
-//! | 800 x 600, 4/8 | @@B |
-//! | 1600 x 1200, 2/8 | @@C |
-//! | 4000 x 3000, 1/8 | @@D |
+//! | 512 x 384, 8/8 | 0.6 ms | 1.5 ms | 1.2 ms |
+//! | 800 x 600, 4/8 | 1.5 ms | 1.9 ms | 2.3 ms |
+//! | 1600 x 1200, 2/8 | 6.2 ms | 5.7 ms | 8.4 ms |
+//! | 4000 x 3000, 1/8 | 59 ms | 22 ms | 36 ms |
 //!
 //! zune-jpeg (Rust, SIMD) is the fastest full decoder by far, so it takes all small pictures, and at half scale it is
 //! still level. libjpeg, even without its assembler (which would need nasm), wins from a quarter down, because it
@@ -13,7 +13,8 @@
 //! jpeg-decoder scales too, but lost both ways, and it starts threads of its own for each picture. TurboJPEG would
 //! need cmake and nasm on the user's machine; zenjpeg's licence is not permissive.
 //!
-//! CMYK, and whatever libjpeg so much as warns about, is decoded at full scale.
+//! CMYK, and what libjpeg refuses, is decoded at full scale. Neither library notices a picture that was cut short and
+//! then given an end marker (nor does Pillow): its lower part is whatever the decoder makes of no data.
 
 mod full;
 mod scaled;
@@ -46,7 +47,9 @@ impl Header {
     fn scale(&self, needed: u32) -> Option<u8> {
         let short = self.width.min(self.height);
         let colour = matches!(self.components, 1 | 3);
-        [1, 2].into_iter().find(|&eighths| colour && short * u32::from(eighths) / 8 >= needed)
+        [1, 2]
+            .into_iter()
+            .find(|&eighths| colour && short * u32::from(eighths) / 8 >= needed)
     }
 
     /// Whether the end marker follows the first scan. Within the picture's data it cannot occur by chance.
@@ -61,7 +64,11 @@ impl Header {
         let mut adobe = false;
         let mut at = 2;
         loop {
-            let marker_at = at + bytes.get(at..).and_then(|rest| rest.iter().position(|&b| b == 0xFF)).ok_or_else(|| truncated(bytes))?;
+            let marker_at = at
+                + bytes
+                    .get(at..)
+                    .and_then(|rest| rest.iter().position(|&b| b == 0xFF))
+                    .ok_or_else(|| truncated(bytes))?;
             let marker = *bytes.get(marker_at + 1).ok_or_else(|| truncated(bytes))?;
             at = marker_at + 1;
             match marker {
@@ -79,7 +86,8 @@ impl Header {
                 _ => return Err(truncated(bytes)),
             };
             if marker == 0xDA {
-                let (width, height, components) = frame.ok_or_else(|| corrupt("a scan comes before the frame header"))?;
+                let (width, height, components) =
+                    frame.ok_or_else(|| corrupt("a scan comes before the frame header"))?;
                 return Ok(Header {
                     width,
                     height,
@@ -89,7 +97,9 @@ impl Header {
                     scan: at,
                 });
             }
-            let segment = bytes.get(at + 2..at + length.max(2)).ok_or_else(|| truncated(bytes))?;
+            let segment = bytes
+                .get(at + 2..at + length.max(2))
+                .ok_or_else(|| truncated(bytes))?;
             at += length.max(2);
             match marker {
                 // Start of frame, of whatever process; C4, C8 and CC are tables and an extension.
@@ -97,14 +107,17 @@ impl Header {
                     let &[_, h1, h0, w1, w0, components, ..] = segment else {
                         return Err(corrupt("its frame header is too short"));
                     };
-                    let (width, height) = (u16::from_be_bytes([w1, w0]), u16::from_be_bytes([h1, h0]));
+                    let (width, height) =
+                        (u16::from_be_bytes([w1, w0]), u16::from_be_bytes([h1, h0]));
                     if width == 0 || height == 0 {
                         return Err(corrupt("its frame header gives no size"));
                     }
                     frame = Some((u32::from(width), u32::from(height), components));
                 }
                 0xE1 if orientation.is_none() => {
-                    orientation = segment.strip_prefix(b"Exif\0\0").and_then(Orientation::from_exif_chunk);
+                    orientation = segment
+                        .strip_prefix(b"Exif\0\0")
+                        .and_then(Orientation::from_exif_chunk);
                 }
                 0xEE if segment.starts_with(b"Adobe") => adobe = true,
                 _ => {}
@@ -114,7 +127,11 @@ impl Header {
 }
 
 /// Decodes at the smallest scale that leaves `needed_short_side` pixels, or at full scale.
-pub(crate) fn decode(bytes: &[u8], needed_short_side: Option<u32>, limits: &Limits) -> Result<Raster, ImageError> {
+pub(crate) fn decode(
+    bytes: &[u8],
+    needed_short_side: Option<u32>,
+    limits: &Limits,
+) -> Result<Raster, ImageError> {
     let header = Header::read(bytes)?;
     limits.check_pixels(header.width, header.height)?;
     if let Some(eighths) = needed_short_side.and_then(|needed| header.scale(needed))
@@ -125,7 +142,10 @@ pub(crate) fn decode(bytes: &[u8], needed_short_side: Option<u32>, limits: &Limi
         let scale = f64::from(eighths) / 8.0;
         return Ok(Raster {
             pixels,
-            extent: (f64::from(header.width) * scale, f64::from(header.height) * scale),
+            extent: (
+                f64::from(header.width) * scale,
+                f64::from(header.height) * scale,
+            ),
             full: (header.width, header.height),
             orientation: header.orientation,
         });
@@ -135,9 +155,17 @@ pub(crate) fn decode(bytes: &[u8], needed_short_side: Option<u32>, limits: &Limi
 }
 
 fn truncated(bytes: &[u8]) -> ImageError {
-    ImageError::Truncated { format: FORMAT, size: bytes.len() as u64, source: None }
+    ImageError::Truncated {
+        format: FORMAT,
+        size: bytes.len() as u64,
+        source: None,
+    }
 }
 
 fn corrupt(reason: &str) -> ImageError {
-    ImageError::Corrupt { format: FORMAT, reason: reason.to_owned(), source: None }
+    ImageError::Corrupt {
+        format: FORMAT,
+        reason: reason.to_owned(),
+        source: None,
+    }
 }

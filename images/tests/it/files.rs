@@ -8,7 +8,14 @@ use picsift_images::{Fetcher, ImageError, Limits, Stage, Stores};
 use url::Url;
 
 fn fetcher(max_bytes: u64) -> Fetcher {
-    Fetcher::new(Arc::new(Stores::new()), 4, Limits { max_bytes, ..Limits::default() })
+    Fetcher::new(
+        Arc::new(Stores::new()),
+        4,
+        Limits {
+            max_bytes,
+            ..Limits::default()
+        },
+    )
 }
 
 fn folder(path: &Path) -> Url {
@@ -20,17 +27,35 @@ async fn names_are_taken_literally() {
     let dir = tempfile::tempdir().unwrap();
     let base = folder(dir.path());
     std::fs::create_dir(dir.path().join("sub dir")).unwrap();
-    for name in ["plain.jpg", "with space.jpg", "100%.jpg", "a%20b.jpg", "a#1", "what?.jpg", "sub dir/ü.jpg", "a:b.jpg"] {
+    for name in [
+        "plain.jpg",
+        "with space.jpg",
+        "100%.jpg",
+        "a%20b.jpg",
+        "a#1",
+        "what?.jpg",
+        "sub dir/ü.jpg",
+        "a:b.jpg",
+    ] {
         std::fs::write(dir.path().join(name), name).unwrap();
         let bytes = fetcher(100).fetch(name, Some(&base)).await.unwrap();
         assert_eq!(bytes, name.as_bytes());
         let absolute = dir.path().join(name);
-        let bytes = fetcher(100).fetch(absolute.to_str().unwrap(), None).await.unwrap();
+        let bytes = fetcher(100)
+            .fetch(absolute.to_str().unwrap(), None)
+            .await
+            .unwrap();
         assert_eq!(bytes, name.as_bytes());
         let url = Url::from_file_path(absolute).unwrap();
-        assert_eq!(fetcher(100).fetch(url.as_str(), None).await.unwrap(), name.as_bytes());
+        assert_eq!(
+            fetcher(100).fetch(url.as_str(), None).await.unwrap(),
+            name.as_bytes()
+        );
     }
-    let bytes = fetcher(100).fetch("sub dir/../plain.jpg", Some(&base)).await.unwrap();
+    let bytes = fetcher(100)
+        .fetch("sub dir/../plain.jpg", Some(&base))
+        .await
+        .unwrap();
     assert_eq!(bytes, "plain.jpg".as_bytes());
 }
 
@@ -43,16 +68,38 @@ async fn failures_say_what_and_where() {
     let path = |name: &str| dir.path().join(name).display().to_string();
     for (name, text) in [
         ("gone.jpg", format!("'{}' does not exist", path("gone.jpg"))),
-        ("big.jpg/x.jpg", format!("'{}' does not exist", path("big.jpg/x.jpg"))),
-        ("folder", format!("'{}' cannot be read: it is a folder", path("folder"))),
-        ("/dev/null", "'/dev/null' cannot be read: it is not a regular file".to_owned()),
-        ("big.jpg", format!("'{}' is larger than the limit: 1000 bytes or more, 999 allowed", path("big.jpg"))),
+        (
+            "big.jpg/x.jpg",
+            format!("'{}' does not exist", path("big.jpg/x.jpg")),
+        ),
+        (
+            "folder",
+            format!("'{}' cannot be read: it is a folder", path("folder")),
+        ),
+        (
+            "/dev/null",
+            "'/dev/null' cannot be read: it is not a regular file".to_owned(),
+        ),
+        (
+            "big.jpg",
+            format!(
+                "'{}' is larger than the limit: 1000 bytes or more, 999 allowed",
+                path("big.jpg")
+            ),
+        ),
     ] {
         let error = fetcher(999).fetch(name, Some(&base)).await.unwrap_err();
         assert_eq!(error.to_string(), text);
         assert_eq!(error.stage(), Stage::Fetch);
     }
-    assert_eq!(fetcher(1000).fetch("big.jpg", Some(&base)).await.unwrap().len(), 1000);
+    assert_eq!(
+        fetcher(1000)
+            .fetch("big.jpg", Some(&base))
+            .await
+            .unwrap()
+            .len(),
+        1000
+    );
 }
 
 #[tokio::test]
@@ -65,8 +112,14 @@ async fn a_forbidden_file_says_so() {
         println!("skipped: this user (root?) may read every file");
         return;
     }
-    let error = fetcher(10).fetch(path.to_str().unwrap(), None).await.unwrap_err();
-    assert!(matches!(error, ImageError::PermissionDenied { .. }), "{error}");
+    let error = fetcher(10)
+        .fetch(path.to_str().unwrap(), None)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, ImageError::PermissionDenied { .. }),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -76,10 +129,19 @@ async fn stores_are_shared_and_serve_local_files() {
     let stores = Stores::new();
     let url = Url::from_file_path(dir.path().join("a b.txt")).unwrap();
     let (store, path) = stores.get(&url).unwrap();
-    let read = object_store::ObjectStoreExt::get(&*store, &path).await.unwrap().bytes().await.unwrap();
+    let read = object_store::ObjectStoreExt::get(&*store, &path)
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap();
     assert_eq!(read, "words");
-    let one = stores.root(&Url::parse("http://127.0.0.1:1/a").unwrap()).unwrap();
-    let two = stores.root(&Url::parse("http://127.0.0.1:1/b/c").unwrap()).unwrap();
+    let one = stores
+        .root(&Url::parse("http://127.0.0.1:1/a").unwrap())
+        .unwrap();
+    let two = stores
+        .root(&Url::parse("http://127.0.0.1:1/b/c").unwrap())
+        .unwrap();
     assert!(Arc::ptr_eq(&one, &two));
     let error = stores.get(&Url::parse("ftp://h/x").unwrap()).unwrap_err();
     assert!(matches!(error, ImageError::UnsupportedScheme { .. }));

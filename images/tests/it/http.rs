@@ -24,7 +24,12 @@ struct Seen {
     most: AtomicUsize,
 }
 
-async fn answer(State(seen): State<Arc<Seen>>, Path(name): Path<String>, RawQuery(query): RawQuery, uri: Uri) -> Response {
+async fn answer(
+    State(seen): State<Arc<Seen>>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+    uri: Uri,
+) -> Response {
     let count = seen.requests.fetch_add(1, Ordering::SeqCst);
     match name.as_str() {
         "ok" => "some bytes".into_response(),
@@ -43,11 +48,15 @@ async fn answer(State(seen): State<Arc<Seen>>, Path(name): Path<String>, RawQuer
         "big" => vec![7u8; 5000].into_response(),
         // No Content-Length: the size is known only by reading.
         "endless" => {
-            let chunks = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from(vec![0; 1000])));
+            let chunks = futures::stream::repeat_with(|| {
+                Ok::<_, std::io::Error>(Bytes::from(vec![0; 1000]))
+            });
             Body::from_stream(chunks).into_response()
         }
         "chunked" => {
-            let chunks = futures::stream::iter(["one", "two"].map(|c| Ok::<_, std::io::Error>(Bytes::from(c))));
+            let chunks = futures::stream::iter(
+                ["one", "two"].map(|c| Ok::<_, std::io::Error>(Bytes::from(c))),
+            );
             Body::from_stream(chunks).into_response()
         }
         "busy" => {
@@ -64,7 +73,9 @@ async fn answer(State(seen): State<Arc<Seen>>, Path(name): Path<String>, RawQuer
 /// A server on a free port; its root URL and what it has seen.
 async fn server() -> (Url, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
-    let app = Router::new().route("/{*name}", get(answer)).with_state(Arc::clone(&seen));
+    let app = Router::new()
+        .route("/{*name}", get(answer))
+        .with_state(Arc::clone(&seen));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
@@ -86,7 +97,11 @@ async fn raw_server(response: &'static str) -> Url {
 }
 
 fn fetcher() -> Fetcher {
-    let limits = Limits { max_bytes: 4000, timeout: Duration::from_secs(2), ..Limits::default() };
+    let limits = Limits {
+        max_bytes: 4000,
+        timeout: Duration::from_secs(2),
+        ..Limits::default()
+    };
     Fetcher::new(Arc::new(Stores::new()), 3, limits)
 }
 
@@ -105,9 +120,17 @@ async fn reads_what_is_there() {
         ("a%20b//c%2Fd.jpg", "/a%20b//c%2Fd.jpg"),
         ("echo?X-Sig=a%2Bb%3D&t=1/2#part", "X-Sig=a%2Bb%3D&t=1/2"),
     ] {
-        assert_eq!(fetcher().fetch(reference, Some(&base)).await.unwrap(), want, "{reference}");
+        assert_eq!(
+            fetcher().fetch(reference, Some(&base)).await.unwrap(),
+            want,
+            "{reference}"
+        );
         let absolute = format!("{base}{reference}");
-        assert_eq!(fetcher().fetch(&absolute, None).await.unwrap(), want, "{absolute}");
+        assert_eq!(
+            fetcher().fetch(&absolute, None).await.unwrap(),
+            want,
+            "{absolute}"
+        );
     }
 }
 
@@ -115,10 +138,26 @@ async fn reads_what_is_there() {
 async fn statuses_are_told() {
     let (base, seen) = server().await;
     for (name, text, requests) in [
-        ("missing?sig=secret", format!("'{base}missing?...' does not exist"), 1),
-        ("forbidden", format!("no permission to read '{base}forbidden'"), 1),
-        ("broken", format!("the server answered '{base}broken' with HTTP status 500"), 3),
-        ("teapot", format!("the server answered '{base}teapot' with HTTP status 418"), 1),
+        (
+            "missing?sig=secret",
+            format!("'{base}missing?...' does not exist"),
+            1,
+        ),
+        (
+            "forbidden",
+            format!("no permission to read '{base}forbidden'"),
+            1,
+        ),
+        (
+            "broken",
+            format!("the server answered '{base}broken' with HTTP status 500"),
+            3,
+        ),
+        (
+            "teapot",
+            format!("the server answered '{base}teapot' with HTTP status 418"),
+            1,
+        ),
     ] {
         seen.requests.store(0, Ordering::SeqCst);
         let (result, time) = timed(fetcher().fetch(name, Some(&base))).await;
@@ -132,7 +171,10 @@ async fn statuses_are_told() {
 #[tokio::test]
 async fn a_passing_failure_is_tried_again() {
     let (base, seen) = server().await;
-    assert_eq!(fetcher().fetch("second", Some(&base)).await.unwrap(), "at last");
+    assert_eq!(
+        fetcher().fetch("second", Some(&base)).await.unwrap(),
+        "at last"
+    );
     assert_eq!(seen.requests.load(Ordering::SeqCst), 2);
 }
 
@@ -140,23 +182,52 @@ async fn a_passing_failure_is_tried_again() {
 async fn size_and_time_are_bounded() {
     let (base, _) = server().await;
     let error = fetcher().fetch("big", Some(&base)).await.unwrap_err();
-    assert!(matches!(error, ImageError::TooLarge { size: 5000, limit: 4000, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            ImageError::TooLarge {
+                size: 5000,
+                limit: 4000,
+                ..
+            }
+        ),
+        "{error}"
+    );
     let error = fetcher().fetch("endless", Some(&base)).await.unwrap_err();
-    assert!(matches!(error, ImageError::TooLarge { limit: 4000, .. }), "{error}");
+    assert!(
+        matches!(error, ImageError::TooLarge { limit: 4000, .. }),
+        "{error}"
+    );
     let (result, time) = timed(fetcher().fetch("slow", Some(&base))).await;
     let error = result.unwrap_err();
-    assert_eq!(error.to_string(), format!("'{base}slow' did not arrive within 2s"));
+    assert_eq!(
+        error.to_string(),
+        format!("'{base}slow' did not arrive within 2s")
+    );
     assert!(time < Duration::from_secs(3), "{time:?}");
 }
 
 #[tokio::test]
 async fn a_lying_length_is_found_out() {
-    let short = raw_server("HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\nabc").await;
+    let short =
+        raw_server("HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\nabc").await;
     let error = fetcher().fetch("x.jpg", Some(&short)).await.unwrap_err();
     assert!(matches!(error, ImageError::Unreadable { .. }), "{error}");
-    let huge = raw_server("HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\nConnection: close\r\n\r\nabc").await;
+    let huge = raw_server(
+        "HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\nConnection: close\r\n\r\nabc",
+    )
+    .await;
     let error = fetcher().fetch("x.jpg", Some(&huge)).await.unwrap_err();
-    assert!(matches!(error, ImageError::TooLarge { size: 99_999_999_999, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            ImageError::TooLarge {
+                size: 99_999_999_999,
+                ..
+            }
+        ),
+        "{error}"
+    );
     let nonsense = raw_server("SSH-2.0-OpenSSH\r\n").await;
     let error = fetcher().fetch("x.jpg", Some(&nonsense)).await.unwrap_err();
     assert!(matches!(error, ImageError::Unreadable { .. }), "{error}");
@@ -169,7 +240,10 @@ async fn a_dead_host_does_not_hold_a_row() {
     drop(listener);
     let (result, time) = timed(fetcher().fetch(&url, None)).await;
     let text = result.unwrap_err().to_string();
-    assert!(text.contains("onnection refused") && !text.contains("secret"), "{text}");
+    assert!(
+        text.contains("onnection refused") && !text.contains("secret"),
+        "{text}"
+    );
     assert!(time < Duration::from_millis(1500), "{time:?}");
 }
 
@@ -178,7 +252,12 @@ async fn fetches_at_once_are_bounded() {
     let (base, seen) = server().await;
     let fetcher = fetcher();
     let all = (0..12).map(|_| fetcher.fetch("busy", Some(&base)));
-    assert!(futures::future::join_all(all).await.iter().all(Result::is_ok));
+    assert!(
+        futures::future::join_all(all)
+            .await
+            .iter()
+            .all(Result::is_ok)
+    );
     assert_eq!(seen.most.load(Ordering::SeqCst), 3);
 }
 

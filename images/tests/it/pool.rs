@@ -7,7 +7,10 @@ use picsift_images::{DecodePool, Geometry, ImageError, Limits, image_info, prepa
 
 use crate::support::{busy, data, encode, jpeg};
 
-const CROP: Geometry = Geometry::CentreCrop { short_side: 64, size: 56 };
+const CROP: Geometry = Geometry::CentreCrop {
+    short_side: 64,
+    size: 56,
+};
 
 #[tokio::test]
 async fn gives_what_the_kernel_gives() {
@@ -20,7 +23,10 @@ async fn gives_what_the_kernel_gives() {
         assert_eq!(prepared.pixels, want);
         assert!(prepared.decode_time > Duration::ZERO);
     }
-    assert_eq!(pool.info(bytes.clone()).await.unwrap(), image_info(&bytes, pool.limits()).unwrap());
+    assert_eq!(
+        pool.info(bytes.clone()).await.unwrap(),
+        image_info(&bytes, pool.limits()).unwrap()
+    );
 }
 
 #[tokio::test]
@@ -33,10 +39,20 @@ async fn a_bad_image_fails_alone() {
 
 #[tokio::test]
 async fn time_is_bounded_and_abandoned_work_is_dropped() {
-    let pool = DecodePool::new(1, Limits { timeout: Duration::from_millis(1), ..Limits::default() }).unwrap();
+    let pool = DecodePool::new(
+        1,
+        Limits {
+            timeout: Duration::from_millis(1),
+            ..Limits::default()
+        },
+    )
+    .unwrap();
     let slow = Bytes::from(encode(&busy(3000, 2000).into(), image::ImageFormat::Png));
     let begun = std::time::Instant::now();
-    let error = pool.prepare(slow.clone(), Geometry::Full).await.unwrap_err();
+    let error = pool
+        .prepare(slow.clone(), Geometry::Full)
+        .await
+        .unwrap_err();
     assert_eq!(error.to_string(), "the image was not decoded within 1ms");
     // 200 callers that leave again: if their work were done, this would take 200 decodings.
     for _ in 0..200 {
@@ -44,10 +60,18 @@ async fn time_is_bounded_and_abandoned_work_is_dropped() {
         let _ = futures::poll!(&mut call);
     }
     let patient = DecodePool::new(1, Limits::default()).unwrap();
-    let one = patient.prepare(slow, Geometry::Full).await.unwrap().decode_time;
+    let one = patient
+        .prepare(slow, Geometry::Full)
+        .await
+        .unwrap()
+        .decode_time;
     let info = pool.info(jpeg(&busy(9, 9)).into()).await;
     assert!(info.is_ok() || matches!(info, Err(ImageError::DecodeTimedOut { .. })));
-    assert!(begun.elapsed() < 20 * one + Duration::from_secs(2), "{:?} for {one:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < 20 * one + Duration::from_secs(2),
+        "{:?} for {one:?}",
+        begun.elapsed()
+    );
 }
 
 #[tokio::test]

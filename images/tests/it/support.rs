@@ -8,7 +8,9 @@ use picsift_images::{Geometry, Limits, RgbPixels, prepare};
 
 /// A file of `tests/data`.
 pub(crate) fn data(name: &str) -> Vec<u8> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data")
+        .join(name);
     std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
@@ -29,7 +31,10 @@ pub(crate) fn at(pixels: &RgbPixels, x: u32, y: u32) -> [u8; 3] {
 
 #[track_caller]
 pub(crate) fn assert_near(got: [u8; 3], want: [u8; 3], tolerance: u8) {
-    let near = got.iter().zip(want).all(|(&g, w)| g.abs_diff(w) <= tolerance);
+    let near = got
+        .iter()
+        .zip(want)
+        .all(|(&g, w)| g.abs_diff(w) <= tolerance);
     assert!(near, "{got:?} is not within {tolerance} of {want:?}");
 }
 
@@ -38,27 +43,39 @@ pub(crate) fn assert_near(got: [u8; 3], want: [u8; 3], tolerance: u8) {
 pub(crate) fn difference(a: &RgbPixels, b: &RgbPixels) -> (u8, f64) {
     assert_eq!((a.width, a.height), (b.width, b.height));
     let diffs = || a.data.iter().zip(&b.data).map(|(a, b)| a.abs_diff(*b));
-    (diffs().max().unwrap(), diffs().map(f64::from).sum::<f64>() / a.data.len() as f64)
+    (
+        diffs().max().unwrap(),
+        diffs().map(f64::from).sum::<f64>() / a.data.len() as f64,
+    )
 }
 
 /// The four colours of the test images: red, green, blue, sand.
-pub(crate) const QUADRANTS: [[u8; 3]; 4] = [[200, 30, 40], [20, 180, 60], [30, 50, 190], [190, 180, 120]];
+pub(crate) const QUADRANTS: [[u8; 3]; 4] =
+    [[200, 30, 40], [20, 180, 60], [30, 50, 190], [190, 180, 120]];
 
 /// The colours in the middle of the four quarters, row after row.
 pub(crate) fn quarters(pixels: &RgbPixels) -> [[u8; 3]; 4] {
     let (x, y) = (pixels.width / 4, pixels.height / 4);
-    [at(pixels, x, y), at(pixels, 3 * x, y), at(pixels, x, 3 * y), at(pixels, 3 * x, 3 * y)]
+    [
+        at(pixels, x, y),
+        at(pixels, 3 * x, y),
+        at(pixels, x, 3 * y),
+        at(pixels, 3 * x, 3 * y),
+    ]
 }
 
 /// A 48 x 32 picture of four flat quarters.
 pub(crate) fn quadrants() -> RgbImage {
-    RgbImage::from_fn(48, 32, |x, y| Rgb(QUADRANTS[usize::from(y >= 16) * 2 + usize::from(x >= 24)]))
+    RgbImage::from_fn(48, 32, |x, y| {
+        Rgb(QUADRANTS[usize::from(y >= 16) * 2 + usize::from(x >= 24)])
+    })
 }
 
 /// A busy picture, so that every part of an encoded file matters.
 pub(crate) fn busy(width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
-        let wave = |a: f32, b: f32| (127.0 + 120.0 * (x as f32 / a).sin() * (y as f32 / b).cos()) as u8;
+        let wave =
+            |a: f32, b: f32| (127.0 + 120.0 * (x as f32 / a).sin() * (y as f32 / b).cos()) as u8;
         Rgb([wave(5.0, 9.0), wave(23.0, 4.0), wave(11.0, 31.0)])
     })
 }

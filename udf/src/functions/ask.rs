@@ -23,10 +23,7 @@ use crate::marker::{ImageFunction, Operand};
         name = "image",
         description = "The image: BINARY (an encoded file), STRUCT<bytes, path>, or a path or URL as text; a relative one is relative to the table's own location."
     ),
-    argument(
-        name = "question",
-        description = "The question, in words; constant."
-    ),
+    argument(name = "question", description = "The question, in words; constant."),
     related_udf(name = "ask_classes")
 )]
 #[derive(Debug, Default)]

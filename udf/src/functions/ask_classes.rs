@@ -1,6 +1,6 @@
 //! `ask_classes(image, question)`: the nouns of the model's answer.
 
-use arrow::array::{ArrayRef};
+use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use datafusion::common::{Result, exec_datafusion_err};
@@ -23,10 +23,7 @@ use crate::marker::{ImageFunction, Operand};
         name = "image",
         description = "The image: BINARY (an encoded file), STRUCT<bytes, path>, or a path or URL as text; a relative one is relative to the table's own location."
     ),
-    argument(
-        name = "question",
-        description = "The question, in words; constant."
-    ),
+    argument(name = "question", description = "The question, in words; constant."),
     related_udf(name = "ask")
 )]
 #[derive(Debug, Default)]

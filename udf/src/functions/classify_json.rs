@@ -24,10 +24,7 @@ use crate::marker::{ImageFunction, Operand};
         name = "image",
         description = "The image: BINARY (an encoded file), STRUCT<bytes, path>, or a path or URL as text; a relative one is relative to the table's own location."
     ),
-    argument(
-        name = "categories",
-        description = "A list of nouns, constant."
-    ),
+    argument(name = "categories", description = "A list of nouns, constant."),
     related_udf(name = "classify_labels")
 )]
 #[derive(Debug, Default)]

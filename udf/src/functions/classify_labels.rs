@@ -1,6 +1,6 @@
 //! `classify_labels(image, categories)`: all categories that hold.
 
-use arrow::array::{ArrayRef};
+use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use datafusion::common::Result;
@@ -23,10 +23,7 @@ use crate::marker::{ImageFunction, Operand};
         name = "image",
         description = "The image: BINARY (an encoded file), STRUCT<bytes, path>, or a path or URL as text; a relative one is relative to the table's own location."
     ),
-    argument(
-        name = "categories",
-        description = "A list of nouns, constant."
-    ),
+    argument(name = "categories", description = "A list of nouns, constant."),
     related_udf(name = "classify_label")
 )]
 #[derive(Debug, Default)]

@@ -20,7 +20,7 @@ use crate::marker::{ImageFunction, Operand};
     doc_section(label = "Image Functions"),
     description = "A struct of width and height in pixels as the image is displayed, format, channels, bytes of the encoded file, and its SHA-256 in hexadecimal; no pixels are decoded. NULL for a NULL or unreadable image.",
     syntax_example = "image_info(image)",
-    sql_example = "```sql\nSELECT file, image_info(image).width FROM 'photos/';\n```",
+    sql_example = "```sql\nSELECT file, image_info(image)['width'] FROM 'photos/';\n```",
     argument(
         name = "image",
         description = "The image: BINARY (an encoded file), STRUCT<bytes, path>, or a path or URL as text; a relative one is relative to the table's own location."

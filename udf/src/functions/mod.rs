@@ -51,10 +51,16 @@ mod tests {
         let names: HashSet<_> = functions.iter().map(|f| f.name().to_string()).collect();
         assert_eq!(names.len(), functions.len());
         for function in functions {
-            let doc = function.documentation().unwrap_or_else(|| panic!("{} has no documentation", function.name()));
+            let doc = function
+                .documentation()
+                .unwrap_or_else(|| panic!("{} has no documentation", function.name()));
             let example = doc.sql_example.as_deref().unwrap_or_default();
             assert!(example.contains(function.name()), "{}", function.name());
-            assert!(doc.syntax_example.starts_with(function.name()), "{}", function.name());
+            assert!(
+                doc.syntax_example.starts_with(function.name()),
+                "{}",
+                function.name()
+            );
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::marker::{ImageFunction, Operand};
     doc_section(label = "Image Functions"),
     description = "A struct of value (BOOLEAN), score (FLOAT) and error (VARCHAR, stage and reason). It never stops the query, whatever `picsift.on_error` says. NULL for a NULL image.",
     syntax_example = "try_classify(image, category)",
-    sql_example = "```sql\nSELECT file, try_classify(image, 'dog').error FROM 'photos/';\n```",
+    sql_example = "```sql\nSELECT file, try_classify(image, 'dog')['error'] FROM 'photos/';\n```",
     argument(
         name = "image",
         description = "The image: BINARY (an encoded file), STRUCT<bytes, path>, or a path or URL as text; a relative one is relative to the table's own location."

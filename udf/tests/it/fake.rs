@@ -7,8 +7,8 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use image::{ImageFormat, Rgb, RgbImage as Picture};
 use picsift_udf::{Engine, EngineOptions, register_all, with_settings};
 use picsift_vision::{
-    Answer, Category, InputGeometry, Job, Loaded, Model, ModelInfo, Question, Questions, Service, ServiceOptions,
-    VisionError,
+    Answer, Category, InputGeometry, Job, Loaded, Model, ModelInfo, Question, Questions, Service,
+    ServiceOptions, VisionError,
 };
 
 /// The categories that the model knows; class N is scored by colour channel N.
@@ -43,8 +43,12 @@ impl Model for Eyes {
             .map(|job| {
                 let pixel = &job.image.data[..3];
                 let answer = |question: &Question| match question {
-                    Question::Classes(classes) => Answer::Score(f32::from(pixel[usize::from(classes[0])]) / 255.0),
-                    Question::Open(text) if pixel[0] > 128 => Answer::Text(format!("Two dogs and a cat. ({text})")),
+                    Question::Classes(classes) => {
+                        Answer::Score(f32::from(pixel[usize::from(classes[0])]) / 255.0)
+                    }
+                    Question::Open(text) if pixel[0] > 128 => {
+                        Answer::Text(format!("Two dogs and a cat. ({text})"))
+                    }
                     Question::Open(_) => Answer::Text(String::new()),
                 };
                 Ok(job.questions.iter().map(answer).collect())
@@ -63,7 +67,10 @@ pub fn session() -> (SessionContext, Batches) {
             licence: "none",
             device: "cpu".to_string(),
             dtype: "u8",
-            input: InputGeometry::CentreCrop { short_side: 4, size: 4 },
+            input: InputGeometry::CentreCrop {
+                short_side: 4,
+                size: 4,
+            },
             default_threshold: 0.5,
             can_talk: true,
         },
@@ -71,8 +78,15 @@ pub fn session() -> (SessionContext, Batches) {
         model: Box::new(Eyes(Arc::clone(&batches))),
     };
     let engine = Arc::new(Engine::new(EngineOptions::default()).unwrap());
-    engine.add_service("fake", Service::start(loaded, ServiceOptions::default()).unwrap());
-    let config = with_settings(SessionConfig::new().with_target_partitions(1).with_batch_size(64));
+    engine.add_service(
+        "fake",
+        Service::start(loaded, ServiceOptions::default()).unwrap(),
+    );
+    let config = with_settings(
+        SessionConfig::new()
+            .with_target_partitions(1)
+            .with_batch_size(64),
+    );
     let context = SessionContext::new_with_config(config).enable_url_table();
     register_all(&context, &engine).unwrap();
     (context, batches)
@@ -81,6 +95,8 @@ pub fn session() -> (SessionContext, Batches) {
 /// A PNG of one colour.
 pub fn png(colour: [u8; 3]) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
-    Picture::from_pixel(4, 4, Rgb(colour)).write_to(&mut bytes, ImageFormat::Png).unwrap();
+    Picture::from_pixel(4, 4, Rgb(colour))
+        .write_to(&mut bytes, ImageFormat::Png)
+        .unwrap();
     bytes.into_inner()
 }

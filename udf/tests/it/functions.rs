@@ -16,8 +16,17 @@ async fn table(query: &str, context: &SessionContext) -> String {
 
 /// `colours`: a red, a green, a white and a broken image, and a NULL.
 fn register_colours(context: &SessionContext) {
-    let images = [png([250, 0, 0]), png([0, 200, 10]), png([255; 3]), b"no image".to_vec()];
-    let images: Vec<_> = images.iter().map(|i| Some(i.as_slice())).chain([None]).collect();
+    let images = [
+        png([250, 0, 0]),
+        png([0, 200, 10]),
+        png([255; 3]),
+        b"no image".to_vec(),
+    ];
+    let images: Vec<_> = images
+        .iter()
+        .map(|i| Some(i.as_slice()))
+        .chain([None])
+        .collect();
     let columns: [(&str, ArrayRef); 2] = [
         ("id", Arc::new(Int64Array::from(vec![1, 2, 3, 4, 5]))),
         ("image", Arc::new(BinaryArray::from_opt_vec(images))),
@@ -53,9 +62,18 @@ async fn words_are_given_as_they_are_and_as_nouns() {
     let query = "SELECT id, ask(image, 'What?') AS words, ask_classes(image, 'What?') AS nouns FROM colours WHERE id <> 3 ORDER BY id";
     let text = table(query, &context).await;
     let rows: Vec<&str> = text.lines().skip(3).collect();
-    assert!(rows[0].contains("Two dogs and a cat. (What?)") && rows[0].contains("[dog, cat]"), "{text}");
-    assert!(rows[1].contains("| []"), "an empty answer is an empty list: {text}");
-    assert!(!rows[2].contains('['), "a broken image has no answer: {text}");
+    assert!(
+        rows[0].contains("Two dogs and a cat. (What?)") && rows[0].contains("[dog, cat]"),
+        "{text}"
+    );
+    assert!(
+        rows[1].contains("| []"),
+        "an empty answer is an empty list: {text}"
+    );
+    assert!(
+        !rows[2].contains('['),
+        "a broken image has no answer: {text}"
+    );
     assert!(!rows[3].contains('['), "NULL gives NULL: {text}");
 }
 
@@ -77,7 +95,12 @@ async fn try_classify_tells_values_from_errors_from_nulls() {
 | 5  |       | false | true  |
 +----+-------+-------+-------+";
     assert_eq!(table(query, &context).await, expected.trim());
-    let stopped = context.sql("SELECT classify(image, 'red') FROM colours").await.unwrap().collect().await;
+    let stopped = context
+        .sql("SELECT classify(image, 'red') FROM colours")
+        .await
+        .unwrap()
+        .collect()
+        .await;
     let message = stopped.unwrap_err().find_root().to_string();
     assert!(message.contains("classify: decode: "), "{message}");
 }
@@ -87,19 +110,36 @@ async fn images_are_asked_in_batches_never_row_by_row() {
     let (context, batches) = session();
     let red = png([250, 0, 0]);
     let images: ArrayRef = Arc::new(BinaryArray::from_vec(vec![red.as_slice(); 512]));
-    context.register_batch("many", RecordBatch::try_from_iter([("image", images)]).unwrap()).unwrap();
-    let text = table("SELECT count(*) AS n FROM many WHERE classify(image, 'red')", &context).await;
+    context
+        .register_batch(
+            "many",
+            RecordBatch::try_from_iter([("image", images)]).unwrap(),
+        )
+        .unwrap();
+    let text = table(
+        "SELECT count(*) AS n FROM many WHERE classify(image, 'red')",
+        &context,
+    )
+    .await;
     assert!(text.contains("| 512 |"), "{text}");
     let batches = batches.lock().unwrap();
     assert_eq!(batches.iter().sum::<usize>(), 512);
-    assert!(batches.len() < 512 / 2, "{} batches for 512 images", batches.len());
+    assert!(
+        batches.len() < 512 / 2,
+        "{} batches for 512 images",
+        batches.len()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_table_gives_an_empty_result() {
     let (context, batches) = session();
     register_colours(&context);
-    let text = table("SELECT classify(image, 'red') AS red FROM colours WHERE id > 99", &context).await;
+    let text = table(
+        "SELECT classify(image, 'red') AS red FROM colours WHERE id > 99",
+        &context,
+    )
+    .await;
     assert!(!text.contains("true"), "{text}");
     assert!(batches.lock().unwrap().is_empty());
 }

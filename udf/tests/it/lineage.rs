@@ -33,7 +33,14 @@ async fn answers(context: &SessionContext, query: &str) -> Vec<Option<bool>> {
     let batches = context.sql(query).await.unwrap().collect().await.unwrap();
     batches
         .iter()
-        .flat_map(|batch| batch.column(0).as_any().downcast_ref::<arrow::array::BooleanArray>().unwrap().iter())
+        .flat_map(|batch| {
+            batch
+                .column(0)
+                .as_any()
+                .downcast_ref::<arrow::array::BooleanArray>()
+                .unwrap()
+                .iter()
+        })
         .collect()
 }
 
@@ -43,13 +50,23 @@ async fn the_tables_folder_is_found_again() {
     let (context, _) = session();
     let queries = [
         format!("SELECT classify(image, 'red') FROM '{red}'"),
-        format!("SELECT classify(picture, 'red') FROM (SELECT image AS picture FROM '{red}' LIMIT 5) AS s"),
-        format!("WITH c AS (SELECT DISTINCT image FROM '{red}') SELECT classify(image, 'red') FROM c"),
-        format!("SELECT classify(a.image, 'red') FROM '{red}' a JOIN '{green}' b ON a.image = b.image"),
-        format!("SELECT classify(b.image, 'green') FROM '{red}' a JOIN '{green}' b ON a.image = b.image"),
+        format!(
+            "SELECT classify(picture, 'red') FROM (SELECT image AS picture FROM '{red}' LIMIT 5) AS s"
+        ),
+        format!(
+            "WITH c AS (SELECT DISTINCT image FROM '{red}') SELECT classify(image, 'red') FROM c"
+        ),
+        format!(
+            "SELECT classify(a.image, 'red') FROM '{red}' a JOIN '{green}' b ON a.image = b.image"
+        ),
+        format!(
+            "SELECT classify(b.image, 'green') FROM '{red}' a JOIN '{green}' b ON a.image = b.image"
+        ),
         format!("SELECT classify(image, 'red') FROM '{red}' GROUP BY image"),
         format!("SELECT classify(load_image(image), 'red') FROM '{red}' ORDER BY image"),
-        format!("SELECT classify(image, 'red') FROM (SELECT image FROM '{red}' UNION ALL SELECT image FROM '{red}') LIMIT 1"),
+        format!(
+            "SELECT classify(image, 'red') FROM (SELECT image FROM '{red}' UNION ALL SELECT image FROM '{red}') LIMIT 1"
+        ),
     ];
     for query in queries {
         assert_eq!(answers(&context, &query).await, [Some(true)], "{query}");

@@ -21,6 +21,12 @@
 //! `plate` a hockey puck and a `table` no dining table. All senses make lions `cat`s, lap dogs
 //! `toy`s, a carpenter's plane a `plane` and a bubble a `ball`.
 //!
+//! A noun must also tell images apart. One that nearly every class is a kind of (`object`) would hold for
+//! every picture, and one of whose kinds the model has fewer than one in a thousand would hold for
+//! none: the 3 classes that are kinds of `person` are a scuba diver, a groom and a baseball player. Both are refused, and
+//! said why. Between `person` (3 of 10,297 kinds) or `location` and the next everyday nouns
+//! (`substance`, `shape`, `flower`, `paper`) lies a wide gap, so the bound's exact value matters little.
+//!
 //! What no rule of this kind can know: classes that the model lacks. `mouse` is the computer's, because no
 //! class is the animal; `seal` and `kite` are the animals for the same reason; `crane` is the bird and the
 //! machine, of which neither was ever met. `bat`, `chicken` and `lamb` have no class at all.
@@ -58,13 +64,28 @@ pub enum WordnetError {
     },
 }
 
-/// A noun with no image class below it. The message is one sentence that names nouns which have some.
+/// A noun that the classes cannot tell apart. The message is one sentence that names nouns which they can.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.sentence())]
 pub struct UnknownNoun {
     noun: String,
-    in_wordnet: bool,
+    problem: Problem,
     near: Vec<String>,
+}
+
+/// Why a noun has no classes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Problem {
+    /// There is no noun.
+    Empty,
+    /// WordNet does not list it.
+    NotListed,
+    /// No class is a kind of it.
+    NoClass,
+    /// So few of its kinds are classes that their absence says nothing.
+    TooFew(usize),
+    /// So many classes are kinds of it that their presence says nothing.
+    TooMany(usize),
 }
 
 impl UnknownNoun {
@@ -76,12 +97,16 @@ impl UnknownNoun {
 
     fn sentence(&self) -> String {
         let noun = &self.noun;
-        let problem = if noun.is_empty() {
-            "an empty text is no category: give a noun, such as dog".to_owned()
-        } else if self.in_wordnet {
-            format!("the model has no class that is a kind of {noun:?}")
-        } else {
-            format!("{noun:?} is not an English noun that WordNet lists")
+        let problem = match self.problem {
+            Problem::Empty => "an empty text is no category: give a noun, such as dog".to_owned(),
+            Problem::NotListed => format!("{noun:?} is not an English noun that WordNet lists"),
+            Problem::NoClass => format!("the model has no class that is a kind of {noun:?}"),
+            Problem::TooFew(classes) => format!(
+                "the model knows only {classes} of the thousands of kinds of {noun:?}, too few to tell where there is none"
+            ),
+            Problem::TooMany(classes) => format!(
+                "{classes} of the model's classes are kinds of {noun:?}, so it would hold for every image"
+            ),
         };
         match self.near.as_slice() {
             [] => problem,
@@ -104,6 +129,12 @@ static EMBEDDED: LazyLock<Result<Lexicon, WordnetError>> = LazyLock::new(|| {
     })
 });
 
+/// A noun is known when the model has at least one in so many of its kinds,
+const KINDS_PER_CLASS: usize = 1000;
+
+/// and when at most so many classes are kinds of it: nine in ten.
+const MOST_CLASSES: usize = 900;
+
 /// A sense is kept when it was met at least this part as often as the one met most often.
 const RAREST_PART: u32 = 10;
 
@@ -123,21 +154,50 @@ impl Lexicon {
     /// (`glasses` are spectacles); else as the plural of what it is the plural of.
     ///
     /// # Errors
-    /// [`UnknownNoun`] when no class is a kind of it.
+    /// [`UnknownNoun`] when no class is a kind of it, or too few or too many are.
     pub fn classes_of(&self, noun: &str) -> Result<Vec<u16>, UnknownNoun> {
         let key = morphology::fold(noun);
         let bare = without_article(&key);
-        let unknown = || {
+        let unknown = |problem| {
             let known = morphology::singular(&self.nouns, bare);
             UnknownNoun {
                 noun: noun.trim().to_owned(),
-                in_wordnet: known.is_some(),
+                problem,
                 near: near::near(self, bare, known.as_ref()),
             }
         };
-        self.classes(&key)
-            .or_else(|| self.classes(bare))
-            .ok_or_else(unknown)
+        match self.classes(&key).or_else(|| self.classes(bare)) {
+            Some(classes) if classes.len() > MOST_CLASSES => {
+                Err(unknown(Problem::TooMany(classes.len())))
+            }
+            Some(classes) => Ok(classes),
+            None => Err(unknown(self.problem(bare))),
+        }
+    }
+
+    /// Why a folded noun has no classes.
+    fn problem(&self, key: &str) -> Problem {
+        if key.is_empty() {
+            return Problem::Empty;
+        }
+        let Some(noun) = morphology::singular(&self.nouns, key) else {
+            return Problem::NotListed;
+        };
+        let most = noun
+            .senses
+            .iter()
+            .map(|sense| self.synsets.cover(sense.synset).len())
+            .max();
+        match most {
+            Some(classes) if classes > 0 => Problem::TooFew(classes),
+            _ => Problem::NoClass,
+        }
+    }
+
+    /// Whether the model has classes for enough of the kinds of a synset.
+    fn is_covered(&self, synset: u32) -> bool {
+        let most = self.synsets.cover(synset).len() * KINDS_PER_CLASS;
+        most > 0 && self.synsets.kinds(synset, most + 1) <= most
     }
 
     /// The singular of a noun as WordNet spells it, in lower case; a singular gives itself, no noun gives nothing.
@@ -196,7 +256,7 @@ impl Lexicon {
         classes
     }
 
-    /// The senses of a noun that have classes and that a person is likely to mean; the module's
+    /// The senses of a noun that have classes enough and that a person is likely to mean; the module's
     /// documentation gives the rule.
     fn kept_senses(&self, noun: &Noun<'_>) -> Vec<Sense> {
         let classes = |sense: &Sense| self.synsets.cover(sense.synset);
@@ -204,7 +264,7 @@ impl Lexicon {
             .senses
             .iter()
             .copied()
-            .filter(|sense| !classes(sense).is_empty())
+            .filter(|sense| self.is_covered(sense.synset))
             .collect();
         let usual: Vec<Sense> = usual(&covering).collect();
         let shares = |a: &Sense, b: &Sense| {

@@ -25,6 +25,12 @@ const ALIKE: f64 = 0.9;
 pub(super) fn near(lexicon: &Lexicon, key: &str, noun: Option<&Noun<'_>>) -> Vec<String> {
     let mut near = Vec::new();
     if let Some(noun) = noun {
+        // Kinds of it that the model has, where they are too few to know it by.
+        for sense in super::usual(&noun.senses) {
+            if (1..=WIDEST).contains(&lexicon.synsets.cover(sense.synset).len()) {
+                near.extend(under(lexicon, sense.synset));
+            }
+        }
         let above = hypernyms(lexicon, noun);
         near.extend(
             above

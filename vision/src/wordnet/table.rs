@@ -2,8 +2,8 @@
 //! checks it while reading; knows nothing of what a look-up is for.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, OnceLock};
 
 use super::WordnetError;
 
@@ -135,6 +135,8 @@ pub(super) struct Synsets {
     names: HashMap<u32, Vec<String>>,
     cover: HashMap<u32, Vec<u16>>,
     class_names: HashMap<String, Vec<u16>>,
+    /// Per synset its direct hyponyms, made when first asked for.
+    hyponyms: OnceLock<Vec<Vec<u32>>>,
 }
 
 impl Synsets {
@@ -147,6 +149,7 @@ impl Synsets {
             names: HashMap::new(),
             cover: HashMap::new(),
             class_names: HashMap::new(),
+            hyponyms: OnceLock::new(),
         };
         let mut classes = Vec::new();
         for (synset, line) in (0u32..).zip(text.lines()) {
@@ -214,6 +217,34 @@ impl Synsets {
             return &[];
         };
         &self.hypernyms[begin as usize..end as usize]
+    }
+
+    /// How many synsets lie at or under a synset, each once; `most` where there are more.
+    pub(super) fn kinds(&self, synset: u32, most: usize) -> usize {
+        let hyponyms = self.hyponyms.get_or_init(|| {
+            let count = self.begins.len().saturating_sub(1);
+            let mut hyponyms = vec![Vec::new(); count];
+            for below in (0u32..).take(count) {
+                for &above in self.hypernyms(below) {
+                    if let Some(list) = hyponyms.get_mut(above as usize) {
+                        list.push(below);
+                    }
+                }
+            }
+            hyponyms
+        });
+        let mut met = HashSet::from([synset]);
+        let mut next = vec![synset];
+        while let Some(above) = next.pop()
+            && met.len() < most
+        {
+            for &below in hyponyms.get(above as usize).into_iter().flatten() {
+                if met.insert(below) {
+                    next.push(below);
+                }
+            }
+        }
+        met.len().min(most)
     }
 
     /// The classes that lie at or under a synset, sorted.

@@ -59,6 +59,27 @@ fn a_noun_covers_the_classes_below_it() {
 }
 
 #[test]
+fn a_noun_that_tells_nothing_apart_is_refused() {
+    let person = lexicon().classes_of("people").unwrap_err();
+    assert!(
+        person
+            .to_string()
+            .contains("only 3 of the thousands of kinds"),
+        "{person}"
+    );
+    assert!(
+        person.near().contains(&"scuba diver".to_owned()),
+        "{person}"
+    );
+    let object = lexicon().classes_of("object").unwrap_err();
+    assert!(object.to_string().contains("every image"), "{object}");
+    // Wide or thin, but enough to go by.
+    for noun in ["artifact", "animal", "flower", "food", "plant", "player"] {
+        assert!(lexicon().classes_of(noun).is_ok(), "{noun}");
+    }
+}
+
+#[test]
 fn a_noun_may_be_written_as_people_write() {
     for (written, plain) in [
         ("dogs", "dog"),

@@ -1,6 +1,6 @@
 //! What callers notice of the service, with models that do as the test says.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use picsift_vision::{
     Answer, Category, InputGeometry, Job, Loaded, Model, ModelInfo, Question, Questions, RgbImage,
     Service, ServiceOptions, VisionError,
 };
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 
 struct NoQuestions;
@@ -87,12 +88,18 @@ fn echo(jobs: &[Job]) -> Vec<Result<Vec<Answer>, VisionError>> {
 
 /// A model that reports the numbers of each batch, then waits for a sign before it answers.
 struct Gate {
-    batches: Receiver<Vec<u8>>,
+    batches: UnboundedReceiver<Vec<u8>>,
     go: Sender<()>,
 }
 
+impl Gate {
+    async fn next(&mut self) -> Vec<u8> {
+        self.batches.recv().await.unwrap()
+    }
+}
+
 fn gated(options: ServiceOptions) -> (Service, Gate) {
-    let (report, batches) = channel();
+    let (report, batches) = unbounded_channel();
     let (go, sign) = channel();
     let service = start(options, move |jobs| {
         report
@@ -143,20 +150,23 @@ async fn answers_come_in_the_order_of_the_questions() {
 
 #[tokio::test]
 async fn what_is_queued_runs_together_within_the_limits() {
-    let (service, gate) = gated(ServiceOptions {
+    let (service, mut gate) = gated(ServiceOptions {
         max_batch: 3,
         max_pixels: 10,
         queue: 16,
     });
     let mut pending = vec![submit(&service, 0, 1).await];
+    // A lone job does not wait for others.
+    assert_eq!(gate.next().await, [0]);
     for (number, width) in [(1, 1), (2, 1), (3, 1), (4, 6), (5, 6), (6, 20), (7, 1)] {
         pending.push(submit(&service, number, width).await);
     }
-    // A lone job does not wait for others; then three by count, two that cost too much together, one alone.
-    for expected in [vec![0], vec![1, 2, 3], vec![4], vec![5], vec![6], vec![7]] {
-        assert_eq!(gate.batches.recv().unwrap(), expected);
+    // Three by count, two that cost too much together, one that alone costs more than a batch may.
+    for expected in [vec![1, 2, 3], vec![4], vec![5], vec![6], vec![7]] {
         gate.go.send(()).unwrap();
+        assert_eq!(gate.next().await, expected);
     }
+    gate.go.send(()).unwrap();
     for (number, pending) in pending.into_iter().enumerate() {
         let answers = pending.await.unwrap().unwrap();
         assert_eq!(answers, [Answer::Score(number as f32 * 100.0)]);
@@ -167,13 +177,13 @@ async fn what_is_queued_runs_together_within_the_limits() {
 
 #[tokio::test]
 async fn a_full_queue_makes_the_caller_wait_and_a_caller_that_leaves_is_skipped() {
-    let (service, gate) = gated(ServiceOptions {
+    let (service, mut gate) = gated(ServiceOptions {
         max_batch: 1,
         max_pixels: 10,
         queue: 1,
     });
     let running = submit(&service, 1, 1).await;
-    assert_eq!(gate.batches.recv().unwrap(), [1]);
+    assert_eq!(gate.next().await, [1]);
     let leaving = submit(&service, 2, 1).await;
     let waiting = submit(&service, 3, 1).await;
     assert!(!leaving.is_finished() && !waiting.is_finished());
@@ -183,7 +193,7 @@ async fn a_full_queue_makes_the_caller_wait_and_a_caller_that_leaves_is_skipped(
     gate.go.send(()).unwrap();
     running.await.unwrap().unwrap();
     // The second job was withdrawn, so the model sees the third next.
-    assert_eq!(gate.batches.recv().unwrap(), [3]);
+    assert_eq!(gate.next().await, [3]);
     gate.go.send(()).unwrap();
     waiting.await.unwrap().unwrap();
     assert_eq!(service.stats().images, 2);
