@@ -1,6 +1,8 @@
 //! The whole job, end to end: `picsift label` as a process over distinct photographs of 512 pixels, from Parquet to
 //! Parquet, in images per second; with one category and with ten.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::process::{Command, Stdio};

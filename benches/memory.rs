@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench memory` prints the figures; the peak is the kernel's own high-water mark (Linux only).
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::path::Path;

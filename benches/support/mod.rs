@@ -9,7 +9,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 
 /// The JPEG photographs of the repository, at most 512 pixels wide or high.
-pub fn photographs() -> Vec<Vec<u8>> {
+pub(crate) fn photographs() -> Vec<Vec<u8>> {
     let folder =
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("datasets/photos/references/images");
     let mut files: Vec<_> = std::fs::read_dir(folder)
@@ -25,7 +25,7 @@ pub fn photographs() -> Vec<Vec<u8>> {
 }
 
 /// The JPEG with a comment that holds `number`: other bytes, the same work.
-pub fn distinct(jpeg: &[u8], number: u64) -> Vec<u8> {
+pub(crate) fn distinct(jpeg: &[u8], number: u64) -> Vec<u8> {
     let mut copy = jpeg[..2].to_vec();
     copy.extend([0xff, 0xfe, 0, 10]);
     copy.extend(number.to_be_bytes());
@@ -34,7 +34,7 @@ pub fn distinct(jpeg: &[u8], number: u64) -> Vec<u8> {
 }
 
 /// Writes a table of `rows` distinct photographs, `id` and `image`, in row groups of 100 rows.
-pub fn table(path: &Path, rows: usize) {
+pub(crate) fn table(path: &Path, rows: usize) {
     let photographs = photographs();
     let mut writer: Option<ArrowWriter<File>> = None;
     let numbers: Vec<usize> = (0..rows).collect();
@@ -69,5 +69,5 @@ pub fn table(path: &Path, rows: usize) {
 }
 
 /// Ten categories, the first of which stands for one.
-pub const CATEGORIES: &str =
+pub(crate) const CATEGORIES: &str =
     "animal,building,tool,fish,bird,vehicle,furniture,food,clothing,musical instrument";

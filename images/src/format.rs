@@ -129,7 +129,6 @@ fn as_text(head: &[u8]) -> Option<&str> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

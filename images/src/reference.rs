@@ -176,7 +176,6 @@ pub(crate) fn shown(reference: &str) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

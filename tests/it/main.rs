@@ -1,5 +1,7 @@
 //! End-to-end tests: the real binary and the real session over the data in the repository.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 mod accuracy;

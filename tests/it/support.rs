@@ -10,18 +10,18 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 /// The table with embedded images.
-pub const EMBEDDED: &str = "datasets/photos/embedded";
+pub(crate) const EMBEDDED: &str = "datasets/photos/embedded";
 
 /// The table with references, hive-partitioned by `collection`.
-pub const REFERENCES: &str = "datasets/photos/references";
+pub(crate) const REFERENCES: &str = "datasets/photos/references";
 
 /// The repository's root.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// The binary, run in the repository's root.
-pub fn picsift<I, S>(args: I) -> Output
+pub(crate) fn picsift<I, S>(args: I) -> Output
 where
     I: IntoIterator<Item = S>,
     S: AsRef<std::ffi::OsStr>,
@@ -34,7 +34,7 @@ where
 }
 
 /// Standard output of a run that must succeed.
-pub fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     assert!(
         output.status.success(),
         "exit {:?}\n{}",
@@ -45,12 +45,12 @@ pub fn stdout(output: &Output) -> String {
 }
 
 /// Standard error.
-pub fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// Asserts exit code 2 and gives the one line that was said.
-pub fn refused(output: &Output) -> String {
+pub(crate) fn refused(output: &Output) -> String {
     let said = stderr(output);
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert_eq!(said.trim().lines().count(), 1, "one sentence, not {said:?}");
@@ -58,7 +58,7 @@ pub fn refused(output: &Output) -> String {
 }
 
 /// Writes columns as one Parquet file.
-pub fn write_table(path: &Path, columns: Vec<(&str, ArrayRef)>) {
+pub(crate) fn write_table(path: &Path, columns: Vec<(&str, ArrayRef)>) {
     let batch = RecordBatch::try_from_iter(columns).unwrap();
     let mut writer =
         ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), None).unwrap();
@@ -67,7 +67,7 @@ pub fn write_table(path: &Path, columns: Vec<(&str, ArrayRef)>) {
 }
 
 /// All rows of the Parquet files below a folder, files in the order of their paths.
-pub fn read_table(folder: &Path) -> RecordBatch {
+pub(crate) fn read_table(folder: &Path) -> RecordBatch {
     let mut files = parquet_files(folder);
     files.sort();
     let batches: Vec<RecordBatch> = files
@@ -85,7 +85,7 @@ pub fn read_table(folder: &Path) -> RecordBatch {
 }
 
 /// The Parquet files below a folder.
-pub fn parquet_files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn parquet_files(folder: &Path) -> Vec<PathBuf> {
     walkdir::WalkDir::new(folder)
         .into_iter()
         .map(|entry| entry.unwrap().into_path())
@@ -97,7 +97,7 @@ pub fn parquet_files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// A column of a type that the test knows.
-pub fn column<'a, A: arrow::array::Array + 'static>(batch: &'a RecordBatch, name: &str) -> &'a A {
+pub(crate) fn column<'a, A: arrow::array::Array + 'static>(batch: &'a RecordBatch, name: &str) -> &'a A {
     let column = batch
         .column_by_name(name)
         .unwrap_or_else(|| panic!("no column {name}"));
@@ -108,11 +108,11 @@ pub fn column<'a, A: arrow::array::Array + 'static>(batch: &'a RecordBatch, name
 }
 
 /// An array behind the type that batches take.
-pub fn array(array: impl arrow::array::Array + 'static) -> ArrayRef {
+pub(crate) fn array(array: impl arrow::array::Array + 'static) -> ArrayRef {
     Arc::new(array)
 }
 
 /// The bytes of a photograph of the repository.
-pub fn photo(name: &str) -> Vec<u8> {
+pub(crate) fn photo(name: &str) -> Vec<u8> {
     std::fs::read(root().join(REFERENCES).join("images").join(name)).unwrap()
 }

@@ -76,7 +76,6 @@ impl fmt::Display for DeviceChoice {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -66,7 +66,6 @@ pub fn load(name: &str, device: DeviceChoice) -> Result<Loaded, VisionError> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -32,7 +32,7 @@ impl Questions for Colours {
 }
 
 /// Sizes of the batches that the model was given.
-pub type Batches = Arc<Mutex<Vec<usize>>>;
+pub(crate) type Batches = Arc<Mutex<Vec<usize>>>;
 
 struct Eyes(Batches);
 
@@ -58,7 +58,7 @@ impl Model for Eyes {
 }
 
 /// A session whose default model is the fake one, and the batches that it gets.
-pub fn session() -> (SessionContext, Batches) {
+pub(crate) fn session() -> (SessionContext, Batches) {
     let batches = Batches::default();
     let loaded = Loaded {
         info: ModelInfo {
@@ -93,7 +93,7 @@ pub fn session() -> (SessionContext, Batches) {
 }
 
 /// A PNG of one colour.
-pub fn png(colour: [u8; 3]) -> Vec<u8> {
+pub(crate) fn png(colour: [u8; 3]) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
     Picture::from_pixel(4, 4, Rgb(colour))
         .write_to(&mut bytes, ImageFormat::Png)

@@ -35,7 +35,6 @@ mod morphology;
 mod near;
 mod table;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests;
 
 use std::sync::{Arc, LazyLock};
