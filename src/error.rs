@@ -66,15 +66,22 @@ impl AppError {
     }
 }
 
-/// The text of the innermost DataFusion error, without the layers' prefixes.
+/// The text of the innermost DataFusion error in one line, without the layers' prefixes.
 pub fn innermost(error: &DataFusionError) -> String {
+    let text = root_text(error);
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    // A table that was opened for one query has no name that a person gave it.
+    lines.join(" ").replace("\"?table?\".", "").replace("?table?.", "")
+}
+
+fn root_text(error: &DataFusionError) -> String {
     match error.find_root() {
         DataFusionError::Plan(text)
         | DataFusionError::Execution(text)
         | DataFusionError::Configuration(text)
         | DataFusionError::NotImplemented(text) => text.clone(),
         DataFusionError::SQL(parse, _) => format!("the SQL is wrong: {parse}"),
-        DataFusionError::Diagnostic(_, inner) => innermost(inner),
+        DataFusionError::Diagnostic(_, inner) => root_text(inner),
         DataFusionError::External(source) => source.to_string(),
         other => other.message().to_string(),
     }

@@ -34,7 +34,7 @@ pub fn session(engine: &Arc<Engine>, partitions: usize) -> Result<SessionContext
         .with_target_partitions(partitions)
         .with_information_schema(true);
     let options = config.options_mut();
-    // Readers downstream, and the `datasets` library, know STRING and BINARY better than their view forms.
+    // As in `tables`: no view types, for tables made by CREATE EXTERNAL TABLE too.
     options.execution.parquet.schema_force_view_types = false;
     options.execution.parquet.max_row_group_bytes = MaxRowGroupBytes::try_new(ROW_GROUP_BYTES).ok();
     options.sql_parser.map_string_types_to_utf8view = false;

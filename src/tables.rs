@@ -50,7 +50,8 @@ pub async fn open(
     };
     let (extension, kind) = format_of(state, first).await?;
     let format: Arc<dyn FileFormat> = match kind {
-        "Parquet" => Arc::new(ParquetFormat::default()),
+        // Readers downstream, and the `datasets` library, know STRING and BINARY better than their view forms.
+        "Parquet" => Arc::new(ParquetFormat::default().with_force_view_types(false)),
         "CSV" => Arc::new(CsvFormat::default()),
         _ => Arc::new(JsonFormat::default()),
     };
@@ -155,7 +156,9 @@ pub async fn stored_schema(
     match first {
         None => Ok(None),
         Some(file) => {
-            let format = ParquetFormat::default().with_skip_metadata(false);
+            let format = ParquetFormat::default()
+                .with_force_view_types(false)
+                .with_skip_metadata(false);
             format.infer_schema(state, &store, &[file]).await.map(Some)
         }
     }

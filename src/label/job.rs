@@ -205,7 +205,7 @@ async fn open(
     let state = context.state();
     let mut sources = Vec::new();
     let mut schema: Option<SchemaRef> = None;
-    for group in locations.chunk_by(|a, b| !a.is_collection() && table_base(a) == table_base(b)) {
+    for group in locations.chunk_by(follows) {
         let table = tables::open(&state, group).await.map_err(AppError::Plan)?;
         let found = TableProvider::schema(table.as_ref());
         match &schema {
@@ -237,6 +237,13 @@ async fn open(
         Some(schema) => Ok((sources, schema)),
         None => Err(AppError::Usage("no table is named".to_string())),
     }
+}
+
+/// Whether two files are read as one table: they share a folder, and stand in the order in which a table reads its files.
+fn follows(first: &ListingTableUrl, second: &ListingTableUrl) -> bool {
+    !first.is_collection()
+        && table_base(first) == table_base(second)
+        && first.as_str() < second.as_str()
 }
 
 fn same_columns(a: &Schema, b: &Schema) -> bool {

@@ -1,6 +1,6 @@
 //! End-to-end tests: the real binary and the real session over the data in the repository.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
 

@@ -70,17 +70,15 @@ pub(crate) fn write_table(path: &Path, columns: Vec<(&str, ArrayRef)>) {
 pub(crate) fn read_table(folder: &Path) -> RecordBatch {
     let mut files = parquet_files(folder);
     files.sort();
-    let batches: Vec<RecordBatch> = files
-        .iter()
-        .flat_map(|path| {
-            ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap())
-                .unwrap()
-                .build()
-                .unwrap()
-                .map(Result::unwrap)
-        })
-        .collect();
-    let schema = batches[0].schema();
+    let mut schema = None;
+    let mut batches = Vec::new();
+    for path in &files {
+        let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
+        // The builder's, because a reader's batches leave the metadata out.
+        schema.get_or_insert_with(|| builder.schema().clone());
+        batches.extend(builder.build().unwrap().map(Result::unwrap));
+    }
+    let schema = schema.expect("no Parquet file");
     arrow::compute::concat_batches(&schema, &batches).unwrap()
 }
 

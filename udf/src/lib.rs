@@ -9,6 +9,7 @@ mod call;
 mod columns;
 mod engine;
 mod functions;
+mod hoist;
 mod image_column;
 mod infer;
 mod labelling;

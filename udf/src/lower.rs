@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result, ScalarValue, plan_datafusion_err, plan_err};
 use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::async_udf::AsyncScalarUDF;
@@ -19,6 +19,7 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 
 use crate::call::{Asked, Call};
 use crate::engine::Engine;
+use crate::hoist::hoist;
 use crate::infer::RunStats;
 use crate::labelling::{CategorySpec, Labelling};
 use crate::lineage::base_of;
@@ -34,6 +35,24 @@ pub(crate) struct LowerImageFunctions {
 impl LowerImageFunctions {
     pub(crate) fn new(engine: Arc<Engine>) -> Self {
         Self { engine }
+    }
+
+    /// Lowers the calls in the expressions of one node.
+    fn lower_node(&self, node: LogicalPlan, config: &ConfigOptions) -> Result<Transformed<LogicalPlan>> {
+        let names = NamePreserver::new(&node);
+        let inputs: Vec<LogicalPlan> = node.inputs().into_iter().cloned().collect();
+        let scopes: Vec<&LogicalPlan> = inputs.iter().collect();
+        node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            // Top down, so that a call sees its argument as the user wrote it.
+            let lowered = expr.transform_down(|expr| match marker_of(&expr) {
+                Some((call, marker)) => self
+                    .lower(call, marker, &scopes, config)
+                    .map(Transformed::yes),
+                None => Ok(Transformed::no(expr)),
+            })?;
+            Ok(lowered.update_data(|expr| name.restore(expr)))
+        })
     }
 
     fn lower(
@@ -102,36 +121,51 @@ impl AnalyzerRule for LowerImageFunctions {
 
     fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
         plan.transform_up_with_subqueries(|node| {
-            let names = NamePreserver::new(&node);
-            let inputs: Vec<LogicalPlan> = node.inputs().into_iter().cloned().collect();
-            let scopes: Vec<&LogicalPlan> = inputs.iter().collect();
-            node.map_expressions(|expr| {
-                let name = names.save(&expr);
-                // Top down, so that a call sees its argument as the user wrote it.
-                let lowered = expr.transform_down(|expr| match &expr {
-                    Expr::ScalarFunction(call) => {
-                        match call.func.inner().downcast_ref::<Marker>() {
-                            Some(marker) => self
-                                .lower(call, marker, &scopes, config)
-                                .map(Transformed::yes),
-                            None => Ok(Transformed::no(expr)),
-                        }
-                    }
-                    _ => Ok(Transformed::no(expr)),
-                })?;
-                Ok(lowered.update_data(|expr| name.restore(expr)))
-            })
+            refuse_in_join(&node)?;
+            let node = hoist(
+                node,
+                |expr| marker_of(expr).is_some(),
+                |below| Ok(self.lower_node(below, config)?.data),
+            )?;
+            self.lower_node(node, config)
         })
         .map(|plan| plan.data)
     }
 }
 
+/// The call and its marker, where the expression is a call of one of picsift's functions.
+fn marker_of(expr: &Expr) -> Option<(&ScalarFunction, &Marker)> {
+    match expr {
+        Expr::ScalarFunction(call) => {
+            let marker = call.func.inner().downcast_ref::<Marker>()?;
+            Some((call, marker))
+        }
+        _ => None,
+    }
+}
+
+/// DataFusion refuses async functions in a join's condition, in words that help nobody.
+fn refuse_in_join(node: &LogicalPlan) -> Result<()> {
+    if !matches!(node, LogicalPlan::Join(_)) {
+        return Ok(());
+    }
+    for expr in node.expressions() {
+        expr.apply(|expr| match marker_of(expr) {
+            Some((call, _)) => plan_err!(
+                "{} cannot stand in a join's condition; call it in a subquery of one side and join on its column",
+                call.name()
+            ),
+            None => Ok(TreeNodeRecursion::Continue),
+        })?;
+    }
+    Ok(())
+}
+
 /// The argument of `load_image(..)`, which another function can read by itself.
 fn loaded_reference(expr: &Expr) -> Option<Expr> {
     match expr {
-        Expr::ScalarFunction(call)
-            if call.func.inner().is::<Marker>() && call.name() == "load_image" =>
-        {
+        Expr::ScalarFunction(_) => {
+            let (call, _) = marker_of(expr).filter(|(call, _)| call.name() == "load_image")?;
             call.args.first().cloned()
         }
         Expr::Alias(alias) => loaded_reference(&alias.expr),

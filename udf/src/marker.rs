@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use datafusion::common::{Result, internal_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
+    TypeSignature, Volatility,
 };
 
 use crate::call::Call;
@@ -41,6 +41,15 @@ impl Operand {
             Self::Category => "a category as text, such as 'dog'",
             Self::Categories => "a list of categories, such as ['dog', 'cat']",
             Self::Question => "a question as text, such as 'What is in this picture?'",
+        }
+    }
+
+    /// A type that it may have.
+    fn example(self) -> Option<DataType> {
+        match self {
+            Self::None => None,
+            Self::Category | Self::Question => Some(DataType::Utf8),
+            Self::Categories => Some(DataType::new_list(DataType::Utf8, true)),
         }
     }
 
@@ -91,11 +100,17 @@ pub(crate) struct Marker {
 
 impl Marker {
     pub(crate) fn new(function: impl ImageFunction) -> Self {
+        let operand = function.operand().example();
+        // Any types are let in, to be checked in `return_type`; the others are the forms that SHOW FUNCTIONS lists.
+        let listed = [DataType::Binary, DataType::Utf8].map(|image| {
+            TypeSignature::Exact([image].into_iter().chain(operand.clone()).collect())
+        });
+        let forms = [TypeSignature::UserDefined].into_iter().chain(listed);
         Self {
             function: Arc::new(function),
             // Volatile: the planner must neither evaluate a call while planning (constant images), nor push it
             // into a scan or a join's condition, where an async function cannot run.
-            signature: Signature::user_defined(Volatility::Volatile),
+            signature: Signature::one_of(forms.collect(), Volatility::Volatile),
         }
     }
 
@@ -105,6 +120,35 @@ impl Marker {
 
     pub(crate) fn into_udf(self) -> ScalarUDF {
         ScalarUDF::new_from_impl(self)
+    }
+
+    fn check(&self, arg_types: &[DataType]) -> Result<()> {
+        let name = self.function.name();
+        let operand = self.function.operand();
+        let expected = 1 + usize::from(operand != Operand::None);
+        if arg_types.len() != expected {
+            let form = match operand {
+                Operand::None => "an image".to_string(),
+                operand => format!("an image and {}", operand.expected()),
+            };
+            return plan_err!(
+                "{name} takes {expected} argument{}, {form}; it was given {}",
+                if expected == 1 { "" } else { "s" },
+                arg_types.len()
+            );
+        }
+        if !is_image_type(&arg_types[0]) && !arg_types[0].is_null() {
+            return plan_err!(
+                "{name}: argument 1, the image, is {}; expected {IMAGE_TYPES}",
+                arg_types[0]
+            );
+        }
+        match arg_types.get(1) {
+            Some(given) if !operand.accepts(given) => {
+                plan_err!("{name}: argument 2 is {given}; expected {}", operand.expected())
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -135,47 +179,14 @@ impl ScalarUDFImpl for Marker {
         self.function.documentation()
     }
 
-    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
+    /// Checks the arguments too: an error from here reaches the person as it is, one from `coerce_types` does not.
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        self.check(arg_types)?;
         Ok(self.function.return_type())
     }
 
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        let name = self.function.name();
-        let operand = self.function.operand();
-        let expected = 1 + usize::from(operand != Operand::None);
-        if arg_types.len() != expected {
-            let form = match operand {
-                Operand::None => "an image".to_string(),
-                operand => format!("an image and {}", operand.expected()),
-            };
-            return plan_err!(
-                "{name} takes {expected} argument{}, {form}; it was given {}",
-                if expected == 1 { "" } else { "s" },
-                arg_types.len()
-            );
-        }
-        if !is_image_type(&arg_types[0]) && !arg_types[0].is_null() {
-            return plan_err!(
-                "{name}: argument 1, the image, is {}; expected {IMAGE_TYPES}",
-                arg_types[0]
-            );
-        }
-        if let Some(given) = arg_types.get(1)
-            && !operand.accepts(given)
-        {
-            return plan_err!(
-                "{name}: argument 2 is {given}; expected {}",
-                operand.expected()
-            );
-        }
-        let image = match &arg_types[0] {
-            DataType::Null => DataType::Utf8,
-            image => image.clone(),
-        };
-        Ok([image]
-            .into_iter()
-            .chain(arg_types[1..].iter().cloned())
-            .collect())
+        Ok(arg_types.to_vec())
     }
 
     fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {

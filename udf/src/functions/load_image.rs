@@ -19,7 +19,7 @@ use crate::marker::{ImageFunction, Operand};
     doc_section(label = "Image Functions"),
     description = "The bytes of the file that a path or URL names, as they are; an image that is bytes already is returned unchanged. NULL for a NULL or unreadable reference.",
     syntax_example = "load_image(reference)",
-    sql_example = "```sql\nSELECT octet_length(load_image(url)) FROM 'pages.parquet';\n```",
+    sql_example = "```sql\nSELECT md5(load_image(url)) FROM 'pages.parquet';\n```",
     argument(
         name = "reference",
         description = "A path or URL; a relative one is relative to the table's own location. BINARY and STRUCT<bytes, path> are taken too."

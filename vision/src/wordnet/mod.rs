@@ -193,10 +193,18 @@ impl Lexicon {
         }
     }
 
-    /// Whether the model has classes for enough of the kinds of a synset.
-    fn is_covered(&self, synset: u32) -> bool {
-        let most = self.synsets.cover(synset).len() * KINDS_PER_CLASS;
-        most > 0 && self.synsets.kinds(synset, most + 1) <= most
+    /// Whether a noun usually means something of whose kinds the model has too few classes to know it by.
+    fn is_sparse(&self, noun: &Noun<'_>) -> bool {
+        let covering: Vec<Sense> = noun
+            .senses
+            .iter()
+            .copied()
+            .filter(|sense| !self.synsets.cover(sense.synset).is_empty())
+            .collect();
+        usual(&covering).any(|sense| {
+            let most = self.synsets.cover(sense.synset).len() * KINDS_PER_CLASS;
+            self.synsets.kinds(sense.synset, most + 1) > most
+        })
     }
 
     /// The singular of a noun as WordNet spells it, in lower case; a singular gives itself, no noun gives nothing.
@@ -242,9 +250,8 @@ impl Lexicon {
 
     fn classes_as_it_stands(&self, key: &str) -> Vec<u16> {
         let mut classes = self.synsets.classes_named(key).to_vec();
-        for sense in self
-            .nouns
-            .find(key)
+        let noun = self.nouns.find(key).filter(|noun| !self.is_sparse(noun));
+        for sense in noun
             .map(|noun| self.kept_senses(&noun))
             .unwrap_or_default()
         {
@@ -255,7 +262,7 @@ impl Lexicon {
         classes
     }
 
-    /// The senses of a noun that have classes enough and that a person is likely to mean; the module's
+    /// The senses of a noun that have classes and that a person is likely to mean; the module's
     /// documentation gives the rule.
     fn kept_senses(&self, noun: &Noun<'_>) -> Vec<Sense> {
         let classes = |sense: &Sense| self.synsets.cover(sense.synset);
@@ -263,7 +270,7 @@ impl Lexicon {
             .senses
             .iter()
             .copied()
-            .filter(|sense| self.is_covered(sense.synset))
+            .filter(|sense| !classes(sense).is_empty())
             .collect();
         let usual: Vec<Sense> = usual(&covering).collect();
         let shares = |a: &Sense, b: &Sense| {

@@ -25,12 +25,6 @@ const ALIKE: f64 = 0.9;
 pub(super) fn near(lexicon: &Lexicon, key: &str, noun: Option<&Noun<'_>>) -> Vec<String> {
     let mut near = Vec::new();
     if let Some(noun) = noun {
-        // Kinds of it that the model has, where they are too few to know it by.
-        for sense in super::usual(&noun.senses) {
-            if (1..=WIDEST).contains(&lexicon.synsets.cover(sense.synset).len()) {
-                near.extend(under(lexicon, sense.synset));
-            }
-        }
         let above = hypernyms(lexicon, noun);
         near.extend(
             above
@@ -40,6 +34,15 @@ pub(super) fn near(lexicon: &Lexicon, key: &str, noun: Option<&Noun<'_>>) -> Vec
         );
         for &(synset, _) in &above {
             near.extend(under(lexicon, synset));
+        }
+        // Where what is above has no name that is known either (a tree is a plant): the kinds that are.
+        for sense in super::usual(&noun.senses) {
+            for (synset, distance) in lexicon.synsets.at_or_above(sense.synset) {
+                let classes = lexicon.synsets.cover(synset).len();
+                if (1..=WIDEST).contains(&classes) && distance <= FURTHEST {
+                    near.extend(under(lexicon, synset));
+                }
+            }
         }
     } else if let Some(head) = head(lexicon, key) {
         near.push(head);
@@ -115,6 +118,9 @@ fn under(lexicon: &Lexicon, root: u32) -> Vec<String> {
 fn name(lexicon: &Lexicon, synset: u32) -> Option<(u32, &str)> {
     lexicon.synsets.names(synset).iter().find_map(|word| {
         let noun = lexicon.nouns.find(&fold(word))?;
+        if lexicon.is_sparse(&noun) {
+            return None;
+        }
         let sense = lexicon
             .kept_senses(&noun)
             .into_iter()
