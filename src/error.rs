@@ -69,9 +69,16 @@ impl AppError {
 /// The text of the innermost DataFusion error in one line, without the layers' prefixes.
 pub fn innermost(error: &DataFusionError) -> String {
     let text = root_text(error);
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
     // A table that was opened for one query has no name that a person gave it.
-    lines.join(" ").replace("\"?table?\".", "").replace("?table?.", "")
+    lines
+        .join(" ")
+        .replace("\"?table?\".", "")
+        .replace("?table?.", "")
 }
 
 fn root_text(error: &DataFusionError) -> String {

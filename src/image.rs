@@ -54,7 +54,7 @@ struct Asked {
 pub async fn image(args: ImageArgs) -> Result<(), AppError> {
     let files = files(&args.files)?;
     let engine = Engine::new(EngineOptions::default())?;
-    let service = engine.service(&args.model.model, &args.model.device.to_string())?;
+    let service = engine.service(&args.model.model, args.model.device)?;
     let asked = asked(&args, &service)?;
     let stats = RunStats::default();
     let mut lines = stream::iter(&files)

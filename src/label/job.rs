@@ -96,7 +96,7 @@ impl Job {
         refuse_to_replace_input(&args.output, &locations)?;
 
         let engine = Arc::new(Engine::new(EngineOptions::default())?);
-        let service = engine.service(&args.model.model, &args.model.device.to_string())?;
+        let service = engine.service(&args.model.model, args.model.device)?;
         let specs: Vec<_> = categories
             .iter()
             .map(|category| category.spec.clone())

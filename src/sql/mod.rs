@@ -14,6 +14,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{DFParser, Statement};
 use picsift_udf::{Engine, EngineOptions, PicsiftOptions};
+use picsift_vision::DeviceChoice;
 
 use crate::cli::{Format, SqlArgs};
 use crate::error::AppError;
@@ -27,7 +28,7 @@ pub async fn sql(args: SqlArgs) -> Result<(), AppError> {
     let engine = Arc::new(Engine::new(EngineOptions::default())?);
     let partitions = std::thread::available_parallelism().map_or(2, |n| n.get());
     let context = session::session(&engine, partitions).map_err(AppError::Plan)?;
-    choose_model(&context, &args.model.model, &args.model.device.to_string());
+    choose_model(&context, &args.model.model, args.model.device);
 
     if !args.command.is_empty() {
         for query in &args.command {
@@ -48,13 +49,13 @@ pub async fn sql(args: SqlArgs) -> Result<(), AppError> {
     }
 }
 
-fn choose_model(context: &SessionContext, model: &str, device: &str) {
+fn choose_model(context: &SessionContext, model: &str, device: DeviceChoice) {
     let state = context.state_ref();
     let mut state = state.write();
     let options = state.config_mut().options_mut();
     if let Some(settings) = options.extensions.get_mut::<PicsiftOptions>() {
         settings.model = model.to_string();
-        settings.device = device.to_string();
+        settings.device = device;
     }
 }
 

@@ -95,7 +95,10 @@ pub(crate) fn parquet_files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// A column of a type that the test knows.
-pub(crate) fn column<'a, A: arrow::array::Array + 'static>(batch: &'a RecordBatch, name: &str) -> &'a A {
+pub(crate) fn column<'a, A: arrow::array::Array + 'static>(
+    batch: &'a RecordBatch,
+    name: &str,
+) -> &'a A {
     let column = batch
         .column_by_name(name)
         .unwrap_or_else(|| panic!("no column {name}"));

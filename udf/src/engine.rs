@@ -47,7 +47,7 @@ pub enum EngineError {
     /// The decode pool could not start.
     #[error("the decode pool did not start: {0}")]
     Pool(#[source] ImageError),
-    /// The model or device is unknown, the model cannot be loaded, or its service did not start.
+    /// The model is unknown, cannot run on the device or be loaded, or its service did not start.
     #[error(transparent)]
     Model(#[from] VisionError),
 }
@@ -58,7 +58,7 @@ pub struct Engine {
     stores: Arc<Stores>,
     fetcher: Fetcher,
     pool: DecodePool,
-    services: Mutex<HashMap<(String, String), Service>>,
+    services: Mutex<HashMap<(String, DeviceChoice), Service>>,
 }
 
 impl fmt::Debug for Engine {
@@ -110,26 +110,25 @@ impl Engine {
     /// The service of a model, started on first use and kept.
     ///
     /// # Errors
-    /// [`EngineError`] when the device's text is wrong or the model cannot be had.
-    pub fn service(&self, model: &str, device: &str) -> Result<Service, EngineError> {
-        let key = (model.to_string(), device.to_string());
+    /// [`EngineError`] when the model cannot be had on that device.
+    pub fn service(&self, model: &str, device: DeviceChoice) -> Result<Service, EngineError> {
+        let key = (model.to_string(), device);
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(service) = services.get(&key) {
             return Ok(service.clone());
         }
-        let device: DeviceChoice = device.parse()?;
         let loaded = picsift_vision::load(model, device)?;
         let service = Service::start(loaded, self.options.service.clone())?;
         services.insert(key, service.clone());
         Ok(service)
     }
 
-    /// Gives a model's name to a service that the caller has started, on the device `auto`.
+    /// Gives a model's name to a service that the caller has started, on the device [`DeviceChoice::Auto`].
     pub fn add_service(&self, model: &str, service: Service) {
         self.services
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert((model.to_string(), "auto".to_string()), service);
+            .insert((model.to_string(), DeviceChoice::Auto), service);
     }
 
     /// The bytes of an image; a reference is fetched, relative to `base` (a folder's URL) where it is relative.

@@ -76,7 +76,12 @@ pub(crate) fn hoist(
             })
         })
         .collect::<Result<Vec<_>>>()?;
-    let columns: Vec<Expr> = node.schema().columns().into_iter().map(Expr::Column).collect();
+    let columns: Vec<Expr> = node
+        .schema()
+        .columns()
+        .into_iter()
+        .map(Expr::Column)
+        .collect();
     let rebuilt = node.with_new_exprs(expressions, vec![below])?;
     if is_aggregate {
         return Ok(rebuilt);

@@ -38,7 +38,11 @@ impl LowerImageFunctions {
     }
 
     /// Lowers the calls in the expressions of one node.
-    fn lower_node(&self, node: LogicalPlan, config: &ConfigOptions) -> Result<Transformed<LogicalPlan>> {
+    fn lower_node(
+        &self,
+        node: LogicalPlan,
+        config: &ConfigOptions,
+    ) -> Result<Transformed<LogicalPlan>> {
         let names = NamePreserver::new(&node);
         let inputs: Vec<LogicalPlan> = node.inputs().into_iter().cloned().collect();
         let scopes: Vec<&LogicalPlan> = inputs.iter().collect();
@@ -80,7 +84,7 @@ impl LowerImageFunctions {
                 };
                 let started = self
                     .engine
-                    .service(&settings.model, &settings.device)
+                    .service(&settings.model, settings.device)
                     .map_err(|e| plan_datafusion_err!("{e}"))?;
                 let asked = if operand == Operand::Question {
                     let question = started.questions().open(&texts.concat());
@@ -89,7 +93,7 @@ impl LowerImageFunctions {
                     )
                 } else {
                     let specs: Vec<_> = texts.into_iter().map(CategorySpec::plain).collect();
-                    Asked::Labelling(Labelling::new(&started, &specs, settings.threshold()?)?)
+                    Asked::Labelling(Labelling::new(&started, &specs, settings.threshold)?)
                 };
                 service = Some(started);
                 asked
@@ -102,7 +106,7 @@ impl LowerImageFunctions {
             service,
             asked,
             base,
-            on_error: settings.on_error()?,
+            on_error: settings.on_error,
             stats: Arc::new(RunStats::default()),
             signature: Call::signature(),
         };

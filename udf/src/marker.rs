@@ -145,7 +145,10 @@ impl Marker {
         }
         match arg_types.get(1) {
             Some(given) if !operand.accepts(given) => {
-                plan_err!("{name}: argument 2 is {given}; expected {}", operand.expected())
+                plan_err!(
+                    "{name}: argument 2 is {given}; expected {}",
+                    operand.expected()
+                )
             }
             _ => Ok(()),
         }

@@ -1,32 +1,112 @@
 //! The `picsift.*` settings of a SQL session and what their texts mean.
 //!
-//! Owns names, defaults and parsing, nothing else: which model a name stands for is the model crate's to say.
-//! `SET` stores a value as it comes; it is checked when a query that needs it is planned, because DataFusion
-//! gives an extension no place for an error that names the setting.
+//! Owns names, defaults and checks, nothing else: which models there are is the model crate's to say, when a query needs
+//! one. Everything else is checked by `SET` itself.
 
+use std::any::Any;
 use std::fmt;
 use std::str::FromStr;
 
-use datafusion::common::config::{ConfigExtension, ConfigOptions};
-use datafusion::common::{Result, extensions_options, plan_err};
-use picsift_vision::DEFAULT_MODEL;
+use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
+use datafusion::common::{Result, config_err};
+use picsift_vision::{DEFAULT_MODEL, DeviceChoice};
 
-extensions_options! {
-    /// Settings of picsift in a SQL session, `SET picsift.<name> = ...`.
-    pub struct PicsiftOptions {
-        /// Model that answers; its known names stand in the message for a wrong one.
-        pub model: String, default = DEFAULT_MODEL.to_string()
-        /// Where the model runs: auto, cpu, cuda or cuda:N.
-        pub device: String, default = "auto".to_string()
-        /// Score from which a category holds, 0 to 1. Unset: the model's own default.
-        pub threshold: Option<f64>, default = None
-        /// What an image that cannot be read or judged gives: null, or fail to stop the query.
-        pub on_error: String, default = "null".to_string()
+/// Settings of picsift in a SQL session, `SET picsift.<name> = ...`.
+#[derive(Debug, Clone)]
+pub struct PicsiftOptions {
+    /// `model`: which model answers.
+    pub model: String,
+    /// `device`: where the model runs.
+    pub device: DeviceChoice,
+    /// `threshold`: the score from which a category holds, 0 to 1; `None` is the model's own.
+    pub threshold: Option<f32>,
+    /// `on_error`: what an image that cannot be read or judged does.
+    pub on_error: OnError,
+}
+
+impl Default for PicsiftOptions {
+    fn default() -> Self {
+        Self {
+            model: DEFAULT_MODEL.to_string(),
+            device: DeviceChoice::Auto,
+            threshold: None,
+            on_error: OnError::Null,
+        }
     }
 }
 
 impl ConfigExtension for PicsiftOptions {
     const PREFIX: &'static str = "picsift";
+}
+
+impl ExtensionOptions for PicsiftOptions {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn cloned(&self) -> Box<dyn ExtensionOptions> {
+        Box::new(self.clone())
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Result<()> {
+        match key {
+            "model" => self.model = value.to_string(),
+            "device" => match value.parse() {
+                Ok(device) => self.device = device,
+                Err(error) => return config_err!("picsift.device: {error}"),
+            },
+            "threshold" => match value.parse::<f32>() {
+                Ok(threshold) if (0.0..=1.0).contains(&threshold) => {
+                    self.threshold = Some(threshold);
+                }
+                _ => {
+                    return config_err!(
+                        "picsift.threshold is '{value}'; it must be a number from 0 to 1"
+                    );
+                }
+            },
+            "on_error" => match value.parse() {
+                Ok(on_error) => self.on_error = on_error,
+                Err(error) => return config_err!("picsift.on_error: {error}"),
+            },
+            _ => {
+                return config_err!(
+                    "there is no setting picsift.{key}; there are picsift.model, device, threshold and on_error"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn entries(&self) -> Vec<ConfigEntry> {
+        let entry = |name: &str, value: Option<String>, description| ConfigEntry {
+            key: format!("{}.{name}", Self::PREFIX),
+            value,
+            description,
+        };
+        vec![
+            entry("model", Some(self.model.clone()), "Model that answers."),
+            entry(
+                "device",
+                Some(self.device.to_string()),
+                "Where the model runs: auto, cpu, cuda or cuda:N.",
+            ),
+            entry(
+                "threshold",
+                self.threshold.map(|threshold| threshold.to_string()),
+                "Score from which a category holds, 0 to 1; unset, the model's own.",
+            ),
+            entry(
+                "on_error",
+                Some(self.on_error.to_string()),
+                "What an image that cannot be read or judged gives: null, or fail to stop the query.",
+            ),
+        ]
+    }
 }
 
 impl PicsiftOptions {
@@ -37,30 +117,6 @@ impl PicsiftOptions {
             .get::<PicsiftOptions>()
             .cloned()
             .unwrap_or_default()
-    }
-
-    /// The threshold for categories that have none of their own.
-    ///
-    /// # Errors
-    /// A planning error when it is not within 0 to 1.
-    pub fn threshold(&self) -> Result<Option<f32>> {
-        match self.threshold {
-            Some(t) if !(0.0..=1.0).contains(&t) => {
-                plan_err!("picsift.threshold is {t}; it must be a number from 0 to 1")
-            }
-            other => Ok(other.map(|t| t as f32)),
-        }
-    }
-
-    /// What a failed image does to the query.
-    ///
-    /// # Errors
-    /// A planning error when the text is neither `null` nor `fail`.
-    pub fn on_error(&self) -> Result<OnError> {
-        match self.on_error.parse() {
-            Ok(value) => Ok(value),
-            Err(text) => plan_err!("picsift.on_error: {text}"),
-        }
     }
 }
 
@@ -92,5 +148,45 @@ impl fmt::Display for OnError {
             Self::Null => "null",
             Self::Fail => "fail",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_value_is_refused_with_the_settings_name() {
+        let mut options = PicsiftOptions::default();
+        for (key, value) in [
+            ("threshold", "1.5"),
+            ("threshold", "high"),
+            ("device", "gpu"),
+            ("on_error", "explode"),
+        ] {
+            let message = options.set(key, value).unwrap_err().to_string();
+            assert!(message.contains(&format!("picsift.{key}")), "{message}");
+        }
+        assert!(
+            options
+                .set("modle", "x")
+                .unwrap_err()
+                .to_string()
+                .contains("picsift.model")
+        );
+    }
+
+    #[test]
+    fn what_is_set_is_listed() {
+        let mut options = PicsiftOptions::default();
+        options.set("threshold", "0.25").unwrap();
+        options.set("device", "cuda:1").unwrap();
+        let listed: Vec<_> = options
+            .entries()
+            .into_iter()
+            .map(|e| (e.key, e.value))
+            .collect();
+        assert!(listed.contains(&("picsift.threshold".to_string(), Some("0.25".to_string()))));
+        assert!(listed.contains(&("picsift.device".to_string(), Some("cuda:1".to_string()))));
     }
 }

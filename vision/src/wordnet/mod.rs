@@ -251,10 +251,7 @@ impl Lexicon {
     fn classes_as_it_stands(&self, key: &str) -> Vec<u16> {
         let mut classes = self.synsets.classes_named(key).to_vec();
         let noun = self.nouns.find(key).filter(|noun| !self.is_sparse(noun));
-        for sense in noun
-            .map(|noun| self.kept_senses(&noun))
-            .unwrap_or_default()
-        {
+        for sense in noun.map(|noun| self.kept_senses(&noun)).unwrap_or_default() {
             classes.extend(self.synsets.cover(sense.synset));
         }
         classes.sort_unstable();

@@ -67,12 +67,12 @@ fn a_noun_that_tells_nothing_apart_is_refused() {
             .contains("only 3 of the thousands of kinds"),
         "{person}"
     );
-    assert!(
-        person.near().contains(&"ballplayer".to_owned()),
-        "{person}"
-    );
+    assert!(person.near().contains(&"ballplayer".to_owned()), "{person}");
     let plant = lexicon().classes_of("plant").unwrap_err();
-    assert!(plant.to_string().contains("too few"), "not just the sawmill: {plant}");
+    assert!(
+        plant.to_string().contains("too few"),
+        "not just the sawmill: {plant}"
+    );
     let object = lexicon().classes_of("object").unwrap_err();
     assert!(object.to_string().contains("every image"), "{object}");
     // Wide or thin, but enough to go by.
