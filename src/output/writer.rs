@@ -113,9 +113,7 @@ impl PartitionedWriter {
             kept,
             input: Arc::clone(schema),
             properties: properties(&file_schema),
-            // The metadata goes into the file's own key-value pairs, where every reader finds it, and not into the
-            // Arrow schema that is stored beside them.
-            file_schema: Arc::new(file_schema.with_metadata(HashMap::new())),
+            file_schema: Arc::new(file_schema),
             open: HashMap::new(),
             next_part: HashMap::new(),
             written: Vec::new(),
@@ -287,6 +285,7 @@ fn properties(schema: &Schema) -> WriterProperties {
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
+        // Beside the copy in the stored Arrow schema, because some readers look at one and some at the other.
         .set_key_value_metadata(Some(
             schema
                 .metadata()
