@@ -93,7 +93,7 @@ impl Job {
             )));
         }
         publish::check(&args.output, args.overwrite)?;
-        refuse_to_replace_input(&args.output, &locations)?;
+        refuse_to_mix(&args.output, &locations)?;
 
         let engine = Arc::new(Engine::new(EngineOptions::default())?);
         let service = engine.service(&args.model.model, args.model.device)?;
@@ -304,26 +304,52 @@ fn partition_columns(
     Ok(columns)
 }
 
-/// An output that is, or holds, an input would be moved away while it is read.
-fn refuse_to_replace_input(output: &Path, locations: &[ListingTableUrl]) -> Result<(), AppError> {
-    let Ok(output) = output.canonicalize() else {
-        return Ok(());
-    };
+/// An output that holds an input would be moved away while it is read, and one inside an input folder would be read by the next
+/// run.
+fn refuse_to_mix(output: &Path, locations: &[ListingTableUrl]) -> Result<(), AppError> {
+    let real_output = real(output);
     for location in locations {
-        let input = location
+        let Some(input) = location
             .get_url()
             .to_file_path()
             .ok()
-            .and_then(|path| path.canonicalize().ok());
-        if input.is_some_and(|input| input.starts_with(&output)) {
+            .map(|path| real(&path))
+        else {
+            continue;
+        };
+        let (relation, mixed) = if input.starts_with(&real_output) {
+            ("holds", true)
+        } else {
+            (
+                "lies in",
+                location.is_collection() && real_output.starts_with(&input),
+            )
+        };
+        if mixed {
             return Err(AppError::Usage(format!(
-                "the output '{}' holds the input '{}'; name another folder",
+                "the output '{}' {relation} the input '{}'; name another folder",
                 output.display(),
                 tables::shown(location)
             )));
         }
     }
     Ok(())
+}
+
+/// The path without links, also where its last parts are not there yet.
+fn real(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    for ancestor in path.ancestors() {
+        if let (Ok(real), Ok(rest)) = (ancestor.canonicalize(), path.strip_prefix(ancestor)) {
+            // Joining nothing would add a slash, which a file does not have.
+            return if rest.as_os_str().is_empty() {
+                real
+            } else {
+                real.join(rest)
+            };
+        }
+    }
+    path
 }
 
 /// A signed URL's query is a credential; it stays out of what is written.

@@ -1,6 +1,6 @@
 //! `picsift sql`: statements from the command line, a file, standard input or a shell.
 //!
-//! Owns which statements run in which order; [`print`] owns how results look, [`shell`] the keyboard.
+//! Owns which statements run in which order; `print` owns how results look, `shell` the keyboard.
 
 mod print;
 mod shell;

@@ -212,6 +212,31 @@ fn what_picsift_did_not_write_is_not_overwritten() {
 }
 
 #[test]
+fn output_and_input_are_kept_apart() {
+    let inside = format!("{EMBEDDED}/labelled");
+    let said = refused(&picsift([
+        "label",
+        EMBEDDED,
+        "-o",
+        &inside,
+        "--categories",
+        "fish",
+    ]));
+    assert!(said.contains("lies in the input"), "{said}");
+    let said = refused(&picsift([
+        "label",
+        EMBEDDED,
+        "-o",
+        "datasets/photos",
+        "--categories",
+        "fish",
+        "--overwrite",
+    ]));
+    assert!(said.contains("datasets/photos"), "{said}");
+    assert!(!root().join(inside).exists());
+}
+
+#[test]
 fn sql_refuses_wrong_arguments_at_planning() {
     let ask = |sql: &str| refused(&picsift(["sql", "-c", sql]));
     let said = ask("SELECT classify(width, 'dog') FROM 'datasets/photos/embedded/'");

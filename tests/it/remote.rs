@@ -13,10 +13,13 @@ use tempfile::tempdir;
 
 use crate::support::*;
 
+/// Paths and what is there.
+type Files = Vec<(&'static str, Vec<u8>)>;
+
 /// Serves `files` below `/`, with ranges, as any web server does; `secret` is forbidden.
-async fn serve(files: Vec<(&'static str, Vec<u8>)>) -> SocketAddr {
+async fn serve(files: Files) -> SocketAddr {
     async fn file(
-        State(files): State<Arc<Vec<(&'static str, Vec<u8>)>>>,
+        State(files): State<Arc<Files>>,
         Path(path): Path<String>,
         headers: HeaderMap,
     ) -> Response<Body> {

@@ -36,7 +36,7 @@ pub struct AddedColumns {
     pub is: Vec<String>,
     /// FLOAT per category: its score, 0 to 1.
     pub score: Vec<String>,
-    /// LIST<UTF8>: all categories that hold.
+    /// `LIST<UTF8>`: all categories that hold.
     pub labels: String,
     /// UTF8: the best category that holds, or NULL.
     pub label: String,

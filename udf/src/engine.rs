@@ -118,7 +118,7 @@ impl Engine {
             return Ok(service.clone());
         }
         let loaded = picsift_vision::load(model, device)?;
-        let service = Service::start(loaded, self.options.service.clone())?;
+        let service = Service::start(loaded, self.options.service)?;
         services.insert(key, service.clone());
         Ok(service)
     }
