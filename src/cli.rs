@@ -3,9 +3,11 @@
 //! What flags mean together is resolved by the commands; nothing here opens a file.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use picsift_udf::OnError;
+use picsift_images::Limits;
+use picsift_udf::{EngineOptions, OnError};
 use picsift_vision::{DEFAULT_MODEL, DeviceChoice};
 
 /// Label images with SQL.
@@ -43,6 +45,35 @@ pub struct ModelArgs {
     /// Where the model runs: auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub device: DeviceChoice,
+}
+
+/// What one image may take.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits on one image")]
+pub struct LimitArgs {
+    /// Bytes of its file
+    #[arg(long, default_value_t = Limits::default().max_bytes, value_name = "BYTES")]
+    pub max_image_bytes: u64,
+    /// Width times height, checked before memory is taken
+    #[arg(long, default_value_t = Limits::default().max_pixels, value_name = "PIXELS")]
+    pub max_image_pixels: u64,
+    /// Seconds to fetch it, and again to decode it
+    #[arg(long, default_value_t = Limits::default().timeout.as_secs(), value_name = "SECONDS")]
+    pub image_timeout: u64,
+}
+
+impl LimitArgs {
+    /// The engine's options with these limits.
+    pub fn engine_options(&self) -> EngineOptions {
+        EngineOptions {
+            limits: Limits {
+                max_bytes: self.max_image_bytes,
+                max_pixels: self.max_image_pixels,
+                timeout: Duration::from_secs(self.image_timeout),
+            },
+            ..EngineOptions::default()
+        }
+    }
 }
 
 /// Which categories are asked for.
@@ -95,6 +126,9 @@ pub struct LabelArgs {
     /// Model and device.
     #[command(flatten)]
     pub model: ModelArgs,
+    /// Limits on one image.
+    #[command(flatten)]
+    pub limits: LimitArgs,
 }
 
 /// `--image-column`.
@@ -121,6 +155,9 @@ pub struct SqlArgs {
     /// Model and device.
     #[command(flatten)]
     pub model: ModelArgs,
+    /// Limits on one image.
+    #[command(flatten)]
+    pub limits: LimitArgs,
 }
 
 /// `--format`.
@@ -151,6 +188,9 @@ pub struct ImageArgs {
     /// Model and device.
     #[command(flatten)]
     pub model: ModelArgs,
+    /// Limits on one image.
+    #[command(flatten)]
+    pub limits: LimitArgs,
 }
 
 fn threshold(text: &str) -> Result<f32, String> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use picsift_udf::{
-    Engine, EngineOptions, ImageSource, Labelling, RowError, RunStats, answers, best_label, labels,
+    Engine, ImageSource, Labelling, RowError, RunStats, answers, best_label, labels,
 };
 use picsift_vision::{Answer, Question, Service};
 use serde::Serialize;
@@ -53,7 +53,7 @@ struct Asked {
 /// its own object instead.
 pub async fn image(args: ImageArgs) -> Result<(), AppError> {
     let files = files(&args.files)?;
-    let engine = Engine::new(EngineOptions::default())?;
+    let engine = Engine::new(args.limits.engine_options())?;
     let service = engine.service(&args.model.model, args.model.device)?;
     let asked = asked(&args, &service)?;
     let stats = RunStats::default();

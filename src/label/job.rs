@@ -7,9 +7,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::listing::{ListingTable, ListingTableUrl};
 use datafusion::prelude::{DataFrame, SessionContext};
-use picsift_udf::{
-    AddedColumns, Engine, EngineOptions, Labelling, OnError, output_schema, table_base,
-};
+use picsift_udf::{AddedColumns, Engine, Labelling, OnError, output_schema, table_base};
 use picsift_vision::Service;
 use url::Url;
 
@@ -95,7 +93,7 @@ impl Job {
         publish::check(&args.output, args.overwrite)?;
         refuse_to_mix(&args.output, &locations)?;
 
-        let engine = Arc::new(Engine::new(EngineOptions::default())?);
+        let engine = Arc::new(Engine::new(args.limits.engine_options())?);
         let service = engine.service(&args.model.model, args.model.device)?;
         let specs: Vec<_> = categories
             .iter()

@@ -13,7 +13,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{DFParser, Statement};
-use picsift_udf::{Engine, EngineOptions, PicsiftOptions};
+use picsift_udf::{Engine, PicsiftOptions};
 use picsift_vision::DeviceChoice;
 
 use crate::cli::{Format, SqlArgs};
@@ -25,7 +25,7 @@ use crate::session;
 /// # Errors
 /// The first statement's that fails, outside the shell.
 pub async fn sql(args: SqlArgs) -> Result<(), AppError> {
-    let engine = Arc::new(Engine::new(EngineOptions::default())?);
+    let engine = Arc::new(Engine::new(args.limits.engine_options())?);
     let partitions = std::thread::available_parallelism().map_or(2, |n| n.get());
     let context = session::session(&engine, partitions).map_err(AppError::Plan)?;
     choose_model(&context, &args.model.model, args.model.device);

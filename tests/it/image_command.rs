@@ -67,3 +67,28 @@ fn what_cannot_be_asked_is_said_first() {
     assert!(refused(&picsift(["image", &fish])).contains("--categories"));
     assert!(refused(&picsift(["image", &fish, "--ask", "What is it?"])).contains("words"));
 }
+
+#[test]
+fn limits_on_one_image_are_settings() {
+    let fish = format!("{REFERENCES}/images/fish27_149.jpg");
+    let error = |limit: &[&str]| {
+        let mut args = vec!["image", fish.as_str(), "--categories", "fish"];
+        args.extend(limit);
+        let objects = lines(&stdout(&picsift(args)));
+        objects[0]["error"]
+            .as_str()
+            .map(str::to_string)
+            .unwrap_or_default()
+    };
+    assert_eq!(error(&[]), "");
+    let said = error(&["--max-image-pixels", "1000"]);
+    assert!(
+        said.starts_with("decode: ") && said.contains("pixels"),
+        "{said}"
+    );
+    let said = error(&["--max-image-bytes", "1000"]);
+    assert!(
+        said.starts_with("fetch: ") && said.contains("bytes"),
+        "{said}"
+    );
+}
