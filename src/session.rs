@@ -38,6 +38,8 @@ pub fn session(engine: &Arc<Engine>, partitions: usize) -> Result<SessionContext
     options.execution.parquet.schema_force_view_types = false;
     options.execution.parquet.max_row_group_bytes = MaxRowGroupBytes::try_new(ROW_GROUP_BYTES).ok();
     options.sql_parser.map_string_types_to_utf8view = false;
+    // A glob may name folders, and a folder's tables may lie deeper than one level.
+    options.execution.listing_table_ignore_subdirectory = false;
     // A hive folder's value is text unless the table says otherwise, and stays a plain column when written again.
     options.execution.listing_table_factory_infer_partitions = true;
     let config = picsift_udf::with_settings(config);

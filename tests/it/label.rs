@@ -478,3 +478,35 @@ fn a_cold_start_labels_within_a_second() {
         "{best:?} from start to a published row"
     );
 }
+
+#[test]
+fn a_glob_names_files_in_several_folders() {
+    let out = tempdir().unwrap();
+    let target = out.path().join("labelled");
+    let glob = format!("{REFERENCES}/collection=*s/*.parquet");
+    let said = stdout(&picsift([
+        "label",
+        &glob,
+        "-o",
+        target.to_str().unwrap(),
+        "--categories",
+        "tool",
+    ]));
+    assert!(
+        said.contains("188 rows, 188 images") && said.contains("0 failed"),
+        "{said}"
+    );
+    let url = format!("file://{}/{EMBEDDED}/photos.parquet", root().display());
+    let said = stdout(&picsift([
+        "label",
+        &url,
+        "-o",
+        target.to_str().unwrap(),
+        "--categories",
+        "tool",
+        "--limit",
+        "2",
+        "--overwrite",
+    ]));
+    assert!(said.contains("2 rows"), "{said}");
+}
