@@ -280,6 +280,11 @@ async fn format_of(
     }
     match best {
         Some(rank) => Ok(FORMATS[rank]),
+        // DataFusion leaves such folders out of what it compares with a pattern.
+        None if seen == 0 && location.get_glob().is_some() => plan_err!(
+            "nothing matches '{}'; a glob does not see folders such as name=value, so name the folder above them",
+            shown(location)
+        ),
         None if seen == 0 => plan_err!("there is nothing at '{}'", shown(location)),
         None if !location.is_collection() => plan_err!(
             "'{}' is not a table: picsift reads .parquet, .csv and .json files and folders of them",
