@@ -9,6 +9,7 @@ mod bad_input;
 mod examples;
 mod explain;
 mod image_command;
+mod inputs;
 mod label;
 mod readers;
 mod remote;
