@@ -11,23 +11,23 @@ use candle_core::{Device, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use picsift_vision::ops::{Depthwise, to_blocks};
 use picsift_vision::{
-    DEFAULT_MODEL, DeviceChoice, Job, PackLimits, Question, RgbImage, VisionError, pack,
+    DEFAULT_MODEL, Job, LoadOptions, PackLimits, Question, Views, VisionError, pack,
 };
 
 const SIDE: u32 = 224;
 
-fn image(seed: u32) -> RgbImage {
+fn views(seed: u32) -> Views {
     let bytes = (0..SIDE * SIDE * 3)
         .map(|i| (i.wrapping_add(seed).wrapping_mul(2_654_435_761) >> 24) as u8);
-    RgbImage {
-        width: SIDE,
-        height: SIDE,
+    Views {
+        side: SIDE,
+        grid: (1, 1),
         data: bytes.collect(),
     }
 }
 
 fn answer(c: &mut Criterion) {
-    let mut model = picsift_vision::load(DEFAULT_MODEL, DeviceChoice::Cpu)
+    let mut model = picsift_vision::load(DEFAULT_MODEL, &LoadOptions::default())
         .expect("the embedded model loads")
         .model;
     let questions: Arc<[Question]> = (0..10)
@@ -37,7 +37,7 @@ fn answer(c: &mut Criterion) {
     for size in [1, 8, 32] {
         let jobs: Vec<Job> = (0..size)
             .map(|seed| Job {
-                image: image(seed),
+                views: views(seed),
                 questions: Arc::clone(&questions),
             })
             .collect();

@@ -42,6 +42,26 @@ pub enum VisionError {
         /// The device asked for.
         device: String,
     },
+    /// A text that is no value of a model's option.
+    #[error("'{text}' is no value of {option}; expected {known}")]
+    UnknownOption {
+        /// The option.
+        option: &'static str,
+        /// The text.
+        text: String,
+        /// What would be right.
+        known: &'static str,
+    },
+    /// The model exists in one form only, and another one was asked for.
+    #[error("model '{model}' cannot be loaded with {option}: {reason}")]
+    OptionUnsupported {
+        /// The model.
+        model: String,
+        /// The option with its value.
+        option: String,
+        /// Why not.
+        reason: &'static str,
+    },
     /// A category that the model has no class for.
     #[error("model '{model}' cannot score category '{category}': {source}")]
     UnknownCategory {
@@ -85,6 +105,12 @@ pub enum VisionError {
         /// How many classes the model has.
         classes: usize,
     },
+    /// A question was made for another kind of model.
+    #[error("model '{model}' was given a question that was made for another model")]
+    ForeignQuestion {
+        /// The model.
+        model: String,
+    },
     /// The image is not of the size the model takes.
     #[error("model '{model}' takes images of {expected} pixels, but this one has {actual}")]
     ImageSize {
@@ -114,6 +140,19 @@ pub enum VisionError {
     NotFinite {
         /// The model.
         model: String,
+    },
+    /// The jobs of a batch did not fit the device's memory together.
+    #[error(
+        "model '{model}' ran out of memory on device '{device}' with {views} views of this image; use \
+         --crops global, --quantize q8_0, or a device with more memory"
+    )]
+    OutOfMemory {
+        /// The model.
+        model: String,
+        /// Where it runs.
+        device: String,
+        /// Views of the image.
+        views: usize,
     },
     /// The tensor library failed.
     #[error("model '{model}' failed while {stage}: {source}")]

@@ -3,18 +3,20 @@
 //! The crate owns model weights, the arithmetic that runs them, what a category means to each model and the
 //! queue in front of the one thread that holds a model. It refuses to know where images come from (it takes
 //! RGB pixels of the size that [`ModelInfo::input`] names), tables, Arrow and SQL: those meet it on
-//! [`RgbImage`] and [`Answer`] only, so that a new model needs nothing but an implementation of [`Model`].
+//! [`RgbImage`] and [`Answer`] only, so that a new model needs nothing but [`Questions`], a [`Preprocessor`] and a
+//! [`Model`].
 //!
 //! ```no_run
 //! # async fn example(image: picsift_vision::RgbImage) -> Result<(), picsift_vision::VisionError> {
-//! use picsift_vision::{Category, DeviceChoice, Service, ServiceOptions};
+//! use picsift_vision::{Category, LoadOptions, Service, ServiceOptions};
 //!
 //! let service = Service::start(
-//!     picsift_vision::load("efficientnet-lite0", DeviceChoice::Auto)?,
+//!     picsift_vision::load("efficientnet-lite0", &LoadOptions::default())?,
 //!     ServiceOptions::default(),
 //! )?;
 //! let fish = service.questions().category(&Category::named("fish"))?;
-//! let answers = service.submit(image, [fish].into()).await?;
+//! let views = service.preprocessor().views(image)?;
+//! let answers = service.submit(views, [fish].into()).await?;
 //! println!("{answers:?}");
 //! # Ok(())
 //! # }
@@ -24,8 +26,10 @@ mod device;
 pub mod efficientnet;
 mod error;
 mod model;
+pub mod moondream;
 pub mod nouns;
 pub mod ops;
+mod options;
 mod packing;
 mod registry;
 mod service;
@@ -34,8 +38,10 @@ pub mod wordnet;
 pub use device::DeviceChoice;
 pub use error::VisionError;
 pub use model::{
-    Answer, Category, InputGeometry, Job, Loaded, Model, ModelInfo, Question, Questions, RgbImage,
+    Answer, Category, InputGeometry, Job, Loaded, Model, ModelInfo, Preprocessor, Prompt, Question,
+    Questions, RgbImage, Views,
 };
+pub use options::{CropPolicy, Generation, LoadOptions, Quantization, Temperature};
 pub use packing::{PackLimits, pack};
 pub use registry::{DEFAULT_MODEL, ModelEntry, load, models};
 pub use service::{Service, ServiceOptions, ServiceStats};

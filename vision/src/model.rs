@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::error::VisionError;
+use crate::options::{CropPolicy, Generation};
 
 /// An image: row-major RGB, one byte a channel, `data.len() == width * height * 3`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +53,51 @@ pub enum InputGeometry {
         /// Side of the square cut out, in pixels.
         size: u32,
     },
+    /// All pixels, upright: the model's [`Preprocessor`] makes its own views of them.
+    Full,
+}
+
+/// What a model is shown of one image: squares of pixels, all of one size.
+///
+/// Which part of the image each square is, and whether the whole image is one of them, is between a model's
+/// [`Preprocessor`] and its [`Model`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Views {
+    /// Side of each square in pixels.
+    pub side: u32,
+    /// Rows and columns of the grid in which tiles of the image lie; (1, 1) where it was not cut up.
+    pub grid: (u32, u32),
+    /// The samples, `[views, side, side, 3]`, RGB.
+    pub data: Vec<u8>,
+}
+
+impl Views {
+    /// The single view that is this square image.
+    ///
+    /// # Errors
+    /// [`VisionError::ImageData`] unless there are exactly three bytes a pixel, [`VisionError::ImageSize`] unless
+    /// the image has `side` x `side` pixels.
+    pub fn square(model: &str, image: RgbImage, side: u32) -> Result<Self, VisionError> {
+        image.check()?;
+        if (image.width, image.height) != (side, side) {
+            return Err(VisionError::ImageSize {
+                model: model.to_owned(),
+                expected: format!("{side} x {side}"),
+                actual: format!("{} x {}", image.width, image.height),
+            });
+        }
+        Ok(Self {
+            side,
+            grid: (1, 1),
+            data: image.data,
+        })
+    }
+
+    /// Number of squares.
+    pub fn count(&self) -> usize {
+        let square = self.side as usize * self.side as usize * 3;
+        self.data.len().checked_div(square).unwrap_or(0)
+    }
 }
 
 /// What a person or a manifest wants to know about a loaded model.
@@ -61,12 +107,15 @@ pub struct ModelInfo {
     pub name: String,
     /// Which weights these are.
     pub revision: String,
-    /// The weights' licence, as an SPDX expression.
-    pub licence: &'static str,
+    /// The weights' licence, as an SPDX expression, where it is known.
+    pub licence: Option<&'static str>,
     /// Where the model runs, as [`crate::DeviceChoice`] writes it, never `auto`.
     pub device: String,
-    /// The number format that the model computes in.
+    /// The number format that the model computes in: `f32`, `bf16`, or `q8_0` or `q4k` for quantised weights.
     pub dtype: &'static str,
+    /// How an image is cut into views, for a model that cuts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crops: Option<CropPolicy>,
     /// The pixels that the model takes.
     pub input: InputGeometry,
     /// A score at or above this means yes unless the person says otherwise; 0..=1.
@@ -82,7 +131,7 @@ pub struct Category {
     pub name: String,
     /// The question to ask for it, for models that read one.
     pub prompt: Option<String>,
-    /// Further nouns that count as this category.
+    /// Further nouns that count as this category; a model that reads questions asks for any of them.
     pub nouns: Vec<String>,
 }
 
@@ -102,8 +151,29 @@ impl Category {
 pub enum Question {
     /// How probable is it that the image shows one of these classes? Ascending indices without repeats.
     Classes(Arc<[u16]>),
-    /// To be answered in words, as the person asked it; only for a model with [`ModelInfo::can_talk`].
-    Open(Arc<str>),
+    /// To be answered yes or no; the answer is a score.
+    YesNo(Prompt),
+    /// To be answered in words; only for a model with [`ModelInfo::can_talk`].
+    Open(Prompt, Generation),
+}
+
+impl Question {
+    /// The question in words, for a model that reads.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Classes(_) => None,
+            Self::YesNo(prompt) | Self::Open(prompt, _) => Some(&prompt.text),
+        }
+    }
+}
+
+/// A question in words and as the model's tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Prompt {
+    /// The words, without the template around them.
+    pub text: Arc<str>,
+    /// The token ids after the image, template included.
+    pub tokens: Arc<[u32]>,
 }
 
 /// The answer to one question.
@@ -126,15 +196,25 @@ pub trait Questions: Send + Sync {
     /// The question that is answered in the model's own words.
     ///
     /// # Errors
-    /// [`VisionError::CannotTalk`] when the model only scores.
-    fn open(&self, text: &str) -> Result<Question, VisionError>;
+    /// [`VisionError::CannotTalk`] when the model only scores; when the text is too long for the model.
+    fn open(&self, text: &str, generation: Generation) -> Result<Question, VisionError>;
+}
+
+/// The part of a model that makes views of an image. It runs on the callers' threads, so that the model's own
+/// thread is kept for arithmetic and jobs that wait are small.
+pub trait Preprocessor: Send + Sync {
+    /// The views of an image of the size that [`ModelInfo::input`] names.
+    ///
+    /// # Errors
+    /// [`VisionError::ImageData`] or [`VisionError::ImageSize`] when the image is not what the model takes.
+    fn views(&self, image: RgbImage) -> Result<Views, VisionError>;
 }
 
 /// One image and everything to be asked about it.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// The image, of the size that [`ModelInfo::input`] names.
-    pub image: RgbImage,
+    /// What the model is shown of the image; from the model's [`Preprocessor`].
+    pub views: Views,
     /// The questions; many jobs share one list.
     pub questions: Arc<[Question]>,
 }
@@ -144,7 +224,9 @@ pub trait Model: Send {
     /// Answers each job: one result per job, in the jobs' order, and in it one answer per question, in the
     /// questions' order. Each image is encoded once, whatever the number of questions.
     ///
-    /// An image of the wrong size, or one that yields scores that are not finite, is the error of that job only.
+    /// Views that do not fit the model, or that yield scores that are not finite, are the error of that job only.
+    /// Jobs that did not fit the device's memory together get [`VisionError::OutOfMemory`], and the caller may ask
+    /// again with fewer.
     fn answer(&mut self, jobs: &[Job]) -> Vec<Result<Vec<Answer>, VisionError>>;
 }
 
@@ -154,6 +236,8 @@ pub struct Loaded {
     pub info: ModelInfo,
     /// Its planning half.
     pub questions: Arc<dyn Questions>,
+    /// What makes its views.
+    pub preprocessor: Arc<dyn Preprocessor>,
     /// Its running half.
     pub model: Box<dyn Model>,
 }

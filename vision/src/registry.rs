@@ -6,6 +6,7 @@ use crate::device::DeviceChoice;
 use crate::efficientnet;
 use crate::error::VisionError;
 use crate::model::Loaded;
+use crate::options::LoadOptions;
 
 /// The model that needs nothing beyond this program.
 pub const DEFAULT_MODEL: &str = efficientnet::NAME;
@@ -19,7 +20,7 @@ pub struct ModelEntry {
     pub description: &'static str,
     /// Whether it can run on a CUDA device.
     pub cuda: bool,
-    load: fn(&Device) -> Result<Loaded, VisionError>,
+    load: fn(&Device, &LoadOptions) -> Result<Loaded, VisionError>,
 }
 
 static MODELS: [ModelEntry; 1] = [ModelEntry {
@@ -27,7 +28,7 @@ static MODELS: [ModelEntry; 1] = [ModelEntry {
     description: "EfficientNet-Lite0, an ImageNet-1k classifier inside this program: categories are nouns \
                   that cover some of its 1000 classes; CPU only",
     cuda: false,
-    load: |_| efficientnet::load(),
+    load: |_, options| efficientnet::load(options),
 }];
 
 /// Every known model.
@@ -35,12 +36,12 @@ pub fn models() -> &'static [ModelEntry] {
     &MODELS
 }
 
-/// Loads the model of this name onto the device. `Auto` is the CPU for a model that runs on the CPU only.
+/// Loads the model of this name as the options say. The device `Auto` is the CPU for a model that runs on the CPU only.
 ///
 /// # Errors
 /// [`VisionError::UnknownModel`] with the known names; [`VisionError::CpuOnly`] or [`VisionError::Device`]
 /// when the device does not go with the model, this build or this machine; whatever the model's own loading gives.
-pub fn load(name: &str, device: DeviceChoice) -> Result<Loaded, VisionError> {
+pub fn load(name: &str, options: &LoadOptions) -> Result<Loaded, VisionError> {
     let entry = models()
         .iter()
         .find(|entry| entry.name == name)
@@ -52,17 +53,17 @@ pub fn load(name: &str, device: DeviceChoice) -> Result<Loaded, VisionError> {
                 .collect::<Vec<_>>()
                 .join(", "),
         })?;
-    let device = match device {
+    let device = match options.device {
         DeviceChoice::Cuda(_) if !entry.cuda => {
             return Err(VisionError::CpuOnly {
                 model: name.to_owned(),
-                device: device.to_string(),
+                device: options.device.to_string(),
             });
         }
         DeviceChoice::Auto if !entry.cuda => Device::Cpu,
         choice => choice.open()?,
     };
-    (entry.load)(&device)
+    (entry.load)(&device, options)
 }
 
 #[cfg(test)]
@@ -79,7 +80,9 @@ mod tests {
 
     #[test]
     fn an_unknown_model_is_an_error_that_lists_the_known_ones() {
-        let error = load("resnet", DeviceChoice::Auto).unwrap_err().to_string();
+        let error = load("resnet", &LoadOptions::default())
+            .unwrap_err()
+            .to_string();
         assert!(
             error.contains("'resnet'") && error.contains("efficientnet-lite0"),
             "{error}"
@@ -88,9 +91,15 @@ mod tests {
 
     #[test]
     fn a_cpu_only_model_refuses_cuda() {
-        let error = load(DEFAULT_MODEL, DeviceChoice::Cuda(0))
-            .unwrap_err()
-            .to_string();
+        let error = load(
+            DEFAULT_MODEL,
+            &LoadOptions {
+                device: DeviceChoice::Cuda(0),
+                ..LoadOptions::default()
+            },
+        )
+        .unwrap_err()
+        .to_string();
         assert!(error.contains("runs on the CPU only"), "{error}");
     }
 }

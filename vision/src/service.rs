@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::VisionError;
-use crate::model::{Answer, Job, Loaded, Model, ModelInfo, Question, Questions, RgbImage};
+use crate::model::{
+    Answer, Job, Loaded, Model, ModelInfo, Preprocessor, Question, Questions, Views,
+};
 use crate::packing::{PackLimits, pack};
 
 /// How large batches and the queue may become. Together they bound the images held in memory.
@@ -64,6 +66,7 @@ struct Request {
 struct Shared {
     info: ModelInfo,
     questions: Arc<dyn Questions>,
+    preprocessor: Arc<dyn Preprocessor>,
     images: AtomicU64,
     batches: AtomicU64,
     busy_nanos: AtomicU64,
@@ -86,11 +89,13 @@ impl Service {
         let Loaded {
             info,
             questions,
+            preprocessor,
             model,
         } = loaded;
         let shared = Arc::new(Shared {
             info,
             questions,
+            preprocessor,
             images: AtomicU64::new(0),
             batches: AtomicU64::new(0),
             busy_nanos: AtomicU64::new(0),
@@ -124,6 +129,11 @@ impl Service {
         &*self.shared.questions
     }
 
+    /// What makes views of an image, for [`Service::submit`]. It computes: call it where blocking is allowed.
+    pub fn preprocessor(&self) -> Arc<dyn Preprocessor> {
+        Arc::clone(&self.shared.preprocessor)
+    }
+
     /// What the service has done so far.
     pub fn stats(&self) -> ServiceStats {
         ServiceStats {
@@ -133,21 +143,21 @@ impl Service {
         }
     }
 
-    /// Asks the questions about the image and gives the answers in the questions' order. Waits while the queue
+    /// Asks the questions about the image behind the views and gives the answers in the questions' order. Waits while the queue
     /// is full. Dropping the future withdraws the job unless the model already has it.
     ///
     /// # Errors
     /// What the model says about this image, or [`VisionError::Closed`] when its thread has ended.
     pub async fn submit(
         &self,
-        image: RgbImage,
+        views: Views,
         questions: Arc<[Question]>,
     ) -> Result<Vec<Answer>, VisionError> {
         let closed = || VisionError::Closed {
             model: self.shared.info.name.clone(),
         };
         let (reply, answer) = oneshot::channel();
-        let job = Job { image, questions };
+        let job = Job { views, questions };
         self.queue
             .send(Request { job, reply })
             .await
@@ -243,8 +253,7 @@ impl Worker {
 
 impl Request {
     fn pixels(&self) -> usize {
-        let pixels = u64::from(self.job.image.width) * u64::from(self.job.image.height);
-        usize::try_from(pixels).unwrap_or(usize::MAX)
+        self.job.views.data.len() / 3
     }
 }
 

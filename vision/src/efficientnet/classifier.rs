@@ -12,8 +12,10 @@ use rayon::prelude::*;
 use super::{Config, Network};
 use crate::error::VisionError;
 use crate::model::{
-    Answer, Category, InputGeometry, Job, Loaded, Model, ModelInfo, Question, Questions,
+    Answer, Category, InputGeometry, Job, Loaded, Model, ModelInfo, Preprocessor, Question,
+    Questions, RgbImage, Views,
 };
+use crate::options::{Generation, LoadOptions};
 use crate::wordnet::Lexicon;
 
 /// The model's name.
@@ -27,20 +29,29 @@ static WEIGHTS: &[u8] = include_bytes!("../../data/efficientnet-lite0/model.f16.
 /// Most images that one thread takes through the network at once.
 const IMAGES_PER_PASS: usize = 4;
 
-/// Loads the embedded model.
+/// Loads the embedded model. It sees one view of each image whatever the crops, so that option means nothing to it.
 ///
 /// # Errors
-/// [`VisionError::Tensor`] when the embedded weights do not fit the network.
-pub fn load() -> Result<Loaded, VisionError> {
+/// [`VisionError::OptionUnsupported`] when it is to be quantised, [`VisionError::Tensor`] when the embedded weights do
+/// not fit the network.
+pub fn load(options: &LoadOptions) -> Result<Loaded, VisionError> {
+    if let Some(quantization) = options.quantize {
+        return Err(VisionError::OptionUnsupported {
+            model: NAME.to_owned(),
+            option: format!("quantize = {quantization}"),
+            reason: "it is small and has f32 kernels of its own; leave the option out",
+        });
+    }
     let config = Config::lite0();
     let network = Network::from_safetensors(&config, WEIGHTS)
         .map_err(VisionError::tensor(NAME, "reading its weights"))?;
     let info = ModelInfo {
         name: NAME.to_owned(),
         revision: REVISION.to_owned(),
-        licence: "Apache-2.0",
+        licence: Some("Apache-2.0"),
         device: "cpu".to_owned(),
         dtype: "f32",
+        crops: None,
         input: InputGeometry::CentreCrop {
             short_side: 256,
             size: config.size as u32,
@@ -51,6 +62,9 @@ pub fn load() -> Result<Loaded, VisionError> {
     Ok(Loaded {
         info,
         questions: Arc::new(Nouns),
+        preprocessor: Arc::new(CentreSquare {
+            side: config.size as u32,
+        }),
         model: Box::new(Classifier { config, network }),
     })
 }
@@ -85,10 +99,21 @@ impl Questions for Nouns {
         Ok(Question::Classes(classes.into()))
     }
 
-    fn open(&self, _text: &str) -> Result<Question, VisionError> {
+    fn open(&self, _text: &str, _generation: Generation) -> Result<Question, VisionError> {
         Err(VisionError::CannotTalk {
             model: NAME.to_owned(),
         })
+    }
+}
+
+/// The crop as it comes.
+struct CentreSquare {
+    side: u32,
+}
+
+impl Preprocessor for CentreSquare {
+    fn views(&self, image: RgbImage) -> Result<Views, VisionError> {
+        Views::square(NAME, image, self.side)
     }
 }
 
@@ -99,16 +124,15 @@ struct Classifier {
 
 impl Classifier {
     fn check(&self, job: &Job) -> Result<(), VisionError> {
-        let (image, size) = (&job.image, self.config.size);
-        image.check()?;
-        if (image.width as usize, image.height as usize) != (size, size) {
-            return Err(VisionError::ImageSize {
-                model: NAME.to_owned(),
-                expected: format!("{size} x {size}"),
-                actual: format!("{} x {}", image.width, image.height),
-            });
+        let (views, side) = (&job.views, self.config.size);
+        if views.side as usize == side && views.data.len() == side * side * 3 {
+            return Ok(());
         }
-        Ok(())
+        Err(VisionError::ImageSize {
+            model: NAME.to_owned(),
+            expected: format!("1 x {side} x {side}"),
+            actual: format!("{} x {} x {}", views.count(), views.side, views.side),
+        })
     }
 
     /// The class probabilities of images of the right size, one row per job.
@@ -120,7 +144,7 @@ impl Classifier {
             .map(|jobs| {
                 let bytes: Vec<u8> = jobs
                     .iter()
-                    .flat_map(|job| job.image.data.iter().copied())
+                    .flat_map(|job| job.views.data.iter().copied())
                     .collect();
                 let images = Tensor::from_vec(bytes, (jobs.len(), side, side, 3), &Device::Cpu)?;
                 self.network.features(&images)
@@ -143,7 +167,7 @@ impl Classifier {
         }
         let score = |question: &Question| {
             let Question::Classes(classes) = question else {
-                return Err(VisionError::CannotTalk {
+                return Err(VisionError::ForeignQuestion {
                     model: NAME.to_owned(),
                 });
             };

@@ -1,21 +1,29 @@
 //! The embedded classifier through the model trait.
 
 use picsift_vision::{
-    Answer, Category, DEFAULT_MODEL, DeviceChoice, InputGeometry, Job, Loaded, Question, RgbImage,
-    VisionError,
+    Answer, Category, DEFAULT_MODEL, Generation, InputGeometry, Job, LoadOptions, Loaded, Question,
+    RgbImage, Views, VisionError,
 };
 
 fn loaded() -> Loaded {
-    picsift_vision::load(DEFAULT_MODEL, DeviceChoice::Auto).unwrap()
+    picsift_vision::load(DEFAULT_MODEL, &LoadOptions::default()).unwrap()
 }
 
-fn job(width: u32, height: u32, questions: &[Question]) -> Job {
+fn image(width: u32, height: u32) -> RgbImage {
     let bytes = (0..width * height * 3).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8);
+    RgbImage {
+        width,
+        height,
+        data: bytes.collect(),
+    }
+}
+
+fn job(side: u32, questions: &[Question]) -> Job {
     Job {
-        image: RgbImage {
-            width,
-            height,
-            data: bytes.collect(),
+        views: Views {
+            side,
+            grid: (1, 1),
+            data: image(side, side).data,
         },
         questions: questions.into(),
     }
@@ -57,7 +65,7 @@ fn a_score_is_the_sum_of_the_classes_probabilities() {
         classes(400..1000),
         classes(0..0),
     ];
-    let results = loaded().model.answer(&[job(224, 224, &questions)]);
+    let results = loaded().model.answer(&[job(224, &questions)]);
     let scores = scores(results[0].as_ref().unwrap());
     assert!(
         (scores[0] - 1.0).abs() < 1e-5 && scores[0] <= 1.0,
@@ -70,27 +78,44 @@ fn a_score_is_the_sum_of_the_classes_probabilities() {
 #[test]
 fn a_bad_image_is_the_error_of_its_own_job() {
     let questions = [classes(0..1000)];
-    let mut short = job(224, 224, &questions);
-    short.image.data.pop();
+    let mut short = job(224, &questions);
+    short.views.data.pop();
     let jobs = [
-        job(224, 224, &questions),
-        job(224, 100, &questions),
+        job(224, &questions),
+        job(100, &questions),
         short,
-        job(224, 224, &[classes(999..1001)]),
-        job(224, 224, &questions),
+        job(224, &[classes(999..1001)]),
+        job(224, &questions),
     ];
     let results = loaded().model.answer(&jobs);
     assert_eq!(results.len(), 5);
     assert!(results[0].is_ok() && results[4].is_ok());
     let error = results[1].as_ref().unwrap_err().to_string();
     assert!(
-        error.contains("224 x 224") && error.contains("224 x 100"),
+        error.contains("1 x 224 x 224") && error.contains("1 x 100 x 100"),
         "{error}"
     );
-    assert!(matches!(results[2], Err(VisionError::ImageData { .. })));
+    assert!(matches!(results[2], Err(VisionError::ImageSize { .. })));
     assert!(matches!(
         results[3],
         Err(VisionError::UnknownClass { class: 1000, .. })
+    ));
+}
+
+#[test]
+fn an_image_of_another_size_has_no_views() {
+    let preprocessor = loaded().preprocessor;
+    assert_eq!(preprocessor.views(image(224, 224)).unwrap().count(), 1);
+    let error = preprocessor.views(image(224, 100)).unwrap_err().to_string();
+    assert!(
+        error.contains("224 x 224") && error.contains("224 x 100"),
+        "{error}"
+    );
+    let mut short = image(224, 224);
+    short.data.pop();
+    assert!(matches!(
+        preprocessor.views(short),
+        Err(VisionError::ImageData { .. })
     ));
 }
 
@@ -160,7 +185,7 @@ fn a_prompt_is_refused_because_the_model_reads_none() {
 fn a_question_in_words_is_refused_by_name() {
     let error = loaded()
         .questions
-        .open("What is this?")
+        .open("What is this?", Generation::default())
         .unwrap_err()
         .to_string();
     assert!(

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use picsift_vision::{
-    Answer, Category, InputGeometry, Job, Loaded, Model, ModelInfo, Question, Questions, RgbImage,
-    Service, ServiceOptions, VisionError,
+    Answer, Category, Generation, InputGeometry, Job, Loaded, Model, ModelInfo, Preprocessor,
+    Question, Questions, RgbImage, Service, ServiceOptions, Views, VisionError,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
@@ -18,10 +18,16 @@ impl Questions for NoQuestions {
         Ok(Question::Classes([].into()))
     }
 
-    fn open(&self, _: &str) -> Result<Question, VisionError> {
+    fn open(&self, _: &str, _: Generation) -> Result<Question, VisionError> {
         Err(VisionError::CannotTalk {
             model: "test".to_owned(),
         })
+    }
+}
+
+impl Preprocessor for NoQuestions {
+    fn views(&self, image: RgbImage) -> Result<Views, VisionError> {
+        Views::square("test", image, 1)
     }
 }
 
@@ -40,9 +46,10 @@ where
     let info = ModelInfo {
         name: "test".to_owned(),
         revision: "1".to_owned(),
-        licence: "Apache-2.0",
+        licence: None,
         device: "cpu".to_owned(),
         dtype: "f32",
+        crops: None,
         input: InputGeometry::CentreCrop {
             short_side: 1,
             size: 1,
@@ -53,18 +60,19 @@ where
     let loaded = Loaded {
         info,
         questions: Arc::new(NoQuestions),
+        preprocessor: Arc::new(NoQuestions),
         model: Box::new(Scripted(model)),
     };
     Service::start(loaded, options)
 }
 
-/// An image that carries a number: `width` pixels, the number in the first byte.
-fn image(number: u8, width: u32) -> RgbImage {
+/// Views that carry a number: `width` of one pixel, the number in the first byte.
+fn image(number: u8, width: u32) -> Views {
     let mut data = vec![0; width as usize * 3];
     data[0] = number;
-    RgbImage {
-        width,
-        height: 1,
+    Views {
+        side: 1,
+        grid: (1, width),
         data,
     }
 }
@@ -77,7 +85,7 @@ fn question(class: u16) -> Question {
 fn echo(jobs: &[Job]) -> Vec<Result<Vec<Answer>, VisionError>> {
     let answer = |job: &Job, question: &Question| match question {
         Question::Classes(classes) => {
-            Answer::Score(f32::from(job.image.data[0]) * 100.0 + f32::from(classes[0]))
+            Answer::Score(f32::from(job.views.data[0]) * 100.0 + f32::from(classes[0]))
         }
         _ => unreachable!(),
     };
@@ -103,7 +111,7 @@ fn gated(options: ServiceOptions) -> (Service, Gate) {
     let (go, sign) = channel();
     let service = start(options, move |jobs| {
         report
-            .send(jobs.iter().map(|job| job.image.data[0]).collect())
+            .send(jobs.iter().map(|job| job.views.data[0]).collect())
             .unwrap();
         sign.recv().unwrap();
         echo(jobs)
@@ -202,7 +210,7 @@ async fn a_full_queue_makes_the_caller_wait_and_a_caller_that_leaves_is_skipped(
 #[tokio::test]
 async fn a_panic_is_the_error_of_its_batch_and_the_service_goes_on() {
     let service = start(ServiceOptions::default(), |jobs| {
-        assert!(jobs[0].image.data[0] != 13, "thirteen is too much");
+        assert!(jobs[0].views.data[0] != 13, "thirteen is too much");
         echo(jobs)
     })
     .unwrap();
