@@ -4,6 +4,20 @@
 //! The published model and code: <https://huggingface.co/vikhyatk/moondream2> (Apache-2.0). Two checkpoint layouts are
 //! known, [`Layout`]; [`Config`] holds every size, and nothing here assumes those of the 2B model.
 
+mod checkpoint;
 mod config;
+mod encoder;
+mod features;
+mod generate;
+mod kernels;
+mod linear;
+mod names;
+mod network;
+mod text;
+mod tree;
+mod weights;
 
+pub use checkpoint::{Checkpoint, CheckpointError};
 pub use config::{Config, ConfigError, Layout, PrefixMask, Template, TextConfig, VisionConfig};
+pub use generate::{Answers, NotFinite, Request};
+pub use network::{Network, Prefix, Stage, Watch};

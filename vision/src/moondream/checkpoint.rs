@@ -1,0 +1,228 @@
+//! Tensors of a checkpoint by name, with errors that name file, tensor, found and expected shape.
+//!
+//! Owns the memory map for as long as a model is being loaded, no longer: what a model keeps is its own copy in its own
+//! number format. It knows layouts only as far as telling them apart.
+
+use std::path::Path;
+
+use candle_core::safetensors::{Load, MmapedSafetensors, SliceSafetensors};
+use candle_core::{DType, Device, Tensor};
+
+use super::Layout;
+
+/// The checkpoints that can be loaded.
+const KNOWN: &str = "moondream2 at revisions 2025-06-21 and 2024-08-26";
+
+/// What is wrong with a checkpoint.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The file cannot be opened, or is cut short or no safetensors file.
+    #[error("{file} is not a whole safetensors file: {source}")]
+    File {
+        /// The file.
+        file: String,
+        /// What the reader says.
+        #[source]
+        source: candle_core::Error,
+    },
+    /// The tensors are those of another model or revision.
+    #[error(
+        "{file} has a layout that is not known (its first tensor is '{tensor}'); known are {KNOWN}"
+    )]
+    Layout {
+        /// The file.
+        file: String,
+        /// A tensor that shows it.
+        tensor: String,
+    },
+    /// A tensor that the model needs is not there.
+    #[error(
+        "{file} has no tensor '{tensor}', which should be of shape {expected:?}; the checkpoint is incomplete or of another revision"
+    )]
+    Missing {
+        /// The file.
+        file: String,
+        /// The tensor.
+        tensor: String,
+        /// The shape it should have.
+        expected: Vec<usize>,
+    },
+    /// A tensor has another shape than the configuration says.
+    #[error(
+        "tensor '{tensor}' in {file} has shape {found:?}, but config.json calls for {expected:?}"
+    )]
+    Shape {
+        /// The file.
+        file: String,
+        /// The tensor.
+        tensor: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape it should have.
+        expected: Vec<usize>,
+    },
+    /// A tensor is of a type that holds no weights, or could not be brought to the device.
+    #[error("tensor '{tensor}' in {file} cannot be used: {source}")]
+    Tensor {
+        /// The file.
+        file: String,
+        /// The tensor.
+        tensor: String,
+        /// The tensor library's reason.
+        #[source]
+        source: candle_core::Error,
+    },
+}
+
+/// What reading from a checkpoint gives.
+pub(super) type Read<T> = Result<T, CheckpointError>;
+
+/// An open checkpoint.
+pub struct Checkpoint<'a> {
+    name: String,
+    source: Source<'a>,
+}
+
+enum Source<'a> {
+    Mapped(MmapedSafetensors),
+    Bytes(SliceSafetensors<'a>),
+}
+
+impl<'a> Checkpoint<'a> {
+    /// Maps a safetensors file.
+    ///
+    /// # Errors
+    /// [`CheckpointError::File`] when it cannot be opened, or is cut short or something else.
+    pub fn open(path: &Path) -> Read<Self> {
+        let name = path.display().to_string();
+        // SAFETY: the map is read while the model is loaded and then closed. A file that another program cuts short
+        // meanwhile ends this process, as it does for every program that maps its weights; the cache of the hub writes
+        // files whole and never changes them.
+        match unsafe { MmapedSafetensors::new(path) } {
+            Ok(mapped) => Ok(Self {
+                name,
+                source: Source::Mapped(mapped),
+            }),
+            Err(source) => Err(CheckpointError::File { file: name, source }),
+        }
+    }
+
+    /// A checkpoint in memory; `name` stands for its file in errors.
+    ///
+    /// # Errors
+    /// [`CheckpointError::File`] when the bytes are no safetensors file.
+    pub fn from_bytes(name: &str, bytes: &'a [u8]) -> Read<Self> {
+        match SliceSafetensors::new(bytes) {
+            Ok(tensors) => Ok(Self {
+                name: name.to_owned(),
+                source: Source::Bytes(tensors),
+            }),
+            Err(source) => Err(CheckpointError::File {
+                file: name.to_owned(),
+                source,
+            }),
+        }
+    }
+
+    /// The file's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Which layout the tensors have.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Layout`], naming the revisions that work.
+    pub fn layout(&self) -> Read<Layout> {
+        if self.shape("model.text.wte").is_some() && self.shape("model.vision.pos_emb").is_some() {
+            return Ok(Layout::V2025);
+        }
+        if self
+            .shape("text_model.transformer.embd.wte.weight")
+            .is_some()
+            && self
+                .shape("vision_encoder.encoder.model.visual.pos_embed")
+                .is_some()
+        {
+            return Ok(Layout::V2024);
+        }
+        Err(CheckpointError::Layout {
+            file: self.name.clone(),
+            tensor: self.first_tensor(),
+        })
+    }
+
+    /// The shape of a tensor, if it is there.
+    pub fn shape(&self, tensor: &str) -> Option<Vec<usize>> {
+        match &self.source {
+            Source::Mapped(tensors) => tensors.get(tensor),
+            Source::Bytes(tensors) => tensors.get(tensor),
+        }
+        .ok()
+        .map(|view| view.shape().to_vec())
+    }
+
+    /// A tensor in the number format and on the device that are wanted.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] when it is not there, has another shape, or cannot be converted or copied.
+    pub fn tensor(
+        &self,
+        tensor: &str,
+        expected: &[usize],
+        dtype: DType,
+        device: &Device,
+    ) -> Read<Tensor> {
+        let view = match &self.source {
+            Source::Mapped(tensors) => tensors.get(tensor),
+            Source::Bytes(tensors) => tensors.get(tensor),
+        }
+        .map_err(|_| CheckpointError::Missing {
+            file: self.name.clone(),
+            tensor: tensor.to_owned(),
+            expected: expected.to_vec(),
+        })?;
+        if view.shape() != expected {
+            return Err(CheckpointError::Shape {
+                file: self.name.clone(),
+                tensor: tensor.to_owned(),
+                found: view.shape().to_vec(),
+                expected: expected.to_vec(),
+            });
+        }
+        // The conversion runs where the weights will be: half the bytes to move when the file has 16 bits.
+        view.load(device)
+            .and_then(|loaded| loaded.to_dtype(dtype))
+            .map_err(|source| self.unusable(tensor, source))
+    }
+
+    /// The number format that a tensor has in the file, if it is there and of one that the tensor library knows.
+    pub fn dtype(&self, tensor: &str) -> Option<DType> {
+        let view = match &self.source {
+            Source::Mapped(tensors) => tensors.get(tensor),
+            Source::Bytes(tensors) => tensors.get(tensor),
+        };
+        DType::try_from(view.ok()?.dtype()).ok()
+    }
+
+    /// The error of a tensor that the tensor library could not use.
+    pub(super) fn unusable(&self, tensor: &str, source: candle_core::Error) -> CheckpointError {
+        CheckpointError::Tensor {
+            file: self.name.clone(),
+            tensor: tensor.to_owned(),
+            source,
+        }
+    }
+
+    fn first_tensor(&self) -> String {
+        let names = match &self.source {
+            Source::Mapped(tensors) => tensors.tensors(),
+            Source::Bytes(tensors) => tensors.tensors(),
+        };
+        names
+            .into_iter()
+            .map(|(name, _)| name)
+            .min()
+            .unwrap_or_else(|| "none at all".to_owned())
+    }
+}

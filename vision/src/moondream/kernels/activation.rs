@@ -1,0 +1,169 @@
+//! Bias, activation and residual sums: one pass over memory each.
+
+use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Result, Tensor};
+use pulp::Arch;
+use rayon::prelude::*;
+
+use super::exp::exp;
+use super::{contiguous, on_cpu};
+
+/// Values that one task takes: enough to be worth a task, few enough to stay in the cache.
+const CHUNK: usize = 1 << 15;
+
+/// `x + bias`, `[rows, n]` and `[n]`. Writes over `x`, which must have no other user.
+pub(in super::super) fn add_bias(x: Tensor, bias: &Tensor) -> Result<Tensor> {
+    if !on_cpu(&x) {
+        return x.broadcast_add(bias);
+    }
+    x.inplace_op2(bias, &AddBias)?;
+    Ok(x)
+}
+
+/// `gelu(x + bias)`, `[rows, n]` and `[n]`, in the tanh form of GELU: `x / (1 + exp(-2 sqrt(2/pi) (x + 0.044715 x^3)))`
+/// (Hendrycks and Gimpel, arXiv:1606.08415). Writes over `x`, which must have no other user.
+pub(in super::super) fn bias_gelu(x: Tensor, bias: &Tensor) -> Result<Tensor> {
+    if !on_cpu(&x) {
+        return x.broadcast_add(bias)?.gelu();
+    }
+    x.inplace_op2(bias, &BiasGelu)?;
+    Ok(x)
+}
+
+/// `x + y + bias`, `[rows, n]`, `[rows, n]` and `[n]`. Writes over `y`, which must have no other user.
+pub(in super::super) fn residual(x: &Tensor, y: Tensor, bias: &Tensor) -> Result<Tensor> {
+    if !on_cpu(&y) {
+        return (x + y.broadcast_add(bias)?)?.contiguous();
+    }
+    y.inplace_op3(&x.contiguous()?, bias, &Residual)?;
+    Ok(y)
+}
+
+#[inline(always)]
+fn gelu(x: f32) -> f32 {
+    /// -2 sqrt(2 / pi).
+    const SCALE: f32 = -1.595_769_1;
+    x / (1.0 + exp(SCALE * (x + 0.044715 * x * x * x)))
+}
+
+struct AddBias;
+
+struct BiasGelu;
+
+struct Residual;
+
+/// Runs `row` over each row of `x`, `bias.len()` values wide, on all threads.
+fn rows(x: &mut [f32], bias: &[f32], row: impl Fn(&mut [f32], &[f32]) + Sync) {
+    let width = bias.len().max(1);
+    let share = (CHUNK / width).max(1) * width;
+    let arch = Arch::new();
+    x.par_chunks_mut(share).for_each(|chunk| {
+        arch.dispatch(
+            #[inline(always)]
+            || {
+                for values in chunk.chunks_exact_mut(width) {
+                    row(values, bias);
+                }
+            },
+        );
+    });
+}
+
+fn values<'a>(
+    op: &'static str,
+    storage: &'a mut CpuStorage,
+    layout: &Layout,
+) -> Result<&'a mut [f32]> {
+    let CpuStorage::F32(values) = storage else {
+        candle_core::bail!("{op} takes f32");
+    };
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(&mut values[start..end]),
+        None => Err(candle_core::Error::RequiresContiguous { op }),
+    }
+}
+
+impl InplaceOp2 for AddBias {
+    fn name(&self) -> &'static str {
+        "add-bias"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &mut CpuStorage,
+        x_at: &Layout,
+        bias: &CpuStorage,
+        bias_at: &Layout,
+    ) -> Result<()> {
+        let bias = contiguous(self.name(), bias.as_slice::<f32>()?, bias_at)?;
+        rows(
+            values(self.name(), x, x_at)?,
+            bias,
+            #[inline(always)]
+            |row, bias| {
+                for (x, &bias) in row.iter_mut().zip(bias) {
+                    *x += bias;
+                }
+            },
+        );
+        Ok(())
+    }
+}
+
+impl InplaceOp2 for BiasGelu {
+    fn name(&self) -> &'static str {
+        "bias-gelu"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &mut CpuStorage,
+        x_at: &Layout,
+        bias: &CpuStorage,
+        bias_at: &Layout,
+    ) -> Result<()> {
+        let bias = contiguous(self.name(), bias.as_slice::<f32>()?, bias_at)?;
+        rows(
+            values(self.name(), x, x_at)?,
+            bias,
+            #[inline(always)]
+            |row, bias| {
+                for (x, &bias) in row.iter_mut().zip(bias) {
+                    *x = gelu(*x + bias);
+                }
+            },
+        );
+        Ok(())
+    }
+}
+
+impl InplaceOp3 for Residual {
+    fn name(&self) -> &'static str {
+        "residual"
+    }
+
+    fn cpu_fwd(
+        &self,
+        y: &mut CpuStorage,
+        y_at: &Layout,
+        x: &CpuStorage,
+        x_at: &Layout,
+        bias: &CpuStorage,
+        bias_at: &Layout,
+    ) -> Result<()> {
+        let x = contiguous(self.name(), x.as_slice::<f32>()?, x_at)?;
+        let bias = contiguous(self.name(), bias.as_slice::<f32>()?, bias_at)?;
+        let y = values(self.name(), y, y_at)?;
+        let width = bias.len().max(1);
+        let share = (CHUNK / width).max(1) * width;
+        y.par_chunks_mut(share)
+            .zip(x.par_chunks(share))
+            .for_each(|(y, x)| {
+                for (y, x) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+                    for ((y, &x), &bias) in y.iter_mut().zip(x).zip(bias) {
+                        *y = x + *y + bias;
+                    }
+                }
+            });
+        Ok(())
+    }
+}

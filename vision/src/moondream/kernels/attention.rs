@@ -1,0 +1,261 @@
+//! Softmax attention of queries over keys that lie in two pieces: an image's prefix, shared by all that is asked about
+//! it, and what came after.
+//!
+//! The pieces are never put together in memory; only their scores are. On the CPU a block of query rows is taken through
+//! scores, softmax and values for one head at a time, so that the scores stay in the cache.
+
+use candle_core::{CpuStorage, D, Result, Storage, Tensor};
+use pulp::Arch;
+use rayon::prelude::*;
+
+use super::exp::exp;
+use super::on_cpu;
+use super::product::{Matrix, product};
+
+/// Query rows of one task at most: their scores over some 800 keys take 600 KB.
+const ROWS: usize = 192;
+
+/// Keys and values, `[batch, keys, heads * head_dim]` each.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Keys {
+    pub(in super::super) k: Tensor,
+    pub(in super::super) v: Tensor,
+}
+
+/// `softmax(q k^T / sqrt(head_dim)) v` for each head: `q` is `[batch, rows, heads * head_dim]`, and so is the result.
+///
+/// `pieces` are all seen by every query, except where `mask`, `[rows, keys of the last piece]` of 0 and -inf, hides
+/// keys of the last piece.
+pub(in super::super) fn attention(
+    q: &Tensor,
+    pieces: &[&Keys],
+    mask: Option<&Tensor>,
+    heads: usize,
+) -> Result<Tensor> {
+    if on_cpu(q) {
+        return on_the_cpu(q, pieces, mask, heads);
+    }
+    let (batch, rows, width) = q.dims3()?;
+    let head_dim = width / heads;
+    let split = |x: &Tensor| -> Result<Tensor> {
+        let tokens = x.dim(1)?;
+        x.reshape((batch, tokens, heads, head_dim))?
+            .transpose(1, 2)?
+            .contiguous()
+    };
+    let q = (split(&q.contiguous()?)? * (1.0 / (head_dim as f64).sqrt()))?;
+    let mut scores = Vec::with_capacity(pieces.len());
+    for (index, keys) in pieces.iter().enumerate() {
+        let piece = q.matmul(&split(&keys.k.contiguous()?)?.transpose(2, 3)?)?;
+        scores.push(match mask {
+            Some(mask) if index + 1 == pieces.len() => {
+                piece.broadcast_add(&mask.to_dtype(piece.dtype())?)?
+            }
+            _ => piece,
+        });
+    }
+    let weights = candle_nn::ops::softmax_last_dim(&Tensor::cat(&scores, D::Minus1)?)?;
+    let mut sum: Option<Tensor> = None;
+    let mut start = 0;
+    for keys in pieces {
+        let count = keys.k.dim(1)?;
+        let part = weights
+            .narrow(D::Minus1, start, count)?
+            .contiguous()?
+            .matmul(&split(&keys.v.contiguous()?)?)?;
+        sum = Some(match sum {
+            None => part,
+            Some(sum) => (sum + part)?,
+        });
+        start += count;
+    }
+    match sum {
+        Some(sum) => sum.transpose(1, 2)?.reshape((batch, rows, width)),
+        None => candle_core::bail!("attention needs keys"),
+    }
+}
+
+/// A tensor `[batch, tokens, width]` within its storage; a token's values are neighbours.
+struct Tokens<'a> {
+    values: &'a [f32],
+    batch_step: usize,
+    token_step: usize,
+    tokens: usize,
+}
+
+impl Tokens<'_> {
+    /// The values of one head in one image, `[tokens, head_dim]`.
+    fn head(&self, image: usize, head: usize, head_dim: usize) -> Matrix<'_> {
+        Matrix {
+            values: &self.values[image * self.batch_step + head * head_dim..],
+            rows: self.tokens,
+            columns: head_dim,
+            row_step: self.token_step,
+            column_step: 1,
+        }
+    }
+}
+
+fn on_the_cpu(q: &Tensor, pieces: &[&Keys], mask: Option<&Tensor>, heads: usize) -> Result<Tensor> {
+    let (batch, rows, width) = q.dims3()?;
+    let head_dim = width / heads;
+    let mask = mask
+        .map(|mask| mask.flatten_all()?.to_vec1::<f32>())
+        .transpose()?;
+    let storages: Vec<_> = std::iter::once(q)
+        .chain(pieces.iter().flat_map(|keys| [&keys.k, &keys.v]))
+        .map(Tensor::storage_and_layout)
+        .collect();
+    let mut views = Vec::with_capacity(storages.len());
+    for (storage, layout) in &storages {
+        let (Storage::Cpu(CpuStorage::F32(values)), [batch_step, token_step, 1]) =
+            (&**storage, layout.stride())
+        else {
+            candle_core::bail!("attention takes f32 of neighbouring dimensions, not {layout:?}");
+        };
+        views.push(Tokens {
+            values: &values[layout.start_offset()..],
+            batch_step: *batch_step,
+            token_step: *token_step,
+            tokens: layout.shape().dims3()?.1,
+        });
+    }
+    let Some((q, pieces)) = views.split_first() else {
+        candle_core::bail!("attention needs queries");
+    };
+    let pieces: Vec<(&Tokens, &Tokens)> = pieces
+        .chunks_exact(2)
+        .map(|pair| (&pair[0], &pair[1]))
+        .collect();
+    let keys: usize = pieces.iter().map(|(k, _)| k.tokens).sum();
+    let last = pieces.last().map_or(0, |(k, _)| k.tokens);
+    if mask.as_ref().is_some_and(|mask| mask.len() != rows * last) {
+        candle_core::bail!("an attention mask does not fit {rows} queries and {last} keys");
+    }
+
+    // Blocks of one size, so that no thread is left with a small rest.
+    let threads = rayon::current_num_threads();
+    let blocks = rows
+        .div_ceil(ROWS)
+        .next_multiple_of(if batch >= threads { 1 } else { threads });
+    let block = rows.div_ceil(blocks.max(1)).max(1);
+    let scale = 1.0 / (head_dim as f32).sqrt();
+    let arch = Arch::new();
+    let mut output = vec![0_f32; batch * rows * width];
+    let tasks = output
+        .chunks_mut((rows * width).max(1))
+        .enumerate()
+        .flat_map(|(image, output)| {
+            output
+                .chunks_mut(block * width)
+                .enumerate()
+                .map(move |(i, o)| (image, i * block, o))
+        })
+        .collect::<Vec<_>>();
+    tasks.into_par_iter().for_each_init(
+        || vec![0_f32; block * keys],
+        |scores, (image, first, output)| {
+            let count = output.len() / width;
+            for head in 0..heads {
+                let all = q.head(image, head, head_dim);
+                let queries = Matrix {
+                    values: &all.values[first * all.row_step..],
+                    rows: count,
+                    ..all
+                };
+                let mut start = 0;
+                for (k, _) in &pieces {
+                    product(
+                        &mut scores[start..],
+                        keys,
+                        false,
+                        scale,
+                        queries,
+                        k.head(image, head, head_dim).transposed(),
+                    );
+                    start += k.tokens;
+                }
+                arch.dispatch(
+                    #[inline(always)]
+                    || {
+                        for (row, scores) in scores.chunks_exact_mut(keys).take(count).enumerate() {
+                            if let Some(mask) = &mask {
+                                let at = (first + row) * last;
+                                for (score, hidden) in
+                                    scores[keys - last..].iter_mut().zip(&mask[at..at + last])
+                                {
+                                    *score += hidden;
+                                }
+                            }
+                            softmax(scores);
+                        }
+                    },
+                );
+                let mut start = 0;
+                for (index, (k, v)) in pieces.iter().enumerate() {
+                    let weights = Matrix {
+                        values: &scores[start..],
+                        rows: count,
+                        columns: k.tokens,
+                        row_step: keys,
+                        column_step: 1,
+                    };
+                    product(
+                        &mut output[head * head_dim..],
+                        width,
+                        index > 0,
+                        1.0,
+                        weights,
+                        v.head(image, head, head_dim),
+                    );
+                    start += k.tokens;
+                }
+            }
+        },
+    );
+    Tensor::from_vec(output, (batch, rows, width), &candle_core::Device::Cpu)
+}
+
+/// Softmax in place. A row with a NaN becomes NaN.
+#[inline(always)]
+fn softmax(row: &mut [f32]) {
+    const LANES: usize = 16;
+    let mut tops = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (top, &x) in tops.iter_mut().zip(chunk) {
+            *top = if x > *top { x } else { *top };
+        }
+    }
+    let top = tops
+        .iter()
+        .chain(rest)
+        .fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+    let mut sums = [0_f32; LANES];
+    let (chunks, rest) = row.as_chunks_mut::<LANES>();
+    for chunk in chunks {
+        for (sum, x) in sums.iter_mut().zip(chunk) {
+            // What a mask hides is exactly nothing.
+            let weight = if *x == f32::NEG_INFINITY {
+                0.0
+            } else {
+                exp(*x - top)
+            };
+            *x = weight;
+            *sum += weight;
+        }
+    }
+    let mut sum: f32 = sums.iter().sum();
+    for x in rest {
+        *x = if *x == f32::NEG_INFINITY {
+            0.0
+        } else {
+            exp(*x - top)
+        };
+        sum += *x;
+    }
+    let factor = 1.0 / sum;
+    for x in row {
+        *x *= factor;
+    }
+}

@@ -1,0 +1,388 @@
+//! The network: views of images to prefixes, prefixes and token ids to logits.
+//!
+//! Works in token ids and tensors; words, jobs and services are above it.
+
+use candle_core::{DType, Device, Result, Tensor};
+
+use super::checkpoint::{Checkpoint, Read};
+use super::encoder::{Encoder, Projection, normalise, patch_vectors};
+use super::features::{pool, stitch};
+use super::linear::Format;
+use super::names::Names;
+use super::text::{Cache, Step, TextModel};
+use super::tree::{Tree, runs};
+use super::weights::Reader;
+use super::{Config, Layout};
+use crate::{Quantization, Views};
+
+/// Views that go through the encoder together: more bring nothing on a CPU, whose threads one view keeps busy.
+const VIEWS_AT_ONCE: (usize, usize) = (4, 64);
+
+/// Most tokens of one packed sequence. Scores of that many tokens over prefix and themselves bound the memory of a pass.
+pub(super) const PACKED_TOKENS: usize = 1024;
+
+/// A place in the computation, for somebody who compares it with another implementation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Patch vectors of some views, `[views, tokens, 3 * patch * patch]`.
+    Patches,
+    /// The encoder's residual stream before its first block and after each, `[views * tokens, dim]`.
+    VisionBlock,
+    /// The encoder's output, `[views, tokens, dim]`.
+    VisionOut,
+    /// The local features of one image put together, `[height, width, dim]`.
+    Stitched,
+    /// The same brought to the grid of one view, `[tokens, dim]`.
+    Pooled,
+    /// Image embeddings, `[images, tokens, text dim]`.
+    Projected,
+    /// The language model's residual stream at the questions' last tokens before its first block and after each,
+    /// `[images * questions, dim]`; after the last block it is what the head's norm takes.
+    TextBlock,
+}
+
+/// Called with what is there at each [`Stage`].
+pub type Watch<'a> = dyn FnMut(Stage, &Tensor) + 'a;
+
+/// The network with its weights, on one device.
+#[derive(Debug, Clone)]
+pub struct Network {
+    config: Config,
+    device: Device,
+    dtype: DType,
+    encoder: Encoder,
+    projection: Projection,
+    pub(super) text: TextModel,
+}
+
+/// Images as the language model has read them: its keys and values over BOS and image tokens.
+#[derive(Debug, Clone)]
+pub struct Prefix {
+    pub(super) cache: Cache,
+}
+
+impl Prefix {
+    /// Number of images.
+    pub fn images(&self) -> usize {
+        self.cache.batch()
+    }
+
+    /// Number of tokens of each image, BOS included.
+    pub fn tokens(&self) -> usize {
+        self.cache.tokens()
+    }
+
+    /// Keys and values of a layer, `[images, tokens, heads * head_dim]` each; keys are rotated, in the half-split order of
+    /// dimensions.
+    pub fn layer(&self, index: usize) -> Option<(&Tensor, &Tensor)> {
+        self.cache.layer(index)
+    }
+}
+
+impl Network {
+    /// Reads the weights into the number format and onto the device: f32 on a CPU and wherever weights are quantised,
+    /// else bf16.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] naming the tensor that is missing or does not fit the configuration.
+    pub fn read(
+        config: Config,
+        checkpoint: &Checkpoint<'_>,
+        device: &Device,
+        quantize: Option<Quantization>,
+    ) -> Read<Self> {
+        let dtype = match (device, quantize) {
+            (Device::Cpu, _) | (_, Some(_)) => DType::F32,
+            _ => DType::BF16,
+        };
+        let format = Format {
+            device: device.clone(),
+            dtype,
+            quantize,
+        };
+        let reader = Reader {
+            checkpoint,
+            format: &format,
+        };
+        let names = Names::of(config.layout);
+        Ok(Self {
+            encoder: Encoder::read(&reader, &names, &config.vision)?,
+            projection: Projection::read(&reader, &names, &config.vision, config.text.dim)?,
+            text: TextModel::read(&reader, &names, &config.text)?,
+            device: device.clone(),
+            dtype,
+            config,
+        })
+    }
+
+    /// Sizes and template.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The number format of activations.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Encodes images, each given by its views, which must be those of the layout's preprocessor.
+    ///
+    /// # Errors
+    /// The tensor library's, and when the views do not fit together.
+    pub fn encode(&self, images: &[&Views], watch: &mut Watch<'_>) -> Result<Prefix> {
+        let embeddings = self.embed_images(images, watch)?;
+        watch(Stage::Projected, &embeddings);
+        let bos = Tensor::full(self.config.template.bos, (images.len(), 1), &self.device)?;
+        let tokens = Tensor::cat(&[self.text.embed(&bos)?, embeddings], 1)?;
+        Ok(Prefix {
+            cache: self.text.prefix(&tokens)?,
+        })
+    }
+
+    /// What the language model makes of each question about each image, `[images * questions, dim]` after its final norm:
+    /// what a head is multiplied with to choose the first token of the answer. Without a prefix there is one "image", and
+    /// questions begin at position 0.
+    ///
+    /// # Errors
+    /// The tensor library's; when a question is empty or reaches beyond the context.
+    pub fn ask(
+        &self,
+        prefix: Option<&Prefix>,
+        questions: &[&[u32]],
+        watch: &mut Watch<'_>,
+    ) -> Result<Tensor> {
+        let mut answers = Vec::new();
+        for run in runs(questions, PACKED_TOKENS) {
+            let hidden = self.start(prefix, &questions[run.clone()], watch)?.hidden;
+            answers.push(hidden.reshape((
+                prefix.map_or(1, Prefix::images),
+                run.len(),
+                self.config.text.dim,
+            ))?);
+        }
+        let answers = Tensor::cat(&answers, 1)?;
+        self.text.normed(&answers.flatten(0, 1)?.contiguous()?)
+    }
+
+    /// The logits of the first answer token, `[images * questions, vocab]` f32.
+    ///
+    /// # Errors
+    /// As [`Network::ask`].
+    pub fn logits(
+        &self,
+        prefix: Option<&Prefix>,
+        questions: &[&[u32]],
+        watch: &mut Watch<'_>,
+    ) -> Result<Tensor> {
+        self.text.logits(&self.ask(prefix, questions, watch)?)
+    }
+
+    /// Takes questions through the model as one packed sequence.
+    pub(super) fn start(
+        &self,
+        prefix: Option<&Prefix>,
+        questions: &[&[u32]],
+        watch: &mut Watch<'_>,
+    ) -> Result<Asked> {
+        let (tree, leaves) = Tree::of(questions);
+        let Some(leaves) = leaves.into_iter().collect::<Option<Vec<usize>>>() else {
+            candle_core::bail!("a question without tokens cannot be asked");
+        };
+        let images = prefix.map_or(1, Prefix::images);
+        let tokens = Tensor::new(tree.tokens(), &self.device)?
+            .unsqueeze(0)?
+            .repeat((images, 1))?;
+        let mut asked = Asked {
+            tree,
+            last: leaves,
+            own: None,
+            hidden: tokens.clone(),
+        };
+        let wanted: Vec<u32> = asked.last.iter().map(|&leaf| leaf as u32).collect();
+        asked.hidden = self.step(
+            prefix,
+            &asked.tree,
+            0,
+            &tokens,
+            &wanted,
+            &mut asked.own,
+            watch,
+        )?;
+        Ok(asked)
+    }
+
+    /// Runs the tree's nodes from `first` on; gives the residual stream at `wanted`, counted from `first`.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn step(
+        &self,
+        prefix: Option<&Prefix>,
+        tree: &Tree,
+        first: usize,
+        tokens: &Tensor,
+        wanted: &[u32],
+        own: &mut Option<Cache>,
+        watch: &mut Watch<'_>,
+    ) -> Result<Tensor> {
+        let nodes = first..tree.len();
+        let positions = tree.positions(nodes.clone(), prefix.map_or(0, Prefix::tokens));
+        if let Some(position) = positions
+            .iter()
+            .find(|&&at| at as usize >= self.config.text.context)
+        {
+            candle_core::bail!(
+                "position {position} is beyond the context of {} tokens",
+                self.config.text.context
+            );
+        }
+        let mask = Tensor::from_vec(
+            tree.mask(nodes.clone()),
+            (nodes.len(), tree.len()),
+            &self.device,
+        )?;
+        let step = Step {
+            tokens,
+            positions: &positions,
+            mask: &mask,
+            wanted,
+        };
+        self.text
+            .extend(prefix.map(|prefix| &prefix.cache), own, &step, |x| {
+                watch(Stage::TextBlock, x)
+            })
+    }
+
+    /// The device that it runs on.
+    pub(super) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Image embeddings `[images, tokens, text dim]`.
+    fn embed_images(&self, images: &[&Views], watch: &mut Watch<'_>) -> Result<Tensor> {
+        let side = self.config.vision.crop;
+        let samples: Vec<Vec<f32>> = images
+            .iter()
+            .map(|views| self.samples(views))
+            .collect::<Result<_>>()?;
+        let counts: Vec<usize> = samples
+            .iter()
+            .map(|samples| samples.len() / (side * side * 3))
+            .collect();
+        let features = self.encode_views(&samples, watch)?;
+        let mut start = 0;
+        let (mut overviews, mut locals) = (Vec::new(), Vec::new());
+        for (views, count) in images.iter().zip(counts) {
+            let overview = features.get(start)?;
+            locals.push(if count == 1 {
+                overview.clone()
+            } else {
+                let margin = match self.config.layout {
+                    Layout::V2025 => self.config.vision.overlap_margin,
+                    Layout::V2024 => 0,
+                };
+                let grid = (views.grid.0 as usize, views.grid.1 as usize);
+                let tiles = features.narrow(0, start + 1, count - 1)?;
+                let stitched = stitch(&tiles, grid, self.config.vision.grid(), margin)?;
+                watch(Stage::Stitched, &stitched);
+                pool(&stitched, self.config.vision.grid())?
+            });
+            if let Some(local) = locals.last() {
+                watch(Stage::Pooled, local);
+            }
+            overviews.push(overview);
+            start += count;
+        }
+        self.projection
+            .forward(&Tensor::stack(&overviews, 0)?, &Tensor::stack(&locals, 0)?)
+    }
+
+    /// The features of all views, whichever images they belong to, `[views, tokens, dim]`.
+    fn encode_views(&self, samples: &[Vec<f32>], watch: &mut Watch<'_>) -> Result<Tensor> {
+        let vision = &self.config.vision;
+        let at_once = if self.device.is_cpu() {
+            VIEWS_AT_ONCE.0
+        } else {
+            VIEWS_AT_ONCE.1
+        };
+        let views: Vec<&[f32]> = samples
+            .iter()
+            .flat_map(|image| image.chunks_exact(vision.crop * vision.crop * 3))
+            .collect();
+        let mut features = Vec::new();
+        for some in views.chunks(at_once) {
+            let patches = patch_vectors(
+                &some.concat(),
+                vision.crop,
+                vision.patch,
+                self.dtype,
+                &self.device,
+            )?;
+            watch(Stage::Patches, &patches);
+            let out = self
+                .encoder
+                .forward(&patches, |x| watch(Stage::VisionBlock, x))?;
+            watch(Stage::VisionOut, &out);
+            features.push(out);
+        }
+        Tensor::cat(&features, 0)
+    }
+
+    /// The samples of an image's views as the encoder takes them, the overview first.
+    fn samples(&self, views: &Views) -> Result<Vec<f32>> {
+        let side = self.config.vision.crop;
+        let (rows, cols) = (views.grid.0 as usize, views.grid.1 as usize);
+        let tiles = if (rows, cols) == (1, 1) {
+            0
+        } else {
+            rows * cols
+        };
+        let given = match self.config.layout {
+            Layout::V2025 => tiles + 1,
+            Layout::V2024 => tiles.max(1),
+        };
+        if views.side as usize != side || views.data.len() != given * side * side * 3 {
+            candle_core::bail!(
+                "an image cut into {rows} x {cols} has {given} views of {side} pixels here, not {} of {}",
+                views.count(),
+                views.side
+            );
+        }
+        let samples: Vec<f32> = views.data.iter().map(|&sample| normalise(sample)).collect();
+        if self.config.layout == Layout::V2025 || tiles == 0 {
+            return Ok(samples);
+        }
+        let mut all = shrink(&samples, side, (rows, cols));
+        all.extend(samples);
+        Ok(all)
+    }
+}
+
+/// Questions that the model has read, and where each stands.
+pub(super) struct Asked {
+    pub(super) tree: Tree,
+    /// The last node of each question.
+    pub(super) last: Vec<usize>,
+    pub(super) own: Option<Cache>,
+    /// The residual stream at the last nodes, `[images * questions, dim]`.
+    pub(super) hidden: Tensor,
+}
+
+/// A picture cut into tiles, `[rows * cols, side, side, 3]`, at the size of one tile: each sample is the mean of a block of
+/// `rows` x `cols` neighbours, which is what bilinear interpolation without antialiasing gives for halves.
+fn shrink(tiles: &[f32], side: usize, (rows, cols): (usize, usize)) -> Vec<f32> {
+    let at = |y: usize, x: usize, channel: usize| {
+        let tile = y / side * cols + x / side;
+        tiles[((tile * side + y % side) * side + x % side) * 3 + channel]
+    };
+    let weight = 1.0 / (rows * cols) as f32;
+    let mut small = Vec::with_capacity(side * side * 3);
+    for y in 0..side {
+        for x in 0..side {
+            for channel in 0..3 {
+                let block =
+                    (0..rows * cols).map(|i| at(y * rows + i / cols, x * cols + i % cols, channel));
+                small.push(block.sum::<f32>() * weight);
+            }
+        }
+    }
+    small
+}

@@ -1,0 +1,92 @@
+//! Layers read from a checkpoint: each asks for its tensors by name and says what shape it needs.
+
+use candle_core::{Result, Tensor};
+use candle_nn::ops::layer_norm;
+
+use super::checkpoint::{Checkpoint, Read};
+use super::linear::{Format, Linear};
+
+/// Epsilon of every layer norm.
+const EPSILON: f32 = 1e-5;
+
+/// Reads layers from a checkpoint in one number format.
+pub(super) struct Reader<'a> {
+    pub(super) checkpoint: &'a Checkpoint<'a>,
+    pub(super) format: &'a Format,
+}
+
+impl Reader<'_> {
+    /// A tensor as it is.
+    pub(super) fn tensor(&self, name: &str, shape: &[usize]) -> Read<Tensor> {
+        self.checkpoint
+            .tensor(name, shape, self.format.dtype, &self.format.device)
+    }
+
+    /// A tensor in the number format that it has in the file.
+    pub(super) fn stored(&self, name: &str, shape: &[usize]) -> Read<Tensor> {
+        let dtype = self.checkpoint.dtype(name).unwrap_or(self.format.dtype);
+        self.checkpoint
+            .tensor(name, shape, dtype, &self.format.device)
+    }
+
+    /// `name.weight`, `[outputs, inputs]`, and `name.bias`.
+    pub(super) fn linear(&self, name: &str, inputs: usize, outputs: usize) -> Read<Linear> {
+        self.padded_linear(name, (inputs, inputs), (outputs, outputs))
+    }
+
+    /// The two layers of an MLP, `name.fc1` and `name.fc2`, around a hidden layer that may be padded with zeros: GELU of 0
+    /// is 0, so the result is the same.
+    pub(super) fn mlp(
+        &self,
+        name: &str,
+        inputs: usize,
+        hidden: usize,
+        outputs: usize,
+    ) -> Read<[Linear; 2]> {
+        let padded = self.format.padded_hidden(hidden);
+        Ok([
+            self.padded_linear(&format!("{name}.fc1"), (inputs, inputs), (hidden, padded))?,
+            self.padded_linear(&format!("{name}.fc2"), (hidden, padded), (outputs, outputs))?,
+        ])
+    }
+
+    /// `name.weight` and `name.bias` of `width` values.
+    pub(super) fn norm(&self, name: &str, width: usize) -> Read<Norm> {
+        Ok(Norm {
+            weight: self.tensor(&format!("{name}.weight"), &[width])?,
+            bias: self.tensor(&format!("{name}.bias"), &[width])?,
+        })
+    }
+
+    fn padded_linear(
+        &self,
+        name: &str,
+        inputs: (usize, usize),
+        outputs: (usize, usize),
+    ) -> Read<Linear> {
+        let file_name = format!("{name}.weight");
+        let weight = self.tensor(&file_name, &[outputs.0, inputs.0])?;
+        let bias = self.tensor(&format!("{name}.bias"), &[outputs.0])?;
+        let build = || {
+            let weight = weight
+                .pad_with_zeros(0, 0, outputs.1 - outputs.0)?
+                .pad_with_zeros(1, 0, inputs.1 - inputs.0)?;
+            let bias = bias.pad_with_zeros(0, 0, outputs.1 - outputs.0)?;
+            Linear::new(weight.contiguous()?, bias.contiguous()?, self.format)
+        };
+        build().map_err(|source| self.checkpoint.unusable(&file_name, source))
+    }
+}
+
+/// Layer norm over the last dimension.
+#[derive(Debug, Clone)]
+pub(super) struct Norm {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Norm {
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        layer_norm(x, &self.weight, &self.bias, EPSILON)
+    }
+}
