@@ -5,5 +5,10 @@
 //! known, [`Layout`]; [`Config`] holds every size, and nothing here assumes those of the 2B model.
 
 mod config;
+mod phrase;
+mod prompts;
+mod vocabulary;
 
 pub use config::{Config, ConfigError, Layout, PrefixMask, Template, TextConfig, VisionConfig};
+pub use prompts::{PromptError, Prompts};
+pub use vocabulary::{Vocabulary, VocabularyError};
