@@ -34,7 +34,9 @@ pub(super) fn article(phrase: &str) -> &'static str {
         match longest(AN).cmp(&longest(A)) {
             std::cmp::Ordering::Greater => true,
             std::cmp::Ordering::Less => false,
-            std::cmp::Ordering::Equal => key.starts_with(['a', 'e', 'i', 'o', 'u']),
+            std::cmp::Ordering::Equal => {
+                key.starts_with(|c| "aeiouáàâäåæéèêëíîïóôöøúû".contains(c))
+            }
         }
     };
     if is_an { "an" } else { "a" }

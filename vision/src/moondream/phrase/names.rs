@@ -37,7 +37,10 @@ pub(super) enum NameForm {
 
 /// Whether these words are a name, and of what sort.
 pub(super) fn name_form(lexicon: &Lexicon, words: &[&str]) -> Option<NameForm> {
-    let is_small = |word: &str| matches!(word, "of" | "the" | "de" | "la" | "du" | "and");
+    let is_small = |word: &str| {
+        let key = word.to_lowercase();
+        matches!(key.as_str(), "of" | "the" | "de" | "la" | "du" | "and")
+    };
     if !words
         .iter()
         .all(|word| is_capitalised(word) || is_small(word))
@@ -45,25 +48,36 @@ pub(super) fn name_form(lexicon: &Lexicon, words: &[&str]) -> Option<NameForm> {
         return None;
     }
     let is_name = |(at, word): (usize, &&str)| {
-        let after_of = at > 0 && words[at - 1] == "of" && is_capitalised(word);
+        let after_of = at > 0 && words[at - 1].eq_ignore_ascii_case("of") && is_capitalised(word);
         after_of || is_name_word(lexicon, word, at + 1 == words.len())
     };
-    if !words.iter().enumerate().any(is_name) {
+    if !words.iter().enumerate().any(is_name) && !is_place(lexicon, words) {
         return None;
     }
     let head = words[head_of(words)];
     let is_one_word = words.len() == 1;
-    Some(if is_one_word || is_name_word(lexicon, head, true) {
-        NameForm::Bare
-    } else if lexicon
-        .senses_under(head, LANDMARKS)
-        .first()
-        .is_some_and(|under| *under)
-    {
-        NameForm::The
-    } else {
-        NameForm::Kind
-    })
+    Some(
+        if is_one_word || is_name_word(lexicon, head, true) || is_place(lexicon, words) {
+            NameForm::Bare
+        } else if lexicon
+            .senses_under(head, LANDMARKS)
+            .first()
+            .is_some_and(|under| *under)
+        {
+            NameForm::The
+        } else {
+            NameForm::Kind
+        },
+    )
+}
+
+/// Whether WordNet has the words together for a place (New York), and not for a kind of one (Ghost Town).
+fn is_place(lexicon: &Lexicon, words: &[&str]) -> bool {
+    let senses = lexicon.senses_under(&words.join(" "), PLACES);
+    let ends_common = words
+        .last()
+        .is_some_and(|last| tag(last) == Some(UPOS::NOUN));
+    words.len() > 1 && senses.first().is_some_and(|under| *under) && !ends_common
 }
 
 /// Whether a capitalised word is a name rather than a common word or an adjective of a people. The tagger's word alone will
