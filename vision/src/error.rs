@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::moondream::PromptError;
 use crate::wordnet::{UnknownNoun, WordnetError};
 
 /// An error of a model, of a question put to it, or of the service in front of it.
@@ -75,6 +76,9 @@ pub enum VisionError {
     /// The noun table in this program cannot be read.
     #[error(transparent)]
     Wordnet(#[from] WordnetError),
+    /// A category or a text that cannot be put to a model that reads.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
     /// A prompt was given to a model that reads none.
     #[error(
         "model '{model}' takes no prompt, but category '{category}' has one; leave the prompt out or \

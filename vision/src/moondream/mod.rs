@@ -13,11 +13,16 @@ mod kernels;
 mod linear;
 mod names;
 mod network;
+mod phrase;
+mod prompts;
 mod text;
 mod tree;
+mod vocabulary;
 mod weights;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use config::{Config, ConfigError, Layout, PrefixMask, Template, TextConfig, VisionConfig};
 pub use generate::{Answers, NotFinite, Request};
 pub use network::{Network, Prefix, Stage, Watch};
+pub use prompts::{PromptError, Prompts};
+pub use vocabulary::{Vocabulary, VocabularyError};

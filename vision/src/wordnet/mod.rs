@@ -218,6 +218,30 @@ impl Lexicon {
         )
     }
 
+    /// How often a noun, singular or plural, was met in WordNet's tagged texts; nothing when it lists no such noun.
+    pub(crate) fn met(&self, noun: &str) -> Option<u32> {
+        morphology::singular(&self.nouns, &morphology::fold(noun)).map(|noun| noun.count())
+    }
+
+    /// Per sense of a noun as it stands, the most usual first, whether it is any sense of one of these nouns or a kind
+    /// or an instance of one; empty when WordNet lists no such noun.
+    pub(crate) fn senses_under(&self, noun: &str, kinds: &[&str]) -> Vec<bool> {
+        let tops: Vec<u32> = kinds
+            .iter()
+            .filter_map(|kind| self.nouns.find(kind))
+            .flat_map(|kind| kind.senses)
+            .map(|sense| sense.synset)
+            .collect();
+        let Some(noun) = self.nouns.find(&morphology::fold(noun)) else {
+            return Vec::new();
+        };
+        let under = |sense: &Sense| {
+            let above = self.synsets.at_or_above(sense.synset);
+            above.iter().any(|(synset, _)| tops.contains(synset))
+        };
+        noun.senses.iter().map(under).collect()
+    }
+
     /// Whether a compound that begins with an adjective is a thing of its own, not just such a noun: WordNet has it as
     /// a kind of its last word (polar bear, hot dog), or it has classes (German shepherd), or it was met in the
     /// tagged texts (comic book). A black cat is not (WordNet means a marten), nor is a white horse (a wave).

@@ -5,4 +5,5 @@
 mod classifier;
 mod goldens;
 mod ops;
+mod prompts;
 mod service;
