@@ -24,10 +24,8 @@ from config import Config
 from crops import make_crops
 from model import load_model, random_model
 
-# With the three ids before it and the two after it, a prompt of 17, as questions about one noun have.
+# A prompt of 17 with the three ids before it and the two after it, the length of a question about one noun.
 QUESTION_TOKENS = 12
-# "yes" or "no", and the end token that tells the loop that this was all.
-CHOICES = 2
 
 
 def main():
@@ -48,7 +46,7 @@ def main():
         pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
         picture = Image.fromarray(pixels)
         session = model.session()
-        one_image(model, session, picture, 1)  # the first pass of anything is slow
+        one_image(model, session, picture, 1, options.choices)  # the first pass of anything is slow
         for categories in options.categories:
             print(json.dumps(measure(model, session, picture, categories, options)), flush=True)
     return 0
@@ -65,6 +63,13 @@ def arguments():
     parser.add_argument("--categories", metavar="N,N", type=numbers, default=[1, 10, 50])
     parser.add_argument("--images", type=int, default=1, help="measure at least so many images per number of categories")
     parser.add_argument("--seconds", type=float, default=0.0, help="and at least so long")
+    parser.add_argument(
+        "--choices",
+        type=int,
+        default=2,
+        help="most tokens chosen for an answer: 2 for a word and the end token that shows it was all (default), 1 for a loop "
+        "that looks at the first token only",
+    )
     parser.add_argument("--threads", type=int, help="PyTorch's choice without it")
     return parser.parse_args()
 
@@ -78,7 +83,7 @@ def numbers(text):
     return [int(part) for part in text.split(",")]
 
 
-def one_image(model, session, picture, categories):
+def one_image(model, session, picture, categories, choices):
     """Seconds of the four steps: crops, vision encoder and projection, prefix, questions."""
     clock = Clock(model.device)
     crops, tiles = make_crops(picture, model.config.vision)
@@ -88,7 +93,7 @@ def one_image(model, session, picture, categories):
     model.prefill(image, session)
     clock.lap()
     for question in questions(model.config, categories):
-        model.generate(model.config.template.prompt(question), session, CHOICES)
+        model.generate(model.config.template.prompt(question), session, choices)
     clock.lap()
     return clock.laps
 
@@ -122,7 +127,7 @@ def measure(model, session, picture, categories, options):
     laps = []
     started = time.perf_counter()
     while len(laps) < options.images or time.perf_counter() - started < options.seconds:
-        laps.append(one_image(model, session, picture, categories))
+        laps.append(one_image(model, session, picture, categories, options.choices))
     views_s, vision_s, prefix_s, questions_s = (sum(step) / len(laps) for step in zip(*laps))
     seconds = views_s + vision_s + prefix_s + questions_s
     crops, _ = make_crops(picture, model.config.vision)
@@ -136,6 +141,7 @@ def measure(model, session, picture, categories, options):
         "categories": categories,
         "batch": 1,
         "images": len(laps),
+        "choices": options.choices,
         "seconds_per_image": seconds,
         "images_per_second": 1 / seconds,
         "views_s": views_s,
