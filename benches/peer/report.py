@@ -46,7 +46,7 @@ def print_tables(lines):
             peers.setdefault(_case(row), []).append(row)
 
     if ceiling:
-        print(f"Matrix product ceiling of this device in bf16: {ceiling:.0f} TFLOP/s.\n")
+        print(f"A large matrix product reaches {ceiling:.3g} TFLOP/s on this device.\n")
     heads = ["size", "categories", "engine", "dtype", "batch", "views", "images/s", "TFLOP/s"]
     heads += ["of ceiling"] * bool(ceiling) + ["against PyTorch"] * bool(peers)
     print("| " + " | ".join(heads) + " |")
