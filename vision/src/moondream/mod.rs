@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod config;
+mod crops;
 mod encoder;
 mod features;
 mod generate;
@@ -15,6 +16,8 @@ mod names;
 mod network;
 mod phrase;
 mod prompts;
+pub mod resize;
+mod squash;
 mod text;
 mod tree;
 mod vocabulary;
@@ -22,7 +25,9 @@ mod weights;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use config::{Config, ConfigError, Layout, PrefixMask, Template, TextConfig, VisionConfig};
+pub use crops::OverlapCrops;
 pub use generate::{Answers, NotFinite, Request};
 pub use network::{Network, Prefix, Stage, Watch};
 pub use prompts::{PromptError, Prompts};
+pub use squash::Squash;
 pub use vocabulary::{Vocabulary, VocabularyError};

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod classifier;
+mod golden_data;
 mod goldens;
 mod ops;
+mod preprocess;
 mod prompts;
 mod service;
