@@ -5,5 +5,7 @@
 //! known, [`Layout`]; [`Config`] holds every size, and nothing here assumes those of the 2B model.
 
 mod config;
+mod load;
 
 pub use config::{Config, ConfigError, Layout, PrefixMask, Template, TextConfig, VisionConfig};
+pub use load::load;
