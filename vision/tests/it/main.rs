@@ -4,5 +4,6 @@
 
 mod classifier;
 mod goldens;
+mod hub;
 mod ops;
 mod service;
