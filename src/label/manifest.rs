@@ -17,7 +17,7 @@ use crate::output::writer::WrittenFile;
 pub struct Manifest {
     /// Version of picsift that wrote it.
     pub picsift: &'static str,
-    /// Model, revision, device and number format.
+    /// Model, revision, device, number format and crops.
     pub model: ModelInfo,
     /// The categories in the order of their columns.
     pub categories: Vec<CategoryEntry>,
@@ -36,7 +36,7 @@ pub struct Manifest {
 pub struct CategoryEntry {
     /// Its name.
     pub name: String,
-    /// The question, for a model that reads one.
+    /// The question as it was put to the model, for a model that reads one.
     pub prompt: Option<String>,
     /// Further nouns that counted.
     pub nouns: Vec<String>,
@@ -74,6 +74,8 @@ pub struct Counts {
     pub images: u64,
     /// Images without an answer.
     pub failures: u64,
+    /// Calls in which the model failed unexpectedly; their images are among the failures.
+    pub panics: u64,
     /// Images with different bytes among those that could be decoded.
     pub distinct_images: u64,
     /// Whether `distinct_images` is exact; past a million it is a lower bound.
@@ -81,13 +83,14 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// The counts of a finished run.
-    pub fn of(stats: &RunStats) -> Self {
+    /// The counts of a finished run in which the model panicked so many times.
+    pub fn of(stats: &RunStats, panics: u64) -> Self {
         let (distinct_images, distinct_is_exact) = stats.distinct();
         Self {
             rows: stats.rows(),
             images: stats.images(),
             failures: stats.failures(),
+            panics,
             distinct_images,
             distinct_is_exact,
         }
@@ -132,7 +135,7 @@ pub fn category_entries(
         .enumerate()
         .map(|(index, category)| CategoryEntry {
             name: category.spec.category.name.clone(),
-            prompt: category.spec.category.prompt.clone(),
+            prompt: labelling.questions()[index].text().map(str::to_owned),
             nouns: category.spec.category.nouns.clone(),
             threshold: labelling.thresholds()[index],
             is_column: added.is[index].clone(),
