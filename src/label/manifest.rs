@@ -144,3 +144,96 @@ pub fn category_entries(
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::Schema;
+    use picsift_udf::{AddedColumns, CategorySpec};
+    use picsift_vision::{
+        Answer, Category, Generation, InputGeometry, Job, Loaded, Model, Preprocessor, Prompt,
+        Question, Questions, RgbImage, Service, ServiceOptions, Views, VisionError,
+    };
+
+    use super::*;
+
+    /// A model that reads.
+    struct Reader;
+
+    impl Questions for Reader {
+        fn category(&self, category: &Category) -> Result<Question, VisionError> {
+            let own = format!("Is there a {}?", category.name);
+            let prompt = Prompt {
+                text: category.prompt.clone().unwrap_or(own).into(),
+                tokens: [].into(),
+            };
+            Ok(Question::YesNo(prompt))
+        }
+
+        fn open(&self, _: &str, _: Generation) -> Result<Question, VisionError> {
+            Err(VisionError::CannotTalk {
+                model: "reader".to_string(),
+            })
+        }
+    }
+
+    impl Preprocessor for Reader {
+        fn views(&self, image: RgbImage) -> Result<Views, VisionError> {
+            Views::square("reader", image, 1)
+        }
+    }
+
+    impl Model for Reader {
+        fn answer(&mut self, _: &[Job]) -> Vec<Result<Vec<Answer>, VisionError>> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn a_category_stands_with_the_question_that_was_asked() {
+        let info = ModelInfo {
+            name: "reader".to_string(),
+            revision: "1".to_string(),
+            licence: None,
+            device: "cpu".to_string(),
+            dtype: "f32",
+            crops: Some(picsift_vision::CropPolicy::Global),
+            input: InputGeometry::Full,
+            default_threshold: 0.5,
+            can_talk: false,
+        };
+        let model = serde_json::to_value(&info).unwrap();
+        assert_eq!(model["crops"], "global");
+        assert_eq!(model["dtype"], "f32");
+        let loaded = Loaded {
+            info,
+            questions: Arc::new(Reader),
+            preprocessor: Arc::new(Reader),
+            model: Box::new(Reader),
+            batch: picsift_vision::BatchAdvice::default(),
+        };
+        let service = Service::start(loaded, ServiceOptions::default()).unwrap();
+        let category = |name: &str, prompt: Option<&str>| JobCategory {
+            spec: CategorySpec {
+                category: Category {
+                    prompt: prompt.map(str::to_owned),
+                    ..Category::named(name)
+                },
+                threshold: None,
+            },
+            column: name.to_string(),
+        };
+        let categories = [
+            category("dog", None),
+            category("cat", Some("Is a cat asleep?")),
+        ];
+        let specs: Vec<_> = categories.iter().map(|c| c.spec.clone()).collect();
+        let labelling = Labelling::new(&service, &specs, None).unwrap();
+        let names = categories.each_ref().map(|c| c.column.clone());
+        let added = AddedColumns::new(&names, &Schema::empty()).unwrap();
+        let entries = category_entries(&categories, &labelling, &added, &[0, 0]);
+        let prompts: Vec<_> = entries.iter().map(|e| e.prompt.as_deref()).collect();
+        assert_eq!(prompts, [Some("Is there a dog?"), Some("Is a cat asleep?")]);
+    }
+}

@@ -73,7 +73,7 @@ impl Model for Eyes {
                     }
                     Question::YesNo(_) => unreachable!("never made here"),
                     Question::Open(prompt, generation) if pixel[0] > 128 => Answer::Text(format!(
-                        "Two dogs and a cat. ({}; {} tokens at {})",
+                        "Two dogs and a cat. ({}; {}/{})",
                         prompt.text, generation.max_tokens, generation.temperature
                     )),
                     Question::Open(..) => Answer::Text(String::new()),
