@@ -39,8 +39,8 @@ pub mod wordnet;
 pub use device::DeviceChoice;
 pub use error::VisionError;
 pub use model::{
-    Answer, Category, InputGeometry, Job, Loaded, Model, ModelInfo, Preprocessor, Prompt, Question,
-    Questions, RgbImage, Views,
+    Answer, BatchAdvice, Category, InputGeometry, Job, Loaded, Model, ModelInfo, Preprocessor,
+    Prompt, Question, Questions, RgbImage, Views,
 };
 pub use options::{CropPolicy, Generation, LoadOptions, Quantization, Temperature};
 pub use packing::{PackLimits, pack};
