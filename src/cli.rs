@@ -8,7 +8,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use picsift_images::Limits;
 use picsift_udf::{EngineOptions, OnError};
-use picsift_vision::{DEFAULT_MODEL, DeviceChoice};
+use picsift_vision::{
+    CropPolicy, DEFAULT_MODEL, DeviceChoice, Generation, LoadOptions, Quantization, Temperature,
+};
 
 /// Label images with SQL.
 #[derive(Debug, Parser)]
@@ -36,7 +38,7 @@ pub enum Command {
     Image(ImageArgs),
 }
 
-/// Which model answers, and where.
+/// Which model answers, where, and how it is loaded.
 #[derive(Debug, Args)]
 pub struct ModelArgs {
     /// Model that answers
@@ -45,6 +47,46 @@ pub struct ModelArgs {
     /// Where the model runs: auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub device: DeviceChoice,
+    /// Quantise the weights while they are loaded: q8_0 (8.5 bits each) or q4k (4.5 bits); less memory, answers that
+    /// differ a little [default: as published]
+    #[arg(long, value_name = "FORMAT")]
+    pub quantize: Option<Quantization>,
+    /// What a model that cuts large images up sees of them: reference, the overview and all crops as published, or global,
+    /// the overview alone, several times faster and blind to what is small
+    #[arg(long, default_value_t = CropPolicy::Reference, value_name = "WHICH")]
+    pub crops: CropPolicy,
+}
+
+impl ModelArgs {
+    /// How the model is to be loaded.
+    pub fn load_options(&self) -> LoadOptions {
+        LoadOptions {
+            device: self.device,
+            quantize: self.quantize,
+            crops: self.crops,
+        }
+    }
+}
+
+/// How a question is answered in words.
+#[derive(Debug, Args)]
+pub struct GenerationArgs {
+    /// Most tokens of the answer; it is cut off there
+    #[arg(long, requires = "ask", default_value_t = Generation::default().max_tokens, value_parser = max_tokens, value_name = "TOKENS")]
+    pub max_tokens: usize,
+    /// How freely the answer's words are chosen, 0 to 2; at 0 always the likeliest
+    #[arg(long, requires = "ask", default_value_t = Temperature::default(), value_name = "NUMBER")]
+    pub temperature: Temperature,
+}
+
+impl GenerationArgs {
+    /// The model's view of them.
+    pub fn generation(&self) -> Generation {
+        Generation {
+            max_tokens: self.max_tokens,
+            temperature: self.temperature,
+        }
+    }
 }
 
 /// What one image may take.
@@ -123,7 +165,7 @@ pub struct LabelArgs {
     /// Replace the output of an earlier run
     #[arg(long)]
     pub overwrite: bool,
-    /// Model and device.
+    /// The model and how it is loaded.
     #[command(flatten)]
     pub model: ModelArgs,
     /// Limits on one image.
@@ -152,7 +194,7 @@ pub struct SqlArgs {
     /// Form of the results
     #[arg(long, default_value = "table", value_name = "FORMAT")]
     pub format: Format,
-    /// Model and device.
+    /// The model and how it is loaded.
     #[command(flatten)]
     pub model: ModelArgs,
     /// Limits on one image.
@@ -185,12 +227,22 @@ pub struct ImageArgs {
     /// Question to answer in words, for a model that can talk
     #[arg(long, value_name = "QUESTION")]
     pub ask: Option<String>,
-    /// Model and device.
+    /// How it is answered.
+    #[command(flatten)]
+    pub generation: GenerationArgs,
+    /// The model and how it is loaded.
     #[command(flatten)]
     pub model: ModelArgs,
     /// Limits on one image.
     #[command(flatten)]
     pub limits: LimitArgs,
+}
+
+fn max_tokens(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(tokens) if tokens >= 1 => Ok(tokens),
+        _ => Err("it must be a whole number from 1".to_string()),
+    }
 }
 
 fn threshold(text: &str) -> Result<f32, String> {
@@ -204,8 +256,59 @@ fn threshold(text: &str) -> Result<f32, String> {
 mod tests {
     use clap::CommandFactory;
 
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, String> {
+        Cli::try_parse_from(line.split(' ')).map_err(|error| error.to_string())
+    }
+
     #[test]
     fn flags_are_consistent() {
-        super::Cli::command().debug_assert();
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_flags_of_a_model_become_its_load_options() {
+        let line = "picsift sql --device cpu --quantize q8_0 --crops global";
+        let Command::Sql(args) = parse(line).unwrap().command else {
+            panic!("not sql");
+        };
+        let expected = LoadOptions {
+            device: DeviceChoice::Cpu,
+            quantize: Some(Quantization::Q8_0),
+            crops: CropPolicy::Global,
+        };
+        assert_eq!(args.model.load_options(), expected);
+        let Command::Sql(args) = parse("picsift sql").unwrap().command else {
+            panic!("not sql");
+        };
+        assert_eq!(args.model.load_options(), LoadOptions::default());
+        for (wrong, known) in [
+            ("--quantize q5", "q8_0 or q4k"),
+            ("--crops all", "reference or global"),
+        ] {
+            let error = parse(&format!("picsift sql {wrong}")).unwrap_err();
+            assert!(error.contains(known), "{error}");
+        }
+    }
+
+    #[test]
+    fn flags_of_answers_need_a_question() {
+        let line = "picsift image a.png --max-tokens 7 --temperature 0.5";
+        let error = parse(line).unwrap_err();
+        assert!(error.contains("--ask"), "{error}");
+        let Command::Image(args) = parse(&format!("{line} --ask What?")).unwrap().command else {
+            panic!("not image");
+        };
+        let generation = args.generation.generation();
+        assert_eq!(generation.max_tokens, 7);
+        assert_eq!(generation.temperature.get(), 0.5);
+        let Command::Image(args) = parse("picsift image a.png").unwrap().command else {
+            panic!("not image");
+        };
+        assert_eq!(args.generation.generation(), Generation::default());
+        for wrong in ["--max-tokens 0", "--temperature 3"] {
+            assert!(parse(&format!("picsift image a.png --ask What? {wrong}")).is_err());
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use picsift_udf::{
-    Engine, ImageSource, Labelling, RowError, RunStats, answers, best_label, labels,
+    Engine, ImageSource, Inquiry, Labelling, RowError, RunStats, best_label, labels,
 };
 use picsift_vision::{Answer, Question, Service};
 use serde::Serialize;
@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 use walkdir::WalkDir;
 
 use crate::cli::ImageArgs;
+use crate::devices::Devices;
 use crate::error::AppError;
 use crate::label::categories::categories;
 
@@ -53,32 +54,40 @@ struct Asked {
 /// its own object instead.
 pub async fn image(args: ImageArgs) -> Result<(), AppError> {
     let files = files(&args.files)?;
-    let engine = Engine::new(args.limits.engine_options())?;
-    let service = engine.service(&args.model.model, args.model.device)?;
-    let asked = asked(&args, &service)?;
-    let stats = RunStats::default();
+    let engine = Arc::new(Engine::new(args.limits.engine_options())?);
+    let service = engine.service(&args.model.model, &args.model.load_options())?;
+    let Asked {
+        labelling,
+        questions,
+    } = asked(&args, &service)?;
+    let inquiry = Inquiry {
+        engine: Arc::clone(&engine),
+        service,
+        // A relative path is relative to the working folder.
+        base: None,
+        questions,
+        stats: Arc::new(RunStats::default()),
+    };
     let mut lines = stream::iter(&files)
         .map(|file| {
             let source = Some(ImageSource::Reference(file.clone()));
-            let (engine, service, asked, stats) = (&engine, &service, &asked, &stats);
-            async move {
-                let mut rows =
-                    answers(engine, service, vec![source], None, &asked.questions, stats).await;
-                (file, rows.pop().flatten())
-            }
+            let outcome = inquiry.answer(source);
+            async move { (file, outcome.await) }
         })
-        .buffered(engine.options().images_in_flight);
+        .buffered(inquiry.in_flight());
     let mut out = std::io::stdout().lock();
     while let Some((file, outcome)) = lines.next().await {
         let Some(outcome) = outcome else { continue };
-        let text = serde_json::to_string(&line(file, &asked, &outcome))
+        let text = serde_json::to_string(&line(file, labelling.as_ref(), &outcome))
             .map_err(|error| AppError::Terminal(error.into()))?;
         match writeln!(out, "{text}") {
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
             other => other.map_err(AppError::Terminal)?,
         }
     }
-    out.flush().map_err(AppError::Terminal)
+    out.flush().map_err(AppError::Terminal)?;
+    Devices::default().say(&engine);
+    Ok(())
 }
 
 fn asked(args: &ImageArgs, service: &Service) -> Result<Asked, AppError> {
@@ -100,7 +109,9 @@ fn asked(args: &ImageArgs, service: &Service) -> Result<Asked, AppError> {
         .flat_map(|l| l.questions().to_vec())
         .collect();
     if let Some(question) = &args.ask {
-        let open = service.questions().open(question);
+        let open = service
+            .questions()
+            .open(question, args.generation.generation());
         questions.push(open.map_err(|error| AppError::Usage(error.to_string()))?);
     }
     Ok(Asked {
@@ -111,7 +122,7 @@ fn asked(args: &ImageArgs, service: &Service) -> Result<Asked, AppError> {
 
 fn line<'a>(
     file: &'a str,
-    asked: &'a Asked,
+    labelling: Option<&'a Labelling>,
     outcome: &'a Result<Vec<Answer>, RowError>,
 ) -> Line<'a> {
     let mut line = Line {
@@ -134,7 +145,7 @@ fn line<'a>(
         Answer::Text(text) => Some(text.as_str()),
         Answer::Score(_) => None,
     });
-    if let Some(labelling) = &asked.labelling {
+    if let Some(labelling) = labelling {
         let scores: Vec<f32> = answers
             .iter()
             .filter_map(|answer| match answer {

@@ -5,6 +5,7 @@
 //! or judges.
 
 pub mod cli;
+pub mod devices;
 pub mod error;
 pub mod image;
 pub mod label;

@@ -197,8 +197,8 @@ pub enum ImageError {
         /// The limit.
         limit: Duration,
     },
-    /// A codec panicked on this image.
-    #[error("the decoder failed on this image: {reason}")]
+    /// A codec, or what makes something of its pixels, panicked on this image.
+    #[error("the image could not be decoded and prepared: {reason}")]
     DecoderPanicked {
         /// The panic's message.
         reason: String,

@@ -18,14 +18,14 @@ use crate::{Geometry, ImageError, ImageInfo, Limits, RgbPixels, decode};
 /// Jobs admitted per thread: one at work, one ready so that no thread waits for a caller to wake.
 const JOBS_PER_THREAD: usize = 2;
 
-/// The result of [`DecodePool::prepare`].
+/// The result of [`DecodePool::prepare`] and [`DecodePool::prepare_with`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Prepared {
-    /// The pixels.
-    pub pixels: RgbPixels,
+pub struct Prepared<T> {
+    /// The pixels, or what was made of them.
+    pub value: T,
     /// SHA-256 of the encoded bytes: what makes two images the same.
     pub sha256: [u8; 32],
-    /// How long a thread worked on this image; waiting does not count.
+    /// How long a thread worked on this image, `finish` included; waiting does not count.
     pub decode_time: Duration,
 }
 
@@ -68,15 +68,40 @@ impl DecodePool {
     }
 
     /// [`prepare`](crate::prepare) on a thread of the pool.
-    pub async fn prepare(&self, bytes: Bytes, geometry: Geometry) -> Result<Prepared, ImageError> {
-        let ((pixels, sha256), decode_time) = self
+    pub async fn prepare(
+        &self,
+        bytes: Bytes,
+        geometry: Geometry,
+    ) -> Result<Prepared<RgbPixels>, ImageError> {
+        self.prepare_with(bytes, geometry, |pixels| pixels).await
+    }
+
+    /// As [`DecodePool::prepare`], with the pixels handed to `finish` on the thread that decoded them.
+    ///
+    /// Only what `finish` gives leaves the pool: with [`Geometry::Full`] the pool's admission then bounds how many
+    /// images of full size there are at once. Its time counts as decoding, for the limit too; its panic is
+    /// [`ImageError::DecoderPanicked`].
+    pub async fn prepare_with<T, F>(
+        &self,
+        bytes: Bytes,
+        geometry: Geometry,
+        finish: F,
+    ) -> Result<Prepared<T>, ImageError>
+    where
+        T: Send + 'static,
+        F: FnOnce(RgbPixels) -> T + Send + 'static,
+    {
+        let ((value, sha256), decode_time) = self
             .run(move |limits| {
                 let pixels = decode::prepare(&bytes, geometry, limits)?;
-                Ok((pixels, decode::sha256(&bytes)))
+                let sha256 = decode::sha256(&bytes);
+                // The encoded image is of no more use, and `finish` may take a while.
+                drop(bytes);
+                Ok((finish(pixels), sha256))
             })
             .await?;
         Ok(Prepared {
-            pixels,
+            value,
             sha256,
             decode_time,
         })

@@ -94,7 +94,7 @@ impl Job {
         refuse_to_mix(&args.output, &locations)?;
 
         let engine = Arc::new(Engine::new(args.limits.engine_options())?);
-        let service = engine.service(&args.model.model, args.model.device)?;
+        let service = engine.service(&args.model.model, &args.model.load_options())?;
         let specs: Vec<_> = categories
             .iter()
             .map(|category| category.spec.clone())

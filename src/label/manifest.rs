@@ -17,7 +17,7 @@ use crate::output::writer::WrittenFile;
 pub struct Manifest {
     /// Version of picsift that wrote it.
     pub picsift: &'static str,
-    /// Model, revision, device and number format.
+    /// Model, revision, device, number format and crops.
     pub model: ModelInfo,
     /// The categories in the order of their columns.
     pub categories: Vec<CategoryEntry>,
@@ -36,7 +36,7 @@ pub struct Manifest {
 pub struct CategoryEntry {
     /// Its name.
     pub name: String,
-    /// The question, for a model that reads one.
+    /// The question as it was put to the model, for a model that reads one.
     pub prompt: Option<String>,
     /// Further nouns that counted.
     pub nouns: Vec<String>,
@@ -74,6 +74,8 @@ pub struct Counts {
     pub images: u64,
     /// Images without an answer.
     pub failures: u64,
+    /// Calls in which the model failed unexpectedly; their images are among the failures.
+    pub panics: u64,
     /// Images with different bytes among those that could be decoded.
     pub distinct_images: u64,
     /// Whether `distinct_images` is exact; past a million it is a lower bound.
@@ -81,13 +83,14 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// The counts of a finished run.
-    pub fn of(stats: &RunStats) -> Self {
+    /// The counts of a finished run in which the model panicked so many times.
+    pub fn of(stats: &RunStats, panics: u64) -> Self {
         let (distinct_images, distinct_is_exact) = stats.distinct();
         Self {
             rows: stats.rows(),
             images: stats.images(),
             failures: stats.failures(),
+            panics,
             distinct_images,
             distinct_is_exact,
         }
@@ -132,7 +135,7 @@ pub fn category_entries(
         .enumerate()
         .map(|(index, category)| CategoryEntry {
             name: category.spec.category.name.clone(),
-            prompt: category.spec.category.prompt.clone(),
+            prompt: labelling.questions()[index].text().map(str::to_owned),
             nouns: category.spec.category.nouns.clone(),
             threshold: labelling.thresholds()[index],
             is_column: added.is[index].clone(),
@@ -140,4 +143,97 @@ pub fn category_entries(
             held: held[index],
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::Schema;
+    use picsift_udf::{AddedColumns, CategorySpec};
+    use picsift_vision::{
+        Answer, Category, Generation, InputGeometry, Job, Loaded, Model, Preprocessor, Prompt,
+        Question, Questions, RgbImage, Service, ServiceOptions, Views, VisionError,
+    };
+
+    use super::*;
+
+    /// A model that reads.
+    struct Reader;
+
+    impl Questions for Reader {
+        fn category(&self, category: &Category) -> Result<Question, VisionError> {
+            let own = format!("Is there a {}?", category.name);
+            let prompt = Prompt {
+                text: category.prompt.clone().unwrap_or(own).into(),
+                tokens: [].into(),
+            };
+            Ok(Question::YesNo(prompt))
+        }
+
+        fn open(&self, _: &str, _: Generation) -> Result<Question, VisionError> {
+            Err(VisionError::CannotTalk {
+                model: "reader".to_string(),
+            })
+        }
+    }
+
+    impl Preprocessor for Reader {
+        fn views(&self, image: RgbImage) -> Result<Views, VisionError> {
+            Views::square("reader", image, 1)
+        }
+    }
+
+    impl Model for Reader {
+        fn answer(&mut self, _: &[Job]) -> Vec<Result<Vec<Answer>, VisionError>> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn a_category_stands_with_the_question_that_was_asked() {
+        let info = ModelInfo {
+            name: "reader".to_string(),
+            revision: "1".to_string(),
+            licence: None,
+            device: "cpu".to_string(),
+            dtype: "f32",
+            crops: Some(picsift_vision::CropPolicy::Global),
+            input: InputGeometry::Full,
+            default_threshold: 0.5,
+            can_talk: false,
+        };
+        let model = serde_json::to_value(&info).unwrap();
+        assert_eq!(model["crops"], "global");
+        assert_eq!(model["dtype"], "f32");
+        let loaded = Loaded {
+            info,
+            questions: Arc::new(Reader),
+            preprocessor: Arc::new(Reader),
+            model: Box::new(Reader),
+            batch: picsift_vision::BatchAdvice::default(),
+        };
+        let service = Service::start(loaded, ServiceOptions::default()).unwrap();
+        let category = |name: &str, prompt: Option<&str>| JobCategory {
+            spec: CategorySpec {
+                category: Category {
+                    prompt: prompt.map(str::to_owned),
+                    ..Category::named(name)
+                },
+                threshold: None,
+            },
+            column: name.to_string(),
+        };
+        let categories = [
+            category("dog", None),
+            category("cat", Some("Is a cat asleep?")),
+        ];
+        let specs: Vec<_> = categories.iter().map(|c| c.spec.clone()).collect();
+        let labelling = Labelling::new(&service, &specs, None).unwrap();
+        let names = categories.each_ref().map(|c| c.column.clone());
+        let added = AddedColumns::new(&names, &Schema::empty()).unwrap();
+        let entries = category_entries(&categories, &labelling, &added, &[0, 0]);
+        let prompts: Vec<_> = entries.iter().map(|e| e.prompt.as_deref()).collect();
+        assert_eq!(prompts, [Some("Is there a dog?"), Some("Is a cat asleep?")]);
+    }
 }

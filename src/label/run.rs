@@ -40,7 +40,7 @@ pub async fn run(job: &Job, started: Instant) -> Result<Manifest, AppError> {
 
     let stats = Arc::new(RunStats::default());
     let progress = Progress::start(Arc::clone(&stats), expected);
-    let model_before = job.service.stats().busy;
+    let before = job.service.stats();
     let labelled = {
         let work = pin!(label_all(job, &stats, batches));
         tokio::select! {
@@ -65,6 +65,7 @@ pub async fn run(job: &Job, started: Instant) -> Result<Manifest, AppError> {
             job.predicate.as_deref().unwrap_or_default()
         )));
     }
+    let model = job.service.stats();
     let manifest = Manifest {
         picsift: env!("CARGO_PKG_VERSION"),
         model: job.service.info().clone(),
@@ -76,12 +77,8 @@ pub async fn run(job: &Job, started: Instant) -> Result<Manifest, AppError> {
             limit: job.limit,
             partition_by: job.partition_by.clone(),
         },
-        counts: Counts::of(&stats),
-        seconds: Seconds::of(
-            &stats,
-            started.elapsed(),
-            job.service.stats().busy - model_before,
-        ),
+        counts: Counts::of(&stats, model.panics - before.panics),
+        seconds: Seconds::of(&stats, started.elapsed(), model.busy - before.busy),
         files: held.files,
     };
     let path = staging.path().join(MANIFEST);

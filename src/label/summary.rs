@@ -1,9 +1,10 @@
 //! The closing lines of a job.
 
 use std::io::Write;
+use std::path::Path;
 
 use indicatif::{HumanBytes, HumanCount};
-use picsift_udf::CLASH_PREFIX;
+use picsift_udf::{AddedColumns, CLASH_PREFIX};
 
 use super::job::Job;
 use super::manifest::Manifest;
@@ -14,6 +15,16 @@ use super::manifest::Manifest;
 /// The system's, when standard output is closed.
 pub(super) fn print(job: &Job, manifest: &Manifest) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
+    write(&mut out, &job.output, &job.added, manifest)?;
+    out.flush()
+}
+
+fn write(
+    out: &mut impl Write,
+    output: &Path,
+    added: &AddedColumns,
+    manifest: &Manifest,
+) -> std::io::Result<()> {
     let counts = &manifest.counts;
     let seconds = &manifest.seconds;
     writeln!(
@@ -31,10 +42,18 @@ pub(super) fn print(job: &Job, manifest: &Manifest) -> std::io::Result<()> {
         seconds.wall,
         counts.images as f64 / seconds.wall.max(0.001),
     )?;
+    let model = &manifest.model;
+    let crops = model.crops.map(|crops| format!(", crops {crops}"));
     writeln!(
         out,
-        "fetch {:.1} s, decode {:.1} s, model {:.1} s ({} on {})",
-        seconds.fetch, seconds.decode, seconds.model, manifest.model.name, manifest.model.device
+        "fetch {:.1} s, decode {:.1} s, model {:.1} s ({} on {}, {}{})",
+        seconds.fetch,
+        seconds.decode,
+        seconds.model,
+        model.name,
+        model.device,
+        model.dtype,
+        crops.unwrap_or_default()
     )?;
     let held: Vec<String> = manifest
         .categories
@@ -48,11 +67,10 @@ pub(super) fn print(job: &Job, manifest: &Manifest) -> std::io::Result<()> {
         out,
         "{files} file{} in {}, {}",
         if files == 1 { "" } else { "s" },
-        job.output.display(),
+        output.display(),
         HumanBytes(bytes)
     )?;
-    let moved: Vec<String> = job
-        .added
+    let moved: Vec<String> = added
         .fields()
         .iter()
         .map(|field| field.name().clone())
@@ -65,13 +83,93 @@ pub(super) fn print(job: &Job, manifest: &Manifest) -> std::io::Result<()> {
             moved.join(", ")
         )?;
     }
+    if counts.panics > 0 {
+        writeln!(
+            out,
+            "the model failed unexpectedly {} and went on; the images it had then are among the failed",
+            match counts.panics {
+                1 => "once".to_string(),
+                panics => format!("{} times", HumanCount(panics)),
+            }
+        )?;
+    }
     if counts.failures > 0 {
         writeln!(
             out,
             "why images failed: picsift sql -c \"SELECT {error}, count(*) FROM '{}' WHERE {error} IS NOT NULL GROUP BY {error}\"",
-            job.output.display(),
-            error = job.added.error,
+            output.display(),
+            error = added.error,
         )?;
     }
-    out.flush()
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::Schema;
+    use picsift_vision::{CropPolicy, InputGeometry, ModelInfo};
+
+    use super::super::manifest::{Counts, InputEntry, Seconds};
+    use super::*;
+
+    fn summary(panics: u64, crops: Option<CropPolicy>) -> String {
+        let manifest = Manifest {
+            picsift: "0",
+            model: ModelInfo {
+                name: "eyes".to_string(),
+                revision: "1".to_string(),
+                licence: None,
+                device: "cuda:0".to_string(),
+                dtype: "bf16",
+                crops,
+                input: InputGeometry::Full,
+                default_threshold: 0.5,
+                can_talk: true,
+            },
+            categories: Vec::new(),
+            input: InputEntry {
+                tables: Vec::new(),
+                image_column: "image".to_string(),
+                predicate: None,
+                limit: None,
+                partition_by: Vec::new(),
+            },
+            counts: Counts {
+                rows: 1200,
+                images: 1000,
+                failures: panics,
+                panics,
+                distinct_images: 900,
+                distinct_is_exact: true,
+            },
+            seconds: Seconds {
+                wall: 10.0,
+                fetch: 1.0,
+                decode: 2.0,
+                model: 3.0,
+            },
+            files: Vec::new(),
+        };
+        let added = AddedColumns::new(&[], &Schema::empty()).unwrap();
+        let mut text = Vec::new();
+        write(&mut text, Path::new("out"), &added, &manifest).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn the_model_stands_with_its_device_and_number_format() {
+        assert!(summary(0, None).contains("model 3.0 s (eyes on cuda:0, bf16)"));
+        let text = summary(0, Some(CropPolicy::Global));
+        assert!(
+            text.contains("(eyes on cuda:0, bf16, crops global)"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_panic_of_the_model_is_said() {
+        assert!(!summary(0, None).contains("unexpectedly"));
+        assert!(summary(1, None).contains("failed unexpectedly once and went on"));
+        assert!(summary(2, None).contains("failed unexpectedly 2 times"));
+    }
 }

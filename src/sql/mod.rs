@@ -14,9 +14,9 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{DFParser, Statement};
 use picsift_udf::{Engine, PicsiftOptions};
-use picsift_vision::DeviceChoice;
 
-use crate::cli::{Format, SqlArgs};
+use crate::cli::{Format, ModelArgs, SqlArgs};
+use crate::devices::Devices;
 use crate::error::AppError;
 use crate::session;
 
@@ -28,34 +28,37 @@ pub async fn sql(args: SqlArgs) -> Result<(), AppError> {
     let engine = Arc::new(Engine::new(args.limits.engine_options())?);
     let partitions = std::thread::available_parallelism().map_or(2, |n| n.get());
     let context = session::session(&engine, partitions).map_err(AppError::Plan)?;
-    choose_model(&context, &args.model.model, args.model.device);
+    choose_model(&context, &args.model);
 
-    if !args.command.is_empty() {
-        for query in &args.command {
-            run_script(&context, query, args.format).await?;
-        }
-        return Ok(());
+    if args.command.is_empty() && args.file.is_none() && std::io::stdin().is_terminal() {
+        return shell::run(&context, &engine, args.format).await;
+    }
+    for query in &args.command {
+        run_script(&context, query, args.format).await?;
     }
     match &args.file {
-        Some(path) => run_script(&context, &read(path)?, args.format).await,
-        None if std::io::stdin().is_terminal() => shell::run(&context, args.format).await,
+        Some(path) => run_script(&context, &read(path)?, args.format).await?,
+        None if !args.command.is_empty() => {}
         None => {
             let mut script = String::new();
             std::io::stdin()
                 .read_to_string(&mut script)
                 .map_err(AppError::file("read", "standard input"))?;
-            run_script(&context, &script, args.format).await
+            run_script(&context, &script, args.format).await?;
         }
     }
+    Devices::default().say(&engine);
+    Ok(())
 }
 
-fn choose_model(context: &SessionContext, model: &str, device: DeviceChoice) {
+/// Makes the flags the settings that the session begins with.
+fn choose_model(context: &SessionContext, args: &ModelArgs) {
     let state = context.state_ref();
     let mut state = state.write();
     let options = state.config_mut().options_mut();
     if let Some(settings) = options.extensions.get_mut::<PicsiftOptions>() {
-        settings.model = model.to_string();
-        settings.device = device;
+        settings.model.clone_from(&args.model);
+        settings.load = args.load_options();
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use datafusion::prelude::SessionContext;
+use picsift_udf::Engine;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
@@ -10,6 +11,7 @@ use rustyline::{Completer, Config, Editor, Helper, Highlighter, Hinter};
 
 use super::{is_about_the_terminal, parse, run_statement};
 use crate::cli::Format;
+use crate::devices::Devices;
 use crate::error::AppError;
 
 const WELCOME: &str =
@@ -49,7 +51,11 @@ fn is_complete(input: &str) -> bool {
 ///
 /// # Errors
 /// The terminal's; a statement's error is printed and the shell goes on.
-pub(super) async fn run(context: &SessionContext, format: Format) -> Result<(), AppError> {
+pub(super) async fn run(
+    context: &SessionContext,
+    engine: &Engine,
+    format: Format,
+) -> Result<(), AppError> {
     let config = Config::builder()
         .max_history_size(HISTORY)
         .map_err(readline)?
@@ -66,6 +72,7 @@ pub(super) async fn run(context: &SessionContext, format: Format) -> Result<(), 
         eprintln!("the history {} cannot be read: {error}", path.display());
     }
     println!("{WELCOME}");
+    let mut devices = Devices::default();
     loop {
         // Nothing else runs while the shell waits for a line, so waiting here keeps no task from its turn.
         match editor.readline("picsift> ") {
@@ -81,6 +88,7 @@ pub(super) async fn run(context: &SessionContext, format: Format) -> Result<(), 
                         done = run_all(context, script, format) => done?,
                         _ = tokio::signal::ctrl_c() => println!("stopped"),
                     }
+                    devices.say(engine);
                 }
             },
             Err(ReadlineError::Interrupted) => {}

@@ -4,7 +4,7 @@
 //! default threshold decides. `cargo test --release --test it accuracy -- --nocapture` prints the table.
 
 use arrow::array::{Array, AsArray, BooleanArray, Float32Array, ListArray};
-use picsift_vision::{Category, DeviceChoice, load};
+use picsift_vision::{Category, LoadOptions, load};
 use tempfile::tempdir;
 
 use crate::support::*;
@@ -71,7 +71,7 @@ fn labels_are_good_at_the_default_threshold() {
     let mut labels: Vec<String> = truth.iter().flatten().cloned().collect();
     labels.sort();
     labels.dedup();
-    let model = load("efficientnet-lite0", DeviceChoice::Cpu).unwrap();
+    let model = load("efficientnet-lite0", &LoadOptions::default()).unwrap();
     let known = |label: &String| {
         let enough = truth.iter().filter(|row| row.contains(label)).count() >= 3;
         enough

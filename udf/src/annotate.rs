@@ -19,7 +19,7 @@ use url::Url;
 use crate::columns;
 use crate::engine::Engine;
 use crate::image_column::{IMAGE_TYPES, ImageSource, image_sources, is_image_type};
-use crate::infer::{self, Outcome, RunStats};
+use crate::infer::{Inquiry, Outcome, RunStats};
 use crate::labelling::{Labelling, answers_json, best_label, labels};
 use crate::settings::OnError;
 
@@ -145,7 +145,14 @@ pub fn annotate(
         );
     }
     let output = output_schema(&schema, &annotation.added);
-    let shared = Arc::new((engine, service, annotation, stats, Arc::clone(&output)));
+    let inquiry = Inquiry {
+        engine,
+        service,
+        base: annotation.base.clone(),
+        questions: Arc::clone(annotation.labelling.questions()),
+        stats,
+    };
+    let shared = Arc::new((inquiry, annotation, Arc::clone(&output)));
     let mut first_row = 1;
     let batches = input
         .map(move |batch| {
@@ -155,19 +162,11 @@ pub fn annotate(
                 first_row += batch.num_rows();
             }
             async move {
-                let (engine, service, annotation, stats, output) = &*shared;
+                let (inquiry, annotation, output) = &*shared;
                 let batch = batch?;
                 let images = image_sources(batch.column(index))?;
                 let named = names_for_errors(&images);
-                let rows = infer::scores(
-                    engine,
-                    service,
-                    images,
-                    annotation.base.as_ref(),
-                    annotation.labelling.questions(),
-                    stats,
-                )
-                .await;
+                let rows = inquiry.scores(images).await;
                 if annotation.on_error == OnError::Fail {
                     fail_on_error(&rows, &named, start)?;
                 }

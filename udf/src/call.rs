@@ -19,7 +19,7 @@ use url::Url;
 
 use crate::engine::Engine;
 use crate::image_column::{ImageSource, image_sources};
-use crate::infer::{self, Outcome, RunStats};
+use crate::infer::{Inquiry, Outcome, RunStats};
 use crate::labelling::Labelling;
 use crate::marker::ImageFunction;
 use crate::settings::OnError;
@@ -53,9 +53,16 @@ impl Call {
         Signature::variadic_any(Volatility::Volatile)
     }
 
-    fn service(&self) -> Result<&Service> {
-        self.service.as_ref().ok_or_else(|| {
+    fn inquiry(&self, questions: Arc<[Question]>) -> Result<Inquiry> {
+        let service = self.service.clone().ok_or_else(|| {
             internal_datafusion_err!("{} was planned without a model", self.function.name())
+        })?;
+        Ok(Inquiry {
+            engine: Arc::clone(&self.engine),
+            service,
+            base: self.base.clone(),
+            questions,
+            stats: Arc::clone(&self.stats),
         })
     }
 
@@ -72,15 +79,8 @@ impl Call {
         &self,
         images: Vec<Option<ImageSource>>,
     ) -> Result<Vec<Outcome<Vec<f32>>>> {
-        Ok(infer::scores(
-            &self.engine,
-            self.service()?,
-            images,
-            self.base.as_ref(),
-            self.labelling()?.questions(),
-            &self.stats,
-        )
-        .await)
+        let questions = Arc::clone(self.labelling()?.questions());
+        Ok(self.inquiry(questions)?.scores(images).await)
     }
 
     /// The model's words for each image.
@@ -92,15 +92,7 @@ impl Call {
             return internal_err!("{} was planned without a question", self.function.name());
         };
         let questions: Arc<[Question]> = Arc::new([question.clone()]);
-        let rows = infer::answers(
-            &self.engine,
-            self.service()?,
-            images,
-            self.base.as_ref(),
-            &questions,
-            &self.stats,
-        )
-        .await;
+        let rows = self.inquiry(questions)?.answers(images).await;
         rows.into_iter()
             .map(|row| match row {
                 None => Ok(None),

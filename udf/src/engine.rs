@@ -5,11 +5,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use picsift_images::{DecodePool, Fetcher, ImageError, Limits, Stores};
-use picsift_vision::{DeviceChoice, Service, ServiceOptions, VisionError};
+use picsift_vision::{LoadOptions, ModelInfo, Service, ServiceOptions, VisionError};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use url::Url;
 
 use crate::image_column::ImageSource;
@@ -58,8 +59,12 @@ pub struct Engine {
     stores: Arc<Stores>,
     fetcher: Fetcher,
     pool: DecodePool,
-    services: Mutex<HashMap<(String, DeviceChoice), Service>>,
+    services: Mutex<HashMap<(String, LoadOptions), Slot>>,
 }
+
+/// The place of one model's service, empty until it is loaded. Its own lock, so that one model's loading keeps only those
+/// waiting who ask for the same.
+type Slot = Arc<Mutex<Option<Service>>>;
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -109,26 +114,49 @@ impl Engine {
 
     /// The service of a model, started on first use and kept.
     ///
+    /// Loading may take minutes and blocks the calling thread meanwhile, though not the other tasks of a multi-threaded
+    /// runtime. Who asks for the same model while it is loaded waits and gets the same service.
+    ///
     /// # Errors
-    /// [`EngineError`] when the model cannot be had on that device.
-    pub fn service(&self, model: &str, device: DeviceChoice) -> Result<Service, EngineError> {
-        let key = (model.to_string(), device);
-        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(service) = services.get(&key) {
+    /// [`EngineError`] when the model cannot be had or not be loaded so; the next call tries again.
+    pub fn service(&self, model: &str, options: &LoadOptions) -> Result<Service, EngineError> {
+        let slot = Arc::clone(
+            lock(&self.services)
+                .entry((model.to_string(), *options))
+                .or_default(),
+        );
+        if let Ok(service) = slot.try_lock()
+            && let Some(service) = &*service
+        {
             return Ok(service.clone());
         }
-        let loaded = picsift_vision::load(model, device)?;
-        let service = Service::start(loaded, self.options.service)?;
-        services.insert(key, service.clone());
-        Ok(service)
+        blocking(|| {
+            let mut place = lock(&slot);
+            if let Some(service) = &*place {
+                return Ok(service.clone());
+            }
+            let loaded = picsift_vision::load(model, options)?;
+            let service = Service::start(loaded, self.options.service)?;
+            *place = Some(service.clone());
+            Ok(service)
+        })
     }
 
-    /// Gives a model's name to a service that the caller has started, on the device [`DeviceChoice::Auto`].
+    /// Gives a model's name to a service that the caller has started, for the default [`LoadOptions`].
     pub fn add_service(&self, model: &str, service: Service) {
-        self.services
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert((model.to_string(), DeviceChoice::Auto), service);
+        let slot = Arc::new(Mutex::new(Some(service)));
+        lock(&self.services).insert((model.to_string(), LoadOptions::default()), slot);
+    }
+
+    /// The models that have been loaded, each with the options that it was asked for with, in no order. A model that is
+    /// being loaded is not among them yet.
+    pub fn loaded(&self) -> Vec<(LoadOptions, ModelInfo)> {
+        let services = lock(&self.services);
+        let loaded = services.iter().filter_map(|((_, options), slot)| {
+            let service = slot.try_lock().ok()?;
+            Some((*options, service.as_ref()?.info().clone()))
+        });
+        loaded.collect()
     }
 
     /// The bytes of an image; a reference is fetched, relative to `base` (a folder's URL) where it is relative.
@@ -140,5 +168,21 @@ impl Engine {
             ImageSource::Bytes(bytes) => Ok(bytes),
             ImageSource::Reference(reference) => self.fetcher.fetch(&reference, base).await,
         }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is inside is never half changed: a map's entry or a service is there or not.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs work that blocks; the tasks of a multi-threaded runtime move to another thread first. A runtime of one thread has
+/// none, and outside of a runtime there is nobody to disturb.
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current() {
+        Ok(runtime) if runtime.runtime_flavor() == RuntimeFlavor::MultiThread => {
+            tokio::task::block_in_place(work)
+        }
+        _ => work(),
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
 use picsift_images::{Geometry, ImageError, Prepared};
-use picsift_vision::{Answer, InputGeometry, Question, RgbImage, Service};
+use picsift_vision::{Answer, InputGeometry, Question, RgbImage, Service, VisionError};
 use url::Url;
 
 use crate::engine::Engine;
@@ -45,11 +45,24 @@ impl From<ImageError> for RowError {
     }
 }
 
+impl From<VisionError> for RowError {
+    fn from(error: VisionError) -> Self {
+        Self {
+            stage: "model",
+            message: error.to_string(),
+        }
+    }
+}
+
 /// What became of one row: `None` for a NULL image, else the value or why there is none.
 pub type Outcome<T> = Option<Result<T, RowError>>;
 
 /// Distinct images that are counted exactly; past it the count is a lower bound, so that memory stays flat.
 const DISTINCT_LIMIT: usize = 1_000_000;
+
+/// Batches of the model for which images are made ready: one that it runs, and enough of the next that it never waits.
+/// More would only hold memory, and for a model that sees large images much of it.
+const BATCHES_AHEAD: usize = 4;
 
 /// Counts and times of a run, added to by all of its streams.
 #[derive(Debug, Default)]
@@ -84,7 +97,7 @@ impl RunStats {
         Duration::from_nanos(self.fetch_ns.load(Ordering::Relaxed))
     }
 
-    /// Time decode threads were busy, summed over images.
+    /// Time decode threads were busy, summed over images; making the model's views of an image counts as decoding.
     pub fn decode(&self) -> Duration {
         Duration::from_nanos(self.decode_ns.load(Ordering::Relaxed))
     }
@@ -112,47 +125,96 @@ impl RunStats {
     }
 }
 
-/// Asks `questions` about each image; the outcomes stand in the images' order.
-///
-/// At most [`crate::EngineOptions::images_in_flight`] images are under way at once.
-pub async fn answers(
-    engine: &Engine,
-    service: &Service,
-    images: Vec<Option<ImageSource>>,
-    base: Option<&Url>,
-    questions: &Arc<[Question]>,
-    stats: &RunStats,
-) -> Vec<Outcome<Vec<Answer>>> {
-    each(engine, images, |image| async move {
+/// Questions put to one model about many images.
+#[derive(Debug, Clone)]
+pub struct Inquiry {
+    /// What fetches and decodes.
+    pub engine: Arc<Engine>,
+    /// The model's service, of that engine or any.
+    pub service: Service,
+    /// Folder that relative references belong to.
+    pub base: Option<Url>,
+    /// What is asked of each image.
+    pub questions: Arc<[Question]>,
+    /// Where counts and times are added.
+    pub stats: Arc<RunStats>,
+}
+
+impl Inquiry {
+    /// Asks about each image; the outcomes stand in the images' order.
+    ///
+    /// At most [`crate::EngineOptions::images_in_flight`] images are under way at once, and no more than keep the model's
+    /// batches full.
+    pub async fn answers(&self, images: Vec<Option<ImageSource>>) -> Vec<Outcome<Vec<Answer>>> {
+        ordered(images, self.in_flight(), |image| self.answer(image)).await
+    }
+
+    /// As [`Inquiry::answers`], for questions whose answers are scores.
+    pub async fn scores(&self, images: Vec<Option<ImageSource>>) -> Vec<Outcome<Vec<f32>>> {
+        self.answers(images)
+            .await
+            .into_iter()
+            .map(|row| row.map(|outcome| outcome.and_then(as_scores)))
+            .collect()
+    }
+
+    /// How many images should be under way at once.
+    pub fn in_flight(&self) -> usize {
+        let ahead = self
+            .service
+            .batch()
+            .max_images
+            .saturating_mul(BATCHES_AHEAD);
+        self.engine.options().images_in_flight.min(ahead).max(1)
+    }
+
+    /// Asks about one image; `None` for a NULL.
+    pub async fn answer(&self, image: Option<ImageSource>) -> Outcome<Vec<Answer>> {
+        let stats = &self.stats;
         stats.rows.fetch_add(1, Ordering::Relaxed);
         let image = image?;
         stats.images.fetch_add(1, Ordering::Relaxed);
-        let outcome = answer(engine, service, image, base, questions, stats).await;
+        let outcome = self.outcome(image).await;
         if outcome.is_err() {
             stats.failures.fetch_add(1, Ordering::Relaxed);
         }
         Some(outcome)
-    })
-    .await
+    }
+
+    async fn outcome(&self, image: ImageSource) -> Result<Vec<Answer>, RowError> {
+        let fetched = matches!(image, ImageSource::Reference(_));
+        let started = Instant::now();
+        let bytes = self.engine.bytes(image, self.base.as_ref()).await;
+        if fetched {
+            add(&self.stats.fetch_ns, started.elapsed());
+        }
+        let preprocessor = self.service.preprocessor();
+        let geometry = geometry(self.service.info().input);
+        let Prepared {
+            value: views,
+            sha256,
+            decode_time,
+        } = self
+            .engine
+            .pool()
+            .prepare_with(bytes?, geometry, move |pixels| {
+                preprocessor.views(RgbImage {
+                    width: pixels.width,
+                    height: pixels.height,
+                    data: pixels.data,
+                })
+            })
+            .await?;
+        self.stats.note_image(&sha256);
+        add(&self.stats.decode_ns, decode_time);
+        Ok(self
+            .service
+            .submit(views?, Arc::clone(&self.questions))
+            .await?)
+    }
 }
 
-/// As [`answers`], for questions whose answers are scores.
-pub async fn scores(
-    engine: &Engine,
-    service: &Service,
-    images: Vec<Option<ImageSource>>,
-    base: Option<&Url>,
-    questions: &Arc<[Question]>,
-    stats: &RunStats,
-) -> Vec<Outcome<Vec<f32>>> {
-    answers(engine, service, images, base, questions, stats)
-        .await
-        .into_iter()
-        .map(|row| row.map(|outcome| outcome.and_then(as_scores)))
-        .collect()
-}
-
-/// Runs `work` for each row, a bounded number at once, and keeps the rows' order.
+/// Runs `work` for each image, as many at once as the engine allows, and keeps the images' order.
 pub(crate) async fn each<T, W, F>(
     engine: &Engine,
     images: Vec<Option<ImageSource>>,
@@ -162,49 +224,19 @@ where
     W: FnMut(Option<ImageSource>) -> F,
     F: Future<Output = T>,
 {
-    stream::iter(images)
-        .map(work)
-        .buffered(engine.options().images_in_flight.max(1))
-        .collect()
-        .await
+    ordered(images, engine.options().images_in_flight.max(1), work).await
 }
 
-async fn answer(
-    engine: &Engine,
-    service: &Service,
-    image: ImageSource,
-    base: Option<&Url>,
-    questions: &Arc<[Question]>,
-    stats: &RunStats,
-) -> Result<Vec<Answer>, RowError> {
-    let fetched = matches!(image, ImageSource::Reference(_));
-    let started = Instant::now();
-    let bytes = engine.bytes(image, base).await;
-    if fetched {
-        add(&stats.fetch_ns, started.elapsed());
-    }
-    let Prepared {
-        pixels,
-        sha256,
-        decode_time,
-    } = engine
-        .pool()
-        .prepare(bytes?, geometry(service.info().input))
-        .await?;
-    stats.note_image(&sha256);
-    add(&stats.decode_ns, decode_time);
-    let image = RgbImage {
-        width: pixels.width,
-        height: pixels.height,
-        data: pixels.data,
-    };
-    service
-        .submit(image, Arc::clone(questions))
+async fn ordered<T, W, F>(images: Vec<Option<ImageSource>>, at_once: usize, work: W) -> Vec<T>
+where
+    W: FnMut(Option<ImageSource>) -> F,
+    F: Future<Output = T>,
+{
+    stream::iter(images)
+        .map(work)
+        .buffered(at_once)
+        .collect()
         .await
-        .map_err(|error| RowError {
-            stage: "model",
-            message: error.to_string(),
-        })
 }
 
 fn as_scores(answers: Vec<Answer>) -> Result<Vec<f32>, RowError> {
@@ -223,6 +255,7 @@ fn as_scores(answers: Vec<Answer>) -> Result<Vec<f32>, RowError> {
 fn geometry(input: InputGeometry) -> Geometry {
     match input {
         InputGeometry::CentreCrop { short_side, size } => Geometry::CentreCrop { short_side, size },
+        InputGeometry::Full => Geometry::Full,
     }
 }
 

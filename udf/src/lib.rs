@@ -28,7 +28,7 @@ pub use engine::{Engine, EngineError, EngineOptions};
 pub use image_column::{
     IMAGE_TYPES, ImageSource, image_sources, is_binary, is_image_struct, is_image_type, is_string,
 };
-pub use infer::{Outcome, RowError, RunStats, answers, scores};
+pub use infer::{Inquiry, Outcome, RowError, RunStats};
 pub use labelling::{CategorySpec, Labelling, answers_json, best_label, holds, labels};
 pub use lineage::{base_of, table_base};
 pub use settings::{OnError, PicsiftOptions};

@@ -84,10 +84,12 @@ impl LowerImageFunctions {
                 };
                 let started = self
                     .engine
-                    .service(&settings.model, settings.device)
+                    .service(&settings.model, &settings.load)
                     .map_err(|e| plan_datafusion_err!("{e}"))?;
                 let asked = if operand == Operand::Question {
-                    let question = started.questions().open(&texts.concat());
+                    let question = started
+                        .questions()
+                        .open(&texts.concat(), settings.generation);
                     Asked::Open(
                         question.map_err(|e| plan_datafusion_err!("{}: {e}", function.name()))?,
                     )

@@ -9,15 +9,17 @@ use std::str::FromStr;
 
 use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
 use datafusion::common::{Result, config_err};
-use picsift_vision::{DEFAULT_MODEL, DeviceChoice};
+use picsift_vision::{DEFAULT_MODEL, Generation, LoadOptions};
 
 /// Settings of picsift in a SQL session, `SET picsift.<name> = ...`.
 #[derive(Debug, Clone)]
 pub struct PicsiftOptions {
     /// `model`: which model answers.
     pub model: String,
-    /// `device`: where the model runs.
-    pub device: DeviceChoice,
+    /// `device`, `quantize` and `crops`: where the model runs and how it is loaded.
+    pub load: LoadOptions,
+    /// `max_tokens` and `temperature`: how open questions are answered.
+    pub generation: Generation,
     /// `threshold`: the score from which a category holds, 0 to 1; `None` is the model's own.
     pub threshold: Option<f32>,
     /// `on_error`: what an image that cannot be read or judged does.
@@ -28,7 +30,8 @@ impl Default for PicsiftOptions {
     fn default() -> Self {
         Self {
             model: DEFAULT_MODEL.to_string(),
-            device: DeviceChoice::Auto,
+            load: LoadOptions::default(),
+            generation: Generation::default(),
             threshold: None,
             on_error: OnError::Null,
         }
@@ -55,10 +58,23 @@ impl ExtensionOptions for PicsiftOptions {
     fn set(&mut self, key: &str, value: &str) -> Result<()> {
         match key {
             "model" => self.model = value.to_string(),
-            "device" => match value.parse() {
-                Ok(device) => self.device = device,
-                Err(error) => return config_err!("picsift.device: {error}"),
+            "device" => self.load.device = parsed(key, value)?,
+            "quantize" => {
+                self.load.quantize = match value.to_ascii_lowercase().as_str() {
+                    "none" => None,
+                    _ => Some(parsed(key, value)?),
+                }
+            }
+            "crops" => self.load.crops = parsed(key, value)?,
+            "max_tokens" => match value.parse() {
+                Ok(tokens) if tokens >= 1 => self.generation.max_tokens = tokens,
+                _ => {
+                    return config_err!(
+                        "picsift.max_tokens is '{value}'; it must be a whole number from 1"
+                    );
+                }
             },
+            "temperature" => self.generation.temperature = parsed(key, value)?,
             "threshold" => match value.parse::<f32>() {
                 Ok(threshold) if (0.0..=1.0).contains(&threshold) => {
                     self.threshold = Some(threshold);
@@ -69,13 +85,11 @@ impl ExtensionOptions for PicsiftOptions {
                     );
                 }
             },
-            "on_error" => match value.parse() {
-                Ok(on_error) => self.on_error = on_error,
-                Err(error) => return config_err!("picsift.on_error: {error}"),
-            },
+            "on_error" => self.on_error = parsed(key, value)?,
             _ => {
                 return config_err!(
-                    "there is no setting picsift.{key}; there are picsift.model, device, threshold and on_error"
+                    "there is no setting picsift.{key}; there are picsift.model, device, quantize, crops, threshold, \
+                     max_tokens, temperature and on_error"
                 );
             }
         }
@@ -92,8 +106,33 @@ impl ExtensionOptions for PicsiftOptions {
             entry("model", Some(self.model.clone()), "Model that answers."),
             entry(
                 "device",
-                Some(self.device.to_string()),
+                Some(self.load.device.to_string()),
                 "Where the model runs: auto, cpu, cuda or cuda:N.",
+            ),
+            entry(
+                "quantize",
+                Some(match self.load.quantize {
+                    None => "none".to_string(),
+                    Some(quantization) => quantization.to_string(),
+                }),
+                "Number format that the model's weights are quantised to while they are loaded: none, q8_0 (8.5 bits a \
+                 weight) or q4k (4.5 bits).",
+            ),
+            entry(
+                "crops",
+                Some(self.load.crops.to_string()),
+                "What of a large image a model that cuts images up sees: reference, the overview and the crops of the \
+                 published model, or global, the overview alone, which is faster and blind to what is small.",
+            ),
+            entry(
+                "max_tokens",
+                Some(self.generation.max_tokens.to_string()),
+                "Most tokens of an answer in words, from 1; it is cut off there.",
+            ),
+            entry(
+                "temperature",
+                Some(self.generation.temperature.to_string()),
+                "How freely an answer's words are chosen, 0 to 2; at 0 always the likeliest.",
             ),
             entry(
                 "threshold",
@@ -118,6 +157,17 @@ impl PicsiftOptions {
             .cloned()
             .unwrap_or_default()
     }
+}
+
+/// The value of a setting, or an error that names it.
+fn parsed<T>(key: &str, value: &str) -> Result<T>
+where
+    T: FromStr,
+    T::Err: fmt::Display,
+{
+    value
+        .parse()
+        .or_else(|error| config_err!("picsift.{key}: {error}"))
 }
 
 /// What a failed image does to the query or job that asked about it.
@@ -163,6 +213,12 @@ mod tests {
             ("threshold", "high"),
             ("device", "gpu"),
             ("on_error", "explode"),
+            ("quantize", "q5"),
+            ("crops", "all"),
+            ("max_tokens", "0"),
+            ("max_tokens", "many"),
+            ("temperature", "2.5"),
+            ("temperature", "NaN"),
         ] {
             let message = options.set(key, value).unwrap_err().to_string();
             assert!(message.contains(&format!("picsift.{key}")), "{message}");
@@ -179,14 +235,28 @@ mod tests {
     #[test]
     fn what_is_set_is_listed() {
         let mut options = PicsiftOptions::default();
-        options.set("threshold", "0.25").unwrap();
-        options.set("device", "cuda:1").unwrap();
-        let listed: Vec<_> = options
-            .entries()
-            .into_iter()
-            .map(|e| (e.key, e.value))
-            .collect();
-        assert!(listed.contains(&("picsift.threshold".to_string(), Some("0.25".to_string()))));
-        assert!(listed.contains(&("picsift.device".to_string(), Some("cuda:1".to_string()))));
+        let given = [
+            ("threshold", "0.25"),
+            ("device", "cuda:1"),
+            ("quantize", "q8_0"),
+            ("crops", "global"),
+            ("max_tokens", "7"),
+            ("temperature", "0.5"),
+        ];
+        for (key, value) in given {
+            options.set(key, value).unwrap();
+        }
+        let listed = |options: &PicsiftOptions, key: &str| {
+            let entries = options.entries().into_iter();
+            let key = format!("picsift.{key}");
+            entries
+                .filter(|entry| entry.key == key)
+                .find_map(|entry| entry.value)
+        };
+        for (key, value) in given {
+            assert_eq!(listed(&options, key).as_deref(), Some(value));
+        }
+        options.set("quantize", "NONE").unwrap();
+        assert_eq!(listed(&options, "quantize").as_deref(), Some("none"));
     }
 }

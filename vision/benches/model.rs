@@ -27,7 +27,7 @@ fn views(seed: u32) -> Views {
 }
 
 fn answer(c: &mut Criterion) {
-    let mut model = picsift_vision::load(DEFAULT_MODEL, &LoadOptions::default())
+    let mut model = picsift_vision::load(DEFAULT_MODEL, &LoadOptions::default(), &())
         .expect("the embedded model loads")
         .model;
     let questions: Arc<[Question]> = (0..10)

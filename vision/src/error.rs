@@ -5,20 +5,16 @@
 use std::sync::Arc;
 
 use crate::moondream::PromptError;
+use crate::source::SourceError;
 use crate::wordnet::{UnknownNoun, WordnetError};
 
 /// An error of a model, of a question put to it, or of the service in front of it.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum VisionError {
-    /// No model has this name.
-    #[error("there is no model '{name}'; the known models are: {known}")]
-    UnknownModel {
-        /// The name asked for.
-        name: String,
-        /// The known names, separated by commas.
-        known: String,
-    },
+    /// A model could not be found, fetched or verified.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// A text that names no device.
     #[error("'{text}' is no device; expected auto, cpu, cuda or cuda:N")]
     UnknownDevice {

@@ -11,7 +11,7 @@
 //! use picsift_vision::{Category, LoadOptions, Service, ServiceOptions};
 //!
 //! let service = Service::start(
-//!     picsift_vision::load("efficientnet-lite0", &LoadOptions::default())?,
+//!     picsift_vision::load("efficientnet-lite0", &LoadOptions::default(), &())?,
 //!     ServiceOptions::default(),
 //! )?;
 //! let fish = service.questions().category(&Category::named("fish"))?;
@@ -33,15 +33,19 @@ mod options;
 mod packing;
 mod registry;
 mod service;
+pub mod source;
 pub mod wordnet;
 
 pub use device::DeviceChoice;
 pub use error::VisionError;
 pub use model::{
-    Answer, Category, InputGeometry, Job, Loaded, Model, ModelInfo, Preprocessor, Prompt, Question,
-    Questions, RgbImage, Views,
+    Answer, BatchAdvice, Category, InputGeometry, Job, Loaded, Model, ModelInfo, Preprocessor,
+    Prompt, Question, Questions, RgbImage, Views,
 };
 pub use options::{CropPolicy, Generation, LoadOptions, Quantization, Temperature};
 pub use packing::{PackLimits, pack};
-pub use registry::{DEFAULT_MODEL, ModelEntry, load, models};
+pub use registry::{
+    DEFAULT_MODEL, EmbeddedModel, HubFile, HubModel, ModelEntry, Origin, load, models,
+};
 pub use service::{Service, ServiceOptions, ServiceStats};
+pub use source::{FetchProgress, HubSettings, ModelFiles, SourceError};

@@ -237,9 +237,29 @@ pub trait Model: Send {
     /// questions' order. Each image is encoded once, whatever the number of questions.
     ///
     /// Views that do not fit the model, or that yield scores that are not finite, are the error of that job only.
-    /// Jobs that did not fit the device's memory together get [`VisionError::OutOfMemory`], and the caller may ask
-    /// again with fewer.
+    /// Jobs that did not fit the device's memory together get [`VisionError::OutOfMemory`], and the service asks
+    /// again with fewer. A call that panicked may be followed by others, so nothing half-done is kept.
     fn answer(&mut self, jobs: &[Job]) -> Vec<Result<Vec<Answer>, VisionError>>;
+}
+
+/// How many images a model likes to be given at once, where it runs and as it was loaded. A larger batch should pay
+/// only in memory; the model's thread answers none of a batch before all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchAdvice {
+    /// Most images; at least 1.
+    pub max_images: usize,
+    /// Most views, summed over the images; at least 1. An image with more goes alone.
+    pub max_views: usize,
+}
+
+impl Default for BatchAdvice {
+    /// 32 images of one view.
+    fn default() -> Self {
+        Self {
+            max_images: 32,
+            max_views: 32,
+        }
+    }
 }
 
 /// A model that is ready to run.
@@ -252,6 +272,8 @@ pub struct Loaded {
     pub preprocessor: Arc<dyn Preprocessor>,
     /// Its running half.
     pub model: Box<dyn Model>,
+    /// How many images it likes to be given at once.
+    pub batch: BatchAdvice,
 }
 
 impl std::fmt::Debug for Loaded {

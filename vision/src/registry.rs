@@ -1,4 +1,6 @@
-//! The models that this build knows by name, and how each is loaded.
+//! The models that this build knows by name: where each comes from, under which licence, and how it is loaded.
+//!
+//! A table and no more: what else `--model` takes is [`crate::source`]'s, and what is in the files is the models' own.
 
 use candle_core::Device;
 
@@ -6,64 +8,195 @@ use crate::device::DeviceChoice;
 use crate::efficientnet;
 use crate::error::VisionError;
 use crate::model::Loaded;
+use crate::moondream::{self, Layout};
 use crate::options::LoadOptions;
+use crate::source::{self, FetchProgress, HubSettings, ModelRef};
 
 /// The model that needs nothing beyond this program.
 pub const DEFAULT_MODEL: &str = efficientnet::NAME;
 
-/// A model that [`load`] knows.
+/// A model that [`load`] knows by name.
 #[derive(Debug, Clone, Copy)]
 pub struct ModelEntry {
     /// The name that [`load`] takes.
     pub name: &'static str,
+    /// Further names of the same.
+    pub aliases: &'static [&'static str],
     /// What it is, in one line.
     pub description: &'static str,
+    /// The licence of its weights, as an SPDX expression.
+    pub licence: &'static str,
     /// Whether it can run on a CUDA device.
     pub cuda: bool,
+    /// Where its weights are.
+    pub origin: Origin,
+}
+
+/// Where a model's weights come from.
+#[derive(Debug, Clone, Copy)]
+pub enum Origin {
+    /// This program.
+    Embedded(EmbeddedModel),
+    /// A repository of the hub.
+    Hub(HubModel),
+}
+
+/// A model inside this program.
+#[derive(Debug, Clone, Copy)]
+pub struct EmbeddedModel {
     load: fn(&Device, &LoadOptions) -> Result<Loaded, VisionError>,
 }
 
-static MODELS: [ModelEntry; 1] = [ModelEntry {
-    name: efficientnet::NAME,
-    description: "EfficientNet-Lite0, an ImageNet-1k classifier inside this program: categories are nouns \
-                  that cover some of its 1000 classes; CPU only",
-    cuda: false,
-    load: |_, options| efficientnet::load(options),
-}];
+/// A model of the hub, pinned to commits.
+#[derive(Debug, Clone, Copy)]
+pub struct HubModel {
+    /// The layout of its checkpoint.
+    pub layout: Layout,
+    /// `config.json`.
+    pub config: HubFile,
+    /// The safetensors file.
+    pub weights: HubFile,
+    /// `tokenizer.json`.
+    pub tokenizer: HubFile,
+}
 
-/// Every known model.
+/// A file of a repository of the hub.
+#[derive(Debug, Clone, Copy)]
+pub struct HubFile {
+    /// `owner/name`.
+    pub repo: &'static str,
+    /// The commit, 40 hexadecimal digits.
+    pub commit: &'static str,
+    /// The file's name in the repository.
+    pub name: &'static str,
+    /// Its length in bytes, where it is known.
+    pub bytes: Option<u64>,
+    /// Its SHA-256 in hexadecimal, where it is known.
+    pub sha256: Option<&'static str>,
+}
+
+impl HubFile {
+    const fn new(repo: &'static str, commit: &'static str, name: &'static str) -> Self {
+        Self {
+            repo,
+            commit,
+            name,
+            bytes: None,
+            sha256: None,
+        }
+    }
+
+    const fn bytes(mut self, bytes: u64) -> Self {
+        self.bytes = Some(bytes);
+        self
+    }
+}
+
+const MOONDREAM: &str = "vikhyatk/moondream2";
+const MOONDREAM_2025: &str = "9a7d4024050840e001defacec2b00727e89149e6";
+const MOONDREAM_2024: &str = "92d3d73b6fd61ab84d9fe093a9c7fd8c04bf2c0d";
+
+static MODELS: [ModelEntry; 3] = [
+    ModelEntry {
+        name: efficientnet::NAME,
+        aliases: &[],
+        description: "EfficientNet-Lite0, an ImageNet-1k classifier: categories are nouns that cover some of its \
+                      1000 classes; CPU only",
+        licence: "Apache-2.0",
+        cuda: false,
+        origin: Origin::Embedded(EmbeddedModel {
+            load: |_, options| efficientnet::load(options),
+        }),
+    },
+    ModelEntry {
+        name: "moondream2",
+        aliases: &["moondream2-2025-06-21"],
+        description: "Moondream2 of 2025-06-21, a vision-language model of 2 billion parameters: any category, \
+                      and questions in words",
+        licence: "Apache-2.0",
+        cuda: true,
+        origin: Origin::Hub(HubModel {
+            layout: Layout::V2025,
+            config: HubFile::new(MOONDREAM, MOONDREAM_2025, source::CONFIG),
+            weights: HubFile::new(MOONDREAM, MOONDREAM_2025, source::WEIGHTS).bytes(3_854_538_968),
+            // The model's own repository still has the tokenizer of 2024.
+            tokenizer: HubFile::new(
+                "moondream/starmie-v1",
+                "35192e10a54e36eabe0a7cc57a2c1aab371cafc5",
+                source::TOKENIZER,
+            ),
+        }),
+    },
+    ModelEntry {
+        name: "moondream2-2024-08-26",
+        aliases: &[],
+        description: "Moondream2 of 2024-08-26, for jobs that pinned it: smaller pictures, weaker answers",
+        licence: "Apache-2.0",
+        cuda: true,
+        origin: Origin::Hub(HubModel {
+            layout: Layout::V2024,
+            config: HubFile::new(MOONDREAM, MOONDREAM_2024, source::CONFIG),
+            weights: HubFile::new(MOONDREAM, MOONDREAM_2024, source::WEIGHTS),
+            tokenizer: HubFile::new(MOONDREAM, MOONDREAM_2024, source::TOKENIZER),
+        }),
+    },
+];
+
+/// Every model with a name.
 pub fn models() -> &'static [ModelEntry] {
     &MODELS
 }
 
-/// Loads the model of this name as the options say. The device `Auto` is the CPU for a model that runs on the CPU only.
+/// The model of this name or alias.
+pub(crate) fn find(name: &str) -> Option<&'static ModelEntry> {
+    models()
+        .iter()
+        .find(|entry| entry.name == name || entry.aliases.contains(&name))
+}
+
+/// Loads a model as the options say: a name of [`models`], `owner/name@revision` of the hub, or the path of a folder.
+/// What is not on this machine is fetched, with `progress` (`&()` for none) told of it. The device `Auto` is the CPU for
+/// a model that runs on the CPU only. Blocks for as long as that takes: minutes, for a model that is fetched.
 ///
 /// # Errors
-/// [`VisionError::UnknownModel`] with the known names; [`VisionError::CpuOnly`] or [`VisionError::Device`]
-/// when the device does not go with the model, this build or this machine; whatever the model's own loading gives.
-pub fn load(name: &str, options: &LoadOptions) -> Result<Loaded, VisionError> {
-    let entry = models()
-        .iter()
-        .find(|entry| entry.name == name)
-        .ok_or_else(|| VisionError::UnknownModel {
-            name: name.to_owned(),
-            known: models()
-                .iter()
-                .map(|entry| entry.name)
-                .collect::<Vec<_>>()
-                .join(", "),
-        })?;
-    let device = match options.device {
-        DeviceChoice::Cuda(_) if !entry.cuda => {
-            return Err(VisionError::CpuOnly {
-                model: name.to_owned(),
-                device: options.device.to_string(),
-            });
+/// [`VisionError::Source`] when the model cannot be found or fetched; [`VisionError::CpuOnly`] or [`VisionError::Device`]
+/// when the device does not go with the model, this build or this machine, which is found before anything is fetched;
+/// whatever the model's own loading gives.
+pub fn load(
+    model: &str,
+    options: &LoadOptions,
+    progress: &dyn FetchProgress,
+) -> Result<Loaded, VisionError> {
+    match ModelRef::parse(model)? {
+        ModelRef::Embedded(entry, embedded) => {
+            let device = if entry.cuda {
+                options.device.open()?
+            } else {
+                cpu(entry.name, options.device)?
+            };
+            (embedded.load)(&device, options)
         }
-        DeviceChoice::Auto if !entry.cuda => Device::Cpu,
-        choice => choice.open()?,
-    };
-    (entry.load)(&device, options)
+        ModelRef::Hub(hub) => {
+            let device = options.device.open()?;
+            let files = source::fetch_files(&hub, &HubSettings::from_env()?, progress)?;
+            moondream::load(&files, &device, options)
+        }
+        ModelRef::Folder(path) => {
+            let device = options.device.open()?;
+            moondream::load(&source::folder(&path)?, &device, options)
+        }
+    }
+}
+
+/// The CPU, for a model that runs nowhere else.
+fn cpu(model: &str, choice: DeviceChoice) -> Result<Device, VisionError> {
+    match choice {
+        DeviceChoice::Auto | DeviceChoice::Cpu => Ok(Device::Cpu),
+        DeviceChoice::Cuda(_) => Err(VisionError::CpuOnly {
+            model: model.to_owned(),
+            device: choice.to_string(),
+        }),
+    }
 }
 
 #[cfg(test)]
@@ -72,21 +205,24 @@ mod tests {
 
     #[test]
     fn names_are_unique() {
-        let mut names: Vec<_> = models().iter().map(|entry| entry.name).collect();
+        let mut names: Vec<_> = models()
+            .iter()
+            .flat_map(|entry| entry.aliases.iter().chain([&entry.name]))
+            .collect();
+        let count = names.len();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), models().len());
+        assert_eq!(names.len(), count);
     }
 
     #[test]
     fn an_unknown_model_is_an_error_that_lists_the_known_ones() {
-        let error = load("resnet", &LoadOptions::default())
+        let error = load("resnet", &LoadOptions::default(), &())
             .unwrap_err()
             .to_string();
-        assert!(
-            error.contains("'resnet'") && error.contains("efficientnet-lite0"),
-            "{error}"
-        );
+        for known in ["'resnet'", "efficientnet-lite0", "moondream2-2024-08-26"] {
+            assert!(error.contains(known), "{error}");
+        }
     }
 
     #[test]
@@ -97,9 +233,25 @@ mod tests {
                 device: DeviceChoice::Cuda(0),
                 ..LoadOptions::default()
             },
+            &(),
         )
         .unwrap_err()
         .to_string();
         assert!(error.contains("runs on the CPU only"), "{error}");
+    }
+
+    #[test]
+    fn commits_are_whole() {
+        for entry in models() {
+            let Origin::Hub(hub) = entry.origin else {
+                continue;
+            };
+            for file in [hub.config, hub.weights, hub.tokenizer] {
+                assert!(
+                    source::is_commit(file.commit) && file.repo.matches('/').count() == 1,
+                    "{file:?}"
+                );
+            }
+        }
     }
 }

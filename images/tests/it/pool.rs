@@ -1,9 +1,13 @@
 //! The decoding pool under load.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use picsift_images::{DecodePool, Geometry, ImageError, Limits, image_info, prepare};
+use picsift_images::{
+    DecodePool, Geometry, ImageError, Limits, RgbPixels, image_info, prepare, sha256,
+};
 
 use crate::support::{busy, data, encode, jpeg};
 
@@ -20,13 +24,64 @@ async fn gives_what_the_kernel_gives() {
     let all = (0..50).map(|_| pool.prepare(bytes.clone(), CROP));
     for prepared in futures::future::join_all(all).await {
         let prepared = prepared.unwrap();
-        assert_eq!(prepared.pixels, want);
+        assert_eq!(prepared.value, want);
         assert!(prepared.decode_time > Duration::ZERO);
     }
     assert_eq!(
         pool.info(bytes.clone()).await.unwrap(),
         image_info(&bytes, pool.limits()).unwrap()
     );
+}
+
+#[tokio::test]
+async fn what_is_made_of_the_pixels_is_made_on_the_decoding_thread() {
+    let pool = DecodePool::new(1, Limits::default()).unwrap();
+    let bytes = Bytes::from(jpeg(&busy(300, 200)));
+    let thread = || std::thread::current().name().map(str::to_owned);
+    let prepared = pool
+        .prepare_with(bytes.clone(), Geometry::Full, move |pixels| {
+            std::thread::sleep(Duration::from_millis(5));
+            (pixels.width, pixels.height, thread())
+        })
+        .await
+        .unwrap();
+    assert_eq!(
+        prepared.value,
+        (300, 200, Some("picsift-decode-0".to_owned()))
+    );
+    assert_eq!(prepared.sha256, sha256(&bytes));
+    assert!(prepared.decode_time >= Duration::from_millis(5));
+}
+
+#[tokio::test]
+async fn no_more_full_images_exist_at_once_than_there_are_threads() {
+    let pool = DecodePool::new(2, Limits::default()).unwrap();
+    let bytes = Bytes::from(jpeg(&busy(64, 64)));
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let all = (0..40).map(|_| {
+        let (now, most) = (Arc::clone(&now), Arc::clone(&most));
+        pool.prepare_with(bytes.clone(), Geometry::Full, move |_pixels| {
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(1));
+            now.fetch_sub(1, Ordering::SeqCst);
+        })
+    });
+    for prepared in futures::future::join_all(all).await {
+        prepared.unwrap();
+    }
+    assert!(most.load(Ordering::SeqCst) <= 2);
+}
+
+#[tokio::test]
+async fn a_panic_in_what_follows_is_that_images_error() {
+    let pool = DecodePool::new(1, Limits::default()).unwrap();
+    let bytes = Bytes::from(jpeg(&busy(64, 64)));
+    let finish = |pixels: RgbPixels| assert_eq!(pixels.width, 0, "not empty");
+    let error = pool.prepare_with(bytes.clone(), CROP, finish).await;
+    assert!(
+        matches!(&error, Err(ImageError::DecoderPanicked { reason }) if reason.contains("not empty"))
+    );
+    assert!(pool.prepare(bytes, CROP).await.is_ok());
 }
 
 #[tokio::test]

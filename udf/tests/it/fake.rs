@@ -7,8 +7,9 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use image::{ImageFormat, Rgb, RgbImage as Picture};
 use picsift_udf::{Engine, EngineOptions, register_all, with_settings};
 use picsift_vision::{
-    Answer, Category, InputGeometry, Job, Loaded, Model, ModelInfo, Question, Questions, Service,
-    ServiceOptions, VisionError,
+    Answer, BatchAdvice, Category, Generation, InputGeometry, Job, Loaded, Model, ModelInfo,
+    Preprocessor, Prompt, Question, Questions, RgbImage, Service, ServiceOptions, Views,
+    VisionError,
 };
 
 /// The categories that the model knows; class N is scored by colour channel N.
@@ -26,8 +27,30 @@ impl Questions for Colours {
         }
     }
 
-    fn open(&self, text: &str) -> Result<Question, VisionError> {
-        Ok(Question::Open(text.into()))
+    fn open(&self, text: &str, generation: Generation) -> Result<Question, VisionError> {
+        let prompt = Prompt {
+            text: text.into(),
+            tokens: [].into(),
+        };
+        Ok(Question::Open(prompt, generation))
+    }
+}
+
+/// Shows the model the upper left pixel of the whole image; an image of one column is more than it can take.
+impl Preprocessor for Colours {
+    fn views(&self, image: RgbImage) -> Result<Views, VisionError> {
+        if image.width == 1 {
+            return Err(VisionError::ImageSize {
+                model: "fake".to_string(),
+                expected: "2 x 1 or more".to_string(),
+                actual: format!("{} x {}", image.width, image.height),
+            });
+        }
+        Ok(Views {
+            side: 1,
+            grid: (1, 1),
+            data: image.data[..3].to_vec(),
+        })
     }
 }
 
@@ -43,15 +66,17 @@ impl Model for Eyes {
         std::thread::sleep(std::time::Duration::from_millis(2));
         jobs.iter()
             .map(|job| {
-                let pixel = &job.image.data[..3];
+                let pixel = &job.views.data[..3];
                 let answer = |question: &Question| match question {
                     Question::Classes(classes) => {
                         Answer::Score(f32::from(pixel[usize::from(classes[0])]) / 255.0)
                     }
-                    Question::Open(text) if pixel[0] > 128 => {
-                        Answer::Text(format!("Two dogs and a cat. ({text})"))
-                    }
-                    Question::Open(_) => Answer::Text(String::new()),
+                    Question::YesNo(_) => unreachable!("never made here"),
+                    Question::Open(prompt, generation) if pixel[0] > 128 => Answer::Text(format!(
+                        "Two dogs and a cat. ({}; {}/{})",
+                        prompt.text, generation.max_tokens, generation.temperature
+                    )),
+                    Question::Open(..) => Answer::Text(String::new()),
                 };
                 Ok(job.questions.iter().map(answer).collect())
             })
@@ -66,18 +91,18 @@ pub(crate) fn session() -> (SessionContext, Batches) {
         info: ModelInfo {
             name: "fake".to_string(),
             revision: "1".to_string(),
-            licence: "none",
+            licence: None,
             device: "cpu".to_string(),
             dtype: "u8",
-            input: InputGeometry::CentreCrop {
-                short_side: 4,
-                size: 4,
-            },
+            crops: None,
+            input: InputGeometry::Full,
             default_threshold: 0.5,
             can_talk: true,
         },
         questions: Arc::new(Colours),
+        preprocessor: Arc::new(Colours),
         model: Box::new(Eyes(Arc::clone(&batches))),
+        batch: BatchAdvice::default(),
     };
     let engine = Arc::new(Engine::new(EngineOptions::default()).unwrap());
     engine.add_service(
@@ -96,8 +121,13 @@ pub(crate) fn session() -> (SessionContext, Batches) {
 
 /// A PNG of one colour.
 pub(crate) fn png(colour: [u8; 3]) -> Vec<u8> {
+    sized_png(colour, 4)
+}
+
+/// A PNG of one colour, four pixels high.
+pub(crate) fn sized_png(colour: [u8; 3], width: u32) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
-    Picture::from_pixel(4, 4, Rgb(colour))
+    Picture::from_pixel(width, 4, Rgb(colour))
         .write_to(&mut bytes, ImageFormat::Png)
         .unwrap();
     bytes.into_inner()

@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch};
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::prelude::SessionContext;
 
-use crate::fake::{png, session};
+use crate::fake::{png, session, sized_png};
 
 async fn table(query: &str, context: &SessionContext) -> String {
     context.sql("SET picsift.model = 'fake'").await.unwrap();
@@ -63,7 +63,7 @@ async fn words_are_given_as_they_are_and_as_nouns() {
     let text = table(query, &context).await;
     let rows: Vec<&str> = text.lines().skip(3).collect();
     assert!(
-        rows[0].contains("Two dogs and a cat. (What?)") && rows[0].contains("[dog, cat]"),
+        rows[0].contains("Two dogs and a cat. (What?; 128/0)") && rows[0].contains("[dog, cat]"),
         "{text}"
     );
     assert!(
@@ -75,6 +75,39 @@ async fn words_are_given_as_they_are_and_as_nouns() {
         "a broken image has no answer: {text}"
     );
     assert!(!rows[3].contains('['), "NULL gives NULL: {text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_settings_of_answers_reach_the_model() {
+    let (context, _) = session();
+    register_colours(&context);
+    for setting in ["max_tokens = 7", "temperature = 0.5"] {
+        context
+            .sql(&format!("SET picsift.{setting}"))
+            .await
+            .unwrap();
+    }
+    let query = "SELECT ask(image, 'What?') AS words, ask_classes(image, 'What?') AS nouns FROM colours WHERE id = 1";
+    let text = table(query, &context).await;
+    assert!(text.contains("(What?; 7/0.5)"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_the_model_cannot_take_is_its_rows_error() {
+    let (context, _) = session();
+    let (narrow, wide) = (sized_png([250, 0, 0], 1), sized_png([250, 0, 0], 9));
+    let images: ArrayRef = Arc::new(BinaryArray::from_vec(vec![&narrow, &wide]));
+    let batch = RecordBatch::try_from_iter([("image", images)]).unwrap();
+    context.register_batch("narrow", batch).unwrap();
+    let query = "SELECT t.value AS v, t.error AS e FROM (SELECT try_classify(image, 'red') AS t FROM narrow)";
+    let text = table(query, &context).await;
+    assert!(
+        text.contains(
+            "model: model 'fake' takes images of 2 x 1 or more pixels, but this one has 1 x 4"
+        ),
+        "{text}"
+    );
+    assert!(text.contains("| true "), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

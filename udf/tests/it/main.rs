@@ -1,7 +1,8 @@
-//! The functions over a model with known answers: what SQL makes of scores, words and failures.
+//! The functions over a model with known answers: what SQL makes of scores, words and failures; and the engine below them.
 
 #![allow(clippy::unwrap_used)]
 
+mod engine;
 mod fake;
 mod functions;
 mod lineage;

@@ -12,8 +12,8 @@ use rayon::prelude::*;
 use super::{Config, Network};
 use crate::error::VisionError;
 use crate::model::{
-    Answer, Category, InputGeometry, Job, Loaded, Model, ModelInfo, Preprocessor, Question,
-    Questions, RgbImage, Views,
+    Answer, BatchAdvice, Category, InputGeometry, Job, Loaded, Model, ModelInfo, Preprocessor,
+    Question, Questions, RgbImage, Views,
 };
 use crate::options::{Generation, LoadOptions};
 use crate::wordnet::Lexicon;
@@ -66,6 +66,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, VisionError> {
             side: config.size as u32,
         }),
         model: Box::new(Classifier { config, network }),
+        batch: BatchAdvice::default(),
     })
 }
 

@@ -6,7 +6,7 @@ use picsift_vision::{
 };
 
 fn loaded() -> Loaded {
-    picsift_vision::load(DEFAULT_MODEL, &LoadOptions::default()).unwrap()
+    picsift_vision::load(DEFAULT_MODEL, &LoadOptions::default(), &()).unwrap()
 }
 
 fn image(width: u32, height: u32) -> RgbImage {

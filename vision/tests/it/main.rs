@@ -5,6 +5,7 @@
 mod classifier;
 mod golden_data;
 mod goldens;
+mod hub;
 mod ops;
 mod preprocess;
 mod prompts;

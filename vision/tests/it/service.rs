@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use picsift_vision::{
-    Answer, Category, Generation, InputGeometry, Job, Loaded, Model, ModelInfo, Preprocessor,
-    Question, Questions, RgbImage, Service, ServiceOptions, Views, VisionError,
+    Answer, BatchAdvice, Category, Generation, InputGeometry, Job, Loaded, Model, ModelInfo,
+    Preprocessor, Question, Questions, RgbImage, Service, ServiceOptions, Views, VisionError,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
@@ -62,17 +62,28 @@ where
         questions: Arc::new(NoQuestions),
         preprocessor: Arc::new(NoQuestions),
         model: Box::new(Scripted(model)),
+        batch: BatchAdvice::default(),
     };
     Service::start(loaded, options)
 }
 
-/// Views that carry a number: `width` of one pixel, the number in the first byte.
-fn image(number: u8, width: u32) -> Views {
-    let mut data = vec![0; width as usize * 3];
+fn options(max_images: usize, max_views: usize, queue: usize) -> ServiceOptions {
+    ServiceOptions {
+        batch: Some(BatchAdvice {
+            max_images,
+            max_views,
+        }),
+        queue: Some(queue),
+    }
+}
+
+/// Views that carry a number: `views` of one pixel, the number in the first byte.
+fn image(number: u8, views: u32) -> Views {
+    let mut data = vec![0; views as usize * 3];
     data[0] = number;
     Views {
         side: 1,
-        grid: (1, width),
+        grid: (1, views),
         data,
     }
 }
@@ -122,11 +133,11 @@ fn gated(options: ServiceOptions) -> (Service, Gate) {
 type Pending = JoinHandle<Result<Vec<Answer>, VisionError>>;
 
 /// Submits in order: each job is in the queue before the next one is sent.
-async fn submit(service: &Service, number: u8, width: u32) -> Pending {
+async fn submit(service: &Service, number: u8, views: u32) -> Pending {
     let service = service.clone();
     let pending = tokio::spawn(async move {
         service
-            .submit(image(number, width), [question(0)].into())
+            .submit(image(number, views), [question(0)].into())
             .await
     });
     tokio::time::sleep(Duration::from_millis(5)).await;
@@ -158,16 +169,12 @@ async fn answers_come_in_the_order_of_the_questions() {
 
 #[tokio::test]
 async fn what_is_queued_runs_together_within_the_limits() {
-    let (service, mut gate) = gated(ServiceOptions {
-        max_batch: 3,
-        max_pixels: 10,
-        queue: 16,
-    });
+    let (service, mut gate) = gated(options(3, 10, 16));
     let mut pending = vec![submit(&service, 0, 1).await];
     // A lone job does not wait for others.
     assert_eq!(gate.next().await, [0]);
-    for (number, width) in [(1, 1), (2, 1), (3, 1), (4, 6), (5, 6), (6, 20), (7, 1)] {
-        pending.push(submit(&service, number, width).await);
+    for (number, views) in [(1, 1), (2, 1), (3, 1), (4, 6), (5, 6), (6, 20), (7, 1)] {
+        pending.push(submit(&service, number, views).await);
     }
     // Three by count, two that cost too much together, one that alone costs more than a batch may.
     for expected in [vec![1, 2, 3], vec![4], vec![5], vec![6], vec![7]] {
@@ -185,11 +192,7 @@ async fn what_is_queued_runs_together_within_the_limits() {
 
 #[tokio::test]
 async fn a_full_queue_makes_the_caller_wait_and_a_caller_that_leaves_is_skipped() {
-    let (service, mut gate) = gated(ServiceOptions {
-        max_batch: 1,
-        max_pixels: 10,
-        queue: 1,
-    });
+    let (service, mut gate) = gated(options(1, 10, 1));
     let running = submit(&service, 1, 1).await;
     assert_eq!(gate.next().await, [1]);
     let leaving = submit(&service, 2, 1).await;
@@ -218,6 +221,147 @@ async fn a_panic_is_the_error_of_its_batch_and_the_service_goes_on() {
     let error = ask(13).await.unwrap_err().to_string();
     assert!(error.contains("thirteen is too much"), "{error}");
     assert_eq!(ask(1).await.unwrap(), [Answer::Score(100.0)]);
+    assert_eq!(service.stats().panics, 1);
+}
+
+/// A gated model whose device holds `room` views at once.
+fn cramped(room: usize) -> (Service, Gate) {
+    let (report, batches) = unbounded_channel();
+    let (go, sign) = channel();
+    let service = start(options(8, 8, 64), move |jobs| {
+        report
+            .send(jobs.iter().map(|job| job.views.data[0]).collect())
+            .unwrap();
+        sign.recv().unwrap();
+        if jobs.iter().map(|job| job.views.count()).sum::<usize>() <= room {
+            return echo(jobs);
+        }
+        let out_of_memory = |job: &Job| VisionError::OutOfMemory {
+            model: "test".to_owned(),
+            device: "cpu".to_owned(),
+            views: job.views.count(),
+        };
+        jobs.iter().map(|job| Err(out_of_memory(job))).collect()
+    });
+    (service.unwrap(), Gate { batches, go })
+}
+
+#[tokio::test]
+async fn a_batch_that_does_not_fit_is_halved_and_later_ones_stay_small() {
+    let (service, mut gate) = cramped(2);
+    let mut pending = vec![submit(&service, 0, 1).await];
+    assert_eq!(gate.next().await, [0]);
+    // The sixth image does not fit even by itself.
+    for number in 1..=9 {
+        let views = if number == 6 { 3 } else { 1 };
+        pending.push(submit(&service, number, views).await);
+    }
+    for expected in [
+        vec![1, 2, 3, 4, 5, 6],
+        vec![1, 2, 3, 4],
+        vec![1, 2],
+        vec![3, 4],
+        vec![5],
+        vec![6],
+        vec![7, 8],
+        vec![9],
+    ] {
+        gate.go.send(()).unwrap();
+        assert_eq!(gate.next().await, expected);
+    }
+    gate.go.send(()).unwrap();
+    for (number, pending) in pending.into_iter().enumerate() {
+        let answers = pending.await.unwrap();
+        if number == 6 {
+            let error = answers.unwrap_err().to_string();
+            assert!(error.contains("ran out of memory"), "{error}");
+        } else {
+            assert_eq!(answers.unwrap(), [Answer::Score(number as f32 * 100.0)]);
+        }
+    }
+    let stats = service.stats();
+    assert_eq!((stats.images, stats.batches, stats.halved), (10, 9, 2));
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_is_skipped_when_its_batch_is_tried_again() {
+    let (service, mut gate) = cramped(2);
+    let first = submit(&service, 0, 1).await;
+    assert_eq!(gate.next().await, [0]);
+    let mut pending = Vec::new();
+    for number in 1..=4 {
+        pending.push(submit(&service, number, 1).await);
+    }
+    gate.go.send(()).unwrap();
+    assert_eq!(gate.next().await, [1, 2, 3, 4]);
+    for leaving in [1, 3] {
+        pending[leaving].abort();
+    }
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    gate.go.send(()).unwrap();
+    assert_eq!(gate.next().await, [1, 3]);
+    gate.go.send(()).unwrap();
+    first.await.unwrap().unwrap();
+    for (index, pending) in pending.into_iter().enumerate() {
+        match pending.await {
+            Ok(answers) => assert_eq!(
+                answers.unwrap(),
+                [Answer::Score((index + 1) as f32 * 100.0)]
+            ),
+            Err(left) => assert!(left.is_cancelled() && [1, 3].contains(&index)),
+        }
+    }
+    assert_eq!(service.stats().images, 3);
+}
+
+#[tokio::test]
+async fn only_the_images_that_did_not_fit_are_asked_again() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let model = {
+        let seen = Arc::clone(&seen);
+        let mut first = true;
+        move |jobs: &[Job]| {
+            let numbers: Vec<u8> = jobs.iter().map(|job| job.views.data[0]).collect();
+            // The first batch is one image that keeps the model busy while the others arrive.
+            if std::mem::take(&mut first) {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            let mut results = echo(jobs);
+            if jobs.len() > 1 {
+                for (result, number) in results.iter_mut().zip(&numbers) {
+                    if number % 2 == 1 {
+                        *result = Err(VisionError::OutOfMemory {
+                            model: "test".to_owned(),
+                            device: "cpu".to_owned(),
+                            views: 1,
+                        });
+                    }
+                }
+            }
+            seen.lock().unwrap().push(numbers);
+            results
+        }
+    };
+    let service = start(ServiceOptions::default(), model).unwrap();
+    let mut pending = Vec::new();
+    for number in 0..4 {
+        pending.push(submit(&service, number, 1).await);
+    }
+    for pending in pending {
+        pending.await.unwrap().unwrap();
+    }
+    assert_eq!(
+        *seen.lock().unwrap(),
+        [vec![0], vec![1, 2, 3], vec![1, 3], vec![1], vec![3]]
+    );
+}
+
+#[tokio::test]
+async fn a_batch_is_as_large_as_the_model_advises() {
+    let (service, _gate) = gated(ServiceOptions::default());
+    assert_eq!(service.batch(), BatchAdvice::default());
+    let (service, _gate) = gated(options(2, 3, 1));
+    assert_eq!(service.batch().max_views, 3);
 }
 
 #[tokio::test]
@@ -274,27 +418,9 @@ async fn the_thread_ends_with_the_last_handle() {
 #[test]
 fn options_of_zero_are_refused_by_name() {
     for (option, options) in [
-        (
-            "max_batch",
-            ServiceOptions {
-                max_batch: 0,
-                ..Default::default()
-            },
-        ),
-        (
-            "max_pixels",
-            ServiceOptions {
-                max_pixels: 0,
-                ..Default::default()
-            },
-        ),
-        (
-            "queue",
-            ServiceOptions {
-                queue: 0,
-                ..Default::default()
-            },
-        ),
+        ("max_images", options(0, 1, 1)),
+        ("max_views", options(1, 0, 1)),
+        ("queue", options(1, 1, 0)),
     ] {
         let error = start(options, echo).unwrap_err().to_string();
         assert!(error.contains(option), "{error}");

@@ -1,0 +1,59 @@
+//! Where models run, for a person who left that to the program.
+//!
+//! Said on standard error, so that results on standard output stay what programs read, and after the work, so that a
+//! refused command says one sentence only.
+
+use std::collections::HashSet;
+
+use picsift_udf::Engine;
+use picsift_vision::{DeviceChoice, LoadOptions, ModelInfo};
+
+/// The lines that have been said already.
+#[derive(Debug, Default)]
+pub struct Devices {
+    said: HashSet<String>,
+}
+
+impl Devices {
+    /// Says once of each loaded model which device was chosen for it, where `auto` was asked for.
+    pub fn say(&mut self, engine: &Engine) {
+        for (options, info) in engine.loaded() {
+            if let Some(line) = self.line(&options, &info) {
+                eprintln!("{line}");
+            }
+        }
+    }
+
+    fn line(&mut self, options: &LoadOptions, info: &ModelInfo) -> Option<String> {
+        let line = format!("{} runs on {}, {}", info.name, info.device, info.dtype);
+        (options.device == DeviceChoice::Auto && self.said.insert(line.clone())).then_some(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use picsift_udf::EngineOptions;
+
+    use super::*;
+
+    #[test]
+    fn a_chosen_device_is_said_once_and_a_given_one_never() {
+        let engine = Engine::new(EngineOptions::default()).unwrap();
+        let auto = LoadOptions::default();
+        engine
+            .service(picsift_vision::DEFAULT_MODEL, &auto)
+            .unwrap();
+        let (_, info) = engine.loaded().remove(0);
+        let mut devices = Devices::default();
+        assert_eq!(
+            devices.line(&auto, &info).as_deref(),
+            Some("efficientnet-lite0 runs on cpu, f32")
+        );
+        assert_eq!(devices.line(&auto, &info), None);
+        let given = LoadOptions {
+            device: DeviceChoice::Cpu,
+            ..auto
+        };
+        assert_eq!(Devices::default().line(&given, &info), None);
+    }
+}

@@ -1,0 +1,180 @@
+//! The service in front of a model: many callers, one bounded queue, one thread that owns the model.
+//!
+//! Owns what callers see: the queue with its back-pressure, and what is known of the model without asking its
+//! thread. That thread's work is `worker`'s, which jobs run together is [`pack`](crate::pack)'s, and the
+//! arithmetic the model's.
+
+mod worker;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::VisionError;
+use crate::model::{
+    Answer, BatchAdvice, Job, Loaded, ModelInfo, Preprocessor, Question, Questions, Views,
+};
+use worker::Worker;
+
+/// Batches that may wait while one runs, where [`ServiceOptions::queue`] is not set.
+const BATCHES_WAITING: usize = 2;
+
+/// How large batches and the queue may become. Together they bound the images that the service holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ServiceOptions {
+    /// Most images and views in one call of the model; unset, what the model advises.
+    pub batch: Option<BatchAdvice>,
+    /// Most jobs waiting before [`Service::submit`] waits too, at least 1; unset, two batches.
+    pub queue: Option<usize>,
+}
+
+/// What a service has done so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ServiceStats {
+    /// Images that the model is done with, failed ones included.
+    pub images: u64,
+    /// Calls of the model.
+    pub batches: u64,
+    /// Calls that did not fit the device's memory, whose images were then tried again in smaller batches.
+    pub halved: u64,
+    /// Calls in which the model panicked; each is the error of its images.
+    pub panics: u64,
+    /// Time spent in the model.
+    pub busy: Duration,
+}
+
+/// A handle to a running model. Clones share it; the thread ends when the last one is dropped.
+#[derive(Clone)]
+pub struct Service {
+    queue: mpsc::Sender<Request>,
+    shared: Arc<Shared>,
+}
+
+/// One job on its way, and where its answers go.
+struct Request {
+    job: Job,
+    reply: oneshot::Sender<Result<Vec<Answer>, VisionError>>,
+}
+
+/// What the handles and the thread both know.
+struct Shared {
+    info: ModelInfo,
+    questions: Arc<dyn Questions>,
+    preprocessor: Arc<dyn Preprocessor>,
+    batch: BatchAdvice,
+    counters: Counters,
+}
+
+#[derive(Default)]
+struct Counters {
+    images: AtomicU64,
+    batches: AtomicU64,
+    halved: AtomicU64,
+    panics: AtomicU64,
+    busy_nanos: AtomicU64,
+}
+
+impl Service {
+    /// Starts the thread that owns the model.
+    ///
+    /// # Errors
+    /// [`VisionError::ServiceOption`] for an option of 0, [`VisionError::Thread`] when the system gives no thread.
+    pub fn start(loaded: Loaded, options: ServiceOptions) -> Result<Self, VisionError> {
+        let batch = options.batch.unwrap_or(loaded.batch);
+        let queue = options
+            .queue
+            .unwrap_or(batch.max_images.saturating_mul(BATCHES_WAITING));
+        let named = [
+            ("max_images", batch.max_images),
+            ("max_views", batch.max_views),
+            ("queue", queue),
+        ];
+        if let Some((option, _)) = named.into_iter().find(|(_, value)| *value == 0) {
+            return Err(VisionError::ServiceOption { option });
+        }
+        let shared = Arc::new(Shared {
+            info: loaded.info,
+            questions: loaded.questions,
+            preprocessor: loaded.preprocessor,
+            batch,
+            counters: Counters::default(),
+        });
+        let (queue, requests) = mpsc::channel(queue);
+        let worker = Worker::new(loaded.model, Arc::clone(&shared));
+        thread::Builder::new()
+            .name("picsift-model".to_owned())
+            .spawn(move || worker.run(requests))
+            .map_err(|source| VisionError::Thread {
+                model: shared.info.name.clone(),
+                source: Arc::new(source),
+            })?;
+        Ok(Self { queue, shared })
+    }
+
+    /// What the model is.
+    pub fn info(&self) -> &ModelInfo {
+        &self.shared.info
+    }
+
+    /// The model's planning half.
+    pub fn questions(&self) -> &dyn Questions {
+        &*self.shared.questions
+    }
+
+    /// What makes views of an image, for [`Service::submit`]. It computes: call it where blocking is allowed.
+    pub fn preprocessor(&self) -> Arc<dyn Preprocessor> {
+        Arc::clone(&self.shared.preprocessor)
+    }
+
+    /// How large the model's batches may become: no use in keeping many times more images ready.
+    pub fn batch(&self) -> BatchAdvice {
+        self.shared.batch
+    }
+
+    /// What the service has done so far.
+    pub fn stats(&self) -> ServiceStats {
+        let counters = &self.shared.counters;
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ServiceStats {
+            images: count(&counters.images),
+            batches: count(&counters.batches),
+            halved: count(&counters.halved),
+            panics: count(&counters.panics),
+            busy: Duration::from_nanos(count(&counters.busy_nanos)),
+        }
+    }
+
+    /// Asks the questions about the image behind the views and gives the answers in the questions' order. Waits
+    /// while the queue is full. Dropping the future withdraws the job unless the model already has it.
+    ///
+    /// # Errors
+    /// What the model says about this image, or [`VisionError::Closed`] when its thread has ended.
+    pub async fn submit(
+        &self,
+        views: Views,
+        questions: Arc<[Question]>,
+    ) -> Result<Vec<Answer>, VisionError> {
+        let closed = || VisionError::Closed {
+            model: self.shared.info.name.clone(),
+        };
+        let (reply, answer) = oneshot::channel();
+        let job = Job { views, questions };
+        self.queue
+            .send(Request { job, reply })
+            .await
+            .map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
+    }
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service")
+            .field("info", self.info())
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}

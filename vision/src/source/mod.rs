@@ -1,0 +1,101 @@
+//! From what a person calls a model to its three files on this machine.
+//!
+//! `reference.rs` reads the name, `settings.rs` the environment, `cache.rs` knows the folders of the hub's cache, `hub.rs`
+//! fetches what is not there, `transfer.rs` runs the hub's client on a thread of its own, `verify.rs` compares lengths and
+//! hashes, `local.rs` looks into a folder, `inspect.rs` tells of it all without changing anything. What is in the files is
+//! for the models to know.
+//!
+//! Everything here blocks: callers keep it off threads that others wait for.
+
+mod cache;
+mod error;
+mod hub;
+mod inspect;
+mod local;
+mod reference;
+mod settings;
+mod transfer;
+mod verify;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[cfg(test)]
+pub(crate) use cache::is_commit;
+pub use error::SourceError;
+pub(crate) use hub::fetch as fetch_files;
+pub use inspect::{Inspection, ModelFile, Proof, inspect};
+pub(crate) use local::folder;
+pub(crate) use reference::ModelRef;
+pub use settings::HubSettings;
+
+/// The file with a model's sizes.
+pub(crate) const CONFIG: &str = "config.json";
+/// The file with its weights.
+pub(crate) const WEIGHTS: &str = "model.safetensors";
+/// The file with its tokenizer.
+pub(crate) const TOKENIZER: &str = "tokenizer.json";
+
+/// A model's files on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelFiles {
+    /// The model as it was named.
+    pub name: String,
+    /// Which weights these are: the commit of the hub's repository, 40 hexadecimal digits. For a folder it is
+    /// `sampled-sha256:` and the first 12 digits of a hash over configuration, tokenizer, length of the weights and 64
+    /// evenly spaced stretches of 64 KiB of them: reading all would take longer than loading. Two folders with the same one
+    /// have the same model unless someone meant to deceive; up to 4 MiB the hash covers every byte.
+    pub revision: String,
+    /// The licence of the weights, as an SPDX expression, where it is known.
+    pub licence: Option<&'static str>,
+    /// `config.json`.
+    pub config: PathBuf,
+    /// The safetensors file.
+    pub weights: PathBuf,
+    /// `tokenizer.json`.
+    pub tokenizer: PathBuf,
+}
+
+/// Who is told how a download goes; `()` is nobody. One file at a time, on the thread that asked for the model.
+pub trait FetchProgress: Send + Sync {
+    /// `file` of `total` bytes is being fetched, `already` of which are on this machine. Comes again for the same file
+    /// when a broken download goes on.
+    fn started(&self, file: &str, total: u64, already: u64);
+
+    /// So many bytes more have come.
+    fn advanced(&self, bytes: u64);
+
+    /// The file is whole and verified.
+    fn finished(&self);
+
+    /// Something failed that may pass; it is tried again after `wait`.
+    fn retrying(&self, error: &SourceError, wait: Duration);
+}
+
+impl FetchProgress for () {
+    fn started(&self, _: &str, _: u64, _: u64) {}
+
+    fn advanced(&self, _: u64) {}
+
+    fn finished(&self) {}
+
+    fn retrying(&self, _: &SourceError, _: Duration) {}
+}
+
+/// Finds the files of a model, and fetches those that are not on this machine. `model` is what [`crate::load`] takes.
+///
+/// # Errors
+/// [`SourceError`]; [`SourceError::Embedded`] for a model that has no files.
+pub fn fetch(
+    model: &str,
+    settings: &HubSettings,
+    progress: &dyn FetchProgress,
+) -> Result<ModelFiles, SourceError> {
+    match ModelRef::parse(model)? {
+        ModelRef::Embedded(entry, _) => Err(SourceError::Embedded {
+            name: entry.name.to_owned(),
+        }),
+        ModelRef::Hub(hub) => fetch_files(&hub, settings, progress),
+        ModelRef::Folder(path) => folder(&path),
+    }
+}
