@@ -7,9 +7,9 @@
 //! with it 4 to 24 % of the bytes of the golden pictures came out different, by up to 26 levels.
 //!
 //! Both passes go over the picture once, in bands of a few rows: what lies between them stays in the cache, and memory is
-//! bounded by the sizes of the two pictures (with 24 bytes for each row and column of weights), whatever their shapes. The inner loops run along samples of equal weight and
-//! are left to the compiler to vectorise, for the instruction set that `pulp` finds. One thread: callers resize many pictures.
-//! What the pictures are for is not known here.
+//! bounded by the sizes of the two pictures, whatever their shapes (the weights take about 24 bytes for each row and
+//! column). The inner loops run along samples of equal weight and are left to the compiler to vectorise, for the
+//! instruction set that `pulp` finds. One thread: callers resize many pictures. What they are for is not known here.
 
 use std::f64::consts::PI;
 

@@ -145,7 +145,7 @@ fn jpeg(bytes: &[u8]) -> RgbImage {
     };
     let mut decoder = decoder.to_colorspace(space).unwrap();
     let (width, height) = (decoder.width() as u32, decoder.height() as u32);
-    let mut data = decoder.read_scanlines_flat().unwrap();
+    let mut data = decoder.read_scanlines::<u8>().unwrap();
     decoder.finish().unwrap();
     if four {
         data = data.as_chunks().0.iter().copied().flat_map(rgb).collect();
