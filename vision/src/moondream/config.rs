@@ -5,6 +5,8 @@
 
 use serde::Deserialize;
 
+use super::checkpoint::{Checkpoint, CheckpointError};
+
 /// How a checkpoint names its tensors, and what the model of that time did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Layout {
@@ -116,7 +118,7 @@ pub struct Template {
 }
 
 /// What is wrong with a `config.json`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// No JSON, or fields of another type.
     #[error("it is not a Moondream2 configuration: {0}")]
@@ -124,9 +126,23 @@ pub enum ConfigError {
     /// Sizes that do not go together.
     #[error("{0}")]
     Sizes(String),
+    /// The tensors that say the rest are of no known layout.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
 }
 
 impl Config {
+    /// The configuration that a checkpoint's tensors and its `config.json` give together.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when the layout is not known, the JSON is not of its form, or the sizes contradict each other.
+    pub fn of(checkpoint: &Checkpoint<'_>, json: &str) -> Result<Self, ConfigError> {
+        match checkpoint.layout()? {
+            Layout::V2025 => Self::v2025(json),
+            Layout::V2024 => Self::v2024(json, vision_2024(checkpoint)?),
+        }
+    }
+
     /// The configuration of a 2025 checkpoint; what the JSON leaves out has the 2B model's value.
     ///
     /// # Errors
@@ -290,6 +306,46 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// What the tensors of a 2024 checkpoint say of its vision part; the heads are in no tensor and no file, and were 16
+/// throughout.
+fn vision_2024(checkpoint: &Checkpoint<'_>) -> Result<VisionConfig, ConfigError> {
+    const HEADS: usize = 16;
+    const CHANNELS: usize = 3;
+    let shape = |name: String, rank: usize| {
+        let found = checkpoint.shape(&name).filter(|shape| shape.len() == rank);
+        found.ok_or_else(|| {
+            ConfigError::Sizes(format!(
+                "the checkpoint has no tensor '{name}' of {rank} dimensions"
+            ))
+        })
+    };
+    let root = "vision_encoder.encoder.model.visual";
+    let positions = shape(format!("{root}.pos_embed"), 3)?;
+    let patches = shape(format!("{root}.patch_embed.linear.weight"), 2)?;
+    let hidden = shape(format!("{root}.blocks.0.mlp.fc1.weight"), 2)?;
+    let projection = shape("vision_encoder.projection.mlp.fc1.weight".to_owned(), 2)?;
+    let layers = (0..)
+        .take_while(|index| {
+            checkpoint
+                .shape(&format!("{root}.blocks.{index}.norm1.weight"))
+                .is_some()
+        })
+        .count();
+    let patch = (patches[1] / CHANNELS).isqrt();
+    Ok(VisionConfig {
+        dim: patches[0],
+        ff_dim: hidden[0],
+        layers,
+        heads: HEADS,
+        crop: positions[1].isqrt() * patch,
+        patch,
+        // The picture is squashed to at most two by two tiles that touch.
+        max_crops: 4,
+        overlap_margin: 0,
+        projection_dim: projection[0],
+    })
 }
 
 /// The reference code's schema of 2025, with its defaults.

@@ -176,7 +176,7 @@ impl TextModel {
                 x = block.finish(&x, &h, &seen)?;
                 watch(&rows(&x)?);
             } else {
-                q = q.index_select(&wanted, 1)?;
+                q = q.contiguous()?.index_select(&wanted, 1)?;
                 let mask = step.mask.index_select(&wanted, 0)?;
                 let seen = attention(&q, &pieces, Some(&mask), self.heads)?;
                 x = block.finish(&rows(&x)?, &rows(&h)?, &seen)?;

@@ -6,6 +6,7 @@ mod classifier;
 mod golden_data;
 mod goldens;
 mod hub;
+mod moondream;
 mod ops;
 mod preprocess;
 mod prompts;
