@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::moondream::PromptError;
+use crate::moondream::{CheckpointError, PromptError, VocabularyError};
 use crate::source::SourceError;
 use crate::wordnet::{UnknownNoun, WordnetError};
 
@@ -111,6 +111,36 @@ pub enum VisionError {
         /// The model.
         model: String,
     },
+    /// More questions about one image than the model takes.
+    #[error("model '{model}' takes {limit} questions about an image, not {asked}; ask them in several runs")]
+    TooManyQuestions {
+        /// The model.
+        model: String,
+        /// How many were asked.
+        asked: usize,
+        /// How many it takes.
+        limit: usize,
+    },
+    /// A file of a model cannot be read or is not what it should be.
+    #[error("{file}: {reason}")]
+    ModelFile {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        #[source]
+        reason: Arc<dyn std::error::Error + Send + Sync>,
+    },
+    /// A model's weights cannot be used.
+    #[error(transparent)]
+    Checkpoint(Arc<CheckpointError>),
+    /// The tokens of an answer make no text.
+    #[error("model '{model}' gave an answer that is no text: {source}")]
+    Words {
+        /// The model.
+        model: String,
+        /// What the tokenizer says.
+        source: VocabularyError,
+    },
     /// The image is not of the size the model takes.
     #[error("model '{model}' takes images of {expected} pixels, but this one has {actual}")]
     ImageSize {
@@ -212,6 +242,12 @@ pub enum VisionError {
         /// The model.
         model: String,
     },
+}
+
+impl From<CheckpointError> for VisionError {
+    fn from(error: CheckpointError) -> Self {
+        Self::Checkpoint(Arc::new(error))
+    }
 }
 
 impl VisionError {

@@ -70,6 +70,14 @@ impl Linear {
         Ok(Self { weight, bias })
     }
 
+    /// A layer that is not quantised.
+    pub(super) fn dense(weight: Tensor, bias: Tensor) -> Self {
+        Self {
+            weight: Weight::Dense(weight),
+            bias,
+        }
+    }
+
     /// `x` times the weights, `[rows, inputs]` to `[rows, outputs]`, without the bias.
     pub(super) fn product(&self, x: &Tensor) -> Result<Tensor> {
         match &self.weight {

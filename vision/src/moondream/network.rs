@@ -251,6 +251,12 @@ impl Network {
             })
     }
 
+    /// The names of the head's weights and bias in the checkpoint.
+    pub(super) fn head_names(&self) -> (String, String) {
+        let head = Names::of(self.config.layout).head;
+        (format!("{head}.weight"), format!("{head}.bias"))
+    }
+
     /// The device that it runs on.
     pub(super) fn device(&self) -> &Device {
         &self.device

@@ -1,0 +1,294 @@
+//! A Moondream2 behind [`crate::Model`]: images to prefixes, prefixes and prompts to scores and words.
+//!
+//! Owns what an answer is, and which error a failure becomes. It knows neither files nor queues.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use candle_core::{DType, Tensor};
+
+use super::checkpoint::{Checkpoint, Read};
+use super::generate::{NotFinite, Request};
+use super::linear::Linear;
+use super::network::{Network, Prefix};
+use super::vocabulary::Vocabulary;
+use crate::error::VisionError;
+use crate::model::{Answer, Job, Model, Prompt, Question, Views};
+use crate::options::Generation;
+
+/// Most questions about one image: far more than a person has, and a bound on what one job may cost.
+pub const MAX_QUESTIONS: usize = 1000;
+
+/// A network with its words.
+pub struct Moondream {
+    pub(super) name: String,
+    pub(super) device: String,
+    network: Network,
+    vocabulary: Arc<Vocabulary>,
+    yes_no: YesNo,
+}
+
+/// The rows of the head for every token that says yes or no: all that a boolean question needs of it.
+#[derive(Debug, Clone)]
+struct YesNo {
+    rows: Linear,
+    /// The first so many rows say yes.
+    yes: usize,
+}
+
+/// A failure's error, with what was being done.
+type Result<T> = std::result::Result<T, VisionError>;
+
+impl Moondream {
+    /// A network with the vocabulary that belongs to it; `checkpoint` is the one that the network was read from.
+    ///
+    /// # Errors
+    /// [`super::CheckpointError`] when the head cannot be read.
+    pub fn new(
+        name: &str,
+        device: &str,
+        network: Network,
+        vocabulary: Arc<Vocabulary>,
+        checkpoint: &Checkpoint<'_>,
+    ) -> Read<Self> {
+        let ids = [vocabulary.yes(), vocabulary.no()].concat();
+        Ok(Self {
+            name: name.to_owned(),
+            device: device.to_owned(),
+            yes_no: YesNo {
+                rows: network.head_rows(checkpoint, &ids)?,
+                yes: vocabulary.yes().len(),
+            },
+            network,
+            vocabulary,
+        })
+    }
+
+    /// Reads images, each given by its views, for any number of questions.
+    ///
+    /// # Errors
+    /// [`VisionError::OutOfMemory`], or [`VisionError::Tensor`] when the views are not those of this model.
+    pub fn encode(&self, images: &[&Views]) -> Result<Prefix> {
+        let views = images.iter().map(|views| views.count()).max().unwrap_or(0);
+        self.network
+            .encode(images, &mut |_, _| {})
+            .map_err(|error| self.failure("reading an image", views, error))
+    }
+
+    /// How strongly the model says yes to each question about each image, `[images][questions]`: P(yes) / (P(yes) + P(no))
+    /// of the first token of the answer, over all spellings of both. 0 to 1, or NaN where a logit is not finite.
+    ///
+    /// # Errors
+    /// [`VisionError::OutOfMemory`] or [`VisionError::Tensor`].
+    pub fn score(&self, prefix: &Prefix, questions: &[&Prompt]) -> Result<Vec<Vec<f32>>> {
+        if questions.is_empty() {
+            return Ok(vec![Vec::new(); prefix.images()]);
+        }
+        let tokens: Vec<&[u32]> = questions.iter().map(|prompt| &*prompt.tokens).collect();
+        let logits = || -> candle_core::Result<Vec<Vec<f32>>> {
+            let asked = self.network.ask(Some(prefix), &tokens, &mut |_, _| {})?;
+            self.yes_no.rows.product(&asked)?.broadcast_add(self.yes_no.rows.bias())?.to_dtype(DType::F32)?.to_vec2()
+        };
+        let logits = logits().map_err(|error| self.failure("scoring questions", 0, error))?;
+        let scores: Vec<f32> = logits.iter().map(|row| share(row, self.yes_no.yes)).collect();
+        Ok(scores.chunks(questions.len()).map(<[f32]>::to_vec).collect())
+    }
+
+    /// The model's words on each question about each image, `[images][questions]`. `seeds` has a number per image, from
+    /// which with a temperature above 0 the words follow.
+    ///
+    /// # Errors
+    /// [`VisionError::OutOfMemory`] or [`VisionError::Tensor`] for all; [`VisionError::NotFinite`] for one answer.
+    pub fn answer(
+        &self,
+        prefix: &Prefix,
+        questions: &[(&Prompt, Generation)],
+        seeds: &[u64],
+    ) -> Result<Vec<Vec<Result<String>>>> {
+        let requests: Vec<Request<'_>> = questions
+            .iter()
+            .map(|(prompt, generation)| Request {
+                tokens: &prompt.tokens,
+                generation: *generation,
+            })
+            .collect();
+        let images = self
+            .network
+            .generate(prefix, &requests, seeds)
+            .map_err(|error| self.failure("answering questions", 0, error))?;
+        let words = |ids: std::result::Result<Vec<u32>, NotFinite>| match ids {
+            Err(NotFinite) => Err(self.not_finite()),
+            Ok(ids) => self.vocabulary.decode(&ids).map_err(|source| VisionError::Words {
+                model: self.name.clone(),
+                source,
+            }),
+        };
+        Ok(images.into_iter().map(|answers| answers.into_iter().map(words).collect()).collect())
+    }
+
+    /// Answers jobs that all have these questions.
+    fn answer_alike(&self, jobs: &[&Job], questions: &[Question]) -> Result<Vec<Result<Vec<Answer>>>> {
+        let views: Vec<&Views> = jobs.iter().map(|job| &job.views).collect();
+        let seeds: Vec<u64> = views.iter().map(|views| seed(views)).collect();
+        let yes_no: Vec<&Prompt> = questions.iter().filter_map(|question| match question {
+            Question::YesNo(prompt) => Some(prompt),
+            _ => None,
+        }).collect();
+        let open: Vec<(&Prompt, Generation)> = questions.iter().filter_map(|question| match question {
+            Question::Open(prompt, generation) => Some((prompt, *generation)),
+            _ => None,
+        }).collect();
+        let prefix = self.encode(&views)?;
+        let scores = self.score(&prefix, &yes_no)?;
+        let words = if open.is_empty() {
+            jobs.iter().map(|_| Vec::new()).collect()
+        } else {
+            self.answer(&prefix, &open, &seeds)?
+        };
+        let in_order = |(scores, words): (Vec<f32>, Vec<Result<String>>)| {
+            let (mut scores, mut words) = (scores.into_iter(), words.into_iter());
+            questions
+                .iter()
+                .map(|question| match question {
+                    Question::YesNo(_) => match scores.next() {
+                        Some(score) if score.is_finite() => Ok(Answer::Score(score)),
+                        _ => Err(self.not_finite()),
+                    },
+                    Question::Open(..) => words.next().unwrap_or_else(|| Err(self.not_finite())).map(Answer::Text),
+                    Question::Classes(_) => Err(self.foreign()),
+                })
+                .collect()
+        };
+        Ok(scores.into_iter().zip(words).map(in_order).collect())
+    }
+
+    fn check(&self, job: &Job) -> Result<()> {
+        if job.questions.len() > MAX_QUESTIONS {
+            return Err(VisionError::TooManyQuestions {
+                model: self.name.clone(),
+                asked: job.questions.len(),
+                limit: MAX_QUESTIONS,
+            });
+        }
+        if job.questions.iter().any(|question| matches!(question, Question::Classes(_))) {
+            return Err(self.foreign());
+        }
+        let side = self.network.config().vision.crop;
+        if job.views.side as usize != side || job.views.count() == 0 {
+            return Err(VisionError::ImageSize {
+                model: self.name.clone(),
+                expected: format!("views of {side} x {side}"),
+                actual: format!("{} of {} x {}", job.views.count(), job.views.side, job.views.side),
+            });
+        }
+        Ok(())
+    }
+
+    fn foreign(&self) -> VisionError {
+        VisionError::ForeignQuestion {
+            model: self.name.clone(),
+        }
+    }
+
+    fn not_finite(&self) -> VisionError {
+        VisionError::NotFinite {
+            model: self.name.clone(),
+        }
+    }
+
+    fn failure(&self, stage: &'static str, views: usize, error: candle_core::Error) -> VisionError {
+        // The driver's error reaches candle as a boxed source; its text is all that is left of its kind.
+        let text = error.to_string().to_ascii_lowercase();
+        if text.contains("out_of_memory") || text.contains("out of memory") {
+            return VisionError::OutOfMemory {
+                model: self.name.clone(),
+                device: self.device.clone(),
+                views,
+            };
+        }
+        VisionError::tensor(&self.name, stage)(error)
+    }
+}
+
+impl Model for Moondream {
+    fn answer(&mut self, jobs: &[Job]) -> Vec<Result<Vec<Answer>>> {
+        let mut results: Vec<Option<Result<Vec<Answer>>>> = jobs
+            .iter()
+            .map(|job| match self.check(job) {
+                Err(error) => Some(Err(error)),
+                Ok(()) if job.questions.is_empty() => Some(Ok(Vec::new())),
+                Ok(()) => None,
+            })
+            .collect();
+        while let Some(first) = results.iter().position(Option::is_none) {
+            let questions = &jobs[first].questions;
+            let alike: Vec<usize> = (first..jobs.len())
+                .filter(|&index| results[index].is_none() && (Arc::ptr_eq(&jobs[index].questions, questions) || jobs[index].questions == *questions))
+                .collect();
+            let some: Vec<&Job> = alike.iter().map(|&index| &jobs[index]).collect();
+            match self.answer_alike(&some, questions) {
+                Ok(answers) => {
+                    for (index, answers) in alike.into_iter().zip(answers) {
+                        results[index] = Some(answers);
+                    }
+                }
+                Err(error) => {
+                    for index in alike {
+                        results[index] = Some(Err(error.clone()));
+                    }
+                }
+            }
+        }
+        results.into_iter().flatten().collect()
+    }
+}
+
+/// The share of yes in the probabilities of a row of logits, of which the first `yes` say yes. NaN unless all are finite.
+fn share(logits: &[f32], yes: usize) -> f32 {
+    if !logits.iter().all(|logit| logit.is_finite()) {
+        return f32::NAN;
+    }
+    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum = |logits: &[f32]| logits.iter().map(|logit| f64::from(logit - top).exp()).sum::<f64>();
+    let (yes, no) = logits.split_at(yes);
+    let (yes, no) = (sum(yes), sum(no));
+    (yes / (yes + no)) as f32
+}
+
+/// A number that follows from what an image shows.
+fn seed(views: &Views) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    views.data.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Network {
+    /// The rows of the head for these ids, not quantised.
+    fn head_rows(&self, checkpoint: &Checkpoint<'_>, ids: &[u32]) -> Read<Linear> {
+        let (weight, bias) = self.head_names();
+        let text = &self.config().text;
+        let read = |name: &str, shape: &[usize]| {
+            let tensor = checkpoint.tensor(name, shape, self.dtype(), self.device())?;
+            Tensor::new(ids, self.device())
+                .and_then(|ids| tensor.index_select(&ids, 0))
+                .map_err(|source| checkpoint.unusable(name, source))
+        };
+        Ok(Linear::dense(read(&weight, &[text.vocab, text.dim])?, read(&bias, &[text.vocab])?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share;
+
+    #[test]
+    fn the_share_counts_every_spelling() {
+        // e^1 + e^2 against e^3.
+        let right = (1.0_f32.exp() + 2.0_f32.exp()) / (1.0_f32.exp() + 2.0_f32.exp() + 3.0_f32.exp());
+        assert!((share(&[1.0, 2.0, 3.0], 2) - right).abs() < 1e-6);
+        assert_eq!(share(&[500.0, -500.0], 1), 1.0);
+        assert_eq!(share(&[-500.0, 500.0], 1), 0.0);
+        assert!(share(&[f32::NAN, 1.0], 1).is_nan());
+        assert!(share(&[f32::INFINITY, 1.0], 1).is_nan());
+    }
+}
