@@ -3,6 +3,7 @@
 //! What flags mean together is resolved by the commands; nothing here opens a file.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -11,6 +12,8 @@ use picsift_udf::{EngineOptions, OnError};
 use picsift_vision::{
     CropPolicy, DEFAULT_MODEL, DeviceChoice, Generation, LoadOptions, Quantization, Temperature,
 };
+
+use crate::models::progress::FetchReport;
 
 /// Label images with SQL.
 #[derive(Debug, Parser)]
@@ -36,13 +39,15 @@ pub enum Command {
     Sql(SqlArgs),
     /// Label image files and print one JSON object for each
     Image(ImageArgs),
+    /// List, show, fetch and verify models
+    Models(ModelsArgs),
 }
 
 /// Which model answers, where, and how it is loaded.
 #[derive(Debug, Args)]
 pub struct ModelArgs {
-    /// Model that answers
-    #[arg(long, default_value = DEFAULT_MODEL, value_name = "NAME")]
+    /// Model that answers: a name that `picsift models` lists, owner/name@revision of the hub, or a folder
+    #[arg(long, default_value = DEFAULT_MODEL, value_name = "MODEL")]
     pub model: String,
     /// Where the model runs: auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
@@ -113,6 +118,7 @@ impl LimitArgs {
                 max_pixels: self.max_image_pixels,
                 timeout: Duration::from_secs(self.image_timeout),
             },
+            progress: Arc::new(FetchReport::default()),
             ..EngineOptions::default()
         }
     }
@@ -243,6 +249,36 @@ fn max_tokens(text: &str) -> Result<usize, String> {
         Ok(tokens) if tokens >= 1 => Ok(tokens),
         _ => Err("it must be a whole number from 1".to_string()),
     }
+}
+
+/// `picsift models`.
+#[derive(Debug, Args)]
+pub struct ModelsArgs {
+    /// What to do with them; `list` if nothing is said.
+    #[command(subcommand)]
+    pub command: Option<ModelsCommand>,
+}
+
+/// The commands of `picsift models`.
+#[derive(Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// The models with a name, and whether they are on this machine
+    List,
+    /// All that is known of one model: repository, commit, files, where they are
+    Show {
+        /// Name, owner/name@revision, or folder
+        model: String,
+    },
+    /// Fetch the files that are not on this machine yet; a broken download goes on where it broke
+    Fetch {
+        /// Name or owner/name@revision
+        model: String,
+    },
+    /// Compare every file here with the length and SHA-256 that are known; exit code 1 if one differs
+    Verify {
+        /// Name, owner/name@revision, or folder
+        model: String,
+    },
 }
 
 fn threshold(text: &str) -> Result<f32, String> {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use datafusion::error::DataFusionError;
 use picsift_udf::EngineError;
+use picsift_vision::{SourceError, VisionError};
 
 /// Why a command ended without doing what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,21 @@ pub enum AppError {
     /// The model or the decode pool could not be had.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// A model could not be found or fetched.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// Files of a model are missing or damaged.
+    #[error("{bad} of the {files} files of {model} are not as they should be: {repair}")]
+    Unverified {
+        /// The model.
+        model: String,
+        /// How many.
+        bad: usize,
+        /// Of how many.
+        files: usize,
+        /// What to do.
+        repair: String,
+    },
     /// A local file or folder could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     File {
@@ -46,8 +62,14 @@ impl AppError {
     /// The exit code: 2 for what the person can put right before trying again, 1 for work that failed, 130 for Ctrl-C.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::Plan(_) | Self::Engine(_) => 2,
-            Self::Run(_) | Self::File { .. } | Self::Terminal(_) => 1,
+            Self::Source(source)
+            | Self::Engine(EngineError::Model(VisionError::Source(source)))
+                if source.is_work() =>
+            {
+                1
+            }
+            Self::Usage(_) | Self::Plan(_) | Self::Engine(_) | Self::Source(_) => 2,
+            Self::Run(_) | Self::File { .. } | Self::Terminal(_) | Self::Unverified { .. } => 1,
             Self::Interrupted(_) => 130,
         }
     }

@@ -1,6 +1,6 @@
 //! The application: commands, jobs, tables and output.
 //!
-//! A command line becomes one validated piece of work ([`cli`] to [`label`], [`sql`] or [`image`]), which runs in a
+//! A command line becomes one validated piece of work ([`cli`] to [`label`], [`sql`], [`image`] or [`models`]), which runs in a
 //! DataFusion [`session`] with picsift's functions. What an image shows is asked through `picsift-udf`; nothing here decodes
 //! or judges.
 
@@ -9,6 +9,7 @@ pub mod devices;
 pub mod error;
 pub mod image;
 pub mod label;
+pub mod models;
 pub mod output;
 pub mod session;
 pub mod sql;
@@ -33,6 +34,7 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
             Command::Label(args) => label::label(*args).await,
             Command::Sql(args) => sql::sql(args).await,
             Command::Image(args) => image::image(args).await,
+            Command::Models(args) => models::models(&args),
         }
     })
 }

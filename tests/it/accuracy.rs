@@ -71,7 +71,7 @@ fn labels_are_good_at_the_default_threshold() {
     let mut labels: Vec<String> = truth.iter().flatten().cloned().collect();
     labels.sort();
     labels.dedup();
-    let model = load("efficientnet-lite0", &LoadOptions::default()).unwrap();
+    let model = load("efficientnet-lite0", &LoadOptions::default(), &()).unwrap();
     let known = |label: &String| {
         let enough = truth.iter().filter(|row| row.contains(label)).count() >= 3;
         enough

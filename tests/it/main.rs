@@ -11,6 +11,7 @@ mod explain;
 mod image_command;
 mod inputs;
 mod label;
+mod models_command;
 mod readers;
 mod remote;
 mod sql_command;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use picsift_images::{DecodePool, Fetcher, ImageError, Limits, Stores};
-use picsift_vision::{LoadOptions, ModelInfo, Service, ServiceOptions, VisionError};
+use picsift_vision::{FetchProgress, LoadOptions, ModelInfo, Service, ServiceOptions, VisionError};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use url::Url;
 
@@ -28,6 +28,8 @@ pub struct EngineOptions {
     pub limits: Limits,
     /// Batching and queue of each model's service.
     pub service: ServiceOptions,
+    /// Who is told when a model is fetched first.
+    pub progress: Arc<dyn FetchProgress>,
 }
 
 impl Default for EngineOptions {
@@ -38,6 +40,7 @@ impl Default for EngineOptions {
             images_in_flight: 64,
             limits: Limits::default(),
             service: ServiceOptions::default(),
+            progress: Arc::new(()),
         }
     }
 }
@@ -135,7 +138,7 @@ impl Engine {
             if let Some(service) = &*place {
                 return Ok(service.clone());
             }
-            let loaded = picsift_vision::load(model, options)?;
+            let loaded = picsift_vision::load(model, options, &*self.options.progress)?;
             let service = Service::start(loaded, self.options.service)?;
             *place = Some(service.clone());
             Ok(service)

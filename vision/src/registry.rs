@@ -38,12 +38,14 @@ pub enum Origin {
     /// This program.
     Embedded(EmbeddedModel),
     /// A repository of the hub.
-    Hub(HubModel),
+    Hub(&'static HubModel),
 }
 
 /// A model inside this program.
 #[derive(Debug, Clone, Copy)]
 pub struct EmbeddedModel {
+    /// Bytes of its weights.
+    pub bytes: u64,
     load: fn(&Device, &LoadOptions) -> Result<Loaded, VisionError>,
 }
 
@@ -105,6 +107,7 @@ static MODELS: [ModelEntry; 3] = [
         licence: "Apache-2.0",
         cuda: false,
         origin: Origin::Embedded(EmbeddedModel {
+            bytes: efficientnet::BYTES,
             load: |_, options| efficientnet::load(options),
         }),
     },
@@ -115,7 +118,7 @@ static MODELS: [ModelEntry; 3] = [
                       and questions in words",
         licence: "Apache-2.0",
         cuda: true,
-        origin: Origin::Hub(HubModel {
+        origin: Origin::Hub(&HubModel {
             layout: Layout::V2025,
             config: HubFile::new(MOONDREAM, MOONDREAM_2025, source::CONFIG),
             weights: HubFile::new(MOONDREAM, MOONDREAM_2025, source::WEIGHTS).bytes(3_854_538_968),
@@ -133,7 +136,7 @@ static MODELS: [ModelEntry; 3] = [
         description: "Moondream2 of 2024-08-26, for jobs that pinned it: smaller pictures, weaker answers",
         licence: "Apache-2.0",
         cuda: true,
-        origin: Origin::Hub(HubModel {
+        origin: Origin::Hub(&HubModel {
             layout: Layout::V2024,
             config: HubFile::new(MOONDREAM, MOONDREAM_2024, source::CONFIG),
             weights: HubFile::new(MOONDREAM, MOONDREAM_2024, source::WEIGHTS),

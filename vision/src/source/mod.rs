@@ -17,6 +17,7 @@ mod settings;
 mod transfer;
 mod verify;
 
+use std::fmt::Debug;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -57,7 +58,7 @@ pub struct ModelFiles {
 }
 
 /// Who is told how a download goes; `()` is nobody. One file at a time, on the thread that asked for the model.
-pub trait FetchProgress: Send + Sync {
+pub trait FetchProgress: Debug + Send + Sync {
     /// `file` of `total` bytes is being fetched, `already` of which are on this machine. Comes again for the same file
     /// when a broken download goes on.
     fn started(&self, file: &str, total: u64, already: u64);

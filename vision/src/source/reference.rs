@@ -14,7 +14,7 @@ pub(crate) enum ModelRef {
     /// A model inside this program.
     Embedded(&'static ModelEntry, EmbeddedModel),
     /// Files of the hub.
-    Hub(HubRef),
+    Hub(Box<HubRef>),
     /// A folder of this machine.
     Folder(PathBuf),
 }
@@ -73,11 +73,11 @@ impl ModelRef {
         if let Some(entry) = registry::find(text) {
             return Ok(match entry.origin {
                 Origin::Embedded(embedded) => Self::Embedded(entry, embedded),
-                Origin::Hub(hub) => Self::Hub(HubRef {
+                Origin::Hub(hub) => Self::Hub(Box::new(HubRef {
                     name: text.to_owned(),
                     entry: Some(entry),
                     files: [hub.config, hub.weights, hub.tokenizer].map(RemoteFile::from),
-                }),
+                })),
             });
         }
         let path = PathBuf::from(text);
@@ -90,7 +90,7 @@ impl ModelRef {
                 text: text.to_owned(),
                 reason,
             })?;
-            return Ok(Self::Hub(HubRef {
+            return Ok(Self::Hub(Box::new(HubRef {
                 name: text.to_owned(),
                 entry: None,
                 files: [CONFIG, WEIGHTS, TOKENIZER].map(|name| RemoteFile {
@@ -100,7 +100,7 @@ impl ModelRef {
                     bytes: None,
                     sha256: None,
                 }),
-            }));
+            })));
         }
         if !is_path && check(text, "main").is_ok() {
             return Err(SourceError::NoRevision {

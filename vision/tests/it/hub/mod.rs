@@ -135,7 +135,7 @@ impl Scene {
 }
 
 /// What was told, as text.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Told(Mutex<Vec<String>>);
 
 impl Told {

@@ -240,8 +240,10 @@ impl State {
 
     /// The file at a path, and where the path redirects to.
     fn find(&self, path: &str) -> Option<(Served, Option<String>)> {
-        if let Some(etag) = path.strip_prefix("/cdn/").or(path.strip_prefix("/api/")) {
-            let file = self.files.iter().find(|file| file.etag == etag)?;
+        if let Some(rest) = path.strip_prefix("/cdn/").or(path.strip_prefix("/api/")) {
+            let (commit, etag) = rest.split_once('/')?;
+            let mut files = self.files.iter();
+            let file = files.find(|file| file.commit == commit && file.etag == etag)?;
             return Some((file.clone(), None));
         }
         let (repo, rest) = path.trim_start_matches('/').split_once("/resolve/")?;
@@ -252,9 +254,10 @@ impl State {
             .files
             .iter()
             .find(|file| file.repo == repo && file.commit == commit && file.name == name)?;
+        let place = format!("{commit}/{}", file.etag);
         let target = match (file.etag.len(), name) {
-            (64, _) => Some(format!("/cdn/{}", file.etag)),
-            (_, "tokenizer.json") => Some(format!("/api/{}", file.etag)),
+            (64, _) => Some(format!("/cdn/{place}")),
+            (_, "tokenizer.json") => Some(format!("/api/{place}")),
             _ => None,
         };
         Some((file.clone(), target))
