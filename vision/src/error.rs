@@ -112,7 +112,9 @@ pub enum VisionError {
         model: String,
     },
     /// More questions about one image than the model takes.
-    #[error("model '{model}' takes {limit} questions about an image, not {asked}; ask them in several runs")]
+    #[error(
+        "model '{model}' takes {limit} questions about an image, not {asked}; ask them in several runs"
+    )]
     TooManyQuestions {
         /// The model.
         model: String,

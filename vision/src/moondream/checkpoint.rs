@@ -7,6 +7,8 @@ use std::path::Path;
 
 use candle_core::safetensors::{Load, MmapedSafetensors, SliceSafetensors};
 use candle_core::{DType, Device, Tensor};
+use rayon::prelude::*;
+use safetensors::tensor::TensorView;
 
 use super::Layout;
 
@@ -86,6 +88,7 @@ pub struct Checkpoint<'a> {
 enum Source<'a> {
     Mapped(MmapedSafetensors),
     Bytes(SliceSafetensors<'a>),
+    Random(u64),
 }
 
 impl<'a> Checkpoint<'a> {
@@ -124,6 +127,15 @@ impl<'a> Checkpoint<'a> {
         }
     }
 
+    /// A checkpoint of 2025's layout that has every tensor that is asked for, of small random numbers: for measuring how
+    /// fast a model of some size is, where its weights are not at hand.
+    pub fn random(seed: u64) -> Self {
+        Self {
+            name: "random weights".to_owned(),
+            source: Source::Random(seed),
+        }
+    }
+
     /// The file's name.
     pub fn name(&self) -> &str {
         &self.name
@@ -134,6 +146,9 @@ impl<'a> Checkpoint<'a> {
     /// # Errors
     /// [`CheckpointError::Layout`], naming the revisions that work.
     pub fn layout(&self) -> Read<Layout> {
+        if matches!(self.source, Source::Random(_)) {
+            return Ok(Layout::V2025);
+        }
         if self.shape("model.text.wte").is_some() && self.shape("model.vision.pos_emb").is_some() {
             return Ok(Layout::V2025);
         }
@@ -154,12 +169,7 @@ impl<'a> Checkpoint<'a> {
 
     /// The shape of a tensor, if it is there.
     pub fn shape(&self, tensor: &str) -> Option<Vec<usize>> {
-        match &self.source {
-            Source::Mapped(tensors) => tensors.get(tensor),
-            Source::Bytes(tensors) => tensors.get(tensor),
-        }
-        .ok()
-        .map(|view| view.shape().to_vec())
+        self.view(tensor).map(|view| view.shape().to_vec())
     }
 
     /// A tensor in the number format and on the device that are wanted.
@@ -173,11 +183,12 @@ impl<'a> Checkpoint<'a> {
         dtype: DType,
         device: &Device,
     ) -> Read<Tensor> {
-        let view = match &self.source {
-            Source::Mapped(tensors) => tensors.get(tensor),
-            Source::Bytes(tensors) => tensors.get(tensor),
+        if let Source::Random(seed) = self.source {
+            return random(seed, tensor, expected)
+                .and_then(|values| values.to_device(device)?.to_dtype(dtype))
+                .map_err(|source| self.unusable(tensor, source));
         }
-        .map_err(|_| CheckpointError::Missing {
+        let view = self.view(tensor).ok_or_else(|| CheckpointError::Missing {
             file: self.name.clone(),
             tensor: tensor.to_owned(),
             expected: expected.to_vec(),
@@ -198,11 +209,7 @@ impl<'a> Checkpoint<'a> {
 
     /// The number format that a tensor has in the file, if it is there and of one that the tensor library knows.
     pub fn dtype(&self, tensor: &str) -> Option<DType> {
-        let view = match &self.source {
-            Source::Mapped(tensors) => tensors.get(tensor),
-            Source::Bytes(tensors) => tensors.get(tensor),
-        };
-        DType::try_from(view.ok()?.dtype()).ok()
+        DType::try_from(self.view(tensor)?.dtype()).ok()
     }
 
     /// The error of a tensor that the tensor library could not use.
@@ -214,10 +221,20 @@ impl<'a> Checkpoint<'a> {
         }
     }
 
+    /// A tensor in the file.
+    fn view(&self, tensor: &str) -> Option<TensorView<'_>> {
+        match &self.source {
+            Source::Mapped(tensors) => tensors.get(tensor).ok(),
+            Source::Bytes(tensors) => tensors.get(tensor).ok(),
+            Source::Random(_) => None,
+        }
+    }
+
     fn first_tensor(&self) -> String {
         let names = match &self.source {
             Source::Mapped(tensors) => tensors.tensors(),
             Source::Bytes(tensors) => tensors.tensors(),
+            Source::Random(_) => Vec::new(),
         };
         names
             .into_iter()
@@ -225,4 +242,32 @@ impl<'a> Checkpoint<'a> {
             .min()
             .unwrap_or_else(|| "none at all".to_owned())
     }
+}
+
+/// Small random numbers: weights between -0.04 and 0.04, vectors (biases and the scales of norms) around 0.5.
+fn random(seed: u64, tensor: &str, shape: &[usize]) -> candle_core::Result<Tensor> {
+    /// Values that one task makes.
+    const CHUNK: usize = 1 << 16;
+    let start = tensor
+        .bytes()
+        .fold(seed, |hash, byte| hash.rotate_left(7) ^ u64::from(byte));
+    let centre = if shape.len() == 1 { 0.5 } else { 0.0 };
+    let mut values = vec![0_f32; shape.iter().product()];
+    values
+        .par_chunks_mut(CHUNK)
+        .enumerate()
+        .for_each(|(index, values)| {
+            // Xorshift (Marsaglia 2003) from a state of its own for each chunk.
+            let mut state = start
+                .wrapping_add(index as u64)
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                | 1;
+            for value in values {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                *value = centre + 0.08 * ((state >> 40) as f32 / (1_u32 << 24) as f32 - 0.5);
+            }
+        });
+    Tensor::from_vec(values, shape, &Device::Cpu)
 }

@@ -86,6 +86,17 @@ impl Linear {
         }
     }
 
+    /// Bytes of the weights.
+    pub(super) fn weight_bytes(&self) -> usize {
+        match &self.weight {
+            Weight::Dense(weight) => weight.elem_count() * weight.dtype().size_in_bytes(),
+            Weight::Quantised(QMatMul::QTensor(weight)) => weight.storage_size_in_bytes(),
+            Weight::Quantised(QMatMul::Tensor(weight) | QMatMul::TensorF16(weight)) => {
+                weight.elem_count() * weight.dtype().size_in_bytes()
+            }
+        }
+    }
+
     /// The bias, `[outputs]`.
     pub(super) fn bias(&self) -> &Tensor {
         &self.bias

@@ -4,9 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::{Device, DeviceLocation, DType};
+use candle_core::{DType, Device, DeviceLocation};
 
-use super::{Checkpoint, Config, Layout, Moondream, Network, OverlapCrops, Prompts, Squash, Vocabulary};
+use super::{
+    Checkpoint, Config, Layout, Moondream, Network, OverlapCrops, Prompts, Squash, Vocabulary,
+};
 use crate::error::VisionError;
 use crate::model::{BatchAdvice, InputGeometry, Loaded, ModelInfo, Preprocessor};
 use crate::options::LoadOptions;
@@ -26,7 +28,7 @@ const ON_GPU: BatchAdvice = BatchAdvice {
 };
 
 /// The files of the model that comes with this program.
-static SHAPES: Embedded = Embedded {
+const SHAPES: Embedded = Embedded {
     config: include_str!("../../data/shapes/config.json"),
     weights: include_bytes!("../../data/shapes/model.safetensors"),
     tokenizer: include_bytes!("../../data/shapes/tokenizer.json"),
@@ -34,6 +36,9 @@ static SHAPES: Embedded = Embedded {
 
 /// The name of the embedded model.
 pub const SHAPES_NAME: &str = "shapes";
+
+/// Bytes of its weights.
+pub(crate) const SHAPES_BYTES: u64 = SHAPES.weights.len() as u64;
 
 struct Embedded {
     config: &'static str,
@@ -56,7 +61,11 @@ struct Parts<'a> {
 /// # Errors
 /// [`VisionError::ModelFile`] when a file cannot be read or is not what it should be, [`VisionError::Checkpoint`] for the
 /// tensors.
-pub fn load(files: &ModelFiles, device: &Device, options: &LoadOptions) -> Result<Loaded, VisionError> {
+pub fn load(
+    files: &ModelFiles,
+    device: &Device,
+    options: &LoadOptions,
+) -> Result<Loaded, VisionError> {
     let read = |path: &Path| {
         fs::read(path).map_err(|source| VisionError::ModelFile {
             file: path.display().to_string(),
@@ -98,13 +107,16 @@ pub fn load_shapes(device: &Device, options: &LoadOptions) -> Result<Loaded, Vis
 fn build(parts: Parts<'_>, device: &Device, options: &LoadOptions) -> Result<Loaded, VisionError> {
     // The layout comes first: what does not fit an unknown one says nothing.
     parts.checkpoint.layout()?;
-    let config = Config::of(&parts.checkpoint, parts.config.1).map_err(|source| VisionError::ModelFile {
-        file: parts.config.0,
-        reason: Arc::new(source),
-    })?;
-    let vocabulary = Vocabulary::from_json(parts.tokenizer.1, &config).map_err(|source| VisionError::ModelFile {
-        file: parts.tokenizer.0,
-        reason: Arc::new(source),
+    let config =
+        Config::of(&parts.checkpoint, parts.config.1).map_err(|source| VisionError::ModelFile {
+            file: parts.config.0,
+            reason: Arc::new(source),
+        })?;
+    let vocabulary = Vocabulary::from_json(parts.tokenizer.1, &config).map_err(|source| {
+        VisionError::ModelFile {
+            file: parts.tokenizer.0,
+            reason: Arc::new(source),
+        }
     })?;
     let vocabulary = Arc::new(vocabulary);
     let network = Network::read(config.clone(), &parts.checkpoint, device, options.quantize)?;
@@ -136,7 +148,13 @@ fn build(parts: Parts<'_>, device: &Device, options: &LoadOptions) -> Result<Loa
         },
         questions: Arc::new(Prompts::new(parts.name, Arc::clone(&vocabulary), &config)),
         preprocessor,
-        model: Box::new(Moondream::new(parts.name, &place, network, vocabulary, &parts.checkpoint)?),
+        model: Box::new(Moondream::new(
+            parts.name,
+            &place,
+            network,
+            vocabulary,
+            &parts.checkpoint,
+        )?),
         batch: if device.is_cpu() { ON_CPU } else { ON_GPU },
     })
 }

@@ -87,11 +87,22 @@ impl Moondream {
         let tokens: Vec<&[u32]> = questions.iter().map(|prompt| &*prompt.tokens).collect();
         let logits = || -> candle_core::Result<Vec<Vec<f32>>> {
             let asked = self.network.ask(Some(prefix), &tokens, &mut |_, _| {})?;
-            self.yes_no.rows.product(&asked)?.broadcast_add(self.yes_no.rows.bias())?.to_dtype(DType::F32)?.to_vec2()
+            self.yes_no
+                .rows
+                .product(&asked)?
+                .broadcast_add(self.yes_no.rows.bias())?
+                .to_dtype(DType::F32)?
+                .to_vec2()
         };
         let logits = logits().map_err(|error| self.failure("scoring questions", 0, error))?;
-        let scores: Vec<f32> = logits.iter().map(|row| share(row, self.yes_no.yes)).collect();
-        Ok(scores.chunks(questions.len()).map(<[f32]>::to_vec).collect())
+        let scores: Vec<f32> = logits
+            .iter()
+            .map(|row| share(row, self.yes_no.yes))
+            .collect();
+        Ok(scores
+            .chunks(questions.len())
+            .map(<[f32]>::to_vec)
+            .collect())
     }
 
     /// The model's words on each question about each image, `[images][questions]`. `seeds` has a number per image, from
@@ -118,26 +129,42 @@ impl Moondream {
             .map_err(|error| self.failure("answering questions", 0, error))?;
         let words = |ids: std::result::Result<Vec<u32>, NotFinite>| match ids {
             Err(NotFinite) => Err(self.not_finite()),
-            Ok(ids) => self.vocabulary.decode(&ids).map_err(|source| VisionError::Words {
-                model: self.name.clone(),
-                source,
-            }),
+            Ok(ids) => self
+                .vocabulary
+                .decode(&ids)
+                .map_err(|source| VisionError::Words {
+                    model: self.name.clone(),
+                    source,
+                }),
         };
-        Ok(images.into_iter().map(|answers| answers.into_iter().map(words).collect()).collect())
+        Ok(images
+            .into_iter()
+            .map(|answers| answers.into_iter().map(words).collect())
+            .collect())
     }
 
     /// Answers jobs that all have these questions.
-    fn answer_alike(&self, jobs: &[&Job], questions: &[Question]) -> Result<Vec<Result<Vec<Answer>>>> {
+    fn answer_alike(
+        &self,
+        jobs: &[&Job],
+        questions: &[Question],
+    ) -> Result<Vec<Result<Vec<Answer>>>> {
         let views: Vec<&Views> = jobs.iter().map(|job| &job.views).collect();
         let seeds: Vec<u64> = views.iter().map(|views| seed(views)).collect();
-        let yes_no: Vec<&Prompt> = questions.iter().filter_map(|question| match question {
-            Question::YesNo(prompt) => Some(prompt),
-            _ => None,
-        }).collect();
-        let open: Vec<(&Prompt, Generation)> = questions.iter().filter_map(|question| match question {
-            Question::Open(prompt, generation) => Some((prompt, *generation)),
-            _ => None,
-        }).collect();
+        let yes_no: Vec<&Prompt> = questions
+            .iter()
+            .filter_map(|question| match question {
+                Question::YesNo(prompt) => Some(prompt),
+                _ => None,
+            })
+            .collect();
+        let open: Vec<(&Prompt, Generation)> = questions
+            .iter()
+            .filter_map(|question| match question {
+                Question::Open(prompt, generation) => Some((prompt, *generation)),
+                _ => None,
+            })
+            .collect();
         let prefix = self.encode(&views)?;
         let scores = self.score(&prefix, &yes_no)?;
         let words = if open.is_empty() {
@@ -154,7 +181,10 @@ impl Moondream {
                         Some(score) if score.is_finite() => Ok(Answer::Score(score)),
                         _ => Err(self.not_finite()),
                     },
-                    Question::Open(..) => words.next().unwrap_or_else(|| Err(self.not_finite())).map(Answer::Text),
+                    Question::Open(..) => words
+                        .next()
+                        .unwrap_or_else(|| Err(self.not_finite()))
+                        .map(Answer::Text),
                     Question::Classes(_) => Err(self.foreign()),
                 })
                 .collect()
@@ -170,7 +200,11 @@ impl Moondream {
                 limit: MAX_QUESTIONS,
             });
         }
-        if job.questions.iter().any(|question| matches!(question, Question::Classes(_))) {
+        if job
+            .questions
+            .iter()
+            .any(|question| matches!(question, Question::Classes(_)))
+        {
             return Err(self.foreign());
         }
         let side = self.network.config().vision.crop;
@@ -178,7 +212,12 @@ impl Moondream {
             return Err(VisionError::ImageSize {
                 model: self.name.clone(),
                 expected: format!("views of {side} x {side}"),
-                actual: format!("{} of {} x {}", job.views.count(), job.views.side, job.views.side),
+                actual: format!(
+                    "{} of {} x {}",
+                    job.views.count(),
+                    job.views.side,
+                    job.views.side
+                ),
             });
         }
         Ok(())
@@ -223,7 +262,11 @@ impl Model for Moondream {
         while let Some(first) = results.iter().position(Option::is_none) {
             let questions = &jobs[first].questions;
             let alike: Vec<usize> = (first..jobs.len())
-                .filter(|&index| results[index].is_none() && (Arc::ptr_eq(&jobs[index].questions, questions) || jobs[index].questions == *questions))
+                .filter(|&index| {
+                    results[index].is_none()
+                        && (Arc::ptr_eq(&jobs[index].questions, questions)
+                            || jobs[index].questions == *questions)
+                })
                 .collect();
             let some: Vec<&Job> = alike.iter().map(|&index| &jobs[index]).collect();
             match self.answer_alike(&some, questions) {
@@ -249,7 +292,12 @@ fn share(logits: &[f32], yes: usize) -> f32 {
         return f32::NAN;
     }
     let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum = |logits: &[f32]| logits.iter().map(|logit| f64::from(logit - top).exp()).sum::<f64>();
+    let sum = |logits: &[f32]| {
+        logits
+            .iter()
+            .map(|logit| f64::from(logit - top).exp())
+            .sum::<f64>()
+    };
     let (yes, no) = logits.split_at(yes);
     let (yes, no) = (sum(yes), sum(no));
     (yes / (yes + no)) as f32
@@ -273,7 +321,10 @@ impl Network {
                 .and_then(|ids| tensor.index_select(&ids, 0))
                 .map_err(|source| checkpoint.unusable(name, source))
         };
-        Ok(Linear::dense(read(&weight, &[text.vocab, text.dim])?, read(&bias, &[text.vocab])?))
+        Ok(Linear::dense(
+            read(&weight, &[text.vocab, text.dim])?,
+            read(&bias, &[text.vocab])?,
+        ))
     }
 }
 
@@ -284,7 +335,8 @@ mod tests {
     #[test]
     fn the_share_counts_every_spelling() {
         // e^1 + e^2 against e^3.
-        let right = (1.0_f32.exp() + 2.0_f32.exp()) / (1.0_f32.exp() + 2.0_f32.exp() + 3.0_f32.exp());
+        let right =
+            (1.0_f32.exp() + 2.0_f32.exp()) / (1.0_f32.exp() + 2.0_f32.exp() + 3.0_f32.exp());
         assert!((share(&[1.0, 2.0, 3.0], 2) - right).abs() < 1e-6);
         assert_eq!(share(&[500.0, -500.0], 1), 1.0);
         assert_eq!(share(&[-500.0, 500.0], 1), 0.0);

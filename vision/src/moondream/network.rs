@@ -2,6 +2,8 @@
 //!
 //! Works in token ids and tensors; words, jobs and services are above it.
 
+use std::cell::Cell;
+
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::checkpoint::{Checkpoint, Read};
@@ -50,6 +52,7 @@ pub struct Network {
     config: Config,
     device: Device,
     dtype: DType,
+    weight_bytes: usize,
     encoder: Encoder,
     projection: Projection,
     pub(super) text: TextModel,
@@ -103,6 +106,7 @@ impl Network {
         let reader = Reader {
             checkpoint,
             format: &format,
+            bytes: Cell::new(0),
         };
         let names = Names::of(config.layout);
         Ok(Self {
@@ -111,6 +115,7 @@ impl Network {
             text: TextModel::read(&reader, &names, &config.text)?,
             device: device.clone(),
             dtype,
+            weight_bytes: reader.bytes.get(),
             config,
         })
     }
@@ -118,6 +123,11 @@ impl Network {
     /// Sizes and template.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Bytes of its weights, in the number formats that they are kept in.
+    pub fn weight_bytes(&self) -> usize {
+        self.weight_bytes
     }
 
     /// The number format of activations.
@@ -132,7 +142,16 @@ impl Network {
     pub fn encode(&self, images: &[&Views], watch: &mut Watch<'_>) -> Result<Prefix> {
         let embeddings = self.embed_images(images, watch)?;
         watch(Stage::Projected, &embeddings);
-        let bos = Tensor::full(self.config.template.bos, (images.len(), 1), &self.device)?;
+        self.read_images(embeddings)
+    }
+
+    /// The second half of [`Network::encode`]: what the language model makes of image embeddings.
+    ///
+    /// # Errors
+    /// The tensor library's.
+    pub fn read_images(&self, embeddings: Tensor) -> Result<Prefix> {
+        let images = embeddings.dim(0)?;
+        let bos = Tensor::full(self.config.template.bos, (images, 1), &self.device)?;
         let tokens = Tensor::cat(&[self.text.embed(&bos)?, embeddings], 1)?;
         Ok(Prefix {
             cache: self.text.prefix(&tokens)?,
@@ -258,12 +277,15 @@ impl Network {
     }
 
     /// The device that it runs on.
-    pub(super) fn device(&self) -> &Device {
+    pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// Image embeddings `[images, tokens, text dim]`.
-    fn embed_images(&self, images: &[&Views], watch: &mut Watch<'_>) -> Result<Tensor> {
+    /// The first half of [`Network::encode`]: image embeddings `[images, tokens, text dim]`.
+    ///
+    /// # Errors
+    /// The tensor library's, and when the views do not fit together.
+    pub fn embed_images(&self, images: &[&Views], watch: &mut Watch<'_>) -> Result<Tensor> {
         let side = self.config.vision.crop;
         let samples: Vec<Vec<f32>> = images
             .iter()

@@ -1,5 +1,7 @@
 //! Layers read from a checkpoint: each asks for its tensors by name and says what shape it needs.
 
+use std::cell::Cell;
+
 use candle_core::{Result, Tensor};
 use candle_nn::ops::layer_norm;
 
@@ -13,6 +15,8 @@ const EPSILON: f32 = 1e-5;
 pub(super) struct Reader<'a> {
     pub(super) checkpoint: &'a Checkpoint<'a>,
     pub(super) format: &'a Format,
+    /// Bytes that the weights read so far take.
+    pub(super) bytes: Cell<usize>,
 }
 
 impl Reader<'_> {
@@ -25,8 +29,15 @@ impl Reader<'_> {
     /// A tensor in the number format that it has in the file.
     pub(super) fn stored(&self, name: &str, shape: &[usize]) -> Read<Tensor> {
         let dtype = self.checkpoint.dtype(name).unwrap_or(self.format.dtype);
-        self.checkpoint
-            .tensor(name, shape, dtype, &self.format.device)
+        let tensor = self
+            .checkpoint
+            .tensor(name, shape, dtype, &self.format.device)?;
+        self.count(tensor.elem_count() * dtype.size_in_bytes());
+        Ok(tensor)
+    }
+
+    fn count(&self, bytes: usize) {
+        self.bytes.set(self.bytes.get() + bytes);
     }
 
     /// `name.weight`, `[outputs, inputs]`, and `name.bias`.
@@ -74,7 +85,9 @@ impl Reader<'_> {
             let bias = bias.pad_with_zeros(0, 0, outputs.1 - outputs.0)?;
             Linear::new(weight.contiguous()?, bias.contiguous()?, self.format)
         };
-        build().map_err(|source| self.checkpoint.unusable(&file_name, source))
+        let linear = build().map_err(|source| self.checkpoint.unusable(&file_name, source))?;
+        self.count(linear.weight_bytes());
+        Ok(linear)
     }
 }
 
