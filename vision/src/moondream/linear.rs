@@ -26,30 +26,30 @@ pub(super) struct Linear {
 #[derive(Debug, Clone)]
 enum Weight {
     Dense(Tensor),
-    Quantised(QMatMul),
+    Quantised {
+        weight: QMatMul,
+        /// Zeros that follow each row of weights, and must follow each row of inputs.
+        padding: usize,
+    },
 }
 
+/// What the fast kernels for quantised weights take at once: rows of weights are padded to a multiple of it, which costs
+/// at most an eighth more arithmetic at the 2B model's widths and saves most of the time.
+const BLOCK: usize = 256;
+
 impl Format {
-    /// The number format of the blocks that rows of `inputs` weights are kept in: what was asked for if they are a whole
-    /// number of its blocks, else 8 bits if of those, else none.
-    fn blocks(&self, inputs: usize) -> Option<GgmlDType> {
-        let wanted: &[GgmlDType] = match self.quantize {
-            None => &[],
-            Some(Quantization::Q8_0) => &[GgmlDType::Q8_0],
-            Some(Quantization::Q4K) => &[GgmlDType::Q4K, GgmlDType::Q8_0],
-        };
-        wanted
-            .iter()
-            .copied()
-            .find(|dtype| inputs.is_multiple_of(dtype.block_size()))
+    fn blocks(&self) -> Option<GgmlDType> {
+        self.quantize.map(|quantization| match quantization {
+            Quantization::Q8_0 => GgmlDType::Q8_0,
+            Quantization::Q4K => GgmlDType::Q4K,
+        })
     }
 
-    /// The width to which a hidden layer is padded with zeros, so that the products over it can be quantised.
+    /// The width to which a hidden layer is padded with zeros, so that the product over it need not be padded each time.
     pub(super) fn padded_hidden(&self, width: usize) -> usize {
         match self.quantize {
             None => width,
-            Some(Quantization::Q8_0) => width.next_multiple_of(GgmlDType::Q8_0.block_size()),
-            Some(Quantization::Q4K) => width.next_multiple_of(GgmlDType::Q4K.block_size()),
+            Some(_) => width.next_multiple_of(BLOCK),
         }
     }
 }
@@ -60,10 +60,15 @@ impl Linear {
     /// # Errors
     /// When the weights cannot be quantised.
     pub(super) fn new(weight: Tensor, bias: Tensor, format: &Format) -> Result<Self> {
-        let weight = match format.blocks(weight.dim(1)?) {
+        let weight = match format.blocks() {
             Some(blocks) => {
-                let quantised = QTensor::quantize(&weight, blocks)?;
-                Weight::Quantised(QMatMul::from_qtensor(quantised)?)
+                let inputs = weight.dim(1)?;
+                let padding = inputs.next_multiple_of(BLOCK) - inputs;
+                let padded = weight.pad_with_zeros(1, 0, padding)?.contiguous()?;
+                Weight::Quantised {
+                    weight: QMatMul::from_qtensor(QTensor::quantize(&padded, blocks)?)?,
+                    padding,
+                }
             }
             None => Weight::Dense(weight),
         };
@@ -82,7 +87,10 @@ impl Linear {
     pub(super) fn product(&self, x: &Tensor) -> Result<Tensor> {
         match &self.weight {
             Weight::Dense(weight) => x.matmul(&weight.t()?),
-            Weight::Quantised(weight) => weight.forward(x),
+            Weight::Quantised { weight, padding: 0 } => weight.forward(x),
+            Weight::Quantised { weight, padding } => {
+                weight.forward(&x.pad_with_zeros(1, 0, *padding)?)
+            }
         }
     }
 
@@ -90,10 +98,12 @@ impl Linear {
     pub(super) fn weight_bytes(&self) -> usize {
         match &self.weight {
             Weight::Dense(weight) => weight.elem_count() * weight.dtype().size_in_bytes(),
-            Weight::Quantised(QMatMul::QTensor(weight)) => weight.storage_size_in_bytes(),
-            Weight::Quantised(QMatMul::Tensor(weight) | QMatMul::TensorF16(weight)) => {
-                weight.elem_count() * weight.dtype().size_in_bytes()
-            }
+            Weight::Quantised { weight, .. } => match weight {
+                QMatMul::QTensor(weight) => weight.storage_size_in_bytes(),
+                QMatMul::Tensor(weight) | QMatMul::TensorF16(weight) => {
+                    weight.elem_count() * weight.dtype().size_in_bytes()
+                }
+            },
         }
     }
 
