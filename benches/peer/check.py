@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import subprocess
+import tempfile
 from pathlib import Path
 
 import torch
@@ -13,6 +15,20 @@ from crops import make_crops
 from model import load_model
 
 
+def unpacked(path, scratch):
+    """The file, or what the `zstd` command makes of the one with `.zst` behind its name."""
+    if path.exists():
+        return path
+    target = Path(scratch) / path.name
+    subprocess.run(["zstd", "-dqf", f"{path}.zst", "-o", target], check=True)
+    return target
+
+
+def picture(folder, file):
+    """The picture's path: the repository's folders share their pictures one level up."""
+    return next(path for path in (folder / file, folder.parent / file) if path.exists())
+
+
 def check(folder, device):
     """Prints a line per picture and one for all; true if everything is within the goldens' own tolerances.
 
@@ -21,9 +37,13 @@ def check(folder, device):
     """
     folder = Path(folder)
     manifest = json.loads((folder / "manifest.json").read_text())
-    stored = load_file(folder / "goldens.safetensors")
     config = Config.load(folder / "config.json")
-    model = load_model(config, folder / "model.safetensors", torch.float32, device)
+    with tempfile.TemporaryDirectory() as scratch:
+        stored = load_file(unpacked(folder / "goldens.safetensors", scratch))
+        model = load_model(config, unpacked(folder / "model.safetensors", scratch), torch.float32, device)
+    # A pruned folder has the logits of some ids only.
+    kept = stored["kept_ids"].long() if "kept_ids" in stored else slice(None)
+    logits = "logits_kept" if "kept_ids" in stored else "logits"
     session = model.session()
     tolerances = manifest["tolerances"]
     exact = tolerances["f32_same_crops"]["logits"]
@@ -36,13 +56,13 @@ def check(folder, device):
 
     passed, same, questions, worst = True, 0, 0, 0.0
     for name, image in manifest["images"].items():
-        with Image.open(folder / image["file"]) as file:
+        with Image.open(picture(folder, image["file"])) as file:
             crops, tiles = make_crops(file.convert("RGB"), config.vision)
         bytes_same = [hashlib.sha256(crop.tobytes()).hexdigest() for crop in crops] == image["crop_sha256"]
         tolerance = exact if bytes_same else other
         model.prefill(model.vision(torch.from_numpy(crops).to(device), tiles), session)
         difference = max(
-            (model.ask(prompts[q], session).cpu() - stored[f"{name}.logits"][row]).abs().max().item()
+            (model.ask(prompts[q], session).cpu()[kept] - stored[f"{name}.{logits}"][row]).abs().max().item()
             for row, q in enumerate(image["questions"])
         )
         ok = difference <= tolerance and tiles == (image["tiling"]["rows"], image["tiling"]["cols"])
