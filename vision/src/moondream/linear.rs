@@ -5,6 +5,8 @@
 use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{DType, Device, Module, Result, Tensor};
 
+#[cfg(target_arch = "x86_64")]
+use super::kernels::Int8;
 use crate::Quantization;
 
 /// How weights are kept.
@@ -26,6 +28,8 @@ pub(super) struct Linear {
 #[derive(Debug, Clone)]
 enum Weight {
     Dense(Tensor),
+    #[cfg(target_arch = "x86_64")]
+    Int8(Int8),
     Quantised {
         weight: QMatMul,
         /// Zeros that follow each row of weights, and must follow each row of inputs.
@@ -60,6 +64,16 @@ impl Linear {
     /// # Errors
     /// When the weights cannot be quantised.
     pub(super) fn new(weight: Tensor, bias: Tensor, format: &Format) -> Result<Self> {
+        #[cfg(target_arch = "x86_64")]
+        if format.device.is_cpu()
+            && format.quantize == Some(Quantization::Q8_0)
+            && let Some(weight) = Int8::new(&weight)?
+        {
+            return Ok(Self {
+                weight: Weight::Int8(weight),
+                bias,
+            });
+        }
         let weight = match format.blocks() {
             Some(blocks) => {
                 let inputs = weight.dim(1)?;
@@ -87,6 +101,8 @@ impl Linear {
     pub(super) fn product(&self, x: &Tensor) -> Result<Tensor> {
         match &self.weight {
             Weight::Dense(weight) => x.matmul(&weight.t()?),
+            #[cfg(target_arch = "x86_64")]
+            Weight::Int8(weight) => weight.product(x),
             Weight::Quantised { weight, padding: 0 } => weight.forward(x),
             Weight::Quantised { weight, padding } => {
                 weight.forward(&x.pad_with_zeros(1, 0, *padding)?)
@@ -98,6 +114,8 @@ impl Linear {
     pub(super) fn weight_bytes(&self) -> usize {
         match &self.weight {
             Weight::Dense(weight) => weight.elem_count() * weight.dtype().size_in_bytes(),
+            #[cfg(target_arch = "x86_64")]
+            Weight::Int8(weight) => weight.bytes(),
             Weight::Quantised { weight, .. } => match weight {
                 QMatMul::QTensor(weight) => weight.storage_size_in_bytes(),
                 QMatMul::Tensor(weight) | QMatMul::TensorF16(weight) => {

@@ -7,11 +7,15 @@
 mod activation;
 mod attention;
 mod exp;
+#[cfg(target_arch = "x86_64")]
+mod int8;
 mod product;
 mod rotary;
 
 pub(super) use activation::{add_bias, bias_gelu, residual};
 pub(super) use attention::{Keys, attention};
+#[cfg(target_arch = "x86_64")]
+pub(super) use int8::Int8;
 pub(super) use rotary::{Rotary, rotate};
 
 use candle_core::{DType, Layout, Result, Tensor};
