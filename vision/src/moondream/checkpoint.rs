@@ -25,7 +25,7 @@ pub enum CheckpointError {
         file: String,
         /// What the reader says.
         #[source]
-        source: candle_core::Error,
+        source: Box<candle_core::Error>,
     },
     /// The tensors are those of another model or revision.
     #[error(
@@ -72,7 +72,7 @@ pub enum CheckpointError {
         tensor: String,
         /// The tensor library's reason.
         #[source]
-        source: candle_core::Error,
+        source: Box<candle_core::Error>,
     },
 }
 
@@ -106,7 +106,10 @@ impl<'a> Checkpoint<'a> {
                 name,
                 source: Source::Mapped(mapped),
             }),
-            Err(source) => Err(CheckpointError::File { file: name, source }),
+            Err(source) => Err(CheckpointError::File {
+                file: name,
+                source: Box::new(source),
+            }),
         }
     }
 
@@ -122,7 +125,7 @@ impl<'a> Checkpoint<'a> {
             }),
             Err(source) => Err(CheckpointError::File {
                 file: name.to_owned(),
-                source,
+                source: Box::new(source),
             }),
         }
     }
@@ -217,7 +220,7 @@ impl<'a> Checkpoint<'a> {
         CheckpointError::Tensor {
             file: self.name.clone(),
             tensor: tensor.to_owned(),
-            source,
+            source: Box::new(source),
         }
     }
 

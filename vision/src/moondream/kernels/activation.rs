@@ -41,7 +41,7 @@ pub(in super::super) fn residual(x: &Tensor, y: Tensor, bias: &Tensor) -> Result
 #[inline(always)]
 fn gelu(x: f32) -> f32 {
     /// -2 sqrt(2 / pi).
-    const SCALE: f32 = -1.595_769_1;
+    const SCALE: f32 = -1.595_769;
     x / (1.0 + exp(SCALE * (x + 0.044715 * x * x * x)))
 }
 
