@@ -59,9 +59,11 @@ impl Linear {
     ///
     /// # Errors
     /// When the weights cannot be quantised.
-    pub(super) fn new(weight: Tensor, bias: Tensor, format: &Format) -> Result<Self> {
+    pub(super) fn new(weight: Tensor, mut bias: Tensor, format: &Format) -> Result<Self> {
         let weight = match format.blocks(weight.dim(1)?) {
             Some(blocks) => {
+                // Blocks hold numbers only: an output with weights that are none has it in its bias.
+                bias = (bias + not_finite(&weight)?.squeeze(1)?)?;
                 let quantised = QTensor::quantize(&weight, blocks)?;
                 Weight::Quantised(QMatMul::from_qtensor(quantised)?)
             }
@@ -82,7 +84,16 @@ impl Linear {
     pub(super) fn product(&self, x: &Tensor) -> Result<Tensor> {
         match &self.weight {
             Weight::Dense(weight) => x.matmul(&weight.t()?),
-            Weight::Quantised(weight) => weight.forward(x),
+            Weight::Quantised(weight) => {
+                // The product brings `x` into blocks too, in which what is not finite would become a number.
+                let product = weight.forward(x)?;
+                let mark = not_finite(x)?;
+                let on_cpu = x.device().is_cpu();
+                if on_cpu && mark.sum_all()?.to_scalar::<f32>()? == 0.0 {
+                    return Ok(product);
+                }
+                product.broadcast_add(&mark)
+            }
         }
     }
 
@@ -101,4 +112,9 @@ impl Linear {
     pub(super) fn bias(&self) -> &Tensor {
         &self.bias
     }
+}
+
+/// 0 for each row of `[rows, columns]` whose values are all finite, else NaN: `[rows, 1]`.
+fn not_finite(x: &Tensor) -> Result<Tensor> {
+    x.sum_keepdim(1)? * 0.0
 }
