@@ -63,7 +63,11 @@ impl Linear {
     ///
     /// # Errors
     /// When the weights cannot be quantised.
-    pub(super) fn new(weight: Tensor, bias: Tensor, format: &Format) -> Result<Self> {
+    pub(super) fn new(weight: Tensor, mut bias: Tensor, format: &Format) -> Result<Self> {
+        if format.quantize.is_some() {
+            // Blocks hold numbers only: an output with weights that are none has it in its bias.
+            bias = (bias + not_finite(&weight)?.squeeze(1)?)?;
+        }
         #[cfg(target_arch = "x86_64")]
         if format.device.is_cpu()
             && format.quantize == Some(Quantization::Q8_0)
@@ -103,9 +107,18 @@ impl Linear {
             Weight::Dense(weight) => x.matmul(&weight.t()?),
             #[cfg(target_arch = "x86_64")]
             Weight::Int8(weight) => weight.product(x),
-            Weight::Quantised { weight, padding: 0 } => weight.forward(x),
             Weight::Quantised { weight, padding } => {
-                weight.forward(&x.pad_with_zeros(1, 0, *padding)?)
+                let product = match padding {
+                    0 => weight.forward(x)?,
+                    padding => weight.forward(&x.pad_with_zeros(1, 0, *padding)?)?,
+                };
+                // The product brings `x` into blocks too, in which what is not finite would become a number.
+                let mark = not_finite(x)?;
+                let on_cpu = x.device().is_cpu();
+                if on_cpu && mark.sum_all()?.to_scalar::<f32>()? == 0.0 {
+                    return Ok(product);
+                }
+                product.broadcast_add(&mark)
             }
         }
     }
@@ -129,4 +142,9 @@ impl Linear {
     pub(super) fn bias(&self) -> &Tensor {
         &self.bias
     }
+}
+
+/// 0 for each row of `[rows, columns]` whose values are all finite, else NaN: `[rows, 1]`.
+fn not_finite(x: &Tensor) -> Result<Tensor> {
+    x.sum_keepdim(1)? * 0.0
 }

@@ -166,11 +166,21 @@ impl Moondream {
             })
             .collect();
         let prefix = self.encode(&views)?;
-        let scores = self.score(&prefix, &yes_no)?;
+        // What ran out of memory on the questions says how many views there were too.
+        let most = views.iter().map(|views| views.count()).max().unwrap_or(0);
+        let seen = |error| match error {
+            VisionError::OutOfMemory { model, device, .. } => VisionError::OutOfMemory {
+                model,
+                device,
+                views: most,
+            },
+            other => other,
+        };
+        let scores = self.score(&prefix, &yes_no).map_err(seen)?;
         let words = if open.is_empty() {
             jobs.iter().map(|_| Vec::new()).collect()
         } else {
-            self.answer(&prefix, &open, &seeds)?
+            self.answer(&prefix, &open, &seeds).map_err(seen)?
         };
         let in_order = |(scores, words): (Vec<f32>, Vec<Result<String>>)| {
             let (mut scores, mut words) = (scores.into_iter(), words.into_iter());
@@ -207,16 +217,18 @@ impl Moondream {
         {
             return Err(self.foreign());
         }
-        let side = self.network.config().vision.crop;
-        if job.views.side as usize != side || job.views.count() == 0 {
+        if !self.network.fits(&job.views) {
+            let side = self.network.config().vision.crop;
+            let (count, side_given) = (job.views.count(), job.views.side);
+            let (rows, cols) = job.views.grid;
             return Err(VisionError::ImageSize {
                 model: self.name.clone(),
-                expected: format!("views of {side} x {side}"),
+                expected: format!(
+                    "{} views of {side} x {side}",
+                    self.network.views_of(job.views.grid)
+                ),
                 actual: format!(
-                    "{} of {} x {}",
-                    job.views.count(),
-                    job.views.side,
-                    job.views.side
+                    "{count} of {side_given} x {side_given} in a grid of {rows} x {cols}"
                 ),
             });
         }

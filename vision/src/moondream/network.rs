@@ -354,28 +354,36 @@ impl Network {
         Tensor::cat(&features, 0)
     }
 
+    /// How many views the layout's preprocessor makes of an image with this grid of tiles.
+    pub(super) fn views_of(&self, (rows, cols): (u32, u32)) -> usize {
+        let tiles = rows as usize * cols as usize;
+        match self.config.layout {
+            Layout::V2025 if tiles > 1 => tiles + 1,
+            _ => tiles,
+        }
+    }
+
+    /// Whether these are views as the layout's preprocessor makes them.
+    pub(super) fn fits(&self, views: &Views) -> bool {
+        let side = self.config.vision.crop;
+        let bytes = self.views_of(views.grid).checked_mul(side * side * 3);
+        views.side as usize == side && !views.data.is_empty() && bytes == Some(views.data.len())
+    }
+
     /// The samples of an image's views as the encoder takes them, the overview first.
     fn samples(&self, views: &Views) -> Result<Vec<f32>> {
         let side = self.config.vision.crop;
         let (rows, cols) = (views.grid.0 as usize, views.grid.1 as usize);
-        let tiles = if (rows, cols) == (1, 1) {
-            0
-        } else {
-            rows * cols
-        };
-        let given = match self.config.layout {
-            Layout::V2025 => tiles + 1,
-            Layout::V2024 => tiles.max(1),
-        };
-        if views.side as usize != side || views.data.len() != given * side * side * 3 {
+        if !self.fits(views) {
             candle_core::bail!(
-                "an image cut into {rows} x {cols} has {given} views of {side} pixels here, not {} of {}",
+                "an image cut into {rows} x {cols} has {} views of {side} pixels here, not {} of {}",
+                self.views_of(views.grid),
                 views.count(),
                 views.side
             );
         }
         let samples: Vec<f32> = views.data.iter().map(|&sample| normalise(sample)).collect();
-        if self.config.layout == Layout::V2025 || tiles == 0 {
+        if self.config.layout == Layout::V2025 || (rows, cols) == (1, 1) {
             return Ok(samples);
         }
         let mut all = shrink(&samples, side, (rows, cols));

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod checkpoints;
 mod classifier;
 mod golden_data;
 mod goldens;
 mod hub;
 mod moondream;
 mod ops;
+mod packed;
 mod preprocess;
 mod prompts;
 mod service;

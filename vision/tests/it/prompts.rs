@@ -75,7 +75,7 @@ const MARKS: [&str; 5] = [
 ];
 
 /// Like that of 2025: the marks come first; one of the template and one beside it are not called special.
-fn starmie() -> Value {
+pub(crate) fn starmie() -> Value {
     byte_level(
         &MARKS,
         &[

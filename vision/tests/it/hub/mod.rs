@@ -3,6 +3,7 @@
 mod cached;
 mod faults;
 mod fetched;
+mod loaded;
 pub(crate) mod server;
 
 use std::path::PathBuf;
@@ -43,25 +44,33 @@ fn sha256(content: &[u8]) -> String {
 
 /// The files of a model: weights that the hub keeps by their hash, and two small ones in git.
 fn model(repo: &str, commit: &str, seed: u32) -> Vec<Served> {
-    [
-        ("config.json", content(seed, 500)),
-        ("model.safetensors", content(seed + 1, WEIGHTS)),
-        ("tokenizer.json", content(seed + 2, 3000)),
-    ]
-    .map(|(name, content)| {
-        let mut etag = sha256(&content);
-        if name != "model.safetensors" {
-            etag.truncate(40);
-        }
-        Served {
-            repo: repo.to_owned(),
-            commit: commit.to_owned(),
-            name,
-            content,
-            etag,
-        }
-    })
-    .into()
+    let content = [
+        content(seed, 500),
+        content(seed + 1, WEIGHTS),
+        content(seed + 2, 3000),
+    ];
+    served(repo, commit, content)
+}
+
+/// A model's files with this configuration, these weights and this tokenizer.
+fn served(repo: &str, commit: &str, content: [Vec<u8>; 3]) -> Vec<Served> {
+    ["config.json", "model.safetensors", "tokenizer.json"]
+        .into_iter()
+        .zip(content)
+        .map(|(name, content)| {
+            let mut etag = sha256(&content);
+            if name != "model.safetensors" {
+                etag.truncate(40);
+            }
+            Served {
+                repo: repo.to_owned(),
+                commit: commit.to_owned(),
+                name,
+                content,
+                etag,
+            }
+        })
+        .collect()
 }
 
 /// A hub with one model, and an empty cache.
