@@ -87,7 +87,7 @@ impl Network {
     /// else bf16.
     ///
     /// # Errors
-    /// [`CheckpointError`] naming the tensor that is missing or does not fit the configuration.
+    /// [`super::CheckpointError`] naming the tensor that is missing or does not fit the configuration.
     pub fn read(
         config: Config,
         checkpoint: &Checkpoint<'_>,
