@@ -121,6 +121,14 @@ pub enum VisionError {
         /// Width x height given.
         actual: String,
     },
+    /// An image without pixels.
+    #[error("an image of {width} x {height} pixels shows nothing; it needs at least one pixel")]
+    EmptyImage {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+    },
     /// Width, height and data of an image contradict each other.
     #[error(
         "an RGB image of {width} x {height} pixels needs {expected} bytes, but it has {actual}"

@@ -39,6 +39,18 @@ impl RgbImage {
             actual: self.data.len(),
         })
     }
+
+    /// [`RgbImage::check`], and the error of an image without pixels.
+    pub(crate) fn check_not_empty(&self) -> Result<(), VisionError> {
+        self.check()?;
+        if self.data.is_empty() {
+            return Err(VisionError::EmptyImage {
+                width: self.width,
+                height: self.height,
+            });
+        }
+        Ok(())
+    }
 }
 
 /// The pixels that a model wants to see of an image of any size.

@@ -6,8 +6,8 @@
 use std::error::Error;
 
 use candle_core::{Device, Tensor};
-use picsift_vision::moondream::VisionConfig;
-use picsift_vision::{RgbImage, Views};
+use picsift_vision::moondream::{OverlapCrops, VisionConfig};
+use picsift_vision::{CropPolicy, Preprocessor, RgbImage, Views};
 use rand::Rng;
 use rand::rngs::StdRng;
 
@@ -37,7 +37,7 @@ pub(crate) fn size(rng: &mut StdRng, side: u32, other: f64) -> (u32, u32) {
 /// What the model is shown of a scene.
 pub(crate) fn views(scene: &Scene, vision: &VisionConfig) -> Result<Views> {
     let image = RgbImage { width: scene.width, height: scene.height, data: scene.draw() };
-    Ok(Views::square("shapes", image, vision.crop as u32)?)
+    Ok(OverlapCrops::new(vision, CropPolicy::Reference).views(image)?)
 }
 
 /// The patches of the pictures' views.

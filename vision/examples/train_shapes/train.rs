@@ -31,7 +31,7 @@ const PICTURES: usize = 8;
 /// Questions about each picture.
 const QUESTIONS: usize = 10;
 /// Share of pictures that are not of one view's size.
-const OTHER_SIZES: f64 = 0.0;
+const OTHER_SIZES: f64 = 0.2;
 const LEARNING_RATE: f64 = 2e-3;
 const WARM_UP: usize = 100;
 const WEIGHT_DECAY: f64 = 0.02;

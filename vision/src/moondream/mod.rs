@@ -5,5 +5,10 @@
 //! known, [`Layout`]; [`Config`] holds every size, and nothing here assumes those of the 2B model.
 
 mod config;
+mod crops;
+pub mod resize;
+mod squash;
 
 pub use config::{Config, ConfigError, Layout, PrefixMask, Template, TextConfig, VisionConfig};
+pub use crops::OverlapCrops;
+pub use squash::Squash;
