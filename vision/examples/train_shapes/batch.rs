@@ -36,7 +36,11 @@ pub(crate) fn size(rng: &mut StdRng, side: u32, other: f64) -> (u32, u32) {
 
 /// What the model is shown of a scene.
 pub(crate) fn views(scene: &Scene, vision: &VisionConfig) -> Result<Views> {
-    let image = RgbImage { width: scene.width, height: scene.height, data: scene.draw() };
+    let image = RgbImage {
+        width: scene.width,
+        height: scene.height,
+        data: scene.draw(),
+    };
     Ok(OverlapCrops::new(vision, CropPolicy::Reference).views(image)?)
 }
 
@@ -64,7 +68,11 @@ pub(crate) fn pictures(views: &[Views], vision: &VisionConfig) -> Result<Picture
         grids.push(tiling);
         count += shown;
     }
-    let patches = Tensor::from_vec(values, (count * grid * grid, 3 * patch * patch), &Device::Cpu)?;
+    let patches = Tensor::from_vec(
+        values,
+        (count * grid * grid, 3 * patch * patch),
+        &Device::Cpu,
+    )?;
     Ok(Pictures { patches, grids })
 }
 
@@ -98,11 +106,21 @@ pub(crate) fn rows(asked: &[Asked], words: &Words) -> Result<Rows> {
     for question in asked {
         sequences.push((words.prompt(&question.text)?, words.ids(&question.answer)?));
     }
-    let length = sequences.iter().map(|(prompt, answer)| prompt.len() + answer.len()).max().unwrap_or(0);
-    let mut rows = Rows { ids: Vec::new(), length, places: Vec::new(), said: Vec::new() };
+    let length = sequences
+        .iter()
+        .map(|(prompt, answer)| prompt.len() + answer.len())
+        .max()
+        .unwrap_or(0);
+    let mut rows = Rows {
+        ids: Vec::new(),
+        length,
+        places: Vec::new(),
+        said: Vec::new(),
+    };
     for (prompt, answer) in sequences {
         let start = rows.ids.len();
-        rows.places.extend((0..=answer.len()).map(|i| (start + prompt.len() - 1 + i) as u32));
+        rows.places
+            .extend((0..=answer.len()).map(|i| (start + prompt.len() - 1 + i) as u32));
         rows.said.extend(answer.iter().chain([&END]));
         rows.ids.extend(prompt.iter().chain(&answer));
         rows.ids.resize(start + length, END);

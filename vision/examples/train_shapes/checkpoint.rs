@@ -22,13 +22,13 @@ fn config_json() -> Value {
     let tokens = (crop / patch) * (crop / patch);
     json!({
         "text": {
-            "dim": 128, "ff_dim": 256, "n_layers": 3, "vocab_size": vocabulary_size(), "max_context": 256,
+            "dim": 96, "ff_dim": 192, "n_layers": 3, "vocab_size": vocabulary_size(), "max_context": 256,
             "n_heads": 4, "n_kv_heads": 4, "prefix_attn": tokens + 1, "group_size": null
         },
         "vision": {
-            "enc_dim": 128, "enc_patch_size": patch, "enc_n_layers": 3, "enc_ff_dim": 256, "enc_n_heads": 4,
-            "proj_out_dim": 128, "crop_size": crop, "in_channels": 3, "max_crops": 4, "overlap_margin": 1,
-            "proj_inner_dim": 128
+            "enc_dim": 96, "enc_patch_size": patch, "enc_n_layers": 3, "enc_ff_dim": 256, "enc_n_heads": 4,
+            "proj_out_dim": 96, "crop_size": crop, "in_channels": 3, "max_crops": 4, "overlap_margin": 1,
+            "proj_inner_dim": 96
         },
         "tokenizer": {
             "bos_id": END, "eos_id": END, "answer_id": ANSWER,
@@ -46,9 +46,15 @@ pub(crate) fn config() -> Result<Config> {
 pub(crate) fn write(folder: &Path, variables: &BTreeMap<String, Var>) -> Result<()> {
     fs::create_dir_all(folder)?;
     fs::write(folder.join("config.json"), format!("{:#}\n", config_json()))?;
-    fs::write(folder.join("tokenizer.json"), format!("{:#}\n", tokenizer_json()))?;
+    fs::write(
+        folder.join("tokenizer.json"),
+        format!("{:#}\n", tokenizer_json()),
+    )?;
     let mut tensors = HashMap::new();
-    for (name, variable) in variables.iter().filter(|(name, _)| name.starts_with("model.")) {
+    for (name, variable) in variables
+        .iter()
+        .filter(|(name, _)| name.starts_with("model."))
+    {
         tensors.insert(name.clone(), variable.as_tensor().to_dtype(DType::F16)?);
     }
     candle_core::safetensors::save(&tensors, folder.join("model.safetensors"))?;

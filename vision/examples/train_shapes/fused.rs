@@ -3,7 +3,9 @@
 //! candle composes these of elementwise operations, each a pass over a new tensor on one thread, and their gradients
 //! of more; with a model this small that took longer than the matrix products. All tensors are f32 on the CPU.
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor, bail};
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor, bail,
+};
 use pulp::Arch;
 
 /// LayerNorm's epsilon.
@@ -36,8 +38,14 @@ fn exp(x: f32) -> f32 {
     let n = shifted - ROUND;
     let r = x - n * 0.693_359_4 + n * 2.121_944_4e-4;
     let series = 1.0
-        + r * (1.0 + r * (0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0))))));
-    let power = (shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127)) << 23;
+        + r * (1.0
+            + r * (0.5
+                + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0))))));
+    let power = (shifted
+        .to_bits()
+        .wrapping_sub(ROUND.to_bits())
+        .wrapping_add(127))
+        << 23;
     series * f32::from_bits(power)
 }
 
@@ -67,7 +75,13 @@ impl CustomOp2 for Bias {
         "bias"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, b: &CpuStorage, lb: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        b: &CpuStorage,
+        lb: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let (mut out, bias) = (slice(x, lx)?.to_vec(), slice(b, lb)?);
         Arch::new().dispatch(|| {
             for row in out.chunks_exact_mut(bias.len()) {
@@ -79,10 +93,19 @@ impl CustomOp2 for Bias {
         Ok((CpuStorage::F32(out), lx.shape().clone()))
     }
 
-    fn bwd(&self, _: &Tensor, b: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        _: &Tensor,
+        b: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let width = b.elem_count();
         let sums = with_values(grad, |grad| column_sums(grad, width))?;
-        Ok((Some(grad.clone()), Some(Tensor::from_vec(sums, b.shape(), b.device())?)))
+        Ok((
+            Some(grad.clone()),
+            Some(Tensor::from_vec(sums, b.shape(), b.device())?),
+        ))
     }
 }
 
@@ -331,7 +354,10 @@ impl CustomOp1 for Rotary {
 
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let mut out = with_values(grad, <[f32]>::to_vec)?;
-        let back = Self { direction: -self.direction, ..*self };
+        let back = Self {
+            direction: -self.direction,
+            ..*self
+        };
         back.turn(&mut out, x.dim(candle_core::D::Minus1)?);
         Ok(Some(Tensor::from_vec(out, x.shape(), x.device())?))
     }
@@ -339,5 +365,9 @@ impl CustomOp1 for Rotary {
 
 /// Rotary embedding of `[.., rows, head dim]`, whose rows are runs of `length` positions from `start`.
 pub(crate) fn rotary(x: &Tensor, start: usize, length: usize) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(Rotary { start, length, direction: 1.0 })
+    x.contiguous()?.apply_op1(Rotary {
+        start,
+        length,
+        direction: 1.0,
+    })
 }

@@ -40,26 +40,44 @@ pub(crate) struct Network {
 
 impl Network {
     /// A model with random weights, and its variables by name.
-    pub(crate) fn random(config: Config, classes: [usize; 2], rng: &mut StdRng) -> Result<(Self, BTreeMap<String, Var>)> {
+    pub(crate) fn random(
+        config: Config,
+        classes: [usize; 2],
+        rng: &mut StdRng,
+    ) -> Result<(Self, BTreeMap<String, Var>)> {
         let mut variables = BTreeMap::new();
         for (name, shape) in shapes(&config, classes) {
             // Layers that write to a residual stream start small, so that deep streams do not start loud.
-            let writes = name.contains(".proj.") || name.contains(".blocks") && name.contains("fc2.");
+            let writes =
+                name.contains(".proj.") || name.contains(".blocks") && name.contains("fc2.");
             let scale = match shape.as_slice() {
                 _ if name.ends_with("pos_emb") => 0.05,
                 _ if name.ends_with("wte") => 0.3,
                 [_, width] => 1.0 / (*width as f32).sqrt() * if writes { 0.5 } else { 1.0 },
                 _ => 0.0,
             };
-            let offset = if name.contains("ln") && name.ends_with("weight") { 1.0 } else { 0.0 };
+            let offset = if name.contains("ln") && name.ends_with("weight") {
+                1.0
+            } else {
+                0.0
+            };
             // A uniform distribution of this width has the deviation `scale`.
             let width = scale * 3f32.sqrt();
             let values: Vec<f32> = (0..shape.iter().product())
-                .map(|_| if width > 0.0 { rng.random_range(-width..width) } else { offset })
+                .map(|_| {
+                    if width > 0.0 {
+                        rng.random_range(-width..width)
+                    } else {
+                        offset
+                    }
+                })
                 .collect();
             variables.insert(name, Var::from_vec(values, shape, &Device::Cpu)?);
         }
-        let tensors = variables.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
+        let tensors = variables
+            .iter()
+            .map(|(name, var)| (name.clone(), var.as_tensor().clone()))
+            .collect();
         Ok((Self { config, tensors }, variables))
     }
 
@@ -76,11 +94,19 @@ impl Network {
     }
 
     fn linear(&self, x: &Tensor, name: &str) -> Result<Tensor> {
-        linear(x, self.tensor(&format!("{name}.weight"))?, self.tensor(&format!("{name}.bias"))?)
+        linear(
+            x,
+            self.tensor(&format!("{name}.weight"))?,
+            self.tensor(&format!("{name}.bias"))?,
+        )
     }
 
     fn layer_norm(&self, x: &Tensor, name: &str) -> Result<Tensor> {
-        layer_norm(x, self.tensor(&format!("{name}.weight"))?, self.tensor(&format!("{name}.bias"))?)
+        layer_norm(
+            x,
+            self.tensor(&format!("{name}.weight"))?,
+            self.tensor(&format!("{name}.bias"))?,
+        )
     }
 
     fn mlp(&self, x: &Tensor, name: &str) -> Result<Tensor> {
@@ -89,10 +115,21 @@ impl Network {
     }
 
     /// One of query, key and value (0, 1, 2) of `sequences * length` rows: `[sequences, heads, length, head dim]`.
-    fn heads(&self, x: &Tensor, name: &str, part: usize, sequences: usize, heads: usize) -> Result<Tensor> {
+    fn heads(
+        &self,
+        x: &Tensor,
+        name: &str,
+        part: usize,
+        sequences: usize,
+        heads: usize,
+    ) -> Result<Tensor> {
         let (rows, dim) = x.dims2()?;
-        let weight = self.tensor(&format!("{name}.qkv.weight"))?.narrow(0, part * dim, dim)?;
-        let bias = self.tensor(&format!("{name}.qkv.bias"))?.narrow(0, part * dim, dim)?;
+        let weight = self
+            .tensor(&format!("{name}.qkv.weight"))?
+            .narrow(0, part * dim, dim)?;
+        let bias = self
+            .tensor(&format!("{name}.qkv.bias"))?
+            .narrow(0, part * dim, dim)?;
         linear(x, &weight, &bias)?
             .reshape((sequences, rows / sequences, heads, dim / heads))?
             .transpose(1, 2)?
@@ -102,7 +139,9 @@ impl Network {
     /// `[sequences, heads, length, head dim]` back to rows, through the attention's last layer.
     fn joined(&self, x: &Tensor, name: &str) -> Result<Tensor> {
         let (sequences, heads, length, head_dim) = x.dims4()?;
-        let rows = x.transpose(1, 2)?.reshape((sequences * length, heads * head_dim))?;
+        let rows = x
+            .transpose(1, 2)?
+            .reshape((sequences * length, heads * head_dim))?;
         self.linear(&rows, &format!("{name}.proj"))
     }
 
@@ -132,7 +171,11 @@ impl Network {
 
     /// From the views' features, those of the overviews `[pictures * tokens, dim]`, and the pictures' embeddings
     /// `[pictures * tokens, text dim]`.
-    pub(crate) fn project(&self, features: &Tensor, grids: &[(usize, usize)]) -> Result<(Tensor, Tensor)> {
+    pub(crate) fn project(
+        &self,
+        features: &Tensor,
+        grids: &[(usize, usize)],
+    ) -> Result<(Tensor, Tensor)> {
         let vision = &self.config.vision;
         let tokens = vision.tokens();
         let (mut global, mut local, mut start) = (Vec::new(), Vec::new(), 0);
@@ -191,18 +234,28 @@ impl Network {
     }
 
     fn embed(&self, ids: &[u32]) -> Result<Tensor> {
-        self.tensor("model.text.wte")?.index_select(&Tensor::new(ids, &Device::Cpu)?, 0)
+        self.tensor("model.text.wte")?
+            .index_select(&Tensor::new(ids, &Device::Cpu)?, 0)
     }
 
     /// The logits `[rows.len(), vocabulary]` after the tokens numbered `rows` of `ids`, which are `[pictures,
     /// questions, length]`: every question follows its picture and sees it and itself only.
-    pub(crate) fn logits(&self, prefix: &Prefix, ids: &[u32], length: usize, rows: &[u32]) -> Result<Tensor> {
+    pub(crate) fn logits(
+        &self,
+        prefix: &Prefix,
+        ids: &[u32],
+        length: usize,
+        rows: &[u32],
+    ) -> Result<Tensor> {
         let text = &self.config.text;
         let (pictures, heads, before, head_dim) = prefix.layers[0].0.dims4()?;
         let packed = ids.len() / pictures;
         let sequences = (pictures * heads * packed / length, length, head_dim);
         let scale = 1.0 / (head_dim as f32).sqrt();
-        let mask = Mask::Causal { prefix: before, length };
+        let mask = Mask::Causal {
+            prefix: before,
+            length,
+        };
         let mut x = self.embed(ids)?;
         for (layer, (prefix_k, prefix_v)) in prefix.layers.iter().enumerate() {
             let name = format!("model.text.blocks.{layer}");
@@ -215,9 +268,17 @@ impl Network {
             let own = own.reshape((pictures, heads, packed, length))?;
             let scores = Tensor::cat(&[&q.matmul(&prefix_k.t()?)?, &own], 3)?;
             let shares = softmax(&scores, scale, mask)?;
-            let own = shares.narrow(3, before, length)?.reshape((sequences.0, length, length))?;
-            let own = own.matmul(&v.reshape(sequences)?)?.reshape((pictures, heads, packed, head_dim))?;
-            let seen = (shares.narrow(3, 0, before)?.contiguous()?.matmul(prefix_v)? + own)?;
+            let own = shares
+                .narrow(3, before, length)?
+                .reshape((sequences.0, length, length))?;
+            let own = own
+                .matmul(&v.reshape(sequences)?)?
+                .reshape((pictures, heads, packed, head_dim))?;
+            let seen = (shares
+                .narrow(3, 0, before)?
+                .contiguous()?
+                .matmul(prefix_v)?
+                + own)?;
             x = ((x + self.joined(&seen, &attn)?)? + self.mlp(&h, &format!("{name}.mlp"))?)?;
         }
         let x = x.index_select(&Tensor::new(rows, &Device::Cpu)?, 0)?;
@@ -231,11 +292,17 @@ impl Network {
 fn shapes(config: &Config, classes: [usize; 2]) -> Vec<(String, Vec<usize>)> {
     let (vision, text) = (&config.vision, &config.text);
     let mut shapes = vec![
-        ("model.vision.pos_emb".to_owned(), vec![1, vision.tokens(), vision.dim]),
+        (
+            "model.vision.pos_emb".to_owned(),
+            vec![1, vision.tokens(), vision.dim],
+        ),
         ("model.text.wte".to_owned(), vec![text.vocab, text.dim]),
     ];
     let mut layer = |name: String, output: usize, input: Option<usize>| {
-        shapes.push((format!("{name}.weight"), [Some(output), input].into_iter().flatten().collect()));
+        shapes.push((
+            format!("{name}.weight"),
+            [Some(output), input].into_iter().flatten().collect(),
+        ));
         shapes.push((format!("{name}.bias"), vec![output]));
     };
     let mut mlp = |name: String, input: usize, hidden: usize, output: usize| {
@@ -243,13 +310,32 @@ fn shapes(config: &Config, classes: [usize; 2]) -> Vec<(String, Vec<usize>)> {
         layer(format!("{name}.fc2"), output, Some(hidden));
     };
     for i in 0..vision.layers {
-        mlp(format!("model.vision.blocks.{i}.mlp"), vision.dim, vision.ff_dim, vision.dim);
+        mlp(
+            format!("model.vision.blocks.{i}.mlp"),
+            vision.dim,
+            vision.ff_dim,
+            vision.dim,
+        );
     }
-    mlp("model.vision.proj_mlp".to_owned(), 2 * vision.dim, vision.projection_dim, text.dim);
+    mlp(
+        "model.vision.proj_mlp".to_owned(),
+        2 * vision.dim,
+        vision.projection_dim,
+        text.dim,
+    );
     for i in 0..text.layers {
-        mlp(format!("model.text.blocks.{i}.mlp"), text.dim, text.ff_dim, text.dim);
+        mlp(
+            format!("model.text.blocks.{i}.mlp"),
+            text.dim,
+            text.ff_dim,
+            text.dim,
+        );
     }
-    layer("model.vision.patch_emb".to_owned(), vision.dim, Some(3 * vision.patch * vision.patch));
+    layer(
+        "model.vision.patch_emb".to_owned(),
+        vision.dim,
+        Some(3 * vision.patch * vision.patch),
+    );
     layer("model.vision.post_ln".to_owned(), vision.dim, None);
     layer("model.text.post_ln".to_owned(), text.dim, None);
     layer("model.text.lm_head".to_owned(), text.vocab, Some(text.dim));

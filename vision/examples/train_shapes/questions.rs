@@ -28,11 +28,25 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [Self::Shape, Self::Colour, Self::Both, Self::ColourOf, Self::List, Self::Count];
+    pub const ALL: [Self; 6] = [
+        Self::Shape,
+        Self::Colour,
+        Self::Both,
+        Self::ColourOf,
+        Self::List,
+        Self::Count,
+    ];
 
     /// Its name in tables.
     pub fn name(self) -> &'static str {
-        ["shape", "colour", "shape and colour", "what colour", "what shapes", "how many"][self as usize]
+        [
+            "shape",
+            "colour",
+            "shape and colour",
+            "what colour",
+            "what shapes",
+            "how many",
+        ][self as usize]
     }
 
     /// Whether the answer is yes or no.
@@ -51,9 +65,16 @@ pub struct Asked {
     pub unseen: bool,
 }
 
-const LISTING: [&str; 4] =
-    ["What shapes are there?", "What is in the image?", "What shapes are in the image?", "Describe the image."];
-const COUNTING: [&str; 2] = ["How many shapes are there?", "How many shapes are in the image?"];
+const LISTING: [&str; 4] = [
+    "What shapes are there?",
+    "What is in the image?",
+    "What shapes are in the image?",
+    "Describe the image.",
+];
+const COUNTING: [&str; 2] = [
+    "How many shapes are there?",
+    "How many shapes are in the image?",
+];
 const NUMBERS: [&str; 3] = ["one", "two", "three"];
 
 /// `count` questions about a scene: mostly yes or no, one list, and one or two others. With [`Mix::Seen`] no question
@@ -68,15 +89,27 @@ pub fn about(scene: &Scene, count: usize, mix: Mix, rng: &mut StdRng) -> Vec<Ask
 
 /// "a" or "an" before the word.
 fn article(word: &str) -> &'static str {
-    if word.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
+    if word.starts_with(['a', 'e', 'i', 'o', 'u']) {
+        "an"
+    } else {
+        "a"
+    }
 }
 
 fn named((colour, shape): Pair) -> String {
-    format!("{} {} {}", article(colour.name()), colour.name(), shape.name())
+    format!(
+        "{} {} {}",
+        article(colour.name()),
+        colour.name(),
+        shape.name()
+    )
 }
 
 fn pair_of(scene: &Scene) -> impl Iterator<Item = Pair> {
-    scene.objects.iter().map(|object| (object.colour, object.shape))
+    scene
+        .objects
+        .iter()
+        .map(|object| (object.colour, object.shape))
 }
 
 /// The objects in their order: "a red circle, a blue square and a green star".
@@ -84,7 +117,11 @@ fn list(scene: &Scene, rng: &mut StdRng) -> Asked {
     let mut answer = String::new();
     for (index, pair) in pair_of(scene).enumerate() {
         if index > 0 {
-            answer += if index + 1 == scene.objects.len() { " and " } else { ", " };
+            answer += if index + 1 == scene.objects.len() {
+                " and "
+            } else {
+                ", "
+            };
         }
         answer += &named(pair);
     }
@@ -105,7 +142,11 @@ fn other(scene: &Scene, rng: &mut StdRng) -> Asked {
         Some(&(colour, shape)) if rng.random_bool(0.75) => Asked {
             text: format!(
                 "What {} is the {}?",
-                if rng.random_bool(0.5) { "colour" } else { "color" },
+                if rng.random_bool(0.5) {
+                    "colour"
+                } else {
+                    "color"
+                },
                 shape.name()
             ),
             answer: colour.name().to_owned(),
@@ -125,7 +166,10 @@ fn yes_no(scene: &Scene, mix: Mix, rng: &mut StdRng) -> Asked {
     loop {
         let yes = rng.random_bool(0.5);
         let there: Vec<Pair> = pair_of(scene).collect();
-        let random = (Colour::ALL[rng.random_range(0..6)], Shape::ALL[rng.random_range(0..5)]);
+        let random = (
+            Colour::ALL[rng.random_range(0..6)],
+            Shape::ALL[rng.random_range(0..5)],
+        );
         let one = there[rng.random_range(0..there.len())];
         let two = there[rng.random_range(0..there.len())];
         let (kind, pair) = match rng.random_range(0..20) {
@@ -178,5 +222,9 @@ fn wording(kind: Kind, (colour, shape): Pair, rng: &mut StdRng) -> String {
     } else {
         format!("Is there {} {category} in the image?", article(&category))
     };
-    if rng.random_bool(0.9) { first + "\nAnswer yes or no." } else { first }
+    if rng.random_bool(0.9) {
+        first + "\nAnswer yes or no."
+    } else {
+        first
+    }
 }

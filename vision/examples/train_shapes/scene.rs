@@ -41,7 +41,8 @@ impl Shape {
 
     /// The corners of the shape with its outermost ones at distance 1 of the origin; empty for the circle.
     fn corners(self) -> Vec<(f32, f32)> {
-        let at = |turn: f32, radius: f32| ((turn * TAU).sin() * radius, -(turn * TAU).cos() * radius);
+        let at =
+            |turn: f32, radius: f32| ((turn * TAU).sin() * radius, -(turn * TAU).cos() * radius);
         match self {
             Self::Circle => Vec::new(),
             Self::Square => (0..4).map(|i| at((i as f32 + 0.5) / 4.0, 1.0)).collect(),
@@ -159,7 +160,11 @@ impl Object {
             rgb: pair.0.sample(rng),
             centre,
             // A circle of a star's radius would look twice as large.
-            radius: if pair.1 == Shape::Circle { radius * 0.85 } else { radius },
+            radius: if pair.1 == Shape::Circle {
+                radius * 0.85
+            } else {
+                radius
+            },
             corners: pair.1.corners().into_iter().map(turned).collect(),
         }
     }
@@ -182,7 +187,11 @@ impl Object {
             }
             from = to;
         }
-        if inside { -nearest.sqrt() } else { nearest.sqrt() }
+        if inside {
+            -nearest.sqrt()
+        } else {
+            nearest.sqrt()
+        }
     }
 }
 
@@ -215,7 +224,9 @@ impl Scene {
                 let radius = side * rng.random_range(0.13..=largest);
                 let x = rng.random_range(radius..=width as f32 - radius);
                 let y = rng.random_range(radius..=height as f32 - radius);
-                let apart = |&(ox, oy, other): &(f32, f32, f32)| (x - ox).hypot(y - oy) > radius + other + 0.02 * side;
+                let apart = |&(ox, oy, other): &(f32, f32, f32)| {
+                    (x - ox).hypot(y - oy) > radius + other + 0.02 * side
+                };
                 if placed.len() < pairs.len() && placed.iter().all(apart) {
                     placed.push((x, y, radius));
                 }
@@ -228,15 +239,27 @@ impl Scene {
             .collect();
         objects.sort_by_key(|object| (object.shape, object.colour));
 
-        let range = if rng.random_bool(0.5) { 0.72..=1.0 } else { 0.0..=0.25 };
+        let range = if rng.random_bool(0.5) {
+            0.72..=1.0
+        } else {
+            0.0..=0.25
+        };
         let tone = |rng: &mut StdRng| {
             let level: f32 = rng.random_range(range.clone());
             [0; 3].map(|_| (level + rng.random_range(-0.02..=0.02)).clamp(0.0, 1.0))
         };
         let from = tone(rng);
-        let to = if rng.random_bool(0.5) { tone(rng) } else { from };
+        let to = if rng.random_bool(0.5) {
+            tone(rng)
+        } else {
+            from
+        };
         let slope = rng.random_range(0.0..TAU).sin_cos();
-        let noise = if rng.random_bool(0.4) { rng.random_range(0.01..=0.05) } else { 0.0 };
+        let noise = if rng.random_bool(0.4) {
+            rng.random_range(0.01..=0.05)
+        } else {
+            0.0
+        };
         Self {
             width,
             height,
@@ -302,9 +325,13 @@ impl Scene {
         };
         (0..grid * grid)
             .map(|cell| {
-                let counts = self.objects.iter().map(|object| covered(object, cell / grid, cell % grid));
+                let counts = self
+                    .objects
+                    .iter()
+                    .map(|object| covered(object, cell / grid, cell % grid));
                 let best = counts.enumerate().max_by_key(|&(_, count)| count);
-                best.filter(|&(_, count)| count * 6 >= POINTS * POINTS).map(|(index, _)| index)
+                best.filter(|&(_, count)| count * 6 >= POINTS * POINTS)
+                    .map(|(index, _)| index)
             })
             .collect()
     }
@@ -312,7 +339,11 @@ impl Scene {
 
 /// One to three different pairs.
 fn pairs(rng: &mut StdRng, mix: Mix) -> Vec<Pair> {
-    let all = || Shape::ALL.into_iter().flat_map(|shape| Colour::ALL.map(|colour| (colour, shape)));
+    let all = || {
+        Shape::ALL
+            .into_iter()
+            .flat_map(|shape| Colour::ALL.map(|colour| (colour, shape)))
+    };
     let count = rng.random_range(1..=3);
     let mut pairs: Vec<Pair> = match mix {
         Mix::Seen => all().filter(|pair| !UNSEEN.contains(pair)).collect(),

@@ -10,7 +10,11 @@ fn kept(views: usize, grid: usize, margin: usize) -> Vec<(usize, usize)> {
     (0..views)
         .flat_map(|view| {
             let start = if view == 0 { 0 } else { margin };
-            let end = if view + 1 == views { grid } else { grid - margin };
+            let end = if view + 1 == views {
+                grid
+            } else {
+                grid - margin
+            };
             (start..end).map(move |position| (view, position))
         })
         .collect()
@@ -25,7 +29,10 @@ pub(crate) fn stitching(vision: &VisionConfig, rows: usize, columns: usize) -> V
     let width = rows * columns * tokens;
     let mut matrix = vec![0f32; tokens * width];
     for token in 0..tokens {
-        let (ys, xs) = (window(token / grid, down.len()), window(token % grid, across.len()));
+        let (ys, xs) = (
+            window(token / grid, down.len()),
+            window(token % grid, across.len()),
+        );
         let share = 1.0 / (ys.len() * xs.len()) as f32;
         for &(view_row, y) in &down[ys] {
             for &(view_column, x) in &across[xs.clone()] {

@@ -29,7 +29,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 const BATCHES: u64 = 4;
 const PICTURES: usize = 8;
 /// Questions about each picture.
-const QUESTIONS: usize = 10;
+const QUESTIONS: usize = 8;
 /// Share of pictures that are not of one view's size.
 const OTHER_SIZES: f64 = 0.2;
 const LEARNING_RATE: f64 = 2e-3;
@@ -61,11 +61,19 @@ pub(crate) struct Plan {
 /// Trains a model of this configuration and writes its weights into the folder.
 pub(crate) fn train(config: Config, plan: Plan, folder: &Path) -> Result<Network> {
     let words = Words::new()?;
-    let (network, variables) = Network::random(config, PATCH_CLASSES, &mut StdRng::seed_from_u64(plan.seed))?;
+    let (network, variables) =
+        Network::random(config, PATCH_CLASSES, &mut StdRng::seed_from_u64(plan.seed))?;
     let parameters: usize = variables.values().map(|v| v.elem_count()).sum();
-    eprintln!("{parameters} parameters, {} pictures a step", BATCHES as usize * PICTURES);
+    eprintln!(
+        "{parameters} parameters, {} pictures a step",
+        BATCHES as usize * PICTURES
+    );
     let list: Vec<Var> = variables.values().cloned().collect();
-    let settings = ParamsAdamW { beta2: 0.98, weight_decay: WEIGHT_DECAY, ..ParamsAdamW::default() };
+    let settings = ParamsAdamW {
+        beta2: 0.98,
+        weight_decay: WEIGHT_DECAY,
+        ..ParamsAdamW::default()
+    };
     let mut optimizer = AdamW::new(list.clone(), settings)?;
     let started = Instant::now();
     let mut sum = Losses::default();
@@ -75,7 +83,13 @@ pub(crate) fn train(config: Config, plan: Plan, folder: &Path) -> Result<Network
             .into_par_iter()
             .map(|batch| {
                 let number = step as u64 * BATCHES + batch;
-                batch_gradient(&network, &words, plan.seed, number, PATCH_WEIGHT * (1.0 - share))
+                batch_gradient(
+                    &network,
+                    &words,
+                    plan.seed,
+                    number,
+                    PATCH_WEIGHT * (1.0 - share),
+                )
             })
             .collect::<Result<Vec<_>>>()?;
         let mut gradients: Option<GradStore> = None;
@@ -135,7 +149,10 @@ fn batch_gradient(
         .iter()
         .flat_map(|scene| questions::about(scene, QUESTIONS, Mix::Seen, &mut rng))
         .collect();
-    let shown = scenes.iter().map(|scene| views(scene, vision)).collect::<Result<Vec<_>>>()?;
+    let shown = scenes
+        .iter()
+        .map(|scene| views(scene, vision))
+        .collect::<Result<Vec<_>>>()?;
     let shown = pictures(&shown, vision)?;
     let rows = rows(&asked, words)?;
 
@@ -145,7 +162,11 @@ fn batch_gradient(
     let logits = network.logits(&prefix, &rows.ids, rows.length, &rows.places)?;
     let said = Tensor::new(&rows.said[..], logits.device())?;
     let answers = candle_nn::loss::cross_entropy(&logits, &said)?;
-    let right = logits.argmax(D::Minus1)?.eq(&said)?.to_dtype(candle_core::DType::F32)?.mean_all()?;
+    let right = logits
+        .argmax(D::Minus1)?
+        .eq(&said)?
+        .to_dtype(candle_core::DType::F32)?
+        .mean_all()?;
 
     let mut patches = Tensor::zeros((), answers.dtype(), answers.device())?;
     let classes = patch_classes(&scenes, vision.grid());

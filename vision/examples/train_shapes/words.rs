@@ -12,7 +12,13 @@ use tokenizers::Tokenizer;
 const UNKNOWN: &str = "<unk>";
 
 /// Tokens that only the template writes; their places are their ids.
-const SPECIAL: [&str; 5] = ["<|endoftext|>", "<|begin|>", "<|question|>", "<|answer|>", "<|query|>"];
+const SPECIAL: [&str; 5] = [
+    "<|endoftext|>",
+    "<|begin|>",
+    "<|question|>",
+    "<|answer|>",
+    "<|query|>",
+];
 
 /// The template's ids around a question, as `config.json` names them.
 pub(crate) const PREFIX: [u32; 3] = [1, 4, 2];
@@ -25,10 +31,56 @@ pub(crate) const END: u32 = 0;
 
 /// Every known word; a word's id is its place after the special tokens and [`UNKNOWN`].
 const WORDS: [&str; 50] = [
-    "yes", "no", "a", "an", "and", ",", ".", "?", "is", "are", "there", "in", "the", "image", "answer", "or", "what",
-    "how", "many", "describe", "colour", "color", "shape", "shapes", "circle", "square", "triangle", "star", "cross",
-    "circles", "squares", "triangles", "stars", "crosses", "red", "green", "blue", "yellow", "purple", "orange", "one",
-    "two", "three", "do", "you", "see", "picture", "of", "which", "any",
+    "yes",
+    "no",
+    "a",
+    "an",
+    "and",
+    ",",
+    ".",
+    "?",
+    "is",
+    "are",
+    "there",
+    "in",
+    "the",
+    "image",
+    "answer",
+    "or",
+    "what",
+    "how",
+    "many",
+    "describe",
+    "colour",
+    "color",
+    "shape",
+    "shapes",
+    "circle",
+    "square",
+    "triangle",
+    "star",
+    "cross",
+    "circles",
+    "squares",
+    "triangles",
+    "stars",
+    "crosses",
+    "red",
+    "green",
+    "blue",
+    "yellow",
+    "purple",
+    "orange",
+    "one",
+    "two",
+    "three",
+    "do",
+    "you",
+    "see",
+    "picture",
+    "of",
+    "which",
+    "any",
 ];
 
 /// Rows of the embedding.
@@ -45,8 +97,10 @@ pub(crate) fn tokenizer_json() -> Value {
         })
     });
     let words = SPECIAL.into_iter().chain([UNKNOWN]).chain(WORDS);
-    let vocabulary: serde_json::Map<String, Value> =
-        words.enumerate().map(|(id, word)| (word.to_owned(), json!(id))).collect();
+    let vocabulary: serde_json::Map<String, Value> = words
+        .enumerate()
+        .map(|(id, word)| (word.to_owned(), json!(id)))
+        .collect();
     json!({
         "version": "1.0",
         "truncation": null,
@@ -81,7 +135,11 @@ impl Words {
     /// When a word is not in the vocabulary: nothing here asks or answers with one.
     pub(crate) fn ids(&self, text: &str) -> Result<Vec<u32>, Box<dyn Error + Send + Sync>> {
         let encoding = self.0.encode(text, false)?;
-        if let Some(place) = encoding.get_tokens().iter().position(|token| token == UNKNOWN) {
+        if let Some(place) = encoding
+            .get_tokens()
+            .iter()
+            .position(|token| token == UNKNOWN)
+        {
             return Err(format!("word {} of '{text}' is not in the vocabulary", place + 1).into());
         }
         Ok(encoding.get_ids().to_vec())
