@@ -69,5 +69,5 @@ pub(crate) fn read(folder: &Path) -> Result<Network> {
         .into_iter()
         .map(|(name, tensor): (String, Tensor)| Ok((name, tensor.to_dtype(DType::F32)?)))
         .collect::<Result<_>>()?;
-    Ok(Network::with_weights(config, tensors))
+    Ok(Network::new(config, tensors))
 }

@@ -16,6 +16,7 @@ mod checkpoint;
 mod evaluate;
 mod fused;
 mod network;
+mod parameters;
 mod questions;
 mod samples;
 mod scene;

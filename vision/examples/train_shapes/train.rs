@@ -19,6 +19,7 @@ use rayon::prelude::*;
 use crate::batch::{PATCH_CLASSES, patch_classes, pictures, rows, size, views};
 use crate::checkpoint;
 use crate::network::Network;
+use crate::parameters;
 use crate::questions;
 use crate::scene::{Mix, Scene};
 use crate::words::Words;
@@ -61,11 +62,19 @@ pub(crate) struct Plan {
 /// Trains a model of this configuration and writes its weights into the folder.
 pub(crate) fn train(config: Config, plan: Plan, folder: &Path) -> Result<Network> {
     let words = Words::new()?;
-    let (network, variables) =
-        Network::random(config, PATCH_CLASSES, &mut StdRng::seed_from_u64(plan.seed))?;
-    let parameters: usize = variables.values().map(|v| v.elem_count()).sum();
+    let variables = parameters::random(
+        &config,
+        PATCH_CLASSES,
+        &mut StdRng::seed_from_u64(plan.seed),
+    )?;
+    let tensors = variables
+        .iter()
+        .map(|(name, var)| (name.clone(), var.as_tensor().clone()))
+        .collect();
+    let network = Network::new(config, tensors);
+    let count: usize = variables.values().map(|v| v.elem_count()).sum();
     eprintln!(
-        "{parameters} parameters, {} pictures a step",
+        "{count} parameters, {} pictures a step",
         BATCHES as usize * PICTURES
     );
     let list: Vec<Var> = variables.values().cloned().collect();
