@@ -26,7 +26,7 @@ fn config_json() -> Value {
             "n_heads": 4, "n_kv_heads": 4, "prefix_attn": tokens + 1, "group_size": null
         },
         "vision": {
-            "enc_dim": 96, "enc_patch_size": patch, "enc_n_layers": 3, "enc_ff_dim": 256, "enc_n_heads": 4,
+            "enc_dim": 96, "enc_patch_size": patch, "enc_n_layers": 4, "enc_ff_dim": 256, "enc_n_heads": 4,
             "proj_out_dim": 96, "crop_size": crop, "in_channels": 3, "max_crops": 4, "overlap_margin": 1,
             "proj_inner_dim": 96
         },

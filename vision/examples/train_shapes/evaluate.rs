@@ -105,7 +105,9 @@ pub(crate) fn answers(
 pub(crate) fn prefix(network: &Network, shown: &[Views]) -> Result<Prefix> {
     let shown = pictures(shown, &network.config.vision)?;
     let features = network.encode(&shown.patches)?;
-    Ok(network.prefix(&network.project(&features, &shown.grids)?.1)?)
+    let overviews = network.overviews(&features, &shown.grids)?;
+    let embeddings = network.project(&features, &overviews, &shown.grids)?;
+    Ok(network.prefix(&embeddings)?)
 }
 
 /// Asks about the pictures of one batch; right answers by kind, of questions that name no unseen pair and that do.

@@ -15,6 +15,7 @@ mod batch;
 mod checkpoint;
 mod evaluate;
 mod fused;
+mod gradient;
 mod network;
 mod parameters;
 mod questions;
@@ -31,7 +32,7 @@ use std::process::Command;
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Steps of a run unless the command line says otherwise.
-const STEPS: usize = 2500;
+const STEPS: usize = 5500;
 /// Scenes a column of the tables.
 const SCENES: usize = 2000;
 /// Pictures that `draw` writes.

@@ -21,6 +21,15 @@ pub(crate) struct Pictures {
     pub(crate) grids: Vec<(usize, usize)>,
 }
 
+/// Views of a picture beside the overview, which is its own single tile.
+fn local_views((rows, columns): (usize, usize)) -> usize {
+    if (rows, columns) == (1, 1) {
+        0
+    } else {
+        rows * columns
+    }
+}
+
 /// What the language model keeps of some pictures: keys and values `[pictures, heads, 1 + tokens, head dim]` by layer.
 #[derive(Debug)]
 pub(crate) struct Prefix {
@@ -123,33 +132,41 @@ impl Network {
         self.layer_norm(&x, "model.vision.post_ln")
     }
 
-    /// From the views' features, those of the overviews `[pictures * tokens, dim]`, and the pictures' embeddings
-    /// `[pictures * tokens, text dim]`.
+    /// Of the views' features those of the overviews, `[pictures * tokens, dim]`.
+    pub(crate) fn overviews(&self, features: &Tensor, grids: &[(usize, usize)]) -> Result<Tensor> {
+        let tokens = self.config.vision.tokens();
+        let (mut overviews, mut start) = (Vec::new(), 0);
+        for &grid in grids {
+            overviews.push(features.narrow(0, start, tokens)?);
+            start += tokens * (1 + local_views(grid));
+        }
+        Tensor::cat(&overviews, 0)
+    }
+
+    /// From the views' features and the overviews among them the pictures' embeddings, `[pictures * tokens, text dim]`.
     pub(crate) fn project(
         &self,
         features: &Tensor,
+        overviews: &Tensor,
         grids: &[(usize, usize)],
-    ) -> Result<(Tensor, Tensor)> {
+    ) -> Result<Tensor> {
         let vision = &self.config.vision;
         let tokens = vision.tokens();
-        let (mut global, mut local, mut start) = (Vec::new(), Vec::new(), 0);
-        for &(rows, columns) in grids {
-            let overview = features.narrow(0, start, tokens)?;
+        let (mut locals, mut start) = (Vec::new(), 0);
+        for (picture, &grid) in grids.iter().enumerate() {
             start += tokens;
-            if (rows, columns) == (1, 1) {
-                local.push(overview.clone());
+            let count = local_views(grid) * tokens;
+            if count == 0 {
+                locals.push(overviews.narrow(0, picture * tokens, tokens)?);
             } else {
-                let count = rows * columns * tokens;
-                let pool = stitching(vision, rows, columns);
+                let pool = stitching(vision, grid.0, grid.1);
                 let pool = Tensor::from_vec(pool, (tokens, count), features.device())?;
-                local.push(pool.matmul(&features.narrow(0, start, count)?)?);
-                start += count;
+                locals.push(pool.matmul(&features.narrow(0, start, count)?)?);
             }
-            global.push(overview);
+            start += count;
         }
-        let global = Tensor::cat(&global, 0)?;
-        let both = Tensor::cat(&[&global, &Tensor::cat(&local, 0)?], 1)?;
-        Ok((global, self.mlp(&both, "model.vision.proj_mlp")?))
+        let both = Tensor::cat(&[overviews, &Tensor::cat(&locals, 0)?], 1)?;
+        self.mlp(&both, "model.vision.proj_mlp")
     }
 
     /// The logits of both patch heads for the overviews' features.

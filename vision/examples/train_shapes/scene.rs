@@ -52,13 +52,13 @@ impl Scene {
     pub fn random(rng: &mut StdRng, (width, height): (u32, u32), mix: Mix) -> Self {
         let pairs = pairs(rng, mix);
         let side = width.min(height) as f32;
-        let (mut largest, mut placed) = (0.3, Vec::new());
+        let (mut largest, mut placed) = (0.36, Vec::new());
         while placed.len() < pairs.len() {
             placed.clear();
             // Three large shapes may not fit: the next try takes smaller ones.
-            largest = f32::max(largest * 0.97, 0.16);
+            largest = f32::max(largest * 0.97, 0.2);
             for _ in 0..20 * pairs.len() {
-                let radius = side * rng.random_range(0.13..=largest);
+                let radius = side * rng.random_range(0.16..=largest);
                 let x = rng.random_range(radius..=width as f32 - radius);
                 let y = rng.random_range(radius..=height as f32 - radius);
                 let apart = |&(ox, oy, other): &(f32, f32, f32)| {
@@ -108,6 +108,15 @@ impl Scene {
         }
     }
 
+    /// The same objects on plain black.
+    pub fn on_black(self) -> Self {
+        Self {
+            background: [[0.0; 3]; 2],
+            noise: 0.0,
+            ..self
+        }
+    }
+
     /// The picture, `[height, width, 3]`, RGB; shapes have smooth edges.
     pub fn draw(&self) -> Vec<u8> {
         let (width, height) = (self.width as f32, self.height as f32);
@@ -137,7 +146,7 @@ impl Scene {
                     state ^= state >> 17;
                     state ^= state << 5;
                     let noise = (state as f32 / u32::MAX as f32 * 2.0 - 1.0) * self.noise;
-                    data.push(((channel + noise).clamp(0.0, 1.0) * 255.0).round() as u8);
+                    data.push(((channel + noise).clamp(0.0, 1.0) * 255.0 + 0.5) as u8);
                 }
             }
         }
