@@ -32,7 +32,7 @@ use std::process::Command;
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Steps of a run unless the command line says otherwise.
-const STEPS: usize = 5500;
+const STEPS: usize = 6500;
 /// Scenes a column of the tables.
 const SCENES: usize = 2000;
 /// Pictures that `draw` writes.

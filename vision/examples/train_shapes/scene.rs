@@ -56,9 +56,9 @@ impl Scene {
         while placed.len() < pairs.len() {
             placed.clear();
             // Three large shapes may not fit: the next try takes smaller ones.
-            largest = f32::max(largest * 0.97, 0.2);
+            largest = f32::max(largest * 0.97, 0.22);
             for _ in 0..20 * pairs.len() {
-                let radius = side * rng.random_range(0.16..=largest);
+                let radius = side * rng.random_range(0.2..=largest);
                 let x = rng.random_range(radius..=width as f32 - radius);
                 let y = rng.random_range(radius..=height as f32 - radius);
                 let apart = |&(ox, oy, other): &(f32, f32, f32)| {

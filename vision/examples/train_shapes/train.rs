@@ -4,9 +4,9 @@
 //! run can be repeated; it works on several small batches at once, one a thread, and adds up their gradients, because
 //! tensors this small do not keep two cores busy one operation at a time.
 //!
-//! The first part of a run teaches the encoder alone, by what every patch shows, and begins with scenes on black. From all
-//! scenes and answers at once nothing about shapes was learned from 40,000 pictures: what an edge looks like depends on
-//! the colours on both sides, and an answer says little about which patch it is about.
+//! The first part of a run teaches the encoder alone, by what every patch shows, and begins with scenes on black: on all
+//! backgrounds at once little about shapes was learned in thousands of steps. What an edge looks like depends on the
+//! colours on both sides, and an answer says little about which patch it is about.
 
 use std::error::Error;
 use std::path::Path;
