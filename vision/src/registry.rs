@@ -98,7 +98,7 @@ const MOONDREAM: &str = "vikhyatk/moondream2";
 const MOONDREAM_2025: &str = "9a7d4024050840e001defacec2b00727e89149e6";
 const MOONDREAM_2024: &str = "92d3d73b6fd61ab84d9fe093a9c7fd8c04bf2c0d";
 
-static MODELS: [ModelEntry; 3] = [
+static MODELS: [ModelEntry; 4] = [
     ModelEntry {
         name: efficientnet::NAME,
         aliases: &[],
@@ -109,6 +109,18 @@ static MODELS: [ModelEntry; 3] = [
         origin: Origin::Embedded(EmbeddedModel {
             bytes: efficientnet::BYTES,
             load: |_, options| efficientnet::load(options),
+        }),
+    },
+    ModelEntry {
+        name: moondream::SHAPES_NAME,
+        aliases: &[],
+        description: "A tiny vision-language model for tests and demonstrations: it knows drawn shapes, their \
+                      colours and nothing else",
+        licence: "Apache-2.0",
+        cuda: true,
+        origin: Origin::Embedded(EmbeddedModel {
+            bytes: moondream::SHAPES_BYTES,
+            load: moondream::load_shapes,
         }),
     },
     ModelEntry {

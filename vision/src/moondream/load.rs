@@ -27,6 +27,25 @@ const ON_GPU: BatchAdvice = BatchAdvice {
     max_views: 128,
 };
 
+/// The files of the model that comes with this program.
+const SHAPES: Embedded = Embedded {
+    config: include_str!("../../data/shapes/config.json"),
+    weights: include_bytes!("../../data/shapes/model.safetensors"),
+    tokenizer: include_bytes!("../../data/shapes/tokenizer.json"),
+};
+
+/// The name of the embedded model.
+pub const SHAPES_NAME: &str = "shapes";
+
+/// Bytes of its weights.
+pub(crate) const SHAPES_BYTES: u64 = SHAPES.weights.len() as u64;
+
+struct Embedded {
+    config: &'static str,
+    weights: &'static [u8],
+    tokenizer: &'static [u8],
+}
+
 /// What is to be loaded, and what it is called.
 struct Parts<'a> {
     name: &'a str,
@@ -64,6 +83,23 @@ pub fn load(
         config: (files.config.display().to_string(), &config),
         tokenizer: (files.tokenizer.display().to_string(), &tokenizer),
         checkpoint,
+    };
+    build(parts, device, options)
+}
+
+/// Loads the small model that knows drawn shapes, from this program.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_shapes(device: &Device, options: &LoadOptions) -> Result<Loaded, VisionError> {
+    let inside = |file: &str| format!("{file} inside this program");
+    let parts = Parts {
+        name: SHAPES_NAME,
+        revision: format!("picsift-{}", env!("CARGO_PKG_VERSION")),
+        licence: Some("Apache-2.0"),
+        config: (inside("config.json"), SHAPES.config),
+        tokenizer: (inside("tokenizer.json"), SHAPES.tokenizer),
+        checkpoint: Checkpoint::from_bytes(&inside("model.safetensors"), SHAPES.weights)?,
     };
     build(parts, device, options)
 }
