@@ -1,6 +1,8 @@
 //! SQL and `picsift image` with the model `shapes`: booleans, labels, JSON, words and nouns.
 
-use serde_json::Value;
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use super::pictures::*;
@@ -96,56 +98,48 @@ fn nouns_of_a_description_are_the_shapes() {
         "ask(image, {question}) AS text, ask_classes(image, {question}) AS nouns"
     ));
     no_image(&rows, &["text", "nouns"]);
-    let (mut shapes, mut texts) = (Share::default(), Share::default());
+    let mut share = Share::default();
     for (row, picture) in rows.iter().zip(&pictures()) {
         let text = row["text"].as_str().unwrap();
-        let named: Vec<_> = row["nouns"].as_array().unwrap().iter().collect();
-        let is_right = SHAPES.iter().all(|shape| {
-            let is_named = named.iter().any(|noun| noun.as_str() == Some(shape));
-            is_named == picture.shows(shape)
-        });
-        shapes.count(is_right, || {
-            format!("{named:?} of '{text}' for {}", picture.file)
-        });
-        let whole: Vec<_> = picture
+        let mut named: Vec<_> = text
+            .split([' ', ','])
+            .filter(|word| SHAPES.contains(word))
+            .collect();
+        let mut met = HashSet::new();
+        named.retain(|shape| met.insert(*shape));
+        assert_eq!(row["nouns"], json!(named), "the nouns of '{text}'");
+        let objects: Vec<_> = picture
             .objects
             .iter()
             .map(|(shape, colour)| format!("{colour} {shape}"))
             .collect();
-        texts.count(whole.iter().all(|thing| text.contains(thing)), || {
-            format!("'{text}' for {whole:?} in {}", picture.file)
+        share.count(objects.iter().all(|object| text.contains(object)), || {
+            format!("'{text}' for {objects:?} in {}", picture.file)
         });
     }
-    texts.hold("ask");
-    shapes.hold("ask_classes");
+    share.hold("What is in the image?");
+}
+
+/// The objects that `picsift image` prints of all pictures.
+fn image(flags: &[&str]) -> Vec<Value> {
+    let mut args = vec!["image", FOLDER, "--model", "shapes"];
+    args.extend(flags);
+    let objects = lines(&stdout(&picsift(args)));
+    assert_eq!(objects.len(), pictures().len(), "one for each picture");
+    objects
 }
 
 #[test]
 fn files_get_answers_and_words() {
-    let run = |flags: &[&str]| {
-        let mut args = vec![
-            "image",
-            FOLDER,
-            "--model",
-            "shapes",
-            "--categories",
-            "red circle",
-        ];
-        args.extend(flags);
-        let objects = lines(&stdout(&picsift(args)));
-        assert_eq!(objects.len(), pictures().len(), "one for each picture");
-        objects
-    };
+    let question = "How many shapes are there?";
+    let objects = image(&["--categories", "red circle", "--ask", question]);
     let (mut circles, mut counts) = (YesNo::default(), Share::default());
-    let objects = run(&["--ask", "How many shapes are there?"]);
     for (object, picture) in objects.iter().zip(&pictures()) {
         assert_eq!(object["file"], format!("{FOLDER}/{}", picture.file));
         assert_eq!(object["error"], Value::Null);
         let answer = object["answers"]["red circle"].as_bool().unwrap();
-        assert_eq!(
-            answer,
-            object["scores"]["red circle"].as_f64().unwrap() >= 0.5
-        );
+        let score = object["scores"]["red circle"].as_f64().unwrap();
+        assert_eq!(answer, score >= 0.5);
         assert_eq!(object["label"].as_str(), answer.then_some("red circle"));
         circles.count(picture, "red circle", answer);
         let text = object["text"].as_str().unwrap();
@@ -154,16 +148,28 @@ fn files_get_answers_and_words() {
             format!("'{text}', not {right}, for {}", picture.file)
         });
     }
-    counts.hold("How many shapes are there?");
+    counts.hold(question);
+    circles.hold("picsift image");
+}
 
-    let text = |object: &Value| object["text"].as_str().unwrap().to_owned();
-    let whole = run(&["--ask", "What is in the image?"]);
-    let cut = run(&["--ask", "What is in the image?", "--max-tokens", "1"]);
-    for (whole, cut) in whole.iter().zip(&cut) {
-        let (whole, cut) = (text(whole), text(cut));
-        assert!(whole.len() > cut.len() && whole.starts_with(&cut));
+#[test]
+fn an_answer_is_as_long_and_as_free_as_was_said() {
+    let texts = |flags: &[&str]| -> Vec<String> {
+        let question = ["--ask", "What is in the image?"];
+        let objects = image(&[&question[..], flags].concat());
+        let text = |object: &Value| object["text"].as_str().unwrap().to_owned();
+        objects.iter().map(text).collect()
+    };
+    let whole = texts(&[]);
+    for (whole, cut) in whole.iter().zip(texts(&["--max-tokens", "1"])) {
+        assert!(
+            whole.len() > cut.len() && whole.starts_with(&cut),
+            "{whole}"
+        );
         assert_eq!(cut.split_whitespace().count(), 1, "{cut}");
     }
-    let free = run(&["--ask", "What is in the image?", "--temperature", "0.5"]);
-    assert!(free.iter().all(|object| !text(object).is_empty()));
+    assert_eq!(whole, texts(&["--temperature", "0"]));
+    let free = texts(&["--temperature", "2"]);
+    assert!(free.iter().all(|text| !text.is_empty()));
+    assert_ne!(whole, free, "other words at a high temperature");
 }

@@ -97,8 +97,6 @@ fn labels_say_what_is_drawn() {
             || format!("{own:?} for {}", picture.file),
         );
     }
-    right.hold("picsift label");
-    best.hold("the label of a picture");
 
     let last = pictures.len();
     assert!(errors.is_null(last) && label.is_null(last) && answers.is_null(last));
@@ -128,6 +126,8 @@ fn labels_say_what_is_drawn() {
         assert_eq!(entry["threshold"], 0.5);
         assert_eq!(entry["held"], is[index].true_count());
     }
+    right.hold("picsift label");
+    best.hold("the label of a picture");
 }
 
 #[test]
