@@ -14,5 +14,6 @@ mod label;
 mod models_command;
 mod readers;
 mod remote;
+mod shapes;
 mod sql_command;
 mod sqllogic;
