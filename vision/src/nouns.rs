@@ -203,6 +203,7 @@ impl Sentence<'_> {
             Some(UPOS::VERB) if self.stands_alone(position) && !self.is_participle(position) => {
                 known
             }
+            Some(UPOS::ADJ) if self.closes_phrase(position) => known,
             None if self.is_tagged_noun(position + 1) || self.is_unlearnt(position + 1) => None,
             None if self.asks_for_noun(position) => {
                 Some(known.unwrap_or_else(|| regular_singular(&word)))
@@ -210,6 +211,25 @@ impl Sentence<'_> {
             None => known,
             Some(_) => None,
         }
+    }
+
+    /// Behind an article with nothing after it that it could describe: a red square.
+    fn closes_phrase(&self, position: usize) -> bool {
+        let is_adjective = |at: usize| self.tag(at) == Some(UPOS::ADJ);
+        let opening = (0..position).rev().find(|&at| !is_adjective(at));
+        // A black and a white cat: one adjective before "and" may describe what comes later.
+        let is_lone = |at| at + 1 == position && self.tag(position + 1) == Some(UPOS::CCONJ);
+        let is_open = opening
+            .is_some_and(|at| matches!(self.tag(at), Some(UPOS::DET | UPOS::NUM)) && !is_lone(at));
+        let next = (position + 1..self.words.len())
+            .find(|&at| self.is_word(at) && self.tag(at) != Some(UPOS::CCONJ));
+        is_open
+            && next.is_none_or(|at| {
+                matches!(
+                    self.tag(at),
+                    Some(UPOS::DET | UPOS::NUM | UPOS::ADP | UPOS::AUX)
+                )
+            })
     }
 
     /// Nothing but punctuation or `and` on either side.
@@ -245,6 +265,23 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expected: &[&str]) {
         assert_eq!(super::nouns(text).unwrap(), expected, "{text}");
+    }
+
+    #[test]
+    fn an_adjective_that_closes_its_phrase_is_a_noun() {
+        check("A square.", &["square"]);
+        check("a red square", &["square"]);
+        check(
+            "a blue square, an orange square and a red circle",
+            &["square", "circle"],
+        );
+        check(
+            "There is a small yellow square in the corner.",
+            &["square", "corner"],
+        );
+        check("A big black, fluffy dog and a white cat.", &["dog", "cat"]);
+        check("A bright red and white cat.", &["cat"]);
+        check("A black and a white cat.", &["cat"]);
     }
 
     #[test]

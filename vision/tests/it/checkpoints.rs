@@ -21,7 +21,7 @@ use crate::prompts::starmie;
 struct Folder(TempDir);
 
 fn small(file: &str) -> Vec<u8> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/small-model");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/shapes");
     fs::read(folder.join(file)).unwrap()
 }
 
@@ -30,7 +30,7 @@ fn json_of(file: &str) -> Value {
 }
 
 impl Folder {
-    /// The small model.
+    /// The model of drawn shapes.
     fn new() -> Self {
         let folder = Self(tempfile::tempdir().unwrap());
         for file in ["config.json", "model.safetensors", "tokenizer.json"] {
@@ -49,7 +49,7 @@ impl Folder {
         self
     }
 
-    /// Writes the small model's weights with a change.
+    /// Writes the model's weights with a change.
     fn with_tensors(&self, change: impl FnOnce(&mut HashMap<String, Tensor>)) -> &Self {
         let bytes = small("model.safetensors");
         let mut tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).unwrap();

@@ -13,3 +13,4 @@ mod packed;
 mod preprocess;
 mod prompts;
 mod service;
+mod shapes;

@@ -66,7 +66,7 @@ fn fetched(content: [Vec<u8>; 3]) -> Loaded {
 
 #[test]
 fn a_model_that_came_in_two_parts_answers_like_the_folder_it_came_from() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/small-model");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("data/shapes");
     let files = ["config.json", "model.safetensors", "tokenizer.json"]
         .map(|name| std::fs::read(folder.join(name)).unwrap());
     let options = LoadOptions {
