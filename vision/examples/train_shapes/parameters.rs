@@ -29,7 +29,7 @@ fn positions(grid: usize, dim: usize) -> Vec<f32> {
                 // From one period over two grids to one over two patches.
                 let octave = (i % frequencies) as f32 / frequencies as f32;
                 let angle = place as f32 * std::f32::consts::PI * (grid as f32).powf(octave - 1.0);
-                0.5 * if i / frequencies % 2 == 0 {
+                0.5 * if (i / frequencies).is_multiple_of(2) {
                     angle.sin()
                 } else {
                     angle.cos()

@@ -85,7 +85,8 @@ pub(crate) fn reference(network: &Network, seed: u64, count: usize, folder: &Pat
         ) {
             let prompt = words.prompt(&question.text)?;
             let (yes, no) = yes_no(network, &words, &prefix, &prompt)?;
-            let answer = answers(network, &words, &prefix, &[prompt.clone()])?.remove(0);
+            let answer =
+                answers(network, &words, &prefix, std::slice::from_ref(&prompt))?.remove(0);
             asked.push(json!({
                 "question": question.text, "prompt_ids": prompt, "logit_yes": yes, "logit_no": no,
                 "answer": answer, "right_answer": question.answer
