@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use picsift_udf::{
-    Engine, ImageSource, Inquiry, Labelling, RowError, RunStats, best_label, labels,
+    Engine, ImageSource, Inquiry, Labelling, RowError, best_label, labels,
 };
 use picsift_vision::{Answer, Question, Service};
 use serde::Serialize;
@@ -60,24 +60,17 @@ pub async fn image(args: ImageArgs) -> Result<(), AppError> {
         labelling,
         questions,
     } = asked(&args, &service)?;
-    let inquiry = Inquiry {
-        engine: Arc::clone(&engine),
-        service,
-        // A relative path is relative to the working folder.
-        base: None,
-        questions,
-        stats: Arc::new(RunStats::default()),
-    };
+    // A relative path is relative to the working folder.
+    let inquiry = Inquiry::new(Arc::clone(&engine), Some(service), None, Arc::default());
+    let questions = inquiry.questions(questions);
     let mut lines = stream::iter(&files)
         .map(|file| {
-            let source = Some(ImageSource::Reference(file.clone()));
-            let outcome = inquiry.answer(source);
+            let outcome = inquiry.answer(ImageSource::Reference(file.clone()), &questions);
             async move { (file, outcome.await) }
         })
         .buffered(inquiry.in_flight());
     let mut out = std::io::stdout().lock();
     while let Some((file, outcome)) = lines.next().await {
-        let Some(outcome) = outcome else { continue };
         let text = serde_json::to_string(&line(file, labelling.as_ref(), &outcome))
             .map_err(|error| AppError::Terminal(error.into()))?;
         match writeln!(out, "{text}") {
@@ -123,7 +116,7 @@ fn asked(args: &ImageArgs, service: &Service) -> Result<Asked, AppError> {
 fn line<'a>(
     file: &'a str,
     labelling: Option<&'a Labelling>,
-    outcome: &'a Result<Vec<Answer>, RowError>,
+    outcome: &'a Result<Arc<[Answer]>, RowError>,
 ) -> Line<'a> {
     let mut line = Line {
         file,

@@ -18,13 +18,14 @@ use crate::{Geometry, ImageError, ImageInfo, Limits, RgbPixels, decode};
 /// Jobs admitted per thread: one at work, one ready so that no thread waits for a caller to wake.
 const JOBS_PER_THREAD: usize = 2;
 
+/// Bytes that are hashed by the caller: that takes less time than handing them over, some ten microseconds.
+const HASHED_AT_ONCE: usize = 16 << 10;
+
 /// The result of [`DecodePool::prepare`] and [`DecodePool::prepare_with`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prepared<T> {
     /// The pixels, or what was made of them.
     pub value: T,
-    /// SHA-256 of the encoded bytes: what makes two images the same.
-    pub sha256: [u8; 32],
     /// How long a thread worked on this image, `finish` included; waiting does not count.
     pub decode_time: Duration,
 }
@@ -91,20 +92,24 @@ impl DecodePool {
         T: Send + 'static,
         F: FnOnce(RgbPixels) -> T + Send + 'static,
     {
-        let ((value, sha256), decode_time) = self
+        let (value, decode_time) = self
             .run(move |limits| {
                 let pixels = decode::prepare(&bytes, geometry, limits)?;
-                let sha256 = decode::sha256(&bytes);
                 // The encoded image is of no more use, and `finish` may take a while.
                 drop(bytes);
-                Ok((finish(pixels), sha256))
+                Ok(finish(pixels))
             })
             .await?;
-        Ok(Prepared {
-            value,
-            sha256,
-            decode_time,
-        })
+        Ok(Prepared { value, decode_time })
+    }
+
+    /// [`sha256`](crate::sha256) of the encoded image, what makes two images the same; of a large one on a thread of the pool.
+    pub async fn hash(&self, bytes: Bytes) -> Result<[u8; 32], ImageError> {
+        if bytes.len() <= HASHED_AT_ONCE {
+            return Ok(decode::sha256(&bytes));
+        }
+        let (hash, _) = self.run(move |_| Ok(decode::sha256(&bytes))).await?;
+        Ok(hash)
     }
 
     /// [`image_info`](crate::image_info) on a thread of the pool.

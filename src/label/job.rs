@@ -7,13 +7,15 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::listing::{ListingTable, ListingTableUrl};
 use datafusion::prelude::{DataFrame, SessionContext};
-use picsift_udf::{AddedColumns, Engine, Labelling, OnError, output_schema, table_base};
+use picsift_udf::{
+    AddedColumns, Annotation, Engine, Labelling, OnError, RunStats, output_schema, table_base,
+};
 use picsift_vision::Service;
 use url::Url;
 
 use super::categories::{JobCategory, categories};
 use super::columns::image_column;
-use crate::cli::{ImageColumn, LabelArgs};
+use crate::cli::{ImageColumn, LabelArgs, ModelArgs};
 use crate::error::AppError;
 use crate::output::{huggingface, publish};
 use crate::{session, tables};
@@ -43,6 +45,12 @@ pub struct Job {
     pub inputs: Vec<String>,
     /// The column of the images.
     pub image: String,
+    /// Counts and times of the run.
+    pub stats: Arc<RunStats>,
+    /// The model as it was asked for.
+    pub model: ModelArgs,
+    /// The threshold of categories that have none.
+    pub threshold: Option<f32>,
     /// The categories in the order of their columns.
     pub categories: Vec<JobCategory>,
     /// The categories checked against the model.
@@ -104,6 +112,12 @@ impl Job {
 
         // One stream keeps the rows in their order; the images of a stream are judged many at a time anyhow.
         let context = session::session(&engine, 1).map_err(AppError::Plan)?;
+        let stats = Arc::new(RunStats::default());
+        context
+            .state_ref()
+            .write()
+            .config_mut()
+            .set_extension(Arc::clone(&stats));
         let (sources, table_schema) = open(&context, &locations).await?;
         let image = image_column(&table_schema, args.image.as_deref()).map_err(AppError::Usage)?;
         let names: Vec<_> = categories
@@ -131,6 +145,9 @@ impl Job {
                 .map(without_query)
                 .collect(),
             image,
+            stats,
+            model: args.model,
+            threshold: args.categories.threshold,
             categories,
             labelling,
             added,
@@ -164,6 +181,20 @@ impl Job {
             rows = rows.limit(0, limit).map_err(AppError::Plan)?;
         }
         Ok(rows)
+    }
+
+    /// What is asked of a source's images.
+    pub fn annotation(&self, source: &Source) -> Annotation {
+        Annotation {
+            image: self.image.clone(),
+            base: source.base.clone(),
+            model: self.model.model.clone(),
+            load: self.model.load_options(),
+            categories: self.categories.iter().map(|c| c.spec.clone()).collect(),
+            threshold: self.threshold,
+            added: self.added.clone(),
+            on_error: self.on_error,
+        }
     }
 
     /// The number of rows to expect, where the tables' own counts tell it.

@@ -6,8 +6,10 @@ use std::time::Instant;
 
 use arrow::array::{AsArray, RecordBatch};
 use datafusion::common::{DataFusionError, Result as DataFusionResult, exec_datafusion_err};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::prelude::DataFrame;
 use futures::TryStreamExt;
-use picsift_udf::{Annotation, RunStats, annotate};
+use picsift_udf::annotate;
 use tokio::sync::mpsc;
 
 use super::job::{Job, Source};
@@ -38,11 +40,11 @@ pub async fn run(job: &Job, started: Instant) -> Result<Manifest, AppError> {
         writer.finish()
     });
 
-    let stats = Arc::new(RunStats::default());
+    let stats = Arc::clone(&job.stats);
     let progress = Progress::start(Arc::clone(&stats), expected);
     let before = job.service.stats();
     let labelled = {
-        let work = pin!(label_all(job, &stats, batches));
+        let work = pin!(label_all(job, batches));
         tokio::select! {
             done = work => done.map_err(AppError::Run),
             _ = interrupted() => Err(AppError::Interrupted("nothing was written".to_string())),
@@ -97,7 +99,6 @@ struct Held {
 /// Sends every labelled batch to `batches`; gives the rows for which each category held.
 async fn label_all(
     job: &Job,
-    stats: &Arc<RunStats>,
     batches: mpsc::Sender<RecordBatch>,
 ) -> DataFusionResult<Vec<u64>> {
     let mut held = vec![0; job.categories.len()];
@@ -106,7 +107,7 @@ async fn label_all(
         if left == Some(0) {
             break;
         }
-        let mut rows = labelled_rows(job, source, left, stats).await?;
+        let mut rows = labelled_rows(job, source, left).await?;
         while let Some(batch) = rows.try_next().await? {
             for (count, name) in held.iter_mut().zip(&job.added.is) {
                 if let Some(column) = batch.column_by_name(name) {
@@ -129,26 +130,14 @@ async fn labelled_rows(
     job: &Job,
     source: &Source,
     limit: Option<usize>,
-    stats: &Arc<RunStats>,
-) -> DataFusionResult<datafusion::execution::SendableRecordBatchStream> {
+) -> DataFusionResult<SendableRecordBatchStream> {
     let rows = job.rows_of(source, limit).map_err(|error| match error {
         AppError::Plan(error) | AppError::Run(error) => error,
         other => DataFusionError::External(Box::new(other)),
     })?;
-    let annotation = Annotation {
-        image: job.image.clone(),
-        base: source.base.clone(),
-        labelling: job.labelling.clone(),
-        added: job.added.clone(),
-        on_error: job.on_error,
-    };
-    annotate(
-        Arc::clone(&job.engine),
-        job.service.clone(),
-        rows.execute_stream().await?,
-        annotation,
-        Arc::clone(stats),
-    )
+    let (state, plan) = rows.into_parts();
+    let plan = annotate(&job.engine, plan, &job.annotation(source))?;
+    DataFrame::new(state, plan).execute_stream().await
 }
 
 /// Ends when the person presses Ctrl-C; never where the system gives no such signal.

@@ -1,30 +1,22 @@
-//! A stream of record batches in, the same batches with the answers' columns behind theirs out.
+//! The columns that a labelling adds to a table: their names, types and NULL rules, and the plan that has them.
 //!
-//! Owns the columns that a labelling job adds: their names, types and NULL rules. Where batches come from and go
-//! to is the job's business. A few batches are under way at once so that fetch, decode and model overlap; memory is bounded
-//! by that number.
+//! A labelling is a projection of calls like any query's; what becomes of them is [`crate::gather`]'s business.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Float32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::{Result, exec_err, plan_err};
-use datafusion::execution::SendableRecordBatchStream;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::StreamExt;
-use picsift_vision::Service;
+use datafusion::common::{Column, Result, plan_err};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use picsift_vision::LoadOptions;
 use url::Url;
 
+use crate::call::{About, Call, CallSpec, ModelSpec};
 use crate::columns;
 use crate::engine::Engine;
-use crate::image_column::{IMAGE_TYPES, ImageSource, image_sources, is_image_type};
-use crate::infer::{Inquiry, Outcome, RunStats};
-use crate::labelling::{Labelling, answers_json, best_label, labels};
+use crate::image_column::{IMAGE_TYPES, is_image_type};
+use crate::labelling::CategorySpec;
 use crate::settings::OnError;
-
-/// Batches of one stream that are under way at once: while one is judged, the next are fetched and decoded.
-const BATCHES_IN_FLIGHT: usize = 3;
 
 /// Put before the name of an added column where the table has a column of that name already.
 pub const CLASH_PREFIX: &str = "picsift_";
@@ -106,35 +98,41 @@ impl AddedColumns {
     }
 }
 
-/// What is asked of a stream's images and how the answers are written.
+/// What is asked of a table's images and how the answers are called.
 #[derive(Debug, Clone)]
 pub struct Annotation {
     /// Name of the column that holds the images.
     pub image: String,
     /// Folder that relative references belong to.
     pub base: Option<Url>,
-    /// The categories, checked against the service's model.
-    pub labelling: Labelling,
+    /// The model that is asked.
+    pub model: String,
+    /// How it is loaded.
+    pub load: LoadOptions,
+    /// The categories, in the order of [`AddedColumns::is`].
+    pub categories: Vec<CategorySpec>,
+    /// The threshold of categories that have none.
+    pub threshold: Option<f32>,
     /// Names of the added columns.
     pub added: AddedColumns,
     /// What a failed image does.
     pub on_error: OnError,
 }
 
-/// The stream with the answers' columns added; rows keep their order.
+/// `input` with the answers' columns behind its own; rows keep their order. For a session that has picsift's functions.
 ///
 /// # Errors
-/// At once for an image column that is missing or of another type; in the stream where `on_error` is `fail` and an
-/// image failed (the message names the row, counted from 1 within this stream).
+/// A planning error for an image column that is missing or of another type, and for what the model does not take.
 pub fn annotate(
-    engine: Arc<Engine>,
-    service: Service,
-    input: SendableRecordBatchStream,
-    annotation: Annotation,
-    stats: Arc<RunStats>,
-) -> Result<SendableRecordBatchStream> {
-    let schema = input.schema();
-    let Some((index, field)) = schema.column_with_name(&annotation.image) else {
+    engine: &Engine,
+    input: LogicalPlan,
+    annotation: &Annotation,
+) -> Result<LogicalPlan> {
+    let named = input
+        .schema()
+        .iter()
+        .find(|(_, field)| *field.name() == annotation.image);
+    let Some((qualifier, field)) = named else {
         return plan_err!("the table has no column '{}'", annotation.image);
     };
     if !is_image_type(field.data_type()) {
@@ -144,39 +142,44 @@ pub fn annotate(
             field.data_type()
         );
     }
-    let output = output_schema(&schema, &annotation.added);
-    let inquiry = Inquiry {
-        engine,
-        service,
-        base: annotation.base.clone(),
-        questions: Arc::clone(annotation.labelling.questions()),
-        stats,
+    let image = Expr::Column(Column::from((qualifier, field)));
+    let call = |function: &str, categories: &[CategorySpec], name: &str| -> Result<Expr> {
+        let model = ModelSpec {
+            name: annotation.model.clone(),
+            load: annotation.load,
+        };
+        let spec = CallSpec {
+            function: function.to_string(),
+            about: About::Categories(model, categories.to_vec(), annotation.threshold),
+            base: annotation.base.clone(),
+            on_error: annotation.on_error,
+        };
+        let call = Arc::new(Call::resolve(engine, spec)?);
+        Ok(call.over(image.clone(), &[]).alias(name))
     };
-    let shared = Arc::new((inquiry, annotation, Arc::clone(&output)));
-    let mut first_row = 1;
-    let batches = input
-        .map(move |batch| {
-            let shared = Arc::clone(&shared);
-            let start = first_row;
-            if let Ok(batch) = &batch {
-                first_row += batch.num_rows();
-            }
-            async move {
-                let (inquiry, annotation, output) = &*shared;
-                let batch = batch?;
-                let images = image_sources(batch.column(index))?;
-                let named = names_for_errors(&images);
-                let rows = inquiry.scores(images).await;
-                if annotation.on_error == OnError::Fail {
-                    fail_on_error(&rows, &named, start)?;
-                }
-                let mut columns = batch.columns().to_vec();
-                columns.extend(answer_columns(&rows, &annotation.labelling));
-                Ok(RecordBatch::try_new(Arc::clone(output), columns)?)
-            }
-        })
-        .buffered(BATCHES_IN_FLIGHT);
-    Ok(Box::pin(RecordBatchStreamAdapter::new(output, batches)))
+    let AddedColumns {
+        is,
+        score,
+        labels,
+        label,
+        answers,
+        error,
+    } = &annotation.added;
+    let mut columns: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
+    for (category, (is, score)) in annotation.categories.iter().zip(is.iter().zip(score)) {
+        let category = std::slice::from_ref(category);
+        columns.push(call("classify", category, is)?);
+        columns.push(call("classify_score", category, score)?);
+    }
+    for (function, name) in [
+        ("classify_labels", labels),
+        ("classify_label", label),
+        ("classify_json", answers),
+        ("failure", error),
+    ] {
+        columns.push(call(function, &annotation.categories, name)?);
+    }
+    LogicalPlanBuilder::from(input).project(columns)?.build()
 }
 
 /// The input's fields and metadata with the added fields behind.
@@ -184,69 +187,6 @@ pub fn output_schema(input: &SchemaRef, added: &AddedColumns) -> SchemaRef {
     let mut fields: Vec<_> = input.fields().iter().cloned().collect();
     fields.extend(added.fields().into_iter().map(Arc::new));
     Arc::new(Schema::new_with_metadata(fields, input.metadata().clone()))
-}
-
-fn names_for_errors(images: &[Option<ImageSource>]) -> Vec<String> {
-    images
-        .iter()
-        .map(|image| match image {
-            Some(ImageSource::Reference(reference)) => format!(" ({reference})"),
-            _ => String::new(),
-        })
-        .collect()
-}
-
-fn fail_on_error(rows: &[Outcome<Vec<f32>>], named: &[String], start: usize) -> Result<()> {
-    for (offset, (row, name)) in rows.iter().zip(named).enumerate() {
-        if let Some(Err(error)) = row {
-            return exec_err!("row {}{name}: {error}", start + offset);
-        }
-    }
-    Ok(())
-}
-
-fn answer_columns(rows: &[Outcome<Vec<f32>>], labelling: &Labelling) -> Vec<ArrayRef> {
-    let scores: Vec<Option<&[f32]>> = rows
-        .iter()
-        .map(|row| Some(row.as_ref()?.as_ref().ok()?.as_slice()))
-        .collect();
-    let holds: Vec<Option<Vec<bool>>> = scores
-        .iter()
-        .map(|row| row.map(|scores| labelling.holds(scores)))
-        .collect();
-    let names = labelling.names();
-    let mut columns: Vec<ArrayRef> = Vec::new();
-    for category in 0..names.len() {
-        let is: BooleanArray = holds
-            .iter()
-            .map(|row| row.as_ref().map(|h| h[category]))
-            .collect();
-        let score: Float32Array = scores.iter().map(|row| row.map(|s| s[category])).collect();
-        columns.push(Arc::new(is));
-        columns.push(Arc::new(score));
-    }
-    columns.push(columns::text_lists(
-        holds
-            .iter()
-            .map(|row| row.as_ref().map(|held| labels(names, held))),
-    ));
-    let label: StringArray = holds
-        .iter()
-        .zip(&scores)
-        .map(|(held, scores)| best_label(names, held.as_ref()?, (*scores)?))
-        .collect();
-    let answers: StringArray = holds
-        .iter()
-        .map(|held| held.as_ref().map(|held| answers_json(names, held)))
-        .collect();
-    let errors: StringArray = rows
-        .iter()
-        .map(|row| row.as_ref()?.as_ref().err().map(ToString::to_string))
-        .collect();
-    columns.push(Arc::new(label));
-    columns.push(Arc::new(answers));
-    columns.push(Arc::new(errors));
-    columns
 }
 
 #[cfg(test)]

@@ -1,141 +1,143 @@
-//! A call that can run: a function with its questions checked, its model started and its references' base known.
+//! A call with its questions checked: what the planner moves around and the operator asks.
 //!
-//! Runs as one of DataFusion's async functions, a batch at a time. It decides nothing about plans.
+//! A [`CallSpec`] is plain data, enough to make the call again in another process; a [`Call`] has the model behind it. A
+//! [`ResolvedFunction`] is the call as a SQL function, which stands in a plan until [`crate::gather`] finds it, and cannot run.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
-use async_trait::async_trait;
-use datafusion::common::{Result, exec_err, internal_datafusion_err, internal_err};
-use datafusion::logical_expr::async_udf::AsyncScalarUDFImpl;
+use datafusion::common::{Result, internal_err, plan_datafusion_err, plan_err};
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use picsift_vision::{Answer, Question, Service};
+use picsift_vision::{Generation, LoadOptions, Question, Service};
 use url::Url;
 
 use crate::engine::Engine;
-use crate::image_column::{ImageSource, image_sources};
-use crate::infer::{Inquiry, Outcome, RunStats};
-use crate::labelling::Labelling;
+use crate::functions;
+use crate::labelling::{CategorySpec, Labelling};
 use crate::marker::ImageFunction;
 use crate::settings::OnError;
 
-/// What is asked about each image of a call.
+/// A model and how it is loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct ModelSpec {
+    pub(crate) name: String,
+    pub(crate) load: LoadOptions,
+}
+
+/// What a call is about.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum About {
+    /// The file, not what it shows.
+    File,
+    /// Whether categories hold, from a threshold on that is for those without their own.
+    Categories(ModelSpec, Vec<CategorySpec>, Option<f32>),
+    /// A question to answer in words.
+    Question(ModelSpec, String, Generation),
+}
+
+/// A call without what runs it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CallSpec {
+    /// Name of the function.
+    pub(crate) function: String,
+    pub(crate) about: About,
+    /// Folder that relative references belong to.
+    pub(crate) base: Option<Url>,
+    pub(crate) on_error: OnError,
+}
+
+/// What the model is asked.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Asked {
-    /// Nothing: the function is about the file, not what it shows.
     Nothing,
-    /// Whether categories hold.
     Labelling(Labelling),
-    /// A question to answer in words.
     Open(Question),
 }
 
-/// A function ready to run.
+/// A call whose questions the model has taken.
+#[derive(Debug)]
 pub(crate) struct Call {
+    pub(crate) spec: CallSpec,
     pub(crate) function: Arc<dyn ImageFunction>,
-    pub(crate) engine: Arc<Engine>,
     pub(crate) service: Option<Service>,
     pub(crate) asked: Asked,
-    pub(crate) base: Option<Url>,
-    pub(crate) on_error: OnError,
-    pub(crate) stats: Arc<RunStats>,
-    pub(crate) signature: Signature,
 }
 
 impl Call {
-    /// The signature of every call: checked before, when it was still a marker.
-    pub(crate) fn signature() -> Signature {
-        Signature::variadic_any(Volatility::Volatile)
-    }
-
-    fn inquiry(&self, questions: Arc<[Question]>) -> Result<Inquiry> {
-        let service = self.service.clone().ok_or_else(|| {
-            internal_datafusion_err!("{} was planned without a model", self.function.name())
-        })?;
-        Ok(Inquiry {
-            engine: Arc::clone(&self.engine),
+    /// Checks the call with its model, which is started if need be.
+    ///
+    /// # Errors
+    /// A planning error for a function that is not there, a model that cannot be had, or a question that it does not take.
+    pub(crate) fn resolve(engine: &Engine, spec: CallSpec) -> Result<Self> {
+        let name = &spec.function;
+        let Some(function) = functions::by_name(name) else {
+            return plan_err!("picsift has no function '{name}'");
+        };
+        let start = |model: &ModelSpec| {
+            engine
+                .service(&model.name, &model.load)
+                .map_err(|e| plan_datafusion_err!("{e}"))
+        };
+        let (service, asked) = match &spec.about {
+            About::File => (None, Asked::Nothing),
+            About::Categories(model, categories, threshold) => {
+                let service = start(model)?;
+                let labelling = Labelling::new(&service, categories, *threshold)?;
+                (Some(service), Asked::Labelling(labelling))
+            }
+            About::Question(model, text, generation) => {
+                let service = start(model)?;
+                let question = service
+                    .questions()
+                    .open(text, *generation)
+                    .map_err(|e| plan_datafusion_err!("{name}: {e}"))?;
+                (Some(service), Asked::Open(question))
+            }
+        };
+        Ok(Self {
+            spec,
+            function,
             service,
-            base: self.base.clone(),
-            questions,
-            stats: Arc::clone(&self.stats),
+            asked,
         })
     }
 
-    /// The labelling that was planned.
-    pub(crate) fn labelling(&self) -> Result<&Labelling> {
+    /// What the model is asked, in the order in which the function wants the answers.
+    pub(crate) fn questions(&self) -> &[Question] {
         match &self.asked {
-            Asked::Labelling(labelling) => Ok(labelling),
-            _ => internal_err!("{} was planned without categories", self.function.name()),
+            Asked::Nothing => &[],
+            Asked::Labelling(labelling) => labelling.questions(),
+            Asked::Open(question) => std::slice::from_ref(question),
         }
     }
 
-    /// The categories' scores for each image.
-    pub(crate) async fn scores(
-        &self,
-        images: Vec<Option<ImageSource>>,
-    ) -> Result<Vec<Outcome<Vec<f32>>>> {
-        let questions = Arc::clone(self.labelling()?.questions());
-        Ok(self.inquiry(questions)?.scores(images).await)
+    /// The model, for a call that asks one.
+    pub(crate) fn model(&self) -> Option<&ModelSpec> {
+        match &self.spec.about {
+            About::File => None,
+            About::Categories(model, ..) | About::Question(model, ..) => Some(model),
+        }
     }
 
-    /// The model's words for each image.
-    pub(crate) async fn texts(
-        &self,
-        images: Vec<Option<ImageSource>>,
-    ) -> Result<Vec<Outcome<String>>> {
-        let Asked::Open(question) = &self.asked else {
-            return internal_err!("{} was planned without a question", self.function.name());
-        };
-        let questions: Arc<[Question]> = Arc::new([question.clone()]);
-        let rows = self.inquiry(questions)?.answers(images).await;
-        rows.into_iter()
-            .map(|row| match row {
-                None => Ok(None),
-                Some(Err(error)) => Ok(Some(Err(error))),
-                Some(Ok(answers)) => match answers.into_iter().next() {
-                    Some(Answer::Text(text)) => Ok(Some(Ok(text))),
-                    _ => internal_err!("the model gave no words to an open question"),
-                },
-            })
-            .collect()
-    }
-
-    /// The values of the rows, failed ones as NULL, or an error where failures stop the query.
-    pub(crate) fn settle<T>(&self, rows: Vec<Outcome<T>>) -> Result<Vec<Option<T>>> {
-        rows.into_iter()
-            .map(|row| match row {
-                None => Ok(None),
-                Some(Ok(value)) => Ok(Some(value)),
-                Some(Err(_)) if self.on_error == OnError::Null => Ok(None),
-                Some(Err(error)) => exec_err!("{}: {error}", self.function.name()),
-            })
-            .collect()
-    }
-}
-
-impl fmt::Debug for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call")
-            .field("function", &self.function.name())
-            .field("asked", &self.asked)
-            .field("base", &self.base)
-            .finish_non_exhaustive()
+    /// The call as an expression over an image; `shown` are the arguments behind it, as the person wrote them.
+    pub(crate) fn over(self: Arc<Self>, image: Expr, shown: &[Expr]) -> Expr {
+        let function = ScalarUDF::new_from_impl(ResolvedFunction {
+            call: self,
+            signature: Signature::variadic_any(Volatility::Volatile),
+        });
+        let mut args = vec![image];
+        args.extend_from_slice(shown);
+        function.call(args)
     }
 }
 
 impl PartialEq for Call {
     fn eq(&self, other: &Self) -> bool {
-        let model = |call: &Self| call.service.as_ref().map(|s| s.info().name.clone());
-        self.function.name() == other.function.name()
-            && self.asked == other.asked
-            && self.base == other.base
-            && self.on_error == other.on_error
-            && model(self) == model(other)
+        self.spec == other.spec
     }
 }
 
@@ -143,14 +145,39 @@ impl Eq for Call {}
 
 impl Hash for Call {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.function.name().hash(state);
-        self.base.hash(state);
+        // Thresholds are floats, which have no hash of their own.
+        format!("{:?}", self.spec).hash(state);
     }
 }
 
-impl ScalarUDFImpl for Call {
+/// As people read it in EXPLAIN: the function and what it asks.
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}(", self.spec.function)?;
+        match &self.spec.about {
+            About::File => {}
+            About::Categories(_, categories, _) => {
+                for (index, spec) in categories.iter().enumerate() {
+                    let comma = if index > 0 { ", " } else { "" };
+                    write!(f, "{comma}'{}'", spec.category.name)?;
+                }
+            }
+            About::Question(_, text, _) => write!(f, "'{text}'")?,
+        }
+        f.write_str(")")
+    }
+}
+
+/// A call as a SQL function; see the module.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ResolvedFunction {
+    pub(crate) call: Arc<Call>,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for ResolvedFunction {
     fn name(&self) -> &str {
-        self.function.name()
+        &self.call.spec.function
     }
 
     fn signature(&self) -> &Signature {
@@ -158,22 +185,13 @@ impl ScalarUDFImpl for Call {
     }
 
     fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
-        Ok(self.function.return_type())
+        Ok(self.call.function.return_type())
     }
 
     fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        internal_err!("{} runs as an async function only", self.function.name())
-    }
-}
-
-#[async_trait]
-impl AsyncScalarUDFImpl for Call {
-    async fn invoke_async_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let Some(image) = args.args.first() else {
-            return internal_err!("{} was planned without an image", self.function.name());
-        };
-        let column: ArrayRef = image.to_array(args.number_rows)?;
-        let result = self.function.run(self, image_sources(&column)?).await?;
-        Ok(ColumnarValue::Array(result))
+        internal_err!(
+            "{} cannot be asked where it stands in this query; ask it in a subquery",
+            self.call.spec.function
+        )
     }
 }

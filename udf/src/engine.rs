@@ -14,6 +14,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use url::Url;
 
 use crate::image_column::ImageSource;
+use crate::reuse::ByContent;
 
 /// How many fetches, decodes and images an engine has under way at most.
 #[derive(Debug, Clone)]
@@ -63,6 +64,7 @@ pub struct Engine {
     fetcher: Fetcher,
     pool: DecodePool,
     services: Mutex<HashMap<(String, LoadOptions), Slot>>,
+    answers: ByContent,
 }
 
 /// The place of one model's service, empty until it is loaded. Its own lock, so that one model's loading keeps only those
@@ -97,12 +99,18 @@ impl Engine {
             fetcher,
             pool,
             services: Mutex::new(HashMap::new()),
+            answers: ByContent::new(),
         })
     }
 
     /// The object stores, for tables to be read through as well.
     pub fn stores(&self) -> &Arc<Stores> {
         &self.stores
+    }
+
+    /// What the models have said of images so far, as far as it is kept.
+    pub(crate) fn answers(&self) -> &ByContent {
+        &self.answers
     }
 
     /// The pool that decodes.

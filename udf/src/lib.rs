@@ -1,45 +1,60 @@
 //! SQL functions that look at images, and the inference behind them.
 //!
-//! [`register_all`] gives a DataFusion session the functions, their settings and the rule that makes them run;
-//! [`annotate()`] adds a labelling's columns to a stream. An [`Engine`] holds what both run on: fetcher, decode pool and one
-//! service per model. How pixels are made is `picsift-images`' to know, what a model is `picsift-vision`'s: here they meet.
+//! [`register_all`] gives a DataFusion session the functions, their settings, the rules that gather a query's questions
+//! and the operator that asks them; [`annotate()`] is a labelling as a plan. An [`Engine`] holds what all run on: fetcher, decode
+//! pool and one service per model. How pixels are made is `picsift-images`' to know, what a model is `picsift-vision`'s: here they meet.
 
+mod allowance;
 mod annotate;
+mod budget;
 mod call;
 mod columns;
 mod engine;
+mod exec;
 mod functions;
-mod hoist;
+mod gather;
 mod image_column;
-mod infer;
+mod inquiry;
 mod labelling;
 mod lineage;
-mod lower;
 mod marker;
+mod node;
+mod outcome;
+mod planner;
+mod resolve;
+mod reuse;
 mod settings;
+mod stats;
 
 use std::sync::Arc;
 
+use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::registry::FunctionRegistry;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
+pub use allowance::{Allowance, AtEnd, Exhausted};
 pub use annotate::{AddedColumns, Annotation, CLASH_PREFIX, annotate, output_schema};
 pub use engine::{Engine, EngineError, EngineOptions};
+pub use exec::InferExec;
 pub use image_column::{
     IMAGE_TYPES, ImageSource, image_sources, is_binary, is_image_struct, is_image_type, is_string,
 };
-pub use infer::{Inquiry, Outcome, RowError, RunStats};
+pub use inquiry::{Inquiry, Questioned};
 pub use labelling::{CategorySpec, Labelling, answers_json, best_label, holds, labels};
 pub use lineage::{base_of, table_base};
+pub use outcome::{Outcome, RowError};
+pub use planner::InferPlanner;
 pub use settings::{OnError, PicsiftOptions};
+pub use stats::RunStats;
 
 /// A session configuration that knows the `picsift.*` settings.
 pub fn with_settings(config: SessionConfig) -> SessionConfig {
     config.with_option_extension(PicsiftOptions::default())
 }
 
-/// Registers the functions and the rule that makes them run. The session's configuration should come from
-/// [`with_settings`]; without it the settings have their defaults and `SET picsift...` is refused.
+/// Registers the functions, the rules that gather their calls and the planner of the operator, in the place of the session's
+/// query planner. The session's configuration should come from [`with_settings`]; without it the settings have their
+/// defaults and `SET picsift...` is refused.
 ///
 /// # Errors
 /// DataFusion's, when a function cannot be registered.
@@ -52,8 +67,12 @@ pub fn register_all(
     for function in functions::all() {
         state.register_udf(function)?;
     }
-    state.add_analyzer_rule(Arc::new(lower::LowerImageFunctions::new(Arc::clone(
-        engine,
-    ))));
+    let planner = planner::InferQueryPlanner::new(Arc::clone(engine));
+    let resolve = resolve::ResolveCalls::new(Arc::clone(engine));
+    *state = SessionStateBuilder::new_from_existing(state.clone())
+        .with_analyzer_rule(Arc::new(resolve))
+        .with_optimizer_rule(Arc::new(gather::GatherCalls))
+        .with_query_planner(Arc::new(planner))
+        .build();
     Ok(())
 }

@@ -1,25 +1,21 @@
 //! What a SQL function of picsift is to the planner: a marker.
 //!
-//! A [`Marker`] carries name, documentation, argument checks and result type, and cannot run. The rule in
-//! [`crate::lower`] replaces it by something that can. The split is there because DataFusion's async functions
-//! forward neither documentation nor argument checks, and because gathering the questions of a whole plan needs
-//! calls that are still recognisable.
+//! A [`Marker`] carries name, documentation, argument checks and result type, and cannot run. [`crate::resolve`] checks
+//! what it asks while the query is analysed, [`crate::gather`] puts the operator that asks in its place.
 
 use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
-use async_trait::async_trait;
 use datafusion::common::{Result, internal_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     TypeSignature, Volatility,
 };
 
-use crate::call::Call;
-use crate::image_column::{IMAGE_TYPES, ImageSource, is_image_type, is_string};
+use crate::image_column::{IMAGE_TYPES, is_image_type, is_string};
+use crate::outcome::Kernel;
 
 /// What stands behind the image in a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +66,6 @@ impl Operand {
 }
 
 /// One SQL function over an image: everything that is its own.
-#[async_trait]
 pub(crate) trait ImageFunction: Debug + Send + Sync + 'static {
     /// Name in SQL.
     fn name(&self) -> &'static str;
@@ -84,11 +79,13 @@ pub(crate) trait ImageFunction: Debug + Send + Sync + 'static {
     /// Type of the result; always nullable.
     fn return_type(&self) -> DataType;
 
-    /// The result for one batch of images, one row each, NULL for `None`.
-    ///
-    /// # Errors
-    /// An execution error where `picsift.on_error` is `fail` and an image failed.
-    async fn run(&self, call: &Call, images: Vec<Option<ImageSource>>) -> Result<ArrayRef>;
+    /// The step from what is known of images to a column.
+    fn kernel(&self) -> Kernel;
+
+    /// Whether a failure is part of the value, so that it stops no query, whatever `picsift.on_error` says.
+    fn tells_errors(&self) -> bool {
+        false
+    }
 }
 
 /// The planner's view of an [`ImageFunction`].
@@ -99,7 +96,7 @@ pub(crate) struct Marker {
 }
 
 impl Marker {
-    pub(crate) fn new(function: impl ImageFunction) -> Self {
+    pub(crate) fn new(function: Arc<dyn ImageFunction>) -> Self {
         let operand = function.operand().example();
         // Any types are let in, to be checked in `return_type`; the others are the forms that SHOW FUNCTIONS lists.
         let listed = [DataType::Binary, DataType::Utf8].map(|image| {
@@ -107,9 +104,9 @@ impl Marker {
         });
         let forms = [TypeSignature::UserDefined].into_iter().chain(listed);
         Self {
-            function: Arc::new(function),
-            // Volatile: the planner must neither evaluate a call while planning (constant images), nor push it
-            // into a scan or a join's condition, where an async function cannot run.
+            function,
+            // Volatile: a call stays where it was written, once, until its questions are gathered. The planner would evaluate
+            // it while planning, push it into a scan, or double it by inlining projections otherwise.
             signature: Signature::one_of(forms.collect(), Volatility::Volatile),
         }
     }

@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
 use datafusion::common::{Result, config_err};
@@ -24,7 +25,16 @@ pub struct PicsiftOptions {
     pub threshold: Option<f32>,
     /// `on_error`: what an image that cannot be read or judged does.
     pub on_error: OnError,
+    /// `max_images`: most images that a query asks the model about; `None` is no bound.
+    pub max_images: Option<u64>,
+    /// `max_seconds`: longest time that a query may take from its first image on; `None` is no bound.
+    pub max_time: Option<Duration>,
+    /// `memory_limit`: most bytes of images that one stream of a query holds at once, encoded and as the model's views.
+    pub memory_limit: usize,
 }
+
+/// [`PicsiftOptions::memory_limit`] unless it is set.
+const MEMORY_LIMIT: usize = 256 << 20;
 
 impl Default for PicsiftOptions {
     fn default() -> Self {
@@ -34,6 +44,9 @@ impl Default for PicsiftOptions {
             generation: Generation::default(),
             threshold: None,
             on_error: OnError::Null,
+            max_images: None,
+            max_time: None,
+            memory_limit: MEMORY_LIMIT,
         }
     }
 }
@@ -86,10 +99,31 @@ impl ExtensionOptions for PicsiftOptions {
                 }
             },
             "on_error" => self.on_error = parsed(key, value)?,
+            "max_images" => self.max_images = bound(key, value, "a whole number")?,
+            "max_seconds" => {
+                let seconds: Option<f64> = bound(key, value, "a number of seconds")?;
+                self.max_time = match seconds.map(Duration::try_from_secs_f64) {
+                    None => None,
+                    Some(Ok(time)) => Some(time),
+                    Some(Err(error)) => {
+                        return config_err!("picsift.{key} is '{value}': {error}");
+                    }
+                };
+            }
+            "memory_limit" => {
+                self.memory_limit = match value.parse() {
+                    Ok(bytes) if bytes > 0 => bytes,
+                    _ => {
+                        return config_err!(
+                            "picsift.{key} is '{value}'; it must be a number of bytes, from 1"
+                        );
+                    }
+                }
+            }
             _ => {
                 return config_err!(
                     "there is no setting picsift.{key}; there are picsift.model, device, quantize, crops, threshold, \
-                     max_tokens, temperature and on_error"
+                     max_tokens, temperature, on_error, max_images, max_seconds and memory_limit"
                 );
             }
         }
@@ -144,6 +178,21 @@ impl ExtensionOptions for PicsiftOptions {
                 Some(self.on_error.to_string()),
                 "What an image that cannot be read or judged gives: null, or fail to stop the query.",
             ),
+            entry(
+                "max_images",
+                self.max_images.map(|images| images.to_string()),
+                "Most images that a query asks the model about before it stops with an error; none is no bound.",
+            ),
+            entry(
+                "max_seconds",
+                self.max_time.map(|time| time.as_secs_f64().to_string()),
+                "Seconds from its first image on after which a query stops with an error; none is no bound.",
+            ),
+            entry(
+                "memory_limit",
+                Some(self.memory_limit.to_string()),
+                "Most bytes of images that each stream of a query holds at once; where more are needed it waits.",
+            ),
         ]
     }
 }
@@ -168,6 +217,17 @@ where
     value
         .parse()
         .or_else(|error| config_err!("picsift.{key}: {error}"))
+}
+
+/// A bound that may be `none`.
+fn bound<T: FromStr>(key: &str, value: &str, kind: &str) -> Result<Option<T>> {
+    if value.eq_ignore_ascii_case("none") {
+        return Ok(None);
+    }
+    match value.parse() {
+        Ok(bound) => Ok(Some(bound)),
+        Err(_) => config_err!("picsift.{key} is '{value}'; it must be {kind}, or none"),
+    }
 }
 
 /// What a failed image does to the query or job that asked about it.
@@ -219,6 +279,9 @@ mod tests {
             ("max_tokens", "many"),
             ("temperature", "2.5"),
             ("temperature", "NaN"),
+            ("max_images", "many"),
+            ("max_seconds", "-1"),
+            ("memory_limit", "0"),
         ] {
             let message = options.set(key, value).unwrap_err().to_string();
             assert!(message.contains(&format!("picsift.{key}")), "{message}");
@@ -242,6 +305,9 @@ mod tests {
             ("crops", "global"),
             ("max_tokens", "7"),
             ("temperature", "0.5"),
+            ("max_images", "20"),
+            ("max_seconds", "1.5"),
+            ("memory_limit", "1000"),
         ];
         for (key, value) in given {
             options.set(key, value).unwrap();

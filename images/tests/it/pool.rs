@@ -49,7 +49,7 @@ async fn what_is_made_of_the_pixels_is_made_on_the_decoding_thread() {
         prepared.value,
         (300, 200, Some("picsift-decode-0".to_owned()))
     );
-    assert_eq!(prepared.sha256, sha256(&bytes));
+    assert_eq!(pool.hash(bytes.clone()).await.unwrap(), sha256(&bytes));
     assert!(prepared.decode_time >= Duration::from_millis(5));
 }
 

@@ -4,14 +4,12 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringArray};
 use arrow::datatypes::DataType;
-use async_trait::async_trait;
 use datafusion::common::Result;
 use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
-use crate::call::Call;
-use crate::image_column::ImageSource;
 use crate::marker::{ImageFunction, Operand};
+use crate::outcome::{Kernel, Outcome, value};
 
 /// `ask(image, question)`.
 #[user_doc(
@@ -29,7 +27,6 @@ use crate::marker::{ImageFunction, Operand};
 #[derive(Debug, Default)]
 pub(crate) struct Ask;
 
-#[async_trait]
 impl ImageFunction for Ask {
     fn name(&self) -> &'static str {
         "ask"
@@ -47,9 +44,13 @@ impl ImageFunction for Ask {
         DataType::Utf8
     }
 
-    async fn run(&self, call: &Call, images: Vec<Option<ImageSource>>) -> Result<ArrayRef> {
-        let rows = call.settle(call.texts(images).await?)?;
-        let texts: StringArray = rows.into_iter().collect();
-        Ok(Arc::new(texts))
+    fn kernel(&self) -> Kernel {
+        Kernel::Texts(texts)
     }
 }
+
+fn texts(rows: &[Outcome<String>]) -> Result<ArrayRef> {
+    let texts: StringArray = rows.iter().map(value).collect();
+    Ok(Arc::new(texts))
+}
+

@@ -2,16 +2,14 @@
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
-use async_trait::async_trait;
 use datafusion::common::{Result, exec_datafusion_err};
 use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 use picsift_vision::nouns::nouns;
 
-use crate::call::Call;
 use crate::columns;
-use crate::image_column::ImageSource;
 use crate::marker::{ImageFunction, Operand};
+use crate::outcome::{Kernel, Outcome, value};
 
 /// `ask_classes(image, question)`.
 #[user_doc(
@@ -29,7 +27,6 @@ use crate::marker::{ImageFunction, Operand};
 #[derive(Debug, Default)]
 pub(crate) struct AskClasses;
 
-#[async_trait]
 impl ImageFunction for AskClasses {
     fn name(&self) -> &'static str {
         "ask_classes"
@@ -47,13 +44,17 @@ impl ImageFunction for AskClasses {
         columns::text_list_type()
     }
 
-    async fn run(&self, call: &Call, images: Vec<Option<ImageSource>>) -> Result<ArrayRef> {
-        let rows = call.settle(call.texts(images).await?)?;
-        let lists = rows
-            .into_iter()
-            .map(|row| row.map(|text| nouns(&text)).transpose())
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|e| exec_datafusion_err!("ask_classes: {e}"))?;
-        Ok(columns::text_lists(lists))
+    fn kernel(&self) -> Kernel {
+        Kernel::Texts(nouns_of)
     }
 }
+
+fn nouns_of(rows: &[Outcome<String>]) -> Result<ArrayRef> {
+    let lists = rows
+        .iter()
+        .map(|row| value(row).map(|text| nouns(text)).transpose())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| exec_datafusion_err!("ask_classes: {e}"))?;
+    Ok(columns::text_lists(lists))
+}
+

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray};
 use arrow::datatypes::DataType;
-use async_trait::async_trait;
 use datafusion::common::Result;
 use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
-use crate::call::Call;
-use crate::image_column::ImageSource;
+use crate::labelling::Labelling;
 use crate::marker::{ImageFunction, Operand};
+use crate::outcome::{Kernel, Outcome, value};
 
 /// `classify(image, category)`.
 #[user_doc(
@@ -33,7 +32,6 @@ use crate::marker::{ImageFunction, Operand};
 #[derive(Debug, Default)]
 pub(crate) struct Classify;
 
-#[async_trait]
 impl ImageFunction for Classify {
     fn name(&self) -> &'static str {
         "classify"
@@ -51,13 +49,16 @@ impl ImageFunction for Classify {
         DataType::Boolean
     }
 
-    async fn run(&self, call: &Call, images: Vec<Option<ImageSource>>) -> Result<ArrayRef> {
-        let rows = call.settle(call.scores(images).await?)?;
-        let labelling = call.labelling()?;
-        let held: BooleanArray = rows
-            .into_iter()
-            .map(|row| row.and_then(|scores| labelling.holds(&scores).first().copied()))
-            .collect();
-        Ok(Arc::new(held))
+    fn kernel(&self) -> Kernel {
+        Kernel::Scores(held)
     }
 }
+
+fn held(labelling: &Labelling, rows: &[Outcome<Vec<f32>>]) -> Result<ArrayRef> {
+    let held: BooleanArray = rows
+        .iter()
+        .map(|row| labelling.holds(value(row)?).first().copied())
+        .collect();
+    Ok(Arc::new(held))
+}
+

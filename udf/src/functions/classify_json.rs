@@ -4,15 +4,13 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringArray};
 use arrow::datatypes::DataType;
-use async_trait::async_trait;
 use datafusion::common::Result;
 use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
-use crate::call::Call;
-use crate::image_column::ImageSource;
-use crate::labelling::answers_json;
+use crate::labelling::{Labelling, answers_json};
 use crate::marker::{ImageFunction, Operand};
+use crate::outcome::{Kernel, Outcome, value};
 
 /// `classify_json(image, categories)`.
 #[user_doc(
@@ -30,7 +28,6 @@ use crate::marker::{ImageFunction, Operand};
 #[derive(Debug, Default)]
 pub(crate) struct ClassifyJson;
 
-#[async_trait]
 impl ImageFunction for ClassifyJson {
     fn name(&self) -> &'static str {
         "classify_json"
@@ -48,16 +45,19 @@ impl ImageFunction for ClassifyJson {
         DataType::Utf8
     }
 
-    async fn run(&self, call: &Call, images: Vec<Option<ImageSource>>) -> Result<ArrayRef> {
-        let rows = call.settle(call.scores(images).await?)?;
-        let labelling = call.labelling()?;
-        let answers: StringArray = rows
-            .iter()
-            .map(|row| {
-                row.as_ref()
-                    .map(|scores| answers_json(labelling.names(), &labelling.holds(scores)))
-            })
-            .collect();
-        Ok(Arc::new(answers))
+    fn kernel(&self) -> Kernel {
+        Kernel::Scores(json)
     }
 }
+
+fn json(labelling: &Labelling, rows: &[Outcome<Vec<f32>>]) -> Result<ArrayRef> {
+    let answers: StringArray = rows
+        .iter()
+        .map(|row| {
+            let held = labelling.holds(value(row)?);
+            Some(answers_json(labelling.names(), &held))
+        })
+        .collect();
+    Ok(Arc::new(answers))
+}
+

@@ -4,15 +4,13 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringArray};
 use arrow::datatypes::DataType;
-use async_trait::async_trait;
 use datafusion::common::Result;
 use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
-use crate::call::Call;
-use crate::image_column::ImageSource;
-use crate::labelling::best_label;
+use crate::labelling::{Labelling, best_label};
 use crate::marker::{ImageFunction, Operand};
+use crate::outcome::{Kernel, Outcome, value};
 
 /// `classify_label(image, categories)`.
 #[user_doc(
@@ -30,7 +28,6 @@ use crate::marker::{ImageFunction, Operand};
 #[derive(Debug, Default)]
 pub(crate) struct ClassifyLabel;
 
-#[async_trait]
 impl ImageFunction for ClassifyLabel {
     fn name(&self) -> &'static str {
         "classify_label"
@@ -48,16 +45,19 @@ impl ImageFunction for ClassifyLabel {
         DataType::Utf8
     }
 
-    async fn run(&self, call: &Call, images: Vec<Option<ImageSource>>) -> Result<ArrayRef> {
-        let rows = call.settle(call.scores(images).await?)?;
-        let labelling = call.labelling()?;
-        let best: StringArray = rows
-            .iter()
-            .map(|row| {
-                let scores = row.as_ref()?;
-                best_label(labelling.names(), &labelling.holds(scores), scores)
-            })
-            .collect();
-        Ok(Arc::new(best))
+    fn kernel(&self) -> Kernel {
+        Kernel::Scores(best)
     }
 }
+
+fn best(labelling: &Labelling, rows: &[Outcome<Vec<f32>>]) -> Result<ArrayRef> {
+    let best: StringArray = rows
+        .iter()
+        .map(|row| {
+            let scores = value(row)?;
+            best_label(labelling.names(), &labelling.holds(scores), scores)
+        })
+        .collect();
+    Ok(Arc::new(best))
+}
+

@@ -2,16 +2,14 @@
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
-use async_trait::async_trait;
 use datafusion::common::Result;
 use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
-use crate::call::Call;
 use crate::columns;
-use crate::image_column::ImageSource;
-use crate::labelling::labels;
+use crate::labelling::{Labelling, labels};
 use crate::marker::{ImageFunction, Operand};
+use crate::outcome::{Kernel, Outcome, value};
 
 /// `classify_labels(image, categories)`.
 #[user_doc(
@@ -29,7 +27,6 @@ use crate::marker::{ImageFunction, Operand};
 #[derive(Debug, Default)]
 pub(crate) struct ClassifyLabels;
 
-#[async_trait]
 impl ImageFunction for ClassifyLabels {
     fn name(&self) -> &'static str {
         "classify_labels"
@@ -47,12 +44,15 @@ impl ImageFunction for ClassifyLabels {
         columns::text_list_type()
     }
 
-    async fn run(&self, call: &Call, images: Vec<Option<ImageSource>>) -> Result<ArrayRef> {
-        let rows = call.settle(call.scores(images).await?)?;
-        let labelling = call.labelling()?;
-        Ok(columns::text_lists(rows.iter().map(|row| {
-            row.as_ref()
-                .map(|scores| labels(labelling.names(), &labelling.holds(scores)))
-        })))
+    fn kernel(&self) -> Kernel {
+        Kernel::Scores(all)
     }
 }
+
+fn all(labelling: &Labelling, rows: &[Outcome<Vec<f32>>]) -> Result<ArrayRef> {
+    Ok(columns::text_lists(rows.iter().map(|row| {
+        let held = labelling.holds(value(row)?);
+        Some(labels(labelling.names(), &held))
+    })))
+}
+

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float32Array};
 use arrow::datatypes::DataType;
-use async_trait::async_trait;
 use datafusion::common::Result;
 use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
-use crate::call::Call;
-use crate::image_column::ImageSource;
+use crate::labelling::Labelling;
 use crate::marker::{ImageFunction, Operand};
+use crate::outcome::{Kernel, Outcome, value};
 
 /// `classify_score(image, category)`.
 #[user_doc(
@@ -32,7 +31,6 @@ use crate::marker::{ImageFunction, Operand};
 #[derive(Debug, Default)]
 pub(crate) struct ClassifyScore;
 
-#[async_trait]
 impl ImageFunction for ClassifyScore {
     fn name(&self) -> &'static str {
         "classify_score"
@@ -50,12 +48,16 @@ impl ImageFunction for ClassifyScore {
         DataType::Float32
     }
 
-    async fn run(&self, call: &Call, images: Vec<Option<ImageSource>>) -> Result<ArrayRef> {
-        let rows = call.settle(call.scores(images).await?)?;
-        let scores: Float32Array = rows
-            .into_iter()
-            .map(|row| row.and_then(|scores| scores.first().copied()))
-            .collect();
-        Ok(Arc::new(scores))
+    fn kernel(&self) -> Kernel {
+        Kernel::Scores(score)
     }
 }
+
+fn score(_labelling: &Labelling, rows: &[Outcome<Vec<f32>>]) -> Result<ArrayRef> {
+    let scores: Float32Array = rows
+        .iter()
+        .map(|row| value(row)?.first().copied())
+        .collect();
+    Ok(Arc::new(scores))
+}
+

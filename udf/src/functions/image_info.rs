@@ -5,15 +5,13 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, StringArray, StructArray, UInt8Array, UInt32Array, UInt64Array};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, Fields};
-use async_trait::async_trait;
 use datafusion::common::Result;
 use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
+use picsift_images::ImageInfo as Facts;
 
-use crate::call::Call;
-use crate::image_column::ImageSource;
-use crate::infer::{self, RowError};
 use crate::marker::{ImageFunction, Operand};
+use crate::outcome::{Kernel, Outcome, value};
 
 /// `image_info(image)`.
 #[user_doc(
@@ -30,7 +28,6 @@ use crate::marker::{ImageFunction, Operand};
 #[derive(Debug, Default)]
 pub(crate) struct ImageInfo;
 
-#[async_trait]
 impl ImageFunction for ImageInfo {
     fn name(&self) -> &'static str {
         "image_info"
@@ -48,40 +45,32 @@ impl ImageFunction for ImageInfo {
         DataType::Struct(fields())
     }
 
-    async fn run(&self, call: &Call, images: Vec<Option<ImageSource>>) -> Result<ArrayRef> {
-        let rows = infer::each(&call.engine, images, |image| async move {
-            let info = async {
-                let bytes = call.engine.bytes(image?, call.base.as_ref()).await;
-                Some(match bytes {
-                    Ok(bytes) => call.engine.pool().info(bytes).await,
-                    Err(error) => Err(error),
-                })
-            };
-            info.await.map(|outcome| outcome.map_err(RowError::from))
-        })
-        .await;
-        let rows = call.settle(rows)?;
-        let info = || rows.iter().map(Option::as_ref);
-        let widths: UInt32Array = info().map(|i| i.map(|i| i.width)).collect();
-        let heights: UInt32Array = info().map(|i| i.map(|i| i.height)).collect();
-        let formats: StringArray = info().map(|i| i.map(|i| i.format)).collect();
-        let channels: UInt8Array = info().map(|i| i.map(|i| i.channels)).collect();
-        let bytes: UInt64Array = info().map(|i| i.map(|i| i.bytes)).collect();
-        let hashes: StringArray = info().map(|i| i.map(|i| hex(&i.sha256))).collect();
-        let nulls: NullBuffer = rows.iter().map(Option::is_some).collect();
-        Ok(Arc::new(StructArray::try_new(
-            fields(),
-            vec![
-                Arc::new(widths),
-                Arc::new(heights),
-                Arc::new(formats),
-                Arc::new(channels),
-                Arc::new(bytes),
-                Arc::new(hashes),
-            ],
-            Some(nulls),
-        )?))
+    fn kernel(&self) -> Kernel {
+        Kernel::Info(info)
     }
+}
+
+fn info(rows: &[Outcome<Facts>]) -> Result<ArrayRef> {
+    let info = || rows.iter().map(value);
+    let widths: UInt32Array = info().map(|i| i.map(|i| i.width)).collect();
+    let heights: UInt32Array = info().map(|i| i.map(|i| i.height)).collect();
+    let formats: StringArray = info().map(|i| i.map(|i| i.format)).collect();
+    let channels: UInt8Array = info().map(|i| i.map(|i| i.channels)).collect();
+    let bytes: UInt64Array = info().map(|i| i.map(|i| i.bytes)).collect();
+    let hashes: StringArray = info().map(|i| i.map(|i| hex(&i.sha256))).collect();
+    let nulls: NullBuffer = info().map(|i| i.is_some()).collect();
+    Ok(Arc::new(StructArray::try_new(
+        fields(),
+        vec![
+            Arc::new(widths),
+            Arc::new(heights),
+            Arc::new(formats),
+            Arc::new(channels),
+            Arc::new(bytes),
+            Arc::new(hashes),
+        ],
+        Some(nulls),
+    )?))
 }
 
 fn fields() -> Fields {

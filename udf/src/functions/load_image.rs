@@ -4,15 +4,13 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryArray};
 use arrow::datatypes::DataType;
-use async_trait::async_trait;
+use bytes::Bytes;
 use datafusion::common::Result;
 use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
-use crate::call::Call;
-use crate::image_column::ImageSource;
-use crate::infer::{self, RowError};
 use crate::marker::{ImageFunction, Operand};
+use crate::outcome::{Kernel, Outcome, value};
 
 /// `load_image(reference)`.
 #[user_doc(
@@ -29,7 +27,6 @@ use crate::marker::{ImageFunction, Operand};
 #[derive(Debug, Default)]
 pub(crate) struct LoadImage;
 
-#[async_trait]
 impl ImageFunction for LoadImage {
     fn name(&self) -> &'static str {
         "load_image"
@@ -47,13 +44,13 @@ impl ImageFunction for LoadImage {
         DataType::Binary
     }
 
-    async fn run(&self, call: &Call, images: Vec<Option<ImageSource>>) -> Result<ArrayRef> {
-        let rows = infer::each(&call.engine, images, |image| async move {
-            let bytes = call.engine.bytes(image?, call.base.as_ref()).await;
-            Some(bytes.map_err(RowError::from))
-        })
-        .await;
-        let bytes: BinaryArray = call.settle(rows)?.into_iter().collect();
-        Ok(Arc::new(bytes))
+    fn kernel(&self) -> Kernel {
+        Kernel::Bytes(bytes)
     }
 }
+
+fn bytes(rows: &[Outcome<Bytes>]) -> Result<ArrayRef> {
+    let bytes: BinaryArray = rows.iter().map(value).collect();
+    Ok(Arc::new(bytes))
+}
+

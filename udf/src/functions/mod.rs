@@ -1,13 +1,13 @@
 //! The SQL functions, one file each: documentation, arguments, result type and the step from answers to Arrow.
 //!
 //! A file here owns what is its function's own; arguments are checked in [`crate::marker`], images read and asked in
-//! [`crate::infer`].
+//! [`crate::inquiry`], and none of that is known here.
 
 use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
 
-use crate::marker::Marker;
+use crate::marker::{ImageFunction, Marker};
 
 mod ask;
 mod ask_classes;
@@ -16,27 +16,40 @@ mod classify_json;
 mod classify_label;
 mod classify_labels;
 mod classify_score;
+mod failure;
 mod image_info;
 mod load_image;
 mod try_classify;
 
-/// All functions, as markers for the planner.
-pub(crate) fn all() -> Vec<Arc<ScalarUDF>> {
+/// All functions that SQL has.
+fn public() -> [Arc<dyn ImageFunction>; 10] {
     [
-        Marker::new(ask::Ask),
-        Marker::new(ask_classes::AskClasses),
-        Marker::new(classify::Classify),
-        Marker::new(classify_json::ClassifyJson),
-        Marker::new(classify_label::ClassifyLabel),
-        Marker::new(classify_labels::ClassifyLabels),
-        Marker::new(classify_score::ClassifyScore),
-        Marker::new(image_info::ImageInfo),
-        Marker::new(load_image::LoadImage),
-        Marker::new(try_classify::TryClassify),
+        Arc::new(ask::Ask),
+        Arc::new(ask_classes::AskClasses),
+        Arc::new(classify::Classify),
+        Arc::new(classify_json::ClassifyJson),
+        Arc::new(classify_label::ClassifyLabel),
+        Arc::new(classify_labels::ClassifyLabels),
+        Arc::new(classify_score::ClassifyScore),
+        Arc::new(image_info::ImageInfo),
+        Arc::new(load_image::LoadImage),
+        Arc::new(try_classify::TryClassify),
     ]
-    .into_iter()
-    .map(|marker| Arc::new(marker.into_udf()))
-    .collect()
+}
+
+/// All functions that SQL has, as markers for the planner.
+pub(crate) fn all() -> Vec<Arc<ScalarUDF>> {
+    public()
+        .into_iter()
+        .map(|function| Arc::new(Marker::new(function).into_udf()))
+        .collect()
+}
+
+/// The function of this name, those that only picsift's own plans have among them.
+pub(crate) fn by_name(name: &str) -> Option<Arc<dyn ImageFunction>> {
+    let failure: Arc<dyn ImageFunction> = Arc::new(failure::Failure);
+    let mut known = public().into_iter().chain([failure]);
+    known.find(|function| function.name() == name)
 }
 
 #[cfg(test)]

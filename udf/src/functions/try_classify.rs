@@ -5,15 +5,13 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, Float32Array, StringArray, StructArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, Fields};
-use async_trait::async_trait;
 use datafusion::common::Result;
 use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
-use crate::call::Call;
-use crate::image_column::ImageSource;
-use crate::infer::Outcome;
+use crate::labelling::Labelling;
 use crate::marker::{ImageFunction, Operand};
+use crate::outcome::{Kernel, Outcome, failure, value};
 
 /// `try_classify(image, category)`.
 #[user_doc(
@@ -34,7 +32,6 @@ use crate::marker::{ImageFunction, Operand};
 #[derive(Debug, Default)]
 pub(crate) struct TryClassify;
 
-#[async_trait]
 impl ImageFunction for TryClassify {
     fn name(&self) -> &'static str {
         "try_classify"
@@ -52,26 +49,29 @@ impl ImageFunction for TryClassify {
         DataType::Struct(fields())
     }
 
-    async fn run(&self, call: &Call, images: Vec<Option<ImageSource>>) -> Result<ArrayRef> {
-        let rows = call.scores(images).await?;
-        let labelling = call.labelling()?;
-        let score = |row: &Outcome<Vec<f32>>| row.as_ref()?.as_ref().ok()?.first().copied();
-        let values: BooleanArray = rows
-            .iter()
-            .map(|row| Some(*labelling.holds(&[score(row)?]).first()?))
-            .collect();
-        let scores: Float32Array = rows.iter().map(score).collect();
-        let errors: StringArray = rows
-            .iter()
-            .map(|row| row.as_ref()?.as_ref().err().map(ToString::to_string))
-            .collect();
-        let nulls: NullBuffer = rows.iter().map(Option::is_some).collect();
-        Ok(Arc::new(StructArray::try_new(
-            fields(),
-            vec![Arc::new(values), Arc::new(scores), Arc::new(errors)],
-            Some(nulls),
-        )?))
+    fn kernel(&self) -> Kernel {
+        Kernel::Scores(tried)
     }
+
+    fn tells_errors(&self) -> bool {
+        true
+    }
+}
+
+fn tried(labelling: &Labelling, rows: &[Outcome<Vec<f32>>]) -> Result<ArrayRef> {
+    let score = |row: &Outcome<Vec<f32>>| value(row)?.first().copied();
+    let values: BooleanArray = rows
+        .iter()
+        .map(|row| labelling.holds(value(row)?).first().copied())
+        .collect();
+    let scores: Float32Array = rows.iter().map(score).collect();
+    let errors: StringArray = rows.iter().map(failure).collect();
+    let nulls: NullBuffer = rows.iter().map(Option::is_some).collect();
+    Ok(Arc::new(StructArray::try_new(
+        fields(),
+        vec![Arc::new(values), Arc::new(scores), Arc::new(errors)],
+        Some(nulls),
+    )?))
 }
 
 fn fields() -> Fields {

@@ -86,8 +86,49 @@ impl Model for Eyes {
 
 /// A session whose default model is the fake one, and the batches that it gets.
 pub(crate) fn session() -> (SessionContext, Batches) {
-    let batches = Batches::default();
-    let loaded = Loaded {
+    let fake = Fake::new(1);
+    (fake.context, fake.batches)
+}
+
+/// A session with the fake model, and what stands behind it.
+pub(crate) struct Fake {
+    pub(crate) context: SessionContext,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) service: Service,
+    pub(crate) batches: Batches,
+}
+
+impl Fake {
+    /// The model's name is set; scans have so many partitions at most.
+    pub(crate) fn new(partitions: usize) -> Self {
+        let batches = Batches::default();
+        let engine = Arc::new(Engine::new(EngineOptions::default()).unwrap());
+        let service = Service::start(loaded(&batches), ServiceOptions::default()).unwrap();
+        engine.add_service("fake", service.clone());
+        let mut config = with_settings(
+            SessionConfig::new()
+                .with_target_partitions(partitions)
+                .with_batch_size(64),
+        );
+        config = config.set_str("picsift.model", "fake");
+        let context = SessionContext::new_with_config(config).enable_url_table();
+        register_all(&context, &engine).unwrap();
+        Self {
+            context,
+            engine,
+            service,
+            batches,
+        }
+    }
+
+    /// Images that the model was shown so far.
+    pub(crate) fn encoded(&self) -> usize {
+        self.batches.lock().unwrap().iter().sum()
+    }
+}
+
+fn loaded(batches: &Batches) -> Loaded {
+    Loaded {
         info: ModelInfo {
             name: "fake".to_string(),
             revision: "1".to_string(),
@@ -101,22 +142,9 @@ pub(crate) fn session() -> (SessionContext, Batches) {
         },
         questions: Arc::new(Colours),
         preprocessor: Arc::new(Colours),
-        model: Box::new(Eyes(Arc::clone(&batches))),
+        model: Box::new(Eyes(Arc::clone(batches))),
         batch: BatchAdvice::default(),
-    };
-    let engine = Arc::new(Engine::new(EngineOptions::default()).unwrap());
-    engine.add_service(
-        "fake",
-        Service::start(loaded, ServiceOptions::default()).unwrap(),
-    );
-    let config = with_settings(
-        SessionConfig::new()
-            .with_target_partitions(1)
-            .with_batch_size(64),
-    );
-    let context = SessionContext::new_with_config(config).enable_url_table();
-    register_all(&context, &engine).unwrap();
-    (context, batches)
+    }
 }
 
 /// A PNG of one colour.

@@ -135,7 +135,7 @@ async fn try_classify_tells_values_from_errors_from_nulls() {
         .collect()
         .await;
     let message = stopped.unwrap_err().find_root().to_string();
-    assert!(message.contains("classify: decode: "), "{message}");
+    assert!(message.contains("row 4: decode: "), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,3 +6,5 @@ mod engine;
 mod fake;
 mod functions;
 mod lineage;
+mod operator;
+mod stock;

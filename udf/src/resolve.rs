@@ -1,15 +1,14 @@
-//! The rule that makes calls of picsift's functions runnable.
+//! The rule that checks calls of picsift's functions while a query is analysed.
 //!
-//! It checks each call's categories with the model while the query is planned, finds the location that relative
-//! references belong to, drops a `load_image` right inside another call (both read the same file), and puts
-//! DataFusion's async form in the marker's place. It moves no call within the plan: cost is not its subject.
+//! It has each call's questions checked by the model, finds the location that relative references belong to, drops a
+//! `load_image` right inside another call (both read the same file), and leaves a [`Call`] in the marker's place. It moves no
+//! call within the plan: cost is [`crate::gather`]'s subject.
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, Result, ScalarValue, plan_datafusion_err, plan_err};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
 use datafusion::config::ConfigOptions;
-use datafusion::logical_expr::async_udf::AsyncScalarUDF;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::simplify::SimplifyContext;
@@ -17,28 +16,26 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 
-use crate::call::{Asked, Call};
+use crate::call::{About, Call, CallSpec, ModelSpec};
 use crate::engine::Engine;
-use crate::hoist::hoist;
-use crate::infer::RunStats;
-use crate::labelling::{CategorySpec, Labelling};
+use crate::labelling::CategorySpec;
 use crate::lineage::base_of;
 use crate::marker::{Marker, Operand};
 use crate::settings::PicsiftOptions;
 
-/// Puts runnable calls in the place of markers; see the module.
+/// Puts checked calls in the place of markers; see the module.
 #[derive(Debug)]
-pub(crate) struct LowerImageFunctions {
+pub(crate) struct ResolveCalls {
     engine: Arc<Engine>,
 }
 
-impl LowerImageFunctions {
+impl ResolveCalls {
     pub(crate) fn new(engine: Arc<Engine>) -> Self {
         Self { engine }
     }
 
-    /// Lowers the calls in the expressions of one node.
-    fn lower_node(
+    /// Resolves the calls in the expressions of one node.
+    fn resolve_node(
         &self,
         node: LogicalPlan,
         config: &ConfigOptions,
@@ -49,17 +46,17 @@ impl LowerImageFunctions {
         node.map_expressions(|expr| {
             let name = names.save(&expr);
             // Top down, so that a call sees its argument as the user wrote it.
-            let lowered = expr.transform_down(|expr| match marker_of(&expr) {
+            let resolved = expr.transform_down(|expr| match marker_of(&expr) {
                 Some((call, marker)) => self
-                    .lower(call, marker, &scopes, config)
+                    .resolve(call, marker, &scopes, config)
                     .map(Transformed::yes),
                 None => Ok(Transformed::no(expr)),
             })?;
-            Ok(lowered.update_data(|expr| name.restore(expr)))
+            Ok(resolved.update_data(|expr| name.restore(expr)))
         })
     }
 
-    fn lower(
+    fn resolve(
         &self,
         call: &ScalarFunction,
         marker: &Marker,
@@ -72,9 +69,12 @@ impl LowerImageFunctions {
         while let Some(inner) = args.first().and_then(loaded_reference) {
             args[0] = inner;
         }
-        let mut service = None;
-        let asked = match function.operand() {
-            Operand::None => Asked::Nothing,
+        let model = || ModelSpec {
+            name: settings.model.clone(),
+            load: settings.load,
+        };
+        let about = match function.operand() {
+            Operand::None => About::File,
             operand => {
                 let Some(texts) = constant_texts(function.name(), &args[1])? else {
                     return Ok(Expr::Literal(
@@ -82,59 +82,33 @@ impl LowerImageFunctions {
                         None,
                     ));
                 };
-                let started = self
-                    .engine
-                    .service(&settings.model, &settings.load)
-                    .map_err(|e| plan_datafusion_err!("{e}"))?;
-                let asked = if operand == Operand::Question {
-                    let question = started
-                        .questions()
-                        .open(&texts.concat(), settings.generation);
-                    Asked::Open(
-                        question.map_err(|e| plan_datafusion_err!("{}: {e}", function.name()))?,
-                    )
+                if operand == Operand::Question {
+                    About::Question(model(), texts.concat(), settings.generation)
                 } else {
-                    let specs: Vec<_> = texts.into_iter().map(CategorySpec::plain).collect();
-                    Asked::Labelling(Labelling::new(&started, &specs, settings.threshold)?)
-                };
-                service = Some(started);
-                asked
+                    let specs = texts.into_iter().map(CategorySpec::plain).collect();
+                    About::Categories(model(), specs, settings.threshold)
+                }
             }
         };
-        let base = args.first().and_then(|image| base_of(image, inputs));
-        let runnable = Call {
-            function: Arc::clone(function),
-            engine: Arc::clone(&self.engine),
-            service,
-            asked,
-            base,
+        let spec = CallSpec {
+            function: function.name().to_string(),
+            about,
+            base: args.first().and_then(|image| base_of(image, inputs)),
             on_error: settings.on_error,
-            stats: Arc::new(RunStats::default()),
-            signature: Call::signature(),
         };
-        let udf = AsyncScalarUDF::new(Arc::new(runnable)).into_scalar_udf();
-        Ok(Expr::ScalarFunction(ScalarFunction::new_udf(
-            Arc::new(udf),
-            args,
-        )))
+        let resolved = Arc::new(Call::resolve(&self.engine, spec)?);
+        let image = args.remove(0);
+        Ok(resolved.over(image, &args))
     }
 }
 
-impl AnalyzerRule for LowerImageFunctions {
+impl AnalyzerRule for ResolveCalls {
     fn name(&self) -> &str {
-        "lower_image_functions"
+        "resolve_image_calls"
     }
 
     fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(|node| {
-            refuse_in_join(&node)?;
-            let node = hoist(
-                node,
-                |expr| marker_of(expr).is_some(),
-                |below| Ok(self.lower_node(below, config)?.data),
-            )?;
-            self.lower_node(node, config)
-        })
+        plan.transform_up_with_subqueries(|node| self.resolve_node(node, config))
         .map(|plan| plan.data)
     }
 }
@@ -148,23 +122,6 @@ fn marker_of(expr: &Expr) -> Option<(&ScalarFunction, &Marker)> {
         }
         _ => None,
     }
-}
-
-/// DataFusion refuses async functions in a join's condition, in words that help nobody.
-fn refuse_in_join(node: &LogicalPlan) -> Result<()> {
-    if !matches!(node, LogicalPlan::Join(_)) {
-        return Ok(());
-    }
-    for expr in node.expressions() {
-        expr.apply(|expr| match marker_of(expr) {
-            Some((call, _)) => plan_err!(
-                "{} cannot stand in a join's condition; call it in a subquery of one side and join on its column",
-                call.name()
-            ),
-            None => Ok(TreeNodeRecursion::Continue),
-        })?;
-    }
-    Ok(())
 }
 
 /// The argument of `load_image(..)`, which another function can read by itself.

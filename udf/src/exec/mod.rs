@@ -1,0 +1,374 @@
+//! The inference operator: the physical side of [`crate::node::Infer`].
+//!
+//! Appends the answers' columns to its input and keeps the rows of which its predicates are true, in the input's order and
+//! partitions. [`stream`] drives a partition, [`work`] takes a batch through its stages, [`stage`] asks about one image
+//! expression, [`order`] says which goes first.
+
+mod order;
+mod stage;
+mod stream;
+mod work;
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{ColumnStatistics, Result, Statistics, internal_datafusion_err};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{CardinalityEffect, EmissionType};
+use datafusion::physical_plan::metrics::{
+    BaselineMetrics, Count, ExecutionPlanMetricsSet, Metric, MetricValue, MetricsSet, Time,
+};
+use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use datafusion::physical_plan::{
+    ChildStats, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties,
+    PlanProperties, StatisticsArgs,
+};
+use tokio::sync::Semaphore;
+
+pub(crate) use stage::{AskExec, ColumnExec};
+
+use crate::allowance::Allowance;
+use crate::budget::Budget;
+use crate::engine::Engine;
+use crate::inquiry::Inquiry;
+use crate::settings::PicsiftOptions;
+use crate::stats::RunStats;
+use order::Measured;
+use stage::Stage;
+use stream::Driver;
+use work::Work;
+
+/// Asks about images; see the module.
+pub struct InferExec {
+    input: Arc<dyn ExecutionPlan>,
+    asks: Vec<AskExec>,
+    predicates: Vec<Arc<dyn PhysicalExpr>>,
+    engine: Arc<Engine>,
+    allowance: Arc<Allowance>,
+    stats: Arc<RunStats>,
+    measured: Vec<Arc<Measured>>,
+    metrics: ExecutionPlanMetricsSet,
+    properties: Arc<PlanProperties>,
+}
+
+impl InferExec {
+    /// `names` are the answers' columns in the order of the asks; expressions are over the input's columns with these behind.
+    ///
+    /// # Errors
+    /// When the input's orderings cannot be carried over.
+    pub(crate) fn new(
+        input: Arc<dyn ExecutionPlan>,
+        asks: Vec<AskExec>,
+        names: &[String],
+        predicates: Vec<Arc<dyn PhysicalExpr>>,
+        engine: Arc<Engine>,
+        allowance: Arc<Allowance>,
+        stats: Arc<RunStats>,
+    ) -> Result<Self> {
+        let answers = asks
+            .iter()
+            .flat_map(|ask| &ask.columns)
+            .zip(names)
+            .map(|(column, name)| {
+                Arc::new(Field::new(name, column.call.function.return_type(), true))
+            });
+        let schema = input.schema();
+        let fields: Vec<_> = schema.fields().iter().cloned().chain(answers).collect();
+        let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
+        let measured = asks.iter().map(|_| Arc::default()).collect();
+        Ok(Self {
+            properties: Arc::new(properties(&input, schema)),
+            input,
+            asks,
+            predicates,
+            engine,
+            allowance,
+            stats,
+            measured,
+            metrics: ExecutionPlanMetricsSet::new(),
+        })
+    }
+
+    /// What has been counted so far.
+    pub fn stats(&self) -> &Arc<RunStats> {
+        &self.stats
+    }
+
+    /// The input.
+    pub fn input(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.input
+    }
+
+    pub(crate) fn asks(&self) -> &[AskExec] {
+        &self.asks
+    }
+
+    pub(crate) fn predicates(&self) -> &[Arc<dyn PhysicalExpr>] {
+        &self.predicates
+    }
+
+    pub(crate) fn allowance(&self) -> &Arc<Allowance> {
+        &self.allowance
+    }
+
+    fn over(&self, input: Arc<dyn ExecutionPlan>) -> Result<Self> {
+        let schema = self.schema();
+        let width = self.input.schema().fields().len();
+        let names: Vec<String> = schema.fields()[width..]
+            .iter()
+            .map(|field| field.name().clone())
+            .collect();
+        Self::new(
+            input,
+            self.asks.clone(),
+            &names,
+            self.predicates.clone(),
+            Arc::clone(&self.engine),
+            Arc::clone(&self.allowance),
+            Arc::clone(&self.stats),
+        )
+    }
+
+    fn expressions(&self) -> impl Iterator<Item = &Arc<dyn PhysicalExpr>> {
+        let asks = self.asks.iter().flat_map(|ask| {
+            let guards = ask.columns.iter().filter_map(|c| c.guard.as_ref());
+            std::iter::once(&ask.image).chain(guards)
+        });
+        asks.chain(&self.predicates)
+    }
+}
+
+/// Order and partitions are the input's. What it knows of equal columns is dropped: nothing above asks for it.
+fn properties(input: &Arc<dyn ExecutionPlan>, schema: SchemaRef) -> PlanProperties {
+    let orderings = input.equivalence_properties().oeq_class().iter().cloned();
+    PlanProperties::new(
+        EquivalenceProperties::new_with_orderings(schema, orderings),
+        input.output_partitioning().clone(),
+        EmissionType::Incremental,
+        input.boundedness(),
+    )
+}
+
+impl fmt::Debug for InferExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InferExec")
+            .field("input", &self.input)
+            .field("asks", &self.asks)
+            .field("predicates", &self.predicates)
+            .finish_non_exhaustive()
+    }
+}
+
+impl DisplayAs for InferExec {
+    fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
+        let (first, between) = match format {
+            DisplayFormatType::TreeRender => ("", "\n"),
+            _ => ("InferExec: ", "; "),
+        };
+        f.write_str(first)?;
+        for (index, ask) in self.asks.iter().enumerate() {
+            if index > 0 {
+                f.write_str(between)?;
+            }
+            write!(f, "image={}", ask.image)?;
+            if let Some(model) = ask.columns.iter().find_map(|c| c.call.model()) {
+                write!(f, ", model={}", model.name)?;
+            }
+            f.write_str(", asks=[")?;
+            for (index, column) in ask.columns.iter().enumerate() {
+                let comma = if index > 0 { ", " } else { "" };
+                write!(f, "{comma}{}", column.call)?;
+                if let Some(guard) = &column.guard {
+                    write!(f, " where {guard}")?;
+                }
+            }
+            f.write_str("]")?;
+        }
+        for (index, predicate) in self.predicates.iter().enumerate() {
+            let before = if index > 0 { " AND " } else { ", keeps " };
+            write!(f, "{before}{predicate}")?;
+        }
+        Ok(())
+    }
+}
+
+impl ExecutionPlan for InferExec {
+    fn name(&self) -> &str {
+        "InferExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    /// One stream keeps all cores decoding, and splitting it would only lose the rows' order.
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        for expr in self.expressions() {
+            if f(expr)? == TreeNodeRecursion::Stop {
+                return Ok(TreeNodeRecursion::Stop);
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let input = children
+            .into_iter()
+            .next()
+            .ok_or_else(|| internal_datafusion_err!("InferExec needs an input"))?;
+        Ok(Arc::new(self.over(input)?))
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let config = context.session_config();
+        let settings = PicsiftOptions::of(config.options());
+        let limit = settings.memory_limit;
+        let budget = |what: &str| {
+            let name = format!("InferExec {what} [{partition}]");
+            Budget::new(name, limit, context.memory_pool())
+        };
+        let images = budget("images");
+        let width = self.input.schema().fields().len();
+        let mut inquiries = Vec::new();
+        for ask in &self.asks {
+            let first = ask.columns.first().map(|column| &column.call);
+            let service = ask.columns.iter().find_map(|c| c.call.service.clone());
+            let inquiry = Inquiry::new(
+                Arc::clone(&self.engine),
+                service,
+                first.and_then(|call| call.spec.base.clone()),
+                Arc::clone(&self.stats),
+            );
+            inquiries.push(inquiry.within(Arc::clone(&self.allowance), Arc::clone(&images)));
+        }
+        let at_once = inquiries.iter().map(Inquiry::in_flight).min().unwrap_or(1);
+        let slots = Arc::new(Semaphore::new(at_once));
+        let mut first = width;
+        let mut stages = Vec::new();
+        for ((ask, inquiry), measured) in self.asks.iter().zip(inquiries).zip(&self.measured) {
+            let stage = Stage::new(
+                ask.clone(),
+                first,
+                inquiry,
+                Arc::clone(measured),
+                Arc::clone(&slots),
+            );
+            first += ask.columns.len();
+            stages.push(stage);
+        }
+        let driver = Driver {
+            work: Arc::new(Work::new(
+                stages,
+                &self.predicates,
+                self.schema(),
+                width,
+                Arc::clone(&self.stats),
+            )),
+            input: self.input.execute(partition, Arc::clone(&context))?,
+            batch_size: config.batch_size(),
+            slots,
+            budget: budget("rows"),
+            allowance: Arc::clone(&self.allowance),
+            metrics: BaselineMetrics::new(&self.metrics, partition),
+        };
+        let mut output = RecordBatchReceiverStreamBuilder::new(self.schema(), 1);
+        let sender = output.tx();
+        output.spawn(driver.run(sender));
+        Ok(output.build())
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        let mut set = self.metrics.clone_inner();
+        let counts = [
+            ("images", self.stats.images()),
+            ("fetched", self.stats.fetched()),
+            ("bytes", self.stats.bytes()),
+            ("decoded", self.stats.decoded()),
+            ("encoded", self.stats.asked()),
+            ("reused", self.stats.reused()),
+            ("failures", self.stats.failures()),
+        ];
+        for (name, value) in counts {
+            let count = Count::new();
+            count.add(value as usize);
+            let name = name.into();
+            set.push(Arc::new(Metric::new(
+                MetricValue::Count { name, count },
+                None,
+            )));
+        }
+        let times = [
+            ("fetch_time", self.stats.fetch()),
+            ("decode_time", self.stats.decode()),
+            ("model_time", self.stats.model()),
+        ];
+        for (name, value) in times {
+            let time = Time::new();
+            time.add_duration(value);
+            let name = name.into();
+            set.push(Arc::new(Metric::new(MetricValue::Time { name, time }, None)));
+        }
+        Some(set)
+    }
+
+    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
+        vec![ChildStats::At(partition)]
+    }
+
+    fn statistics_from_inputs(
+        &self,
+        inputs: &[Arc<Statistics>],
+        _args: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
+        let mut statistics = inputs
+            .first()
+            .map(|input| input.as_ref().clone())
+            .unwrap_or_else(|| Statistics::new_unknown(&self.input.schema()));
+        if !self.predicates.is_empty() {
+            statistics = statistics.to_inexact();
+        }
+        statistics.total_byte_size = Precision::Absent;
+        let answers = self.asks.iter().map(|ask| ask.columns.len()).sum();
+        let unknown = std::iter::repeat_with(ColumnStatistics::new_unknown);
+        statistics.column_statistics.extend(unknown.take(answers));
+        Ok(Arc::new(statistics))
+    }
+
+    fn supports_limit_pushdown(&self) -> bool {
+        self.predicates.is_empty()
+    }
+
+    fn cardinality_effect(&self) -> CardinalityEffect {
+        if self.predicates.is_empty() {
+            CardinalityEffect::Equal
+        } else {
+            CardinalityEffect::LowerEqual
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! One ask of the operator on one batch: which rows are asked what, and the columns that come of it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use datafusion::common::{DataFusionError, Result, exec_err};
+use datafusion::physical_expr::PhysicalExpr;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use picsift_vision::{Answer, Question};
+use tokio::sync::Semaphore;
+
+use crate::allowance::Exhausted;
+use crate::call::{Asked, Call};
+use crate::image_column::{ImageSource, image_sources};
+use crate::inquiry::{Inquiry, Seen, Wanted};
+use crate::outcome::{Kernel, Outcome, RowError};
+use crate::settings::OnError;
+
+use super::order::Measured;
+
+/// Choices of columns that are remembered: guards give a handful, unless somebody is out to give more.
+const MOST_CHOICES: usize = 256;
+
+/// One image expression with its calls, compiled; over the operator's whole schema.
+#[derive(Debug, Clone)]
+pub(crate) struct AskExec {
+    pub(crate) image: Arc<dyn PhysicalExpr>,
+    pub(crate) columns: Vec<ColumnExec>,
+}
+
+/// One call's column.
+#[derive(Debug, Clone)]
+pub(crate) struct ColumnExec {
+    pub(crate) call: Arc<Call>,
+    pub(crate) guard: Option<Arc<dyn PhysicalExpr>>,
+}
+
+/// An ask while it runs in one stream.
+pub(crate) struct Stage {
+    ask: AskExec,
+    /// Place of the first answer in the operator's schema.
+    pub(crate) first: usize,
+    inquiry: Inquiry,
+    /// All questions of all columns, each once.
+    questions: Vec<Question>,
+    /// For each column, where its answers stand in `questions`.
+    places: Vec<Vec<usize>>,
+    /// What is wanted for each choice of columns, made once.
+    wanted: Mutex<HashMap<Vec<bool>, Arc<Choice>>>,
+    pub(crate) measured: Arc<Measured>,
+    slots: Arc<Semaphore>,
+}
+
+/// What some of the columns want of an image.
+#[derive(Debug)]
+struct Choice {
+    wanted: Wanted,
+    /// For each question of the stage, its place among those asked.
+    places: Vec<Option<usize>>,
+}
+
+/// The columns of a stage for a batch.
+pub(crate) struct Answered {
+    pub(crate) columns: Vec<ArrayRef>,
+    /// The first row that could not be asked, with why.
+    pub(crate) exhausted: Option<(usize, Exhausted)>,
+}
+
+/// A row's images and what was wanted of it.
+type Row = Option<(Arc<Choice>, Seen)>;
+
+impl Stage {
+    pub(crate) fn new(
+        ask: AskExec,
+        first: usize,
+        inquiry: Inquiry,
+        measured: Arc<Measured>,
+        slots: Arc<Semaphore>,
+    ) -> Self {
+        let (mut questions, mut places): (Vec<Question>, Vec<Vec<usize>>) = Default::default();
+        for column in &ask.columns {
+            let own = column.call.questions().iter().map(|question| {
+                let known = questions.iter().position(|other| other == question);
+                known.unwrap_or_else(|| {
+                    questions.push(question.clone());
+                    questions.len() - 1
+                })
+            });
+            places.push(own.collect());
+        }
+        Self {
+            ask,
+            first,
+            inquiry,
+            questions,
+            places,
+            wanted: Mutex::default(),
+            measured,
+            slots,
+        }
+    }
+
+    /// The operator's columns that must be there before this stage runs.
+    pub(crate) fn reads(&self) -> Vec<usize> {
+        let guards = self.ask.columns.iter().filter_map(|c| c.guard.as_ref());
+        guards
+            .chain([&self.ask.image])
+            .flat_map(|expr| datafusion::physical_expr::utils::collect_columns(expr))
+            .map(|column| column.index())
+            .collect()
+    }
+
+    /// The columns that it makes.
+    pub(crate) fn makes(&self) -> std::ops::Range<usize> {
+        self.first..self.first + self.ask.columns.len()
+    }
+
+    /// Asks about the rows of a batch; `row` names the batch's row in an error.
+    ///
+    /// # Errors
+    /// Where an image failed and a call's `on_error` is `fail`; where a guard or image cannot be evaluated.
+    pub(crate) async fn run(
+        &self,
+        batch: &RecordBatch,
+        row: &(dyn Fn(usize) -> usize + Sync),
+    ) -> Result<Answered> {
+        let choices = self.choices(batch)?;
+        let images = self.images(batch, &choices)?;
+        let names: Vec<Option<String>> = images
+            .iter()
+            .map(|image| match image {
+                Some(ImageSource::Reference(reference)) => Some(reference.clone()),
+                _ => None,
+            })
+            .collect();
+        let (rows, exhausted) = self.look(images, choices).await;
+        for (place, seen) in rows.iter().enumerate() {
+            self.check(seen, || match &names[place] {
+                Some(name) => format!("row {} ({name})", row(place)),
+                None => format!("row {}", row(place)),
+            })?;
+        }
+        let columns = (0..self.ask.columns.len())
+            .map(|column| self.column(column, &rows))
+            .collect::<Result<_>>()?;
+        Ok(Answered { columns, exhausted })
+    }
+
+    /// For each row the columns that are asked for it; `None` where none is.
+    fn choices(&self, batch: &RecordBatch) -> Result<Vec<Option<Arc<Choice>>>> {
+        let rows = batch.num_rows();
+        let columns = &self.ask.columns;
+        if columns.iter().all(|column| column.guard.is_none()) {
+            let all = self.choice(vec![true; columns.len()]);
+            return Ok(vec![Some(all); rows]);
+        }
+        let mut wanted = vec![vec![true; columns.len()]; rows];
+        for (index, column) in columns.iter().enumerate() {
+            let Some(guard) = &column.guard else { continue };
+            let holds = guard.evaluate(batch)?.into_array(rows)?;
+            let holds = holds.as_boolean();
+            for (row, wanted) in wanted.iter_mut().enumerate() {
+                wanted[index] = holds.is_valid(row) && holds.value(row);
+            }
+        }
+        Ok(wanted
+            .into_iter()
+            .map(|wanted| wanted.contains(&true).then(|| self.choice(wanted)))
+            .collect())
+    }
+
+    fn choice(&self, columns: Vec<bool>) -> Arc<Choice> {
+        let mut made = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(choice) = made.get(&columns) {
+            return Arc::clone(choice);
+        }
+        let (mut wanted, mut asked) = (Wanted::default(), Vec::new());
+        let mut places = vec![None; self.questions.len()];
+        for (index, column) in self.ask.columns.iter().enumerate() {
+            if !columns[index] {
+                continue;
+            }
+            match column.call.function.kernel() {
+                Kernel::Bytes(_) => wanted.bytes = true,
+                Kernel::Info(_) => wanted.info = true,
+                Kernel::Scores(_) | Kernel::Texts(_) => {}
+            }
+            for &place in &self.places[index] {
+                if places[place].is_none() {
+                    places[place] = Some(asked.len());
+                    asked.push(self.questions[place].clone());
+                }
+            }
+        }
+        if !asked.is_empty() {
+            wanted.answers = Some(self.inquiry.questions(asked.into()));
+        }
+        let choice = Arc::new(Choice { wanted, places });
+        if made.len() >= MOST_CHOICES {
+            made.clear();
+        }
+        made.insert(columns, Arc::clone(&choice));
+        choice
+    }
+
+    /// The images of the rows that are asked; no others' are evaluated.
+    fn images(
+        &self,
+        batch: &RecordBatch,
+        choices: &[Option<Arc<Choice>>],
+    ) -> Result<Vec<Option<ImageSource>>> {
+        let rows = batch.num_rows();
+        let asked: Vec<bool> = choices.iter().map(Option::is_some).collect();
+        if asked.iter().all(|asked| *asked) {
+            return image_sources(&self.ask.image.evaluate(batch)?.into_array(rows)?);
+        }
+        let count = asked.iter().filter(|asked| **asked).count();
+        if count == 0 {
+            return Ok(vec![None; rows]);
+        }
+        let selected = arrow::compute::filter_record_batch(batch, &asked.clone().into())?;
+        let column = self.ask.image.evaluate(&selected)?.into_array(count)?;
+        let mut found = image_sources(&column)?.into_iter();
+        Ok(asked
+            .into_iter()
+            .map(|asked| asked.then(|| found.next().flatten()).flatten())
+            .collect())
+    }
+
+    async fn look(
+        &self,
+        images: Vec<Option<ImageSource>>,
+        choices: Vec<Option<Arc<Choice>>>,
+    ) -> (Vec<Row>, Option<(usize, Exhausted)>) {
+        let mut rows: Vec<Row> = images.iter().map(|_| None).collect();
+        let mut exhausted: Option<(usize, Exhausted)> = None;
+        let started = Instant::now();
+        let mut looks: FuturesUnordered<_> = images
+            .into_iter()
+            .zip(choices)
+            .enumerate()
+            .filter_map(|(place, (image, choice))| Some((place, image?, choice?)))
+            .map(|(place, image, choice)| async move {
+                // The semaphore is never closed.
+                let _slot = self.slots.acquire().await;
+                let seen = self.inquiry.look(image, &choice.wanted).await;
+                (place, choice, seen)
+            })
+            .collect();
+        let count = looks.len();
+        while let Some((place, choice, seen)) = looks.next().await {
+            match seen {
+                Ok(seen) => rows[place] = Some((choice, seen)),
+                Err(end) if exhausted.is_none_or(|(first, _)| place < first) => {
+                    exhausted = Some((place, end));
+                }
+                Err(_) => {}
+            }
+        }
+        self.measured.note_cost(count, started.elapsed());
+        (rows, exhausted)
+    }
+
+    /// An error where an image failed and a call that wanted it stops for that.
+    fn check(&self, row: &Row, name: impl Fn() -> String) -> Result<()> {
+        let Some((_, seen)) = row else { return Ok(()) };
+        for column in &self.ask.columns {
+            let call = &column.call;
+            if call.spec.on_error != OnError::Fail || call.function.tells_errors() {
+                continue;
+            }
+            let error = match call.function.kernel() {
+                Kernel::Bytes(_) => seen.bytes.as_ref().and_then(|b| b.as_ref().err()),
+                Kernel::Info(_) => seen.info.as_ref().and_then(|i| i.as_ref().err()),
+                Kernel::Scores(_) | Kernel::Texts(_) => {
+                    seen.answers.as_ref().and_then(|a| a.as_ref().err())
+                }
+            };
+            if let Some(error) = error {
+                return exec_err!("{}: {error}", name());
+            }
+        }
+        Ok(())
+    }
+
+    /// A column's values for the rows.
+    fn column(&self, column: usize, rows: &[Row]) -> Result<ArrayRef> {
+        let call = &self.ask.columns[column].call;
+        let each = rows.iter().map(|row| row.as_ref());
+        match call.function.kernel() {
+            Kernel::Bytes(kernel) => {
+                let values: Vec<_> = each.map(|row| row?.1.bytes.clone()).collect();
+                kernel(&values)
+            }
+            Kernel::Info(kernel) => {
+                let values: Vec<_> = each.map(|row| row?.1.info.clone()).collect();
+                kernel(&values)
+            }
+            Kernel::Scores(kernel) => {
+                let Asked::Labelling(labelling) = &call.asked else {
+                    return Err(unplanned(call));
+                };
+                let values: Vec<Outcome<Vec<f32>>> = each
+                    .map(|row| {
+                        self.picked(column, row?, |answer| match answer {
+                            Answer::Score(score) => Some(*score),
+                            Answer::Text(_) => None,
+                        })
+                    })
+                    .collect();
+                kernel(labelling, &values)
+            }
+            Kernel::Texts(kernel) => {
+                let values: Vec<Outcome<String>> = each
+                    .map(|row| {
+                        let texts = self.picked(column, row?, |answer| match answer {
+                            Answer::Text(text) => Some(text.clone()),
+                            Answer::Score(_) => None,
+                        });
+                        texts.map(|texts| texts.map(|texts| texts.concat()))
+                    })
+                    .collect();
+                kernel(&values)
+            }
+        }
+    }
+
+    /// A row's answers to one column's questions; `None` where it was not asked them.
+    fn picked<T>(
+        &self,
+        column: usize,
+        (choice, seen): &(Arc<Choice>, Seen),
+        value: impl Fn(&Answer) -> Option<T>,
+    ) -> Outcome<Vec<T>> {
+        let answers = match seen.answers.as_ref()? {
+            Ok(answers) => answers,
+            Err(error) => return Some(Err(error.clone())),
+        };
+        let mut values = Vec::with_capacity(self.places[column].len());
+        for &place in &self.places[column] {
+            let answer = answers.get(choice.places[place]?);
+            match answer.and_then(&value) {
+                Some(value) => values.push(value),
+                None => {
+                    return Some(Err(RowError {
+                        stage: "model",
+                        message: "the model gave another kind of answer than it was asked for"
+                            .to_string(),
+                    }));
+                }
+            }
+        }
+        Some(Ok(values))
+    }
+}
+
+fn unplanned(call: &Call) -> DataFusionError {
+    datafusion::common::internal_datafusion_err!(
+        "{} was planned without categories",
+        call.spec.function
+    )
+}

@@ -1,0 +1,535 @@
+//! The rule that gathers a plan's questions: one [`Infer`] for each image expression, as low as one of its answers is needed.
+//!
+//! It runs behind DataFusion's own rules, when predicates and limits are where they belong, and walks the plan from the root:
+//! what nodes above ask about an image is answered by the lowest node that asks about it too, and flows up as a column. Conjuncts
+//! that ask nothing go below the operator, those that ask are evaluated inside it. What the calls of an expression are is
+//! [`calls`]', how a want moves through nodes [`wants`]' to say.
+
+mod calls;
+mod defer;
+mod wants;
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchemaRef, Result, plan_err};
+use datafusion::config::ConfigOptions;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
+use datafusion::logical_expr::{Expr, Filter, Join, JoinType, LogicalPlan, Projection};
+use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
+
+use crate::allowance::{Allowance, AtEnd};
+use crate::node::{AnswerColumn, Ask, Infer};
+use crate::settings::PicsiftOptions;
+use calls::{Found, has_calls, is_once_only};
+use wants::Want;
+
+/// Names of the answers' columns, numbered through a plan.
+const ANSWER: &str = "__picsift_";
+
+/// Gathers calls into operators; see the module.
+#[derive(Debug, Default)]
+pub(crate) struct GatherCalls;
+
+impl OptimizerRule for GatherCalls {
+    fn name(&self) -> &str {
+        "gather_image_calls"
+    }
+
+    fn supports_rewrite(&self) -> bool {
+        true
+    }
+
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        config: &dyn OptimizerConfig,
+    ) -> Result<Transformed<LogicalPlan>> {
+        let mut survey = Survey::default();
+        survey.see(&plan)?;
+        if !survey.calls && !survey.loose_filter {
+            return Ok(Transformed::no(plan));
+        }
+        let mut gatherer = Gatherer {
+            next: survey.next,
+            allowance: survey
+                .allowance
+                .unwrap_or_else(|| allowance(config.options().as_ref())),
+        };
+        let schema = Arc::clone(plan.schema());
+        let gathered = gatherer.node(plan, &mut [])?;
+        Ok(Transformed::yes(restored(gathered, &schema)?))
+    }
+}
+
+/// The allowance that the session's settings give a query.
+fn allowance(config: &ConfigOptions) -> Arc<Allowance> {
+    let settings = PicsiftOptions::of(config);
+    Arc::new(Allowance::new(
+        settings.max_images,
+        settings.max_time,
+        AtEnd::Fail,
+    ))
+}
+
+/// What there is in a plan before it is gathered.
+#[derive(Default)]
+struct Survey {
+    calls: bool,
+    /// A filter right above an operator, which could be inside it.
+    loose_filter: bool,
+    /// First number that no answer has.
+    next: usize,
+    allowance: Option<Arc<Allowance>>,
+}
+
+impl Survey {
+    fn see(&mut self, plan: &LogicalPlan) -> Result<()> {
+        plan.apply_with_subqueries(|node| {
+            self.calls |= node.expressions().iter().any(has_calls);
+            if let LogicalPlan::Filter(filter) = node {
+                self.loose_filter |= Infer::of(&filter.input).is_some();
+            }
+            if let Some(infer) = Infer::of(node) {
+                self.allowance = Some(Arc::clone(&infer.allowance));
+                let numbers = infer.answer_names();
+                let numbers = numbers.iter().filter_map(|n| n.strip_prefix(ANSWER));
+                let last = numbers.filter_map(|n| n.parse::<usize>().ok()).max();
+                self.next = self.next.max(last.map_or(0, |last| last + 1));
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(())
+    }
+}
+
+struct Gatherer {
+    next: usize,
+    allowance: Arc<Allowance>,
+}
+
+impl Gatherer {
+    /// The node and all below it with their calls gathered. Its columns stay, and others may come behind or between them;
+    /// the wants that could be answered have their columns.
+    fn node(&mut self, plan: LogicalPlan, wants: &mut [Want]) -> Result<LogicalPlan> {
+        let plan = plan
+            .map_subqueries(|subquery| {
+                let schema = Arc::clone(subquery.schema());
+                let gathered = self.node(subquery, &mut [])?;
+                Ok(Transformed::yes(restored(gathered, &schema)?))
+            })?
+            .data;
+        match plan {
+            LogicalPlan::Join(join) => self.join(join, wants),
+            LogicalPlan::Sort(sort) => match defer::defer(sort)? {
+                LogicalPlan::Sort(sort) => self.single(LogicalPlan::Sort(sort), wants),
+                deferred => self.single(deferred, wants),
+            },
+            LogicalPlan::Projection(_)
+            | LogicalPlan::Filter(_)
+            | LogicalPlan::Limit(_)
+            | LogicalPlan::SubqueryAlias(_)
+            | LogicalPlan::Aggregate(_)
+            | LogicalPlan::Window(_)
+            | LogicalPlan::Repartition(_) => self.single(plan, wants),
+            other => self.opaque(other),
+        }
+    }
+
+    /// A node whose input must have the columns that it has, no more.
+    fn opaque(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        if let Some(expr) = plan.expressions().iter().find(|expr| has_calls(expr)) {
+            return plan_err!(
+                "{expr} cannot be asked in a {}; ask it in a subquery and use its column",
+                plan.display()
+            );
+        }
+        let inputs = plan
+            .inputs()
+            .into_iter()
+            .map(|input| {
+                let gathered = self.node(input.clone(), &mut [])?;
+                restored(gathered, input.schema())
+            })
+            .collect::<Result<Vec<_>>>()?;
+        plan.with_new_exprs(plan.expressions(), inputs)
+    }
+
+    fn single(&mut self, plan: LogicalPlan, wants: &mut [Want]) -> Result<LogicalPlan> {
+        let Some(input) = plan.inputs().into_iter().next().cloned() else {
+            return Ok(plan);
+        };
+        let own: Vec<Found> = plan.expressions().iter().flat_map(calls::calls).collect();
+        let (places, mut below): (Vec<usize>, Vec<Want>) = wants
+            .iter()
+            .enumerate()
+            .filter_map(|(place, want)| Some((place, want.below(&plan)?)))
+            .unzip();
+        let passed = below.len();
+        below.extend(distinct(&own));
+
+        let input = self.node(input, &mut below)?;
+        let (plan, input_wants) = match plan {
+            LogicalPlan::Filter(filter) => self.filter(filter, input, below, passed)?,
+            plan => self.rewritten(plan, input, below, passed)?,
+        };
+        let found: Vec<(usize, Column)> = places
+            .into_iter()
+            .zip(&input_wants)
+            .filter_map(|(place, want)| Some((place, want.found.clone()?)))
+            .collect();
+        let columns: Vec<Column> = found.iter().map(|(_, column)| column.clone()).collect();
+        let plan = match plan {
+            LogicalPlan::Projection(projection) if !columns.is_empty() => {
+                wants::pass_on(projection, &columns)?
+            }
+            plan => plan,
+        };
+        for (place, column) in found {
+            wants[place].found = Some(Want::above(&column, &plan));
+        }
+        Ok(plan)
+    }
+
+    /// A node other than a filter over its gathered input, its calls read from columns.
+    fn rewritten(
+        &mut self,
+        plan: LogicalPlan,
+        mut input: LogicalPlan,
+        mut below: Vec<Want>,
+        passed: usize,
+    ) -> Result<(LogicalPlan, Vec<Want>)> {
+        let names = NamePreserver::new(&plan);
+        let saved: Vec<_> = plan.expressions().iter().map(|e| names.save(e)).collect();
+        let mut expressions = plan.expressions();
+        loop {
+            input = self.asked(input, &mut below, passed)?;
+            expressions = expressions
+                .into_iter()
+                .map(|expr| read(expr, &below))
+                .collect::<Result<_>>()?;
+            // A call whose image is another call's answer.
+            let left: Vec<Found> = expressions.iter().flat_map(calls::calls).collect();
+            if left.is_empty() {
+                break;
+            }
+            below.extend(distinct(&left));
+        }
+        // A sort's expressions name no column.
+        if !matches!(plan, LogicalPlan::Sort(_)) {
+            let named = expressions.into_iter().zip(saved);
+            expressions = named.map(|(expr, name)| name.restore(expr)).collect();
+        }
+        Ok((plan.with_new_exprs(expressions, vec![input])?, below))
+    }
+
+    /// A filter over its gathered input: what asks nothing below the operator, what asks inside it.
+    fn filter(
+        &mut self,
+        filter: Filter,
+        input: LogicalPlan,
+        mut below: Vec<Want>,
+        passed: usize,
+    ) -> Result<(LogicalPlan, Vec<Want>)> {
+        let conjuncts = split_conjunction_owned(filter.predicate)
+            .into_iter()
+            .map(|conjunct| read(conjunct, &below))
+            .collect::<Result<Vec<_>>>()?;
+        let (mut asking, plain): (Vec<_>, Vec<_>) = conjuncts.into_iter().partition(has_calls);
+        let mut plan = filtered(input, plain)?;
+        let mut rest = Vec::new();
+        while !asking.is_empty() {
+            plan = self.asked(plan, &mut below, passed)?;
+            let (mut inside, mut later) = (Vec::new(), Vec::new());
+            for conjunct in asking {
+                let conjunct = read(conjunct, &below)?;
+                if has_calls(&conjunct) {
+                    later.push(conjunct);
+                } else if is_once_only(&conjunct) {
+                    rest.push(conjunct);
+                } else {
+                    inside.push(conjunct);
+                }
+            }
+            plan = filtered(plan, inside)?;
+            // A call whose image is another call's answer.
+            let left: Vec<Found> = later.iter().flat_map(calls::calls).collect();
+            below.extend(distinct(&left));
+            asking = later;
+        }
+        if let Some(predicate) = conjunction(rest) {
+            plan = LogicalPlan::Filter(Filter::try_new(predicate, plan.into())?);
+        }
+        Ok((plan, below))
+    }
+
+    /// `input` with an operator above it for the wants from `passed` on that nothing below has answered, and for those
+    /// before, which nodes above have, about the same images.
+    fn asked(
+        &mut self,
+        input: LogicalPlan,
+        wants: &mut [Want],
+        passed: usize,
+    ) -> Result<LogicalPlan> {
+        let mut asks: Vec<Ask> = Vec::new();
+        for own in [true, false] {
+            for (place, want) in wants.iter_mut().enumerate() {
+                if want.found.is_some() || (place >= passed) != own {
+                    continue;
+                }
+                let same = asks.iter_mut().find(|ask| ask.is_about(want));
+                let ask = match same {
+                    Some(ask) => ask,
+                    None if own => {
+                        asks.push(Ask {
+                            image: want.image.clone(),
+                            columns: Vec::new(),
+                        });
+                        let last = asks.len() - 1;
+                        &mut asks[last]
+                    }
+                    None => continue,
+                };
+                let name = match ask.columns.iter_mut().find(|c| c.call == want.call) {
+                    Some(column) => {
+                        column.guard = either(column.guard.take(), want.guard.clone());
+                        column.name.clone()
+                    }
+                    None => {
+                        let name = format!("{ANSWER}{}", self.next);
+                        self.next += 1;
+                        ask.columns.push(AnswerColumn {
+                            name: name.clone(),
+                            call: Arc::clone(&want.call),
+                            guard: want.guard.clone(),
+                        });
+                        name
+                    }
+                };
+                want.found = Some(Column::new_unqualified(name));
+            }
+        }
+        if asks.is_empty() {
+            return Ok(input);
+        }
+        settle_guards(&mut asks, wants)?;
+        let infer = Infer::new(input, asks, Vec::new(), Arc::clone(&self.allowance))?;
+        Ok(infer.into_plan())
+    }
+
+    fn join(&mut self, join: Join, wants: &mut [Want]) -> Result<LogicalPlan> {
+        // An inner join's condition is a filter's: what asks can wait until the join has dropped what it drops.
+        if let (JoinType::Inner, Some(condition)) = (join.join_type, &join.filter)
+            && has_calls(condition)
+        {
+            let (asking, plain): (Vec<_>, Vec<_>) = split_conjunction_owned(condition.clone())
+                .into_iter()
+                .partition(has_calls);
+            let schema = Arc::clone(&join.schema);
+            let join = LogicalPlan::Join(Join {
+                filter: conjunction(plain),
+                ..join
+            });
+            let Some(predicate) = conjunction(asking) else {
+                return restored(self.node(join, wants)?, &schema);
+            };
+            return self.node(
+                LogicalPlan::Filter(Filter::try_new(predicate, join.into())?),
+                wants,
+            );
+        }
+        let plan = LogicalPlan::Join(join.clone());
+        let own: Vec<Found> = plan.expressions().iter().flat_map(calls::calls).collect();
+        let own = distinct(&own);
+        let mut sides = Vec::new();
+        let mut known: Vec<Want> = Vec::new();
+        for (left, side) in [(true, &join.left), (false, &join.right)] {
+            let (places, mut below): (Vec<usize>, Vec<Want>) = wants
+                .iter()
+                .enumerate()
+                .filter_map(|(place, want)| {
+                    Some((place, want.beside(side, join.join_type, left)?))
+                })
+                .unzip();
+            let passed = below.len();
+            // The condition is evaluated on both sides' rows, before any are padded.
+            below.extend(
+                own.iter()
+                    .filter_map(|want| want.beside(side, JoinType::Inner, left)),
+            );
+            let input = self.node(side.as_ref().clone(), &mut below)?;
+            let input = self.asked(input, &mut below, passed)?;
+            for (place, want) in places.into_iter().zip(&below) {
+                if want.found.is_some() {
+                    wants[place].found.clone_from(&want.found);
+                }
+            }
+            known.extend(below.into_iter().skip(passed));
+            sides.push(input);
+        }
+        let expressions = plan
+            .expressions()
+            .into_iter()
+            .map(|expr| {
+                let expr = read(expr, &known)?;
+                if let Some(call) = calls::calls(&expr).first() {
+                    return plan_err!(
+                        "{} in the condition of this join is about an image of both sides; ask it in a subquery of one side, or in WHERE",
+                        call.call
+                    );
+                }
+                Ok(expr)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        plan.with_new_exprs(expressions, sides)
+    }
+}
+
+impl Ask {
+    fn is_about(&self, want: &Want) -> bool {
+        let first = self.columns.first();
+        self.image == want.image
+            && first.is_none_or(|column| {
+                let (a, b) = (&column.call, &want.call);
+                a.spec.base == b.spec.base && (a.model() == b.model() || a.model().is_none() || b.model().is_none())
+            })
+    }
+}
+
+/// The calls as wants, equal ones once.
+fn distinct(found: &[Found]) -> Vec<Want> {
+    let mut wants: Vec<Want> = Vec::new();
+    for Found {
+        image, call, guard, ..
+    } in found
+    {
+        match wants
+            .iter_mut()
+            .find(|want| want.image == *image && want.call == *call)
+        {
+            Some(want) => want.guard = either(want.guard.take(), guard.clone()),
+            None => wants.push(Want {
+                image: image.clone(),
+                call: Arc::clone(call),
+                guard: guard.clone(),
+                found: None,
+            }),
+        }
+    }
+    wants
+}
+
+/// Where one of two guards is true.
+fn either(a: Option<Expr>, b: Option<Expr>) -> Option<Expr> {
+    match (a, b) {
+        (Some(a), Some(b)) if a == b => Some(a),
+        (Some(a), Some(b)) => Some(a.is_true().or(b.is_true())),
+        _ => None,
+    }
+}
+
+/// `expr` with the calls read from the columns that were found for them.
+fn read(expr: Expr, wants: &[Want]) -> Result<Expr> {
+    calls::replace(expr, &|call| {
+        let (function, call) = calls::call_of(call)?;
+        let image = function.args.first()?;
+        let mut wants = wants.iter();
+        let want = wants.find(|w| w.found.is_some() && w.image == *image && w.call == *call)?;
+        want.found.clone()
+    })
+}
+
+/// Guards with their calls read from columns. One that needs an answer of its own ask is dropped, as all are where
+/// asks would wait for each other.
+fn settle_guards(asks: &mut [Ask], wants: &[Want]) -> Result<()> {
+    let answers: Vec<Vec<String>> = asks
+        .iter()
+        .map(|ask| ask.columns.iter().map(|c| c.name.clone()).collect())
+        .collect();
+    let reads = |expr: &Expr, names: &[String]| {
+        let columns = expr.column_refs();
+        columns.iter().any(|column| names.contains(&column.name))
+    };
+    for (index, ask) in asks.iter_mut().enumerate() {
+        for column in &mut ask.columns {
+            if let Some(guard) = column.guard.take() {
+                let guard = read(guard, wants)?;
+                column.guard =
+                    (!has_calls(&guard) && !reads(&guard, &answers[index])).then_some(guard);
+            }
+        }
+    }
+    // An ask is ready when those that its guards read are; what never gets ready waits in a circle.
+    let mut ready = vec![false; asks.len()];
+    while let Some(next) = (0..asks.len()).find(|&index| {
+        !ready[index]
+            && asks[index].columns.iter().all(|column| {
+                column.guard.as_ref().is_none_or(|guard| {
+                    (0..answers.len()).all(|other| ready[other] || !reads(guard, &answers[other]))
+                })
+            })
+    }) {
+        ready[next] = true;
+    }
+    for (ask, ready) in asks.iter_mut().zip(ready) {
+        if !ready {
+            for column in &mut ask.columns {
+                column.guard = None;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `plan` under these conjuncts; those that read an operator's answers go into it, the others below it.
+fn filtered(plan: LogicalPlan, conjuncts: Vec<Expr>) -> Result<LogicalPlan> {
+    if conjuncts.is_empty() {
+        return Ok(plan);
+    }
+    let Some(infer) = Infer::of(&plan) else {
+        return Ok(match conjunction(conjuncts) {
+            Some(predicate) => LogicalPlan::Filter(Filter::try_new(predicate, plan.into())?),
+            None => plan,
+        });
+    };
+    let answers = infer.answer_names();
+    let (mut inside, mut below, mut above) = (infer.predicates.clone(), Vec::new(), Vec::new());
+    for conjunct in conjuncts {
+        if is_once_only(&conjunct) {
+            above.push(conjunct);
+        } else if conjunct
+            .column_refs()
+            .iter()
+            .any(|column| answers.contains(&column.name))
+        {
+            inside.push(conjunct);
+        } else {
+            below.push(conjunct);
+        }
+    }
+    let plan = Infer::new(
+        filtered(infer.input.clone(), below)?,
+        infer.asks.clone(),
+        inside,
+        Arc::clone(&infer.allowance),
+    )?
+    .into_plan();
+    Ok(match conjunction(above) {
+        Some(predicate) => LogicalPlan::Filter(Filter::try_new(predicate, plan.into())?),
+        None => plan,
+    })
+}
+
+/// `plan` with just the columns of `schema`.
+fn restored(plan: LogicalPlan, schema: &DFSchemaRef) -> Result<LogicalPlan> {
+    let same = plan.schema().fields().len() == schema.fields().len();
+    if same && plan.schema().columns() == schema.columns() {
+        return Ok(plan);
+    }
+    let columns = schema.columns().into_iter().map(Expr::Column).collect();
+    Ok(LogicalPlan::Projection(Projection::try_new(
+        columns,
+        plan.into(),
+    )?))
+}

@@ -1,0 +1,165 @@
+//! What a node higher up would like to know of an image, seen from further down.
+//!
+//! A want travels down the plan as long as its image can be named there, so that the lowest operator that looks at the image can
+//! answer it too; the column that is found for it travels up again. It decides nothing about where operators go.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, Result};
+use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, Projection};
+
+use super::calls::{has_calls, is_once_only};
+use crate::call::{About, Call};
+
+/// A call that is to become a column.
+#[derive(Debug, Clone)]
+pub(super) struct Want {
+    /// Over the columns of the plan that is asked to provide it.
+    pub(super) image: Expr,
+    pub(super) call: Arc<Call>,
+    /// Where it is needed; `None` is everywhere. The calls that it holds are wants too.
+    pub(super) guard: Option<Expr>,
+    /// The column of that plan that has it.
+    pub(super) found: Option<Column>,
+}
+
+impl Want {
+    fn moved(&self, image: Expr, guard: Option<Expr>) -> Self {
+        Self {
+            image,
+            guard,
+            call: Arc::clone(&self.call),
+            found: None,
+        }
+    }
+
+    /// The want over the columns of the only input of `node`, where it can be named there and should be answered there.
+    pub(super) fn below(&self, node: &LogicalPlan) -> Option<Self> {
+        match node {
+            LogicalPlan::Filter(_) | LogicalPlan::Window(_) | LogicalPlan::Repartition(_) => {
+                self.same(node)
+            }
+            // Words for rows that a limit drops cost more than a second look at those that it keeps.
+            LogicalPlan::Limit(_) if self.is_words() => None,
+            LogicalPlan::Sort(sort) if sort.fetch.is_some() && self.is_words() => None,
+            LogicalPlan::Limit(_) | LogicalPlan::Sort(_) => self.same(node),
+            LogicalPlan::SubqueryAlias(alias) => {
+                let inner = |column: &Column| {
+                    let index = alias.schema.maybe_index_of_column(column)?;
+                    Some(Expr::Column(Column::from(
+                        alias.input.schema().qualified_field(index),
+                    )))
+                };
+                self.through(&inner)
+            }
+            LogicalPlan::Projection(projection) => self.through(&|column| {
+                let index = projection.schema.maybe_index_of_column(column)?;
+                let expr = projection.expr.get(index)?.clone().unalias_nested().data;
+                (!has_calls(&expr) && !is_once_only(&expr)).then_some(expr)
+            }),
+            _ => None,
+        }
+    }
+
+    /// The want over the columns of one side of a join.
+    pub(super) fn beside(&self, side: &LogicalPlan, join_type: JoinType, left: bool) -> Option<Self> {
+        let kept = match join_type {
+            JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => true,
+            JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => left,
+            JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => !left,
+        };
+        let may_be_padded = match join_type {
+            JoinType::Left => !left,
+            JoinType::Right => left,
+            JoinType::Full => true,
+            _ => false,
+        };
+        // A row without a partner has a NULL image, whose answers are NULL too: true of a column, not of any expression.
+        if !kept || may_be_padded && !matches!(self.image, Expr::Column(_)) {
+            return None;
+        }
+        self.through(&|column| {
+            side.schema()
+                .has_column(column)
+                .then(|| Expr::Column(column.clone()))
+        })
+    }
+
+    fn is_words(&self) -> bool {
+        matches!(self.call.spec.about, About::Question(..))
+    }
+
+    fn same(&self, node: &LogicalPlan) -> Option<Self> {
+        let input = node.inputs().into_iter().next()?;
+        self.through(&|column| {
+            input
+                .schema()
+                .has_column(column)
+                .then(|| Expr::Column(column.clone()))
+        })
+    }
+
+    fn through(&self, inner: &dyn Fn(&Column) -> Option<Expr>) -> Option<Self> {
+        let image = substitute(&self.image, inner)?;
+        // Where the guard cannot be named, all rows are asked.
+        let guard = match &self.guard {
+            None => None,
+            Some(guard) => substitute(guard, inner).filter(|guard| !is_once_only(guard)),
+        };
+        Some(self.moved(image, guard))
+    }
+
+    /// The column above `node` of what was found below it; `node` is with its new input already.
+    pub(super) fn above(found: &Column, node: &LogicalPlan) -> Column {
+        match node {
+            LogicalPlan::SubqueryAlias(alias) => {
+                Column::new(Some(alias.alias.clone()), found.name.clone())
+            }
+            LogicalPlan::Projection(_) => Column::new_unqualified(found.name.clone()),
+            _ => found.clone(),
+        }
+    }
+}
+
+/// `projection` with these columns of its input passed on as well.
+pub(super) fn pass_on(projection: Projection, columns: &[Column]) -> Result<LogicalPlan> {
+    let Projection {
+        mut expr, input, ..
+    } = projection;
+    for column in columns {
+        let passed = Expr::Column(column.clone());
+        let own = Column::new_unqualified(column.name.clone());
+        // Its own name has no table, so that it is found above by that name alone.
+        let passed = if column.relation.is_some() {
+            passed.alias(own.name)
+        } else {
+            passed
+        };
+        if !expr.contains(&passed) {
+            expr.push(passed);
+        }
+    }
+    Ok(LogicalPlan::Projection(Projection::try_new(expr, input)?))
+}
+
+fn substitute(expr: &Expr, inner: &dyn Fn(&Column) -> Option<Expr>) -> Option<Expr> {
+    let mut named = true;
+    let moved = expr.clone().transform(|expr| {
+        Ok(match &expr {
+            Expr::Column(column) => match inner(column) {
+                Some(inner) => Transformed::new(
+                    inner,
+                    true,
+                    datafusion::common::tree_node::TreeNodeRecursion::Jump,
+                ),
+                None => {
+                    named = false;
+                    Transformed::no(expr)
+                }
+            },
+            _ => Transformed::no(expr),
+        })
+    });
+    moved.ok().map(|moved| moved.data).filter(|_| named)
+}

@@ -1,0 +1,77 @@
+//! What became of one image, and how a column is made of that.
+//!
+//! Owns the three ways a row can end (NULL, a value, an error) and the kernels' types. Why an image failed is known here only
+//! as text.
+
+use std::fmt;
+
+use arrow::array::ArrayRef;
+use bytes::Bytes;
+use datafusion::common::Result as DataFusionResult;
+use picsift_images::{ImageError, ImageInfo};
+use picsift_vision::VisionError;
+
+use crate::labelling::Labelling;
+
+/// Why one image has no answer: the stage that failed and one sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowError {
+    /// `fetch`, `decode` or `model`.
+    pub stage: &'static str,
+    /// What went wrong.
+    pub message: String,
+}
+
+impl fmt::Display for RowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.stage, self.message)
+    }
+}
+
+impl From<ImageError> for RowError {
+    fn from(error: ImageError) -> Self {
+        let stage = match error.stage() {
+            picsift_images::Stage::Fetch => "fetch",
+            picsift_images::Stage::Decode => "decode",
+        };
+        Self {
+            stage,
+            message: error.to_string(),
+        }
+    }
+}
+
+impl From<VisionError> for RowError {
+    fn from(error: VisionError) -> Self {
+        Self {
+            stage: "model",
+            message: error.to_string(),
+        }
+    }
+}
+
+/// What became of one row: `None` for a NULL image or one that nobody asked about, else the value or why there is none.
+pub type Outcome<T> = Option<Result<T, RowError>>;
+
+/// The value of a row that has one.
+pub(crate) fn value<T>(row: &Outcome<T>) -> Option<&T> {
+    row.as_ref()?.as_ref().ok()
+}
+
+/// Why a row failed, if it did.
+pub(crate) fn failure<T>(row: &Outcome<T>) -> Option<String> {
+    row.as_ref()?.as_ref().err().map(ToString::to_string)
+}
+
+/// The step from rows to a column: one value a row, in their order. What it takes says what has to be found out about an image.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kernel {
+    /// The encoded file.
+    Bytes(fn(&[Outcome<Bytes>]) -> DataFusionResult<ArrayRef>),
+    /// What its header says.
+    Info(fn(&[Outcome<ImageInfo>]) -> DataFusionResult<ArrayRef>),
+    /// The scores of a labelling's categories, in their order.
+    Scores(fn(&Labelling, &[Outcome<Vec<f32>>]) -> DataFusionResult<ArrayRef>),
+    /// The model's words.
+    Texts(fn(&[Outcome<String>]) -> DataFusionResult<ArrayRef>),
+}
