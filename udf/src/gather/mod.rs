@@ -3,10 +3,11 @@
 //! It runs behind DataFusion's own rules, when predicates and limits are where they belong, and walks the plan from the root:
 //! what nodes above ask about an image is answered by the lowest node that asks about it too, and flows up as a column. Conjuncts
 //! that ask nothing go below the operator, those that ask are evaluated inside it. What the calls of an expression are is
-//! [`calls`]', how a want moves through nodes [`wants`]' to say.
+//! [`calls`]' to say, how a want moves through nodes [`wants`]'; [`defer`] and [`lift`] bring calls above limits and joins first.
 
 mod calls;
 mod defer;
+mod lift;
 mod wants;
 
 use std::sync::Arc;
@@ -110,6 +111,12 @@ struct Gatherer {
 }
 
 impl Gatherer {
+    /// A name that no column of the plan has.
+    fn name(&mut self) -> String {
+        self.next += 1;
+        format!("{ANSWER}{}", self.next - 1)
+    }
+
     /// The node and all below it with their calls gathered. Its columns stay, and others may come behind or between them;
     /// the wants that could be answered have their columns.
     fn node(&mut self, plan: LogicalPlan, wants: &mut [Want]) -> Result<LogicalPlan> {
@@ -160,7 +167,12 @@ impl Gatherer {
         let Some(input) = plan.inputs().into_iter().next().cloned() else {
             return Ok(plan);
         };
-        let own: Vec<Found> = plan.expressions().iter().flat_map(calls::calls).collect();
+        // A filter's conjuncts guard one another while the query runs, in whichever order is best.
+        let expressions = match &plan {
+            LogicalPlan::Filter(filter) => split_conjunction_owned(filter.predicate.clone()),
+            plan => plan.expressions(),
+        };
+        let own: Vec<Found> = expressions.iter().flat_map(calls::calls).collect();
         let (places, mut below): (Vec<usize>, Vec<Want>) = wants
             .iter()
             .enumerate()
@@ -297,8 +309,7 @@ impl Gatherer {
                         column.name.clone()
                     }
                     None => {
-                        let name = format!("{ANSWER}{}", self.next);
-                        self.next += 1;
+                        let name = self.name();
                         ask.columns.push(AnswerColumn {
                             name: name.clone(),
                             call: Arc::clone(&want.call),
@@ -338,6 +349,12 @@ impl Gatherer {
                 LogicalPlan::Filter(Filter::try_new(predicate, join.into())?),
                 wants,
             );
+        }
+        if let Some((plan, conjuncts)) = self.lift(&join)?
+            && let Some(predicate) = conjunction(conjuncts)
+        {
+            let filter = Filter::try_new(predicate, plan.into())?;
+            return self.node(LogicalPlan::Filter(filter), wants);
         }
         let plan = LogicalPlan::Join(join.clone());
         let own: Vec<Found> = plan.expressions().iter().flat_map(calls::calls).collect();

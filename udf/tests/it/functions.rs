@@ -141,8 +141,8 @@ async fn try_classify_tells_values_from_errors_from_nulls() {
 #[tokio::test(flavor = "multi_thread")]
 async fn images_are_asked_in_batches_never_row_by_row() {
     let (context, batches) = session();
-    let red = png([250, 0, 0]);
-    let images: ArrayRef = Arc::new(BinaryArray::from_vec(vec![red.as_slice(); 512]));
+    let images = (0..512).map(|i| png([250, (i % 256) as u8, (i / 256) as u8]));
+    let images: ArrayRef = Arc::new(BinaryArray::from_iter_values(images));
     context
         .register_batch(
             "many",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use arrow::array::{ArrayRef, AsArray, BooleanArray};
 use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use datafusion::common::{Result, exec_datafusion_err};
