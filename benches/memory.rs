@@ -1,4 +1,4 @@
-//! Peak memory of `picsift label` at 1,000 and 20,000 rows of embedded photographs, and the time of a cold start.
+//! Peak memory of `picsift label` at 1,000 and 50,000 rows of embedded photographs, and the time of a cold start.
 //!
 //! `cargo bench --bench memory` prints the figures; the peak is the kernel's own high-water mark (Linux only).
 
@@ -20,7 +20,7 @@ fn main() {
         "start to published output for one row: {:.0} ms",
         started.elapsed().as_secs_f64() * 1000.0
     );
-    for rows in [1_000, 20_000] {
+    for rows in [1_000, 50_000] {
         let input = folder.path().join(format!("{rows}.parquet"));
         support::table(&input, rows);
         let bytes = std::fs::metadata(&input).unwrap().len();

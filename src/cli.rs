@@ -171,6 +171,12 @@ pub struct LabelArgs {
     /// Replace the output of an earlier run
     #[arg(long)]
     pub overwrite: bool,
+    /// Stop after asking the model about this many images; what is done by then is published as a partial result
+    #[arg(long, value_name = "IMAGES")]
+    pub max_images: Option<u64>,
+    /// Stop this many seconds after the first image; what is done by then is published as a partial result
+    #[arg(long, value_parser = seconds, value_name = "SECONDS")]
+    pub max_seconds: Option<Duration>,
     /// The model and how it is loaded.
     #[command(flatten)]
     pub model: ModelArgs,
@@ -200,6 +206,9 @@ pub struct SqlArgs {
     /// Form of the results
     #[arg(long, default_value = "table", value_name = "FORMAT")]
     pub format: Format,
+    /// Do not run queries: ask about a few images of each and say how many it will ask and how long that will take
+    #[arg(long)]
+    pub estimate: bool,
     /// The model and how it is loaded.
     #[command(flatten)]
     pub model: ModelArgs,
@@ -242,6 +251,14 @@ pub struct ImageArgs {
     /// Limits on one image.
     #[command(flatten)]
     pub limits: LimitArgs,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().map(Duration::try_from_secs_f64);
+    match seconds {
+        Ok(Ok(time)) => Ok(time),
+        _ => Err("it must be a number of seconds".to_string()),
+    }
 }
 
 fn max_tokens(text: &str) -> Result<usize, String> {

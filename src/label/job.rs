@@ -8,7 +8,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::datasource::listing::{ListingTable, ListingTableUrl};
 use datafusion::prelude::{DataFrame, SessionContext};
 use picsift_udf::{
-    AddedColumns, Annotation, Engine, Labelling, OnError, RunStats, output_schema, table_base,
+    AddedColumns, Allowance, Annotation, AtEnd, Engine, Labelling, OnError, RunStats, output_schema, table_base,
 };
 use picsift_vision::Service;
 use url::Url;
@@ -47,6 +47,8 @@ pub struct Job {
     pub image: String,
     /// Counts and times of the run.
     pub stats: Arc<RunStats>,
+    /// How much the run may ask.
+    pub allowance: Arc<Allowance>,
     /// The model as it was asked for.
     pub model: ModelArgs,
     /// The threshold of categories that have none.
@@ -113,11 +115,14 @@ impl Job {
         // One stream keeps the rows in their order; the images of a stream are judged many at a time anyhow.
         let context = session::session(&engine, 1).map_err(AppError::Plan)?;
         let stats = Arc::new(RunStats::default());
-        context
-            .state_ref()
-            .write()
-            .config_mut()
-            .set_extension(Arc::clone(&stats));
+        let allowance = Allowance::new(args.max_images, args.max_seconds, AtEnd::Stop);
+        let allowance = Arc::new(allowance);
+        {
+            let state = context.state_ref();
+            let mut state = state.write();
+            state.config_mut().set_extension(Arc::clone(&stats));
+            state.config_mut().set_extension(Arc::clone(&allowance));
+        }
         let (sources, table_schema) = open(&context, &locations).await?;
         let image = image_column(&table_schema, args.image.as_deref()).map_err(AppError::Usage)?;
         let names: Vec<_> = categories
@@ -146,6 +151,7 @@ impl Job {
                 .collect(),
             image,
             stats,
+            allowance,
             model: args.model,
             threshold: args.categories.threshold,
             categories,

@@ -17,6 +17,9 @@ use crate::output::writer::WrittenFile;
 pub struct Manifest {
     /// Version of picsift that wrote it.
     pub picsift: &'static str,
+    /// Why rows are missing at the end, where a bound on images or time stopped the job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partial: Option<String>,
     /// Model, revision, device, number format and crops.
     pub model: ModelInfo,
     /// The categories in the order of their columns.
@@ -83,11 +86,11 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// The counts of a finished run in which the model panicked so many times.
-    pub fn of(stats: &RunStats, panics: u64) -> Self {
+    /// The counts of a finished run that wrote so many rows and in which the model panicked so many times.
+    pub fn of(stats: &RunStats, rows: u64, panics: u64) -> Self {
         let (distinct_images, distinct_is_exact) = stats.distinct();
         Self {
-            rows: stats.rows(),
+            rows,
             images: stats.images(),
             failures: stats.failures(),
             panics,

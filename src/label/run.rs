@@ -58,9 +58,9 @@ pub async fn run(job: &Job, started: Instant) -> Result<Manifest, AppError> {
         (_, Ok(Err(error))) => return Err(AppError::Run(error)),
         (_, Err(error)) => return Err(AppError::Run(DataFusionError::External(Box::new(error)))),
         (Err(error), Ok(Ok(_))) => return Err(error),
-        (Ok(held), Ok(Ok(files))) => Held { held, files },
+        (Ok(held), Ok(Ok(files))) => Held { held: held.0, rows: held.1, files },
     };
-    if stats.rows() == 0 {
+    if stats.rows() == 0 && job.allowance.exhausted().is_none() {
         return Err(AppError::Usage(format!(
             "no row of {} satisfies --where {}",
             job.inputs.join(", "),
@@ -70,6 +70,7 @@ pub async fn run(job: &Job, started: Instant) -> Result<Manifest, AppError> {
     let model = job.service.stats();
     let manifest = Manifest {
         picsift: env!("CARGO_PKG_VERSION"),
+        partial: job.allowance.exhausted().map(|end| end.to_string()),
         model: job.service.info().clone(),
         categories: category_entries(&job.categories, &job.labelling, &job.added, &held.held),
         input: InputEntry {
@@ -79,7 +80,7 @@ pub async fn run(job: &Job, started: Instant) -> Result<Manifest, AppError> {
             limit: job.limit,
             partition_by: job.partition_by.clone(),
         },
-        counts: Counts::of(&stats, model.panics - before.panics),
+        counts: Counts::of(&stats, held.rows, model.panics - before.panics),
         seconds: Seconds::of(&stats, started.elapsed(), model.busy - before.busy),
         files: held.files,
     };
@@ -93,18 +94,19 @@ pub async fn run(job: &Job, started: Instant) -> Result<Manifest, AppError> {
 
 struct Held {
     held: Vec<u64>,
+    rows: u64,
     files: Vec<WrittenFile>,
 }
 
-/// Sends every labelled batch to `batches`; gives the rows for which each category held.
+/// Sends every labelled batch to `batches`; gives the rows for which each category held, and all rows.
 async fn label_all(
     job: &Job,
     batches: mpsc::Sender<RecordBatch>,
-) -> DataFusionResult<Vec<u64>> {
-    let mut held = vec![0; job.categories.len()];
+) -> DataFusionResult<(Vec<u64>, u64)> {
+    let (mut held, mut written) = (vec![0; job.categories.len()], 0);
     let mut left = job.limit;
     for source in &job.sources {
-        if left == Some(0) {
+        if left == Some(0) || job.allowance.exhausted().is_some() {
             break;
         }
         let mut rows = labelled_rows(job, source, left).await?;
@@ -114,6 +116,7 @@ async fn label_all(
                     *count += column.as_boolean().true_count() as u64;
                 }
             }
+            written += batch.num_rows() as u64;
             left = left.map(|left| left.saturating_sub(batch.num_rows()));
             // The table's metadata is not in DataFusion's schema; the values are the same.
             let batch = RecordBatch::try_new(Arc::clone(&job.schema), batch.columns().to_vec())?;
@@ -123,7 +126,7 @@ async fn label_all(
                 .map_err(|_| exec_datafusion_err!("the output cannot be written"))?;
         }
     }
-    Ok(held)
+    Ok((held, written))
 }
 
 async fn labelled_rows(

@@ -83,6 +83,9 @@ fn write(
             moved.join(", ")
         )?;
     }
+    if let Some(reason) = &manifest.partial {
+        writeln!(out, "this is a part of the table: {reason}")?;
+    }
     if counts.panics > 0 {
         writeln!(
             out,
@@ -114,6 +117,7 @@ mod tests {
 
     fn summary(panics: u64, crops: Option<CropPolicy>) -> String {
         let manifest = Manifest {
+            partial: Some("20 images have been asked".to_string()),
             picsift: "0",
             model: ModelInfo {
                 name: "eyes".to_string(),

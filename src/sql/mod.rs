@@ -2,6 +2,7 @@
 //!
 //! Owns which statements run in which order; `print` owns how results look, `shell` the keyboard.
 
+mod estimate;
 mod print;
 mod shell;
 
@@ -30,21 +31,21 @@ pub async fn sql(args: SqlArgs) -> Result<(), AppError> {
     let context = session::session(&engine, partitions).map_err(AppError::Plan)?;
     choose_model(&context, &args.model);
 
-    if args.command.is_empty() && args.file.is_none() && std::io::stdin().is_terminal() {
+    if args.command.is_empty() && args.file.is_none() && std::io::stdin().is_terminal() && !args.estimate {
         return shell::run(&context, &engine, args.format).await;
     }
     for query in &args.command {
-        run_script(&context, query, args.format).await?;
+        run_script(&context, query, &args).await?;
     }
     match &args.file {
-        Some(path) => run_script(&context, &read(path)?, args.format).await?,
+        Some(path) => run_script(&context, &read(path)?, &args).await?,
         None if !args.command.is_empty() => {}
         None => {
             let mut script = String::new();
             std::io::stdin()
                 .read_to_string(&mut script)
                 .map_err(AppError::file("read", "standard input"))?;
-            run_script(&context, &script, args.format).await?;
+            run_script(&context, &script, &args).await?;
         }
     }
     Devices::default().say(&engine);
@@ -71,11 +72,15 @@ fn read(path: &Path) -> Result<String, AppError> {
 async fn run_script(
     context: &SessionContext,
     script: &str,
-    format: Format,
+    args: &SqlArgs,
 ) -> Result<(), AppError> {
     // All are parsed before one runs: a slip at the end of a script must not show after an hour.
     for statement in parse(script)? {
-        run_statement(context, statement, format).await?;
+        if args.estimate {
+            estimate::estimate(context, statement).await?;
+        } else {
+            run_statement(context, statement, args.format).await?;
+        }
     }
     Ok(())
 }

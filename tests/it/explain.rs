@@ -66,6 +66,40 @@ async fn plans_stay_as_they_are() {
             "SELECT file FROM photos ORDER BY classify_score(image, 'dog') DESC LIMIT 3",
         ),
         ("null", "SELECT classify(image, NULL) FROM photos"),
+        (
+            "shared",
+            "SELECT file, classify(image, 'dog') AS dog FROM photos \
+             WHERE classify(image, 'dog') AND width > 300 ORDER BY classify_score(image, 'cat')",
+        ),
+        (
+            "filtered_limit",
+            "SELECT file FROM photos WHERE classify(image, 'dog') LIMIT 10",
+        ),
+        (
+            "case",
+            "SELECT file, CASE WHEN width > 300 THEN classify(image, 'dog') END AS dog FROM photos",
+        ),
+        (
+            "or",
+            "SELECT file FROM photos WHERE width > 300 OR classify(image, 'dog')",
+        ),
+        (
+            "top",
+            "SELECT file, classify(image, 'dog') FROM photos ORDER BY file LIMIT 3",
+        ),
+        (
+            "join",
+            "SELECT a.file FROM photos a JOIN photos b ON a.file = b.file AND classify(a.image, 'dog')",
+        ),
+        (
+            "two_images",
+            "SELECT a.file FROM photos a JOIN photos b ON a.sha256 = b.sha256 \
+             WHERE classify(a.image, 'dog') AND classify(b.image, 'cat')",
+        ),
+        (
+            "view",
+            "WITH v AS (SELECT *, classify(image, 'dog') AS dog FROM photos) SELECT file FROM v WHERE dog AND width > 300",
+        ),
     ];
     for (name, query) in queries {
         insta::assert_snapshot!(name, plan(query).await, query);

@@ -125,13 +125,17 @@ impl Call {
 
     /// The call as an expression over an image; `shown` are the arguments behind it, as the person wrote them.
     pub(crate) fn over(self: Arc<Self>, image: Expr, shown: &[Expr]) -> Expr {
-        let function = ScalarUDF::new_from_impl(ResolvedFunction {
-            call: self,
-            signature: Signature::variadic_any(Volatility::Volatile),
-        });
         let mut args = vec![image];
         args.extend_from_slice(shown);
-        function.call(args)
+        self.into_udf().call(args)
+    }
+
+    /// The call as a function.
+    pub(crate) fn into_udf(self: Arc<Self>) -> ScalarUDF {
+        ScalarUDF::new_from_impl(ResolvedFunction {
+            call: self,
+            signature: Signature::variadic_any(Volatility::Volatile),
+        })
     }
 }
 

@@ -8,8 +8,10 @@ mod allowance;
 mod annotate;
 mod budget;
 mod call;
+mod codec;
 mod columns;
 mod engine;
+mod estimate;
 mod exec;
 mod functions;
 mod gather;
@@ -34,7 +36,9 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 
 pub use allowance::{Allowance, AtEnd, Exhausted};
 pub use annotate::{AddedColumns, Annotation, CLASH_PREFIX, annotate, output_schema};
+pub use codec::InferCodec;
 pub use engine::{Engine, EngineError, EngineOptions};
+pub use estimate::{Estimate, Sample, estimate};
 pub use exec::InferExec;
 pub use image_column::{
     IMAGE_TYPES, ImageSource, image_sources, is_binary, is_image_struct, is_image_type, is_string,

@@ -18,7 +18,9 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ColumnStatistics, Result, Statistics, internal_datafusion_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::{CardinalityEffect, EmissionType};
+use datafusion::physical_plan::limit::GlobalLimitExec;
 use datafusion::physical_plan::metrics::{
     BaselineMetrics, Count, ExecutionPlanMetricsSet, Metric, MetricValue, MetricsSet, Time,
 };
@@ -115,6 +117,18 @@ impl InferExec {
         &self.allowance
     }
 
+    /// The same over the first rows of the input, with counters of its own.
+    pub(crate) fn sample(&self, rows: usize) -> Result<(Arc<dyn ExecutionPlan>, Arc<RunStats>)> {
+        let input: Arc<dyn ExecutionPlan> =
+            Arc::new(CoalescePartitionsExec::new(Arc::clone(&self.input)));
+        let first = GlobalLimitExec::new(input, 0, Some(rows));
+        let mut sample = self.over(Arc::new(first))?;
+        sample.stats = Arc::default();
+        sample.allowance = Arc::default();
+        let stats = Arc::clone(&sample.stats);
+        Ok((Arc::new(sample), stats))
+    }
+
     fn over(&self, input: Arc<dyn ExecutionPlan>) -> Result<Self> {
         let schema = self.schema();
         let width = self.input.schema().fields().len();
@@ -209,8 +223,10 @@ impl ExecutionPlan for InferExec {
         vec![&self.input]
     }
 
+    /// It does keep the order, which `properties` tells. Saying so here as well would invite DataFusion to push a sort below,
+    /// and images through it.
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
+        vec![false]
     }
 
     /// One stream keeps all cores decoding, and splitting it would only lose the rows' order.

@@ -93,6 +93,7 @@ pub(crate) fn session() -> (SessionContext, Batches) {
 /// A session with the fake model, and what stands behind it.
 pub(crate) struct Fake {
     pub(crate) context: SessionContext,
+    pub(crate) engine: Arc<Engine>,
     pub(crate) service: Service,
     pub(crate) batches: Batches,
 }
@@ -114,6 +115,7 @@ impl Fake {
         register_all(&context, &engine).unwrap();
         Self {
             context,
+            engine,
             service,
             batches,
         }

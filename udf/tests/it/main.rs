@@ -7,4 +7,6 @@ mod fake;
 mod functions;
 mod lineage;
 mod operator;
+mod random;
+mod shipped;
 mod stock;

@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""Images per second of picsift, of a Daft job and of a plain Python loop that do the same, and the ratios.
+
+    benches/peer/daft.sh [--rows 600] [--rounds 3] [--picsift PROGRAM]
+
+All read one Parquet table of distinct JPEGs of 512 pixels, run EfficientNet-Lite0 in f32 with picsift's weights and write
+the table with ten categories' answers. Each run is a process of its own, timed whole, from start to exit; in each round
+everyone runs once, beginning with another one, and medians are compared. "Without start-up" takes the time of a table
+of one row off. Before that, the answers must be the same, as far as two JPEG decoders allow.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from lite0 import CATEGORIES
+
+ROOT = Path(__file__).resolve().parents[2]
+WORK = ROOT / "target" / "peer-daft"
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+ENVIRONMENT = os.environ | {"DAFT_PROGRESS_BAR": "0", "DO_NOT_TRACK": "1"}
+# Answers of a category that may differ, for a score beside the threshold.
+MOST_DIFFERENT = 0.01
+
+
+def main():
+    options = arguments()
+    WORK.mkdir(parents=True, exist_ok=True)
+    python, peer, model = sys.executable, ROOT / "benches" / "peer", WORK / "efficientnet-lite0.onnx"
+    subprocess.run([python, peer / "lite0_onnx.py", model], check=True)
+    tables = {rows: WORK / f"photographs-{rows}.parquet" for rows in (1, options.rows)}
+    for rows, table in tables.items():
+        make = [python, ROOT / "benches" / "make_table.py", str(rows), table, "--distinct", "--row-group", "100"]
+        subprocess.run(make, check=True)
+    label = [options.picsift, "label", "--overwrite", "--categories", ",".join(CATEGORIES), "--output"]
+    contenders = {
+        "picsift": lambda table, out: [*label, out, table],
+        "Daft": lambda table, out: [python, peer / "lite0_daft.py", model, table, out],
+        "Python loop": lambda table, out: [python, peer / "lite0_loop.py", model, table, out],
+    }
+
+    runs = {(name, rows): [] for name in contenders for rows in tables}
+    names = list(contenders)
+    for turn in range(options.rounds):
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
+            for rows, table in tables.items():
+                out = WORK / name.lower().replace(" ", "-")
+                runs[name, rows].append(timed(contenders[name](table, out)))
+            compare_answers(name, options.rows)
+    report(runs, names, options.rows)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rows", type=int, default=600)
+    parser.add_argument("--rounds", type=int, default=3)
+    program = os.environ.get("PICSIFT", ROOT / "target" / "release" / "picsift")
+    parser.add_argument("--picsift", type=Path, default=program, help="PICSIFT, or target/release/picsift, without it")
+    options = parser.parse_args()
+    if options.rows < 2 or options.rounds < 1:
+        parser.error("--rows must be at least 2 and --rounds at least 1")
+    if not options.picsift.is_file():
+        parser.error(f"there is no {options.picsift}: cargo build --release makes it")
+    return options
+
+
+def timed(command):
+    """Seconds from start to exit, seconds of CPU with all descendants, and megabytes at most."""
+    with open(WORK / "log.txt", "w+", encoding="utf-8") as log:
+        started = time.perf_counter()
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=ENVIRONMENT)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            log.seek(0)
+            sys.exit(f"exit code {process.returncode}: {' '.join(map(str, command))}\n{log.read()}")
+    peak = usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e6 / 1024)
+    return seconds, usage.ru_utime + usage.ru_stime, peak
+
+
+def answers(name):
+    columns = [f"{kind}_{category}" for kind in ("is", "score") for category in CATEGORIES]
+    table = pq.read_table(WORK / name.lower().replace(" ", "-"), columns=["file", *columns]).sort_by("file")
+    return table["file"].to_pylist(), *np.split(np.array([table[column].to_numpy() for column in columns]), 2)
+
+
+if __name__ == "__main__":
+    main()

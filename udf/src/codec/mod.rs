@@ -1,0 +1,287 @@
+//! Plans with picsift's operator as bytes, for an engine that runs them on other machines.
+//!
+//! [`InferCodec`] writes and reads the operator, logical and physical, and calls that no operator has gathered yet. The other
+//! side resolves the calls again with its own [`Engine`], so models are started where they are needed. All else it leaves to
+//! the codec that it wraps.
+
+mod wire;
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::common::{DataFusionError, Result, TableReference, plan_datafusion_err};
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::{Expr, Extension, LogicalPlan, ScalarUDF};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion_proto::logical_plan::from_proto::parse_expr;
+use datafusion_proto::logical_plan::to_proto::serialize_expr;
+use datafusion_proto::logical_plan::{DefaultLogicalExtensionCodec, LogicalExtensionCodec};
+use datafusion_proto::physical_plan::from_proto::parse_physical_expr;
+use datafusion_proto::physical_plan::{
+    DefaultPhysicalExtensionCodec, PhysicalExtensionCodec, PhysicalProtoConverterExtension,
+};
+use prost::Message;
+
+use crate::call::ResolvedFunction;
+use crate::engine::Engine;
+use crate::exec::{AskExec, ColumnExec, InferExec};
+use crate::node::{AnswerColumn, Ask, Infer};
+use crate::stats::RunStats;
+
+/// Writes and reads plans with picsift's operator; see the module.
+#[derive(Clone)]
+pub struct InferCodec {
+    engine: Arc<Engine>,
+    logical: Arc<dyn LogicalExtensionCodec>,
+    physical: Arc<dyn PhysicalExtensionCodec>,
+}
+
+impl InferCodec {
+    /// A codec whose plans run on `engine`, and that knows no other extension.
+    pub fn new(engine: Arc<Engine>) -> Self {
+        Self {
+            engine,
+            logical: Arc::new(DefaultLogicalExtensionCodec {}),
+            physical: Arc::new(DefaultPhysicalExtensionCodec {}),
+        }
+    }
+
+    /// The same with `logical` for all that is not picsift's.
+    pub fn with_logical(self, logical: Arc<dyn LogicalExtensionCodec>) -> Self {
+        Self { logical, ..self }
+    }
+
+    /// The same with `physical` for all that is not picsift's.
+    pub fn with_physical(self, physical: Arc<dyn PhysicalExtensionCodec>) -> Self {
+        Self { physical, ..self }
+    }
+
+    /// The function of a call that was written; `None` for bytes that are no call.
+    fn function(&self, bytes: &[u8]) -> Option<Result<Arc<ScalarUDF>>> {
+        let bytes = bytes.strip_prefix(CALL)?;
+        let call = wire::read(bytes).and_then(|call| wire::call(&self.engine, Some(call)));
+        Some(call.map(|call| Arc::new(call.into_udf())))
+    }
+}
+
+/// What the bytes of an operator, and of a call, begin with.
+const INFER: &[u8] = b"picsift.infer.1:";
+const CALL: &[u8] = b"picsift.call.1:";
+
+impl fmt::Debug for InferCodec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InferCodec").finish_non_exhaustive()
+    }
+}
+
+fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// Writes a call that stands in an expression; whether it was one.
+fn write_call(function: &ScalarUDF, bytes: &mut Vec<u8>) -> bool {
+    let Some(resolved) = function.inner().downcast_ref::<ResolvedFunction>() else {
+        return false;
+    };
+    bytes.extend_from_slice(CALL);
+    bytes.extend(wire::Call::from(&resolved.call.spec).encode_to_vec());
+    true
+}
+
+impl LogicalExtensionCodec for InferCodec {
+    fn try_decode(
+        &self,
+        bytes: &[u8],
+        inputs: &[LogicalPlan],
+        context: &TaskContext,
+    ) -> Result<Extension> {
+        let Some(message) = bytes.strip_prefix(INFER) else {
+            return self.logical.try_decode(bytes, inputs, context);
+        };
+        let message: wire::Infer = wire::read(message)?;
+        let allowance = Arc::new(message.allowance()?);
+        let expr = |bytes: &[u8]| -> Result<Expr> {
+            parse_expr(&wire::read(bytes)?, context, self).map_err(external)
+        };
+        let mut asks = Vec::new();
+        for ask in message.asks {
+            let mut columns = Vec::new();
+            for column in ask.columns {
+                columns.push(AnswerColumn {
+                    name: column.name,
+                    call: wire::call(&self.engine, column.call)?,
+                    guard: column.guard.as_deref().map(expr).transpose()?,
+                });
+            }
+            asks.push(Ask {
+                image: expr(&ask.image)?,
+                columns,
+            });
+        }
+        let predicates = message.predicates.iter().map(|p| expr(p)).collect::<Result<_>>()?;
+        let input = inputs.first().cloned();
+        let input = input.ok_or_else(|| plan_datafusion_err!("Infer needs an input"))?;
+        Ok(Extension {
+            node: Arc::new(Infer::new(input, asks, predicates, allowance)?),
+        })
+    }
+
+    fn try_encode(&self, node: &Extension, bytes: &mut Vec<u8>) -> Result<()> {
+        let Some(infer) = node.node.as_any().downcast_ref::<Infer>() else {
+            return self.logical.try_encode(node, bytes);
+        };
+        let expr = |expr: &Expr| -> Result<Vec<u8>> {
+            Ok(serialize_expr(expr, self).map_err(external)?.encode_to_vec())
+        };
+        let mut asks = Vec::new();
+        for ask in &infer.asks {
+            let mut columns = Vec::new();
+            for column in &ask.columns {
+                columns.push(wire::Column {
+                    name: column.name.clone(),
+                    call: Some(wire::Call::from(&column.call.spec)),
+                    guard: column.guard.as_ref().map(expr).transpose()?,
+                });
+            }
+            asks.push(wire::Ask {
+                image: expr(&ask.image)?,
+                columns,
+            });
+        }
+        let predicates = infer.predicates.iter().map(expr).collect::<Result<_>>()?;
+        bytes.extend_from_slice(INFER);
+        bytes.extend(wire::Infer::new(asks, predicates, &infer.allowance).encode_to_vec());
+        Ok(())
+    }
+
+    fn try_decode_table_provider(
+        &self,
+        bytes: &[u8],
+        table: &TableReference,
+        schema: SchemaRef,
+        context: &TaskContext,
+    ) -> Result<Arc<dyn TableProvider>> {
+        self.logical
+            .try_decode_table_provider(bytes, table, schema, context)
+    }
+
+    fn try_encode_table_provider(
+        &self,
+        table: &TableReference,
+        provider: Arc<dyn TableProvider>,
+        bytes: &mut Vec<u8>,
+    ) -> Result<()> {
+        self.logical.try_encode_table_provider(table, provider, bytes)
+    }
+
+    fn try_decode_udf(&self, name: &str, bytes: &[u8]) -> Result<Arc<ScalarUDF>> {
+        self.function(bytes)
+            .unwrap_or_else(|| self.logical.try_decode_udf(name, bytes))
+    }
+
+    fn try_encode_udf(&self, function: &ScalarUDF, bytes: &mut Vec<u8>) -> Result<()> {
+        if write_call(function, bytes) {
+            return Ok(());
+        }
+        self.logical.try_encode_udf(function, bytes)
+    }
+}
+
+impl PhysicalExtensionCodec for InferCodec {
+    fn try_decode(
+        &self,
+        bytes: &[u8],
+        inputs: &[Arc<dyn ExecutionPlan>],
+        context: &TaskContext,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let Some(message) = bytes.strip_prefix(INFER) else {
+            return self.physical.try_decode(bytes, inputs, context, converter);
+        };
+        let message: wire::Infer = wire::read(message)?;
+        let allowance = Arc::new(message.allowance()?);
+        let input = inputs.first().cloned();
+        let input = input.ok_or_else(|| plan_datafusion_err!("InferExec needs an input"))?;
+
+        let (mut names, mut calls) = (Vec::new(), Vec::new());
+        for column in message.asks.iter().flat_map(|ask| &ask.columns) {
+            names.push(column.name.clone());
+            calls.push(wire::call(&self.engine, column.call.clone())?);
+        }
+        let answers = names.iter().zip(&calls).map(|(name, call)| {
+            Arc::new(Field::new(name, call.function.return_type(), true))
+        });
+        let fields: Vec<_> = input.schema().fields().iter().cloned().chain(answers).collect();
+        let schema = Schema::new(fields);
+        let expr = |bytes: &[u8]| -> Result<Arc<dyn PhysicalExpr>> {
+            parse_physical_expr(&wire::read(bytes)?, context, &schema, self)
+        };
+        let mut calls = calls.into_iter();
+        let mut asks = Vec::new();
+        for ask in &message.asks {
+            let mut columns = Vec::new();
+            for (column, call) in ask.columns.iter().zip(&mut calls) {
+                columns.push(ColumnExec {
+                    call,
+                    guard: column.guard.as_deref().map(expr).transpose()?,
+                });
+            }
+            asks.push(AskExec {
+                image: expr(&ask.image)?,
+                columns,
+            });
+        }
+        let predicates = message.predicates.iter().map(|p| expr(p)).collect::<Result<_>>()?;
+        let stats = context.session_config().get_extension::<RunStats>();
+        Ok(Arc::new(InferExec::new(
+            input,
+            asks,
+            &names,
+            predicates,
+            Arc::clone(&self.engine),
+            allowance,
+            stats.unwrap_or_default(),
+        )?))
+    }
+
+    fn try_encode(
+        &self,
+        node: Arc<dyn ExecutionPlan>,
+        bytes: &mut Vec<u8>,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<()> {
+        let Some(infer) = node.downcast_ref::<InferExec>() else {
+            return self.physical.try_encode(node, bytes, converter);
+        };
+        let expr = |expr: &Arc<dyn PhysicalExpr>| -> Result<Vec<u8>> {
+            Ok(converter.physical_expr_to_proto(expr, self)?.encode_to_vec())
+        };
+        let schema = infer.schema();
+        let mut names = schema
+            .fields()
+            .iter()
+            .skip(infer.input().schema().fields().len());
+        let mut asks = Vec::new();
+        for ask in infer.asks() {
+            let mut columns = Vec::new();
+            for (column, name) in ask.columns.iter().zip(&mut names) {
+                columns.push(wire::Column {
+                    name: name.name().clone(),
+                    call: Some(wire::Call::from(&column.call.spec)),
+                    guard: column.guard.as_ref().map(expr).transpose()?,
+                });
+            }
+            asks.push(wire::Ask {
+                image: expr(&ask.image)?,
+                columns,
+            });
+        }
+        let predicates = infer.predicates().iter().map(expr).collect::<Result<_>>()?;
+        bytes.extend_from_slice(INFER);
+        bytes.extend(wire::Infer::new(asks, predicates, infer.allowance()).encode_to_vec());
+        Ok(())
+    }
+}

@@ -1,0 +1,259 @@
+//! The messages that operators and calls are written as.
+//!
+//! Expressions are bytes here: DataFusion's own messages, of logical or physical expressions. Field numbers never change
+//! their meaning; a reader of another version fails on a function or option that it does not know, never guesses.
+
+use picsift_vision::{Category, Generation, LoadOptions, Temperature};
+use std::fmt::Display;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::common::{Result, plan_datafusion_err, plan_err};
+use prost::Message;
+use url::Url;
+
+use crate::allowance::{Allowance, AtEnd};
+use crate::call::{About, CallSpec, ModelSpec};
+use crate::labelling::CategorySpec;
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Infer {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) asks: Vec<Ask>,
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub(super) predicates: Vec<Vec<u8>>,
+    #[prost(uint64, optional, tag = "3")]
+    max_images: Option<u64>,
+    #[prost(double, optional, tag = "4")]
+    max_seconds: Option<f64>,
+    #[prost(bool, tag = "5")]
+    stops: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Ask {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) image: Vec<u8>,
+    #[prost(message, repeated, tag = "2")]
+    pub(super) columns: Vec<Column>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Column {
+    #[prost(string, tag = "1")]
+    pub(super) name: String,
+    #[prost(message, optional, tag = "2")]
+    pub(super) call: Option<Call>,
+    #[prost(bytes = "vec", optional, tag = "3")]
+    pub(super) guard: Option<Vec<u8>>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Call {
+    #[prost(string, tag = "1")]
+    function: String,
+    #[prost(string, optional, tag = "2")]
+    base: Option<String>,
+    #[prost(string, tag = "3")]
+    on_error: String,
+    /// Absent for a call that asks no model.
+    #[prost(message, optional, tag = "4")]
+    model: Option<Model>,
+    /// Absent for categories.
+    #[prost(message, optional, tag = "5")]
+    question: Option<Question>,
+    #[prost(message, repeated, tag = "6")]
+    categories: Vec<NamedCategory>,
+    #[prost(float, optional, tag = "7")]
+    threshold: Option<f32>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Model {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, tag = "2")]
+    device: String,
+    #[prost(string, optional, tag = "3")]
+    quantize: Option<String>,
+    #[prost(string, tag = "4")]
+    crops: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Question {
+    #[prost(string, tag = "1")]
+    text: String,
+    #[prost(uint64, tag = "2")]
+    max_tokens: u64,
+    #[prost(float, tag = "3")]
+    temperature: f32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct NamedCategory {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, optional, tag = "2")]
+    prompt: Option<String>,
+    #[prost(string, repeated, tag = "3")]
+    nouns: Vec<String>,
+    #[prost(float, optional, tag = "4")]
+    threshold: Option<f32>,
+}
+
+impl Infer {
+    pub(super) fn new(
+        asks: Vec<Ask>,
+        predicates: Vec<Vec<u8>>,
+        allowance: &Allowance,
+    ) -> Self {
+        Self {
+            asks,
+            predicates,
+            max_images: allowance.max_images,
+            max_seconds: allowance.max_time.map(|time| time.as_secs_f64()),
+            stops: allowance.at_end == AtEnd::Stop,
+        }
+    }
+
+    /// The allowance, from its start.
+    pub(super) fn allowance(&self) -> Result<Allowance> {
+        let max_time = self.max_seconds.map(Duration::try_from_secs_f64);
+        let max_time = max_time
+            .transpose()
+            .map_err(|e| plan_datafusion_err!("max_seconds of an Infer message: {e}"))?;
+        let at_end = if self.stops { AtEnd::Stop } else { AtEnd::Fail };
+        Ok(Allowance::new(self.max_images, max_time, at_end))
+    }
+}
+
+impl From<&CallSpec> for Call {
+    fn from(spec: &CallSpec) -> Self {
+        let model = |model: &ModelSpec| Model {
+            name: model.name.clone(),
+            device: model.load.device.to_string(),
+            quantize: model.load.quantize.map(|q| q.to_string()),
+            crops: model.load.crops.to_string(),
+        };
+        let mut call = Self {
+            function: spec.function.clone(),
+            base: spec.base.as_ref().map(Url::to_string),
+            on_error: spec.on_error.to_string(),
+            ..Self::default()
+        };
+        match &spec.about {
+            About::File => {}
+            About::Categories(asked, categories, threshold) => {
+                call.model = Some(model(asked));
+                call.threshold = *threshold;
+                call.categories = categories.iter().map(NamedCategory::from).collect();
+            }
+            About::Question(asked, text, generation) => {
+                call.model = Some(model(asked));
+                call.question = Some(Question {
+                    text: text.clone(),
+                    max_tokens: generation.max_tokens as u64,
+                    temperature: generation.temperature.get(),
+                });
+            }
+        }
+        call
+    }
+}
+
+impl From<&CategorySpec> for NamedCategory {
+    fn from(spec: &CategorySpec) -> Self {
+        Self {
+            name: spec.category.name.clone(),
+            prompt: spec.category.prompt.clone(),
+            nouns: spec.category.nouns.clone(),
+            threshold: spec.threshold,
+        }
+    }
+}
+
+impl Call {
+    /// The call as it was before it was written.
+    pub(super) fn spec(self) -> Result<CallSpec> {
+        let about = match (self.model, self.question) {
+            (None, _) => About::File,
+            (Some(model), None) => About::Categories(
+                model.spec()?,
+                self.categories.into_iter().map(NamedCategory::spec).collect(),
+                self.threshold,
+            ),
+            (Some(model), Some(question)) => {
+                About::Question(model.spec()?, question.text.clone(), question.generation()?)
+            }
+        };
+        Ok(CallSpec {
+            function: self.function,
+            about,
+            base: self.base.as_deref().map(parsed).transpose()?,
+            on_error: parsed(&self.on_error)?,
+        })
+    }
+}
+
+impl Model {
+    fn spec(self) -> Result<ModelSpec> {
+        Ok(ModelSpec {
+            name: self.name,
+            load: LoadOptions {
+                device: parsed(&self.device)?,
+                quantize: self.quantize.as_deref().map(parsed).transpose()?,
+                crops: parsed(&self.crops)?,
+            },
+        })
+    }
+}
+
+impl Question {
+    fn generation(&self) -> Result<Generation> {
+        let Ok(max_tokens) = usize::try_from(self.max_tokens) else {
+            return plan_err!("{} tokens are too many for this machine", self.max_tokens);
+        };
+        let temperature = Temperature::try_from(self.temperature);
+        Ok(Generation {
+            max_tokens,
+            temperature: temperature.map_err(|e| plan_datafusion_err!("{e}"))?,
+        })
+    }
+}
+
+impl NamedCategory {
+    fn spec(self) -> CategorySpec {
+        CategorySpec {
+            category: Category {
+                name: self.name,
+                prompt: self.prompt,
+                nouns: self.nouns,
+            },
+            threshold: self.threshold,
+        }
+    }
+}
+
+fn parsed<T>(text: &str) -> Result<T>
+where
+    T: FromStr,
+    T::Err: Display,
+{
+    text.parse()
+        .map_err(|e| plan_datafusion_err!("'{text}' in a plan of picsift: {e}"))
+}
+
+/// A message of these bytes.
+pub(super) fn read<M: Message + Default>(bytes: &[u8]) -> Result<M> {
+    M::decode(bytes).map_err(|e| plan_datafusion_err!("a plan of picsift cannot be read: {e}"))
+}
+
+/// The one of these bytes' call, its model started.
+pub(super) fn call(engine: &crate::Engine, call: Option<Call>) -> Result<Arc<crate::call::Call>> {
+    let Some(call) = call else {
+        return plan_err!("a column of an Infer message has no call");
+    };
+    Ok(Arc::new(crate::call::Call::resolve(engine, call.spec()?)?))
+}

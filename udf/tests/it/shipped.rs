@@ -1,0 +1,144 @@
+//! Plans that were written to bytes and read again, as a distributed engine does, are the same and give the same.
+
+use std::sync::Arc;
+
+use arrow::util::pretty::pretty_format_batches;
+use datafusion::physical_plan::{collect, displayable};
+use datafusion_proto::bytes::{
+    logical_plan_from_bytes_with_extension_codec, logical_plan_to_bytes_with_extension_codec,
+    physical_plan_from_bytes_with_extension_codec, physical_plan_to_bytes_with_extension_codec,
+};
+use parquet::arrow::ArrowWriter;
+use picsift_udf::InferCodec;
+
+use crate::fake::Fake;
+use crate::operator::images;
+
+/// Every form of query that the other tests have.
+const QUERIES: [&str; 14] = [
+    "SELECT id, classify(image, 'red') FROM t",
+    "SELECT id FROM t WHERE classify(image, 'red') AND id < 20",
+    "SELECT id, classify(image, 'red') FROM t WHERE classify(image, 'blue') ORDER BY classify_score(image, 'red'), id LIMIT 5",
+    "SELECT id, CASE WHEN id < 10 THEN classify(image, 'red') ELSE id < 20 END FROM t",
+    "SELECT id, id < 9 OR classify(image, 'red') FROM t",
+    "SELECT classify_label(image, ['red', 'blue']) AS label, count(*) FROM t GROUP BY label ORDER BY label",
+    "SELECT a.id FROM t a JOIN t b ON a.id = b.id AND classify(a.image, 'red') ORDER BY a.id",
+    "SELECT id FROM t WHERE id IN (SELECT id FROM t WHERE classify(image, 'blue')) ORDER BY id",
+    "SELECT id, ask(image, 'What?'), ask_classes(image, 'What?') FROM t ORDER BY id DESC LIMIT 3",
+    "SELECT id, classify_json(image, ['red', 'green']), classify_labels(image, ['blue']) FROM t ORDER BY id",
+    "SELECT try_classify(image, 'red')['score'], image_info(image)['width'] FROM t ORDER BY id",
+    "SELECT encode(md5(load_image(image)), 'hex') FROM t ORDER BY id",
+    "SELECT id, row_number() OVER (ORDER BY classify_score(image, 'red'), id) FROM t ORDER BY id",
+    "SELECT DISTINCT classify(image, 'red') AS red FROM t UNION ALL SELECT classify(image, 'blue') FROM t WHERE id = 1",
+];
+
+/// A session with a Parquet table `t`: tables in memory cannot be shipped.
+async fn session(folder: &std::path::Path) -> Fake {
+    let fake = Fake::new(1);
+    let path = folder.join("t.parquet");
+    if !path.exists() {
+        let batches = {
+            let source = Fake::new(1);
+            source.add_table("t", &images(30));
+            source.run("SELECT * FROM t").await.0
+        };
+        let file = std::fs::File::create(&path).unwrap();
+        let mut writer = ArrowWriter::try_new(file, batches[0].schema(), None).unwrap();
+        for batch in &batches {
+            writer.write(batch).unwrap();
+        }
+        writer.close().unwrap();
+    }
+    fake.context
+        .register_parquet("t", path.to_str().unwrap(), Default::default())
+        .await
+        .unwrap();
+    fake
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_query_survives_the_way() {
+    let folder = tempfile::tempdir().unwrap();
+    for query in QUERIES {
+        let here = session(folder.path()).await;
+        let there = session(folder.path()).await;
+        let (send, receive) = (
+            InferCodec::new(Arc::clone(&here.engine)),
+            InferCodec::new(Arc::clone(&there.engine)),
+        );
+        let expected = pretty_format_batches(&here.run(query).await.0).unwrap().to_string();
+
+        let frame = here.context.sql(query).await.unwrap();
+        let logical = frame.clone().into_optimized_plan().unwrap();
+        let bytes = logical_plan_to_bytes_with_extension_codec(&logical, &send).unwrap();
+        let read = logical_plan_from_bytes_with_extension_codec(
+            &bytes,
+            &there.context.task_ctx(),
+            &receive,
+        )
+        .unwrap();
+        assert_eq!(
+            read.display_indent().to_string(),
+            logical.display_indent().to_string(),
+            "{query}"
+        );
+
+        let physical = frame.create_physical_plan().await.unwrap();
+        let bytes =
+            physical_plan_to_bytes_with_extension_codec(Arc::clone(&physical), &send).unwrap();
+        let read = physical_plan_from_bytes_with_extension_codec(
+            &bytes,
+            &there.context.task_ctx(),
+            &receive,
+        )
+        .unwrap();
+        assert_eq!(
+            displayable(read.as_ref()).indent(true).to_string(),
+            displayable(physical.as_ref()).indent(true).to_string(),
+            "{query}"
+        );
+        let batches = collect(read, there.context.task_ctx()).await.unwrap();
+        let found = pretty_format_batches(&batches).unwrap().to_string();
+        assert_eq!(found, expected, "{query}");
+        assert!(there.encoded() > 0 || query.contains("md5"), "{query}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_not_gathered_yet_survives_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (here, there) = (session(folder.path()).await, session(folder.path()).await);
+    let plan = here
+        .context
+        .sql("SELECT id, classify(image, 'red') AS red FROM t ORDER BY id")
+        .await
+        .unwrap()
+        .into_unoptimized_plan();
+    let send = InferCodec::new(Arc::clone(&here.engine));
+    let receive = InferCodec::new(Arc::clone(&there.engine));
+    let bytes = logical_plan_to_bytes_with_extension_codec(&plan, &send).unwrap();
+    let read =
+        logical_plan_from_bytes_with_extension_codec(&bytes, &there.context.task_ctx(), &receive)
+            .unwrap();
+    let frame = there.context.execute_logical_plan(read).await.unwrap();
+    let batches = frame.collect().await.unwrap();
+    assert_eq!(batches.iter().map(|b| b.num_rows()).sum::<usize>(), 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_are_no_plan_are_an_error() {
+    let fake = Fake::with_images(1);
+    let codec = InferCodec::new(Arc::clone(&fake.engine));
+    for bytes in [&b""[..], b"nonsense", b"picsift.infer.1:\xff\xff"] {
+        let context = fake.context.task_ctx();
+        assert!(
+            datafusion_proto::logical_plan::LogicalExtensionCodec::try_decode(
+                &codec,
+                bytes,
+                &[],
+                &context
+            )
+            .is_err()
+        );
+    }
+}
