@@ -132,7 +132,13 @@ async fn own_cost() {
         let context = session(&engine(2), 1).unwrap();
         context.register_table("t", table.clone()).unwrap();
         sql(&context, "SET picsift.model = 'at-once'").await;
-        times.push(sql(&context, "SELECT count(*) FROM t WHERE classify(image, 'x')").await);
+        times.push(
+            sql(
+                &context,
+                "SELECT count(*) FROM t WHERE classify(image, 'x')",
+            )
+            .await,
+        );
     }
     println!(
         "one-pixel images, a model that answers at once, one partition: {:.1} us an image, decoding and hashing included",
@@ -184,12 +190,22 @@ async fn against_stock(table: &Path) {
         calls.join(", ")
     };
     let forms: [(&str, Box<dyn Fn(&str) -> String>); 4] = [
-        ("one call", Box::new(|f| format!("SELECT id, {f}(image, 'animal') FROM t"))),
+        (
+            "one call",
+            Box::new(|f| format!("SELECT id, {f}(image, 'animal') FROM t")),
+        ),
         (
             "the call in SELECT and WHERE",
-            Box::new(|f| format!("SELECT id, {f}(image, 'animal') AS a FROM t WHERE {f}(image, 'animal') OR id < 0")),
+            Box::new(|f| {
+                format!(
+                    "SELECT id, {f}(image, 'animal') AS a FROM t WHERE {f}(image, 'animal') OR id < 0"
+                )
+            }),
         ),
-        ("ten categories", Box::new(move |f| format!("SELECT id, {} FROM t", calls(f)))),
+        (
+            "ten categories",
+            Box::new(move |f| format!("SELECT id, {} FROM t", calls(f))),
+        ),
         (
             "WHERE id < 40 AND the call",
             Box::new(|f| format!("SELECT id FROM t WHERE {f}(image, 'animal') AND id < 40")),
@@ -199,9 +215,13 @@ async fn against_stock(table: &Path) {
         let (mut stock_times, mut own_times, mut busy) = (Vec::new(), Vec::new(), Vec::new());
         // Ten calls take the stock functions ten times as long.
         for _ in 0..if name == "ten categories" { 1 } else { 3 } {
-            let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
+            let context =
+                SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
             register(&context, table).await;
-            stock::register(&context, &Arc::new(Engine::new(EngineOptions::default()).unwrap()));
+            stock::register(
+                &context,
+                &Arc::new(Engine::new(EngineOptions::default()).unwrap()),
+            );
             stock_times.push(sql(&context, &query("stock_classify")).await);
 
             let engine = Arc::new(Engine::new(EngineOptions::default()).unwrap());
@@ -233,7 +253,12 @@ async fn register(context: &SessionContext, table: &Path) {
 /// User and system time of this process so far, from /proc (Linux only): hundredths of a second.
 fn cpu_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .collect();
     let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
     Duration::from_millis(ticks * 10)
 }

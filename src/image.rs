@@ -7,9 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
-use picsift_udf::{
-    Engine, ImageSource, Inquiry, Labelling, RowError, best_label, labels,
-};
+use picsift_udf::{Engine, ImageSource, Inquiry, Labelling, RowError, best_label, labels};
 use picsift_vision::{Answer, Question, Service};
 use serde::Serialize;
 use serde_json::{Map, Value};

@@ -6,7 +6,7 @@
 All read one Parquet table of distinct JPEGs of 512 pixels, run EfficientNet-Lite0 in f32 with picsift's weights and write
 the table with ten categories' answers. Each run is a process of its own, timed whole, from start to exit; in each round
 everyone runs once, beginning with another one, and medians are compared. "Without start-up" takes the time of a table
-of one row off. Before that, the answers must be the same, as far as two JPEG decoders allow.
+of one row off. The answers must be the same, as far as two JPEG decoders allow, or there is no report.
 """
 
 import argparse
@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -52,9 +51,8 @@ def main():
         first = turn % len(names)
         for name in names[first:] + names[:first]:
             for rows, table in tables.items():
-                out = WORK / name.lower().replace(" ", "-")
-                runs[name, rows].append(timed(contenders[name](table, out)))
-            compare_answers(name, options.rows)
+                runs[name, rows].append(timed(contenders[name](table, folder(name))))
+    same_answers(names, options.rows)
     report(runs, names, options.rows)
 
 
@@ -70,6 +68,10 @@ def arguments():
     if not options.picsift.is_file():
         parser.error(f"there is no {options.picsift}: cargo build --release makes it")
     return options
+
+
+def folder(name):
+    return WORK / name.lower().replace(" ", "-")
 
 
 def timed(command):
@@ -88,9 +90,41 @@ def timed(command):
 
 
 def answers(name):
-    columns = [f"{kind}_{category}" for kind in ("is", "score") for category in CATEGORIES]
-    table = pq.read_table(WORK / name.lower().replace(" ", "-"), columns=["file", *columns]).sort_by("file")
-    return table["file"].to_pylist(), *np.split(np.array([table[column].to_numpy() for column in columns]), 2)
+    """What the last run of a contender answered: two arrays, category by row, of `is_...` and of `score_...`."""
+    table = pq.read_table(folder(name)).sort_by("file")
+    return [np.stack([table[f"{kind}_{category}"] for category in CATEGORIES]) for kind in ("is", "score")]
+
+
+def same_answers(names, rows):
+    holds, scores = answers(names[0])
+    for name in names[1:]:
+        other_holds, other_scores = answers(name)
+        if other_holds.shape != holds.shape or holds.shape[1] != rows:
+            sys.exit(f"{names[0]} and {name} answered about {holds.shape[1]} and {other_holds.shape[1]} of {rows} rows")
+        different = (holds != other_holds).mean(axis=1)
+        print(f"{name}: {(holds != other_holds).sum()} of {holds.size} answers are not {names[0]}'s", end=", ")
+        print(f"scores differ by {np.abs(scores - other_scores).mean():.1g} in the mean")
+        if different.max() > MOST_DIFFERENT:
+            sys.exit(f"too many of '{list(CATEGORIES)[different.argmax()]}' differ: this is not the same job")
+    print(f"{holds.sum()} answers are yes\n")
+
+
+def report(runs, names, rows):
+    figures = {}
+    heads = ["program", "images/s", "without start-up", "start-up", "CPU of an image", "cores busy", "memory"]
+    print("| " + " | ".join(heads) + " |\n|" + " --- |" * len(heads))
+    for name in names:
+        # The run of median time, so that its CPU time and memory are of the same run.
+        start = sorted(runs[name, 1])[len(runs[name, 1]) // 2][0]
+        seconds, cpu, peak = sorted(runs[name, rows])[len(runs[name, rows]) // 2]
+        figures[name] = rows / seconds, (rows - 1) / (seconds - start)
+        cells = [f"{figures[name][0]:.1f}", f"{figures[name][1]:.1f}", f"{start:.2f} s", f"{1000 * cpu / rows:.1f} ms"]
+        print(f"| {name} | " + " | ".join([*cells, f"{cpu / seconds / CORES:.0%} of {CORES}", f"{peak:.0f} MB"]) + " |")
+    print()
+    ours = figures[names[0]]
+    for name in names[1:]:
+        whole, steady = (mine / theirs for mine, theirs in zip(ours, figures[name]))
+        print(f"{names[0]} : {name} = {whole:.2f} : 1, without start-up {steady:.2f} : 1")
 
 
 if __name__ == "__main__":

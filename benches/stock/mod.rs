@@ -79,7 +79,10 @@ impl AsyncScalarUDFImpl for StockClassify {
         let ColumnarValue::Scalar(ScalarValue::Utf8(Some(category))) = &args.args[1] else {
             return Err(exec_datafusion_err!("the category is no constant"));
         };
-        let question = self.service.questions().category(&Category::named(category));
+        let question = self
+            .service
+            .questions()
+            .category(&Category::named(category));
         let questions: Arc<[_]> = [question.unwrap()].into();
         let column = args.args[0].to_array(args.number_rows)?;
         let images = arrow::compute::cast(&column, &DataType::Binary)?;

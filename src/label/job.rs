@@ -8,7 +8,8 @@ use datafusion::catalog::TableProvider;
 use datafusion::datasource::listing::{ListingTable, ListingTableUrl};
 use datafusion::prelude::{DataFrame, SessionContext};
 use picsift_udf::{
-    AddedColumns, Allowance, Annotation, AtEnd, Engine, Labelling, OnError, RunStats, output_schema, table_base,
+    AddedColumns, Allowance, Annotation, AtEnd, Engine, Labelling, OnError, RunStats,
+    output_schema, table_base,
 };
 use picsift_vision::Service;
 use url::Url;

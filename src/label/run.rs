@@ -58,7 +58,11 @@ pub async fn run(job: &Job, started: Instant) -> Result<Manifest, AppError> {
         (_, Ok(Err(error))) => return Err(AppError::Run(error)),
         (_, Err(error)) => return Err(AppError::Run(DataFusionError::External(Box::new(error)))),
         (Err(error), Ok(Ok(_))) => return Err(error),
-        (Ok(held), Ok(Ok(files))) => Held { held: held.0, rows: held.1, files },
+        (Ok(held), Ok(Ok(files))) => Held {
+            held: held.0,
+            rows: held.1,
+            files,
+        },
     };
     if stats.rows() == 0 && job.allowance.exhausted().is_none() {
         return Err(AppError::Usage(format!(

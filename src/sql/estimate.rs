@@ -63,7 +63,11 @@ fn write(out: &mut impl Write, estimate: &Estimate) -> std::io::Result<()> {
     }
     match (estimate.rate(), estimate.time()) {
         (Some(rate), Some(time)) => {
-            writeln!(out, "  time    about {}, at {rate:.1} images/s", shown(time))?;
+            writeln!(
+                out,
+                "  time    about {}, at {rate:.1} images/s",
+                shown(time)
+            )?;
         }
         (Some(rate), None) => writeln!(out, "  time    {rate:.1} images/s")?,
         (None, _) => writeln!(out, "  time    not known: the sample has no image to ask")?,

@@ -31,7 +31,11 @@ pub async fn sql(args: SqlArgs) -> Result<(), AppError> {
     let context = session::session(&engine, partitions).map_err(AppError::Plan)?;
     choose_model(&context, &args.model);
 
-    if args.command.is_empty() && args.file.is_none() && std::io::stdin().is_terminal() && !args.estimate {
+    if args.command.is_empty()
+        && args.file.is_none()
+        && std::io::stdin().is_terminal()
+        && !args.estimate
+    {
         return shell::run(&context, &engine, args.format).await;
     }
     for query in &args.command {

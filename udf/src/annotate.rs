@@ -165,7 +165,12 @@ pub fn annotate(
         answers,
         error,
     } = &annotation.added;
-    let mut columns: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
+    let mut columns: Vec<Expr> = input
+        .schema()
+        .columns()
+        .into_iter()
+        .map(Expr::Column)
+        .collect();
     for (category, (is, score)) in annotation.categories.iter().zip(is.iter().zip(score)) {
         let category = std::slice::from_ref(category);
         columns.push(call("classify", category, is)?);

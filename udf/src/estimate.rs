@@ -89,7 +89,11 @@ pub async fn estimate(
         let started = Instant::now();
         let batches = collect(sampled, Arc::clone(context)).await?;
         estimates.push(Estimate {
-            operator: displayable(operator.as_ref()).one_line().to_string().trim().to_string(),
+            operator: displayable(operator.as_ref())
+                .one_line()
+                .to_string()
+                .trim()
+                .to_string(),
             rows,
             sample: Sample {
                 rows: stats.rows() as usize,

@@ -91,9 +91,16 @@ impl ExtensionPlanner for InferPlanner {
                 columns,
             });
         }
-        let predicates = infer.predicates.iter().map(physical).collect::<Result<_>>()?;
+        let predicates = infer
+            .predicates
+            .iter()
+            .map(physical)
+            .collect::<Result<_>>()?;
         // Whoever runs the query may have put its own counters and allowance into the session.
-        let stats = session.config().get_extension::<RunStats>().unwrap_or_default();
+        let stats = session
+            .config()
+            .get_extension::<RunStats>()
+            .unwrap_or_default();
         let allowance = session.config().get_extension::<Allowance>();
         let allowance = allowance.unwrap_or_else(|| Arc::clone(&infer.allowance));
         Ok(Some(Arc::new(InferExec::new(

@@ -109,7 +109,7 @@ impl AnalyzerRule for ResolveCalls {
 
     fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
         plan.transform_up_with_subqueries(|node| self.resolve_node(node, config))
-        .map(|plan| plan.data)
+            .map(|plan| plan.data)
     }
 }
 

@@ -121,7 +121,11 @@ impl LogicalExtensionCodec for InferCodec {
                 columns,
             });
         }
-        let predicates = message.predicates.iter().map(|p| expr(p)).collect::<Result<_>>()?;
+        let predicates = message
+            .predicates
+            .iter()
+            .map(|p| expr(p))
+            .collect::<Result<_>>()?;
         let input = inputs.first().cloned();
         let input = input.ok_or_else(|| plan_datafusion_err!("Infer needs an input"))?;
         Ok(Extension {
@@ -134,7 +138,9 @@ impl LogicalExtensionCodec for InferCodec {
             return self.logical.try_encode(node, bytes);
         };
         let expr = |expr: &Expr| -> Result<Vec<u8>> {
-            Ok(serialize_expr(expr, self).map_err(external)?.encode_to_vec())
+            Ok(serialize_expr(expr, self)
+                .map_err(external)?
+                .encode_to_vec())
         };
         let mut asks = Vec::new();
         for ask in &infer.asks {
@@ -174,7 +180,8 @@ impl LogicalExtensionCodec for InferCodec {
         provider: Arc<dyn TableProvider>,
         bytes: &mut Vec<u8>,
     ) -> Result<()> {
-        self.logical.try_encode_table_provider(table, provider, bytes)
+        self.logical
+            .try_encode_table_provider(table, provider, bytes)
     }
 
     fn try_decode_udf(&self, name: &str, bytes: &[u8]) -> Result<Arc<ScalarUDF>> {
@@ -211,10 +218,17 @@ impl PhysicalExtensionCodec for InferCodec {
             names.push(column.name.clone());
             calls.push(wire::call(&self.engine, column.call.clone())?);
         }
-        let answers = names.iter().zip(&calls).map(|(name, call)| {
-            Arc::new(Field::new(name, call.function.return_type(), true))
-        });
-        let fields: Vec<_> = input.schema().fields().iter().cloned().chain(answers).collect();
+        let answers = names
+            .iter()
+            .zip(&calls)
+            .map(|(name, call)| Arc::new(Field::new(name, call.function.return_type(), true)));
+        let fields: Vec<_> = input
+            .schema()
+            .fields()
+            .iter()
+            .cloned()
+            .chain(answers)
+            .collect();
         let schema = Schema::new(fields);
         let expr = |bytes: &[u8]| -> Result<Arc<dyn PhysicalExpr>> {
             parse_physical_expr(&wire::read(bytes)?, context, &schema, self)
@@ -234,7 +248,11 @@ impl PhysicalExtensionCodec for InferCodec {
                 columns,
             });
         }
-        let predicates = message.predicates.iter().map(|p| expr(p)).collect::<Result<_>>()?;
+        let predicates = message
+            .predicates
+            .iter()
+            .map(|p| expr(p))
+            .collect::<Result<_>>()?;
         let stats = context.session_config().get_extension::<RunStats>();
         Ok(Arc::new(InferExec::new(
             input,
@@ -257,7 +275,9 @@ impl PhysicalExtensionCodec for InferCodec {
             return self.physical.try_encode(node, bytes, converter);
         };
         let expr = |expr: &Arc<dyn PhysicalExpr>| -> Result<Vec<u8>> {
-            Ok(converter.physical_expr_to_proto(expr, self)?.encode_to_vec())
+            Ok(converter
+                .physical_expr_to_proto(expr, self)?
+                .encode_to_vec())
         };
         let schema = infer.schema();
         let mut names = schema

@@ -104,11 +104,7 @@ struct NamedCategory {
 }
 
 impl Infer {
-    pub(super) fn new(
-        asks: Vec<Ask>,
-        predicates: Vec<Vec<u8>>,
-        allowance: &Allowance,
-    ) -> Self {
+    pub(super) fn new(asks: Vec<Ask>, predicates: Vec<Vec<u8>>, allowance: &Allowance) -> Self {
         Self {
             asks,
             predicates,
@@ -181,7 +177,10 @@ impl Call {
             (None, _) => About::File,
             (Some(model), None) => About::Categories(
                 model.spec()?,
-                self.categories.into_iter().map(NamedCategory::spec).collect(),
+                self.categories
+                    .into_iter()
+                    .map(NamedCategory::spec)
+                    .collect(),
                 self.threshold,
             ),
             (Some(model), Some(question)) => {

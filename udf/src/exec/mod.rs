@@ -348,7 +348,10 @@ impl ExecutionPlan for InferExec {
             let time = Time::new();
             time.add_duration(value);
             let name = name.into();
-            set.push(Arc::new(Metric::new(MetricValue::Time { name, time }, None)));
+            set.push(Arc::new(Metric::new(
+                MetricValue::Time { name, time },
+                None,
+            )));
         }
         Some(set)
     }

@@ -177,11 +177,7 @@ impl Driver {
         }
     }
 
-    fn finish(
-        &self,
-        state: &mut State,
-        (done, held): (Result<Done>, Arc<Held>),
-    ) -> Result<()> {
+    fn finish(&self, state: &mut State, (done, held): (Result<Done>, Arc<Held>)) -> Result<()> {
         let done = done?;
         if let Some(end) = done.exhausted {
             if self.allowance.at_end == AtEnd::Fail {

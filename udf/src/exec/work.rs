@@ -133,9 +133,7 @@ impl Work {
 
     async fn ask(&self, stage: &Stage, state: &mut State) -> Result<()> {
         let rows = &state.rows;
-        let answered = stage
-            .run(&state.batch, &|place| rows[place] + 1)
-            .await?;
+        let answered = stage.run(&state.batch, &|place| rows[place] + 1).await?;
         let mut columns: Vec<ArrayRef> = state.batch.columns().to_vec();
         for (place, column) in stage.makes().zip(answered.columns) {
             columns[place] = column;

@@ -53,4 +53,3 @@ fn texts(rows: &[Outcome<String>]) -> Result<ArrayRef> {
     let texts: StringArray = rows.iter().map(value).collect();
     Ok(Arc::new(texts))
 }
-

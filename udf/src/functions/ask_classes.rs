@@ -57,4 +57,3 @@ fn nouns_of(rows: &[Outcome<String>]) -> Result<ArrayRef> {
         .map_err(|e| exec_datafusion_err!("ask_classes: {e}"))?;
     Ok(columns::text_lists(lists))
 }
-

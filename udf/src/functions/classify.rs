@@ -61,4 +61,3 @@ fn held(labelling: &Labelling, rows: &[Outcome<Vec<f32>>]) -> Result<ArrayRef> {
         .collect();
     Ok(Arc::new(held))
 }
-

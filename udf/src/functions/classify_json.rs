@@ -60,4 +60,3 @@ fn json(labelling: &Labelling, rows: &[Outcome<Vec<f32>>]) -> Result<ArrayRef> {
         .collect();
     Ok(Arc::new(answers))
 }
-

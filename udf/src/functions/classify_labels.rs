@@ -55,4 +55,3 @@ fn all(labelling: &Labelling, rows: &[Outcome<Vec<f32>>]) -> Result<ArrayRef> {
         Some(labels(labelling.names(), &held))
     })))
 }
-

@@ -60,4 +60,3 @@ fn score(_labelling: &Labelling, rows: &[Outcome<Vec<f32>>]) -> Result<ArrayRef>
         .collect();
     Ok(Arc::new(scores))
 }
-

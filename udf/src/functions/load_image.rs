@@ -53,4 +53,3 @@ fn bytes(rows: &[Outcome<Bytes>]) -> Result<ArrayRef> {
     let bytes: BinaryArray = rows.iter().map(value).collect();
     Ok(Arc::new(bytes))
 }
-

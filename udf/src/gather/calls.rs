@@ -69,9 +69,7 @@ pub(crate) fn replace(expr: Expr, column: &dyn Fn(&Expr) -> Option<Column>) -> R
             return Ok(Transformed::no(expr));
         }
         Ok(match column(&expr) {
-            Some(column) => {
-                Transformed::new(Expr::Column(column), true, TreeNodeRecursion::Jump)
-            }
+            Some(column) => Transformed::new(Expr::Column(column), true, TreeNodeRecursion::Jump),
             None => Transformed::no(expr),
         })
     })?;

@@ -6,10 +6,12 @@
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, Result};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{Expr, Filter, Join, JoinType, LogicalPlan, Projection, SubqueryAlias};
+use datafusion::logical_expr::{
+    Expr, Filter, Join, JoinType, LogicalPlan, Projection, SubqueryAlias,
+};
 
-use super::calls::has_calls;
 use super::Gatherer;
+use super::calls::has_calls;
 
 impl Gatherer {
     /// The join without the conjuncts that ask, and those conjuncts over its columns.

@@ -365,9 +365,7 @@ impl Gatherer {
             let (places, mut below): (Vec<usize>, Vec<Want>) = wants
                 .iter()
                 .enumerate()
-                .filter_map(|(place, want)| {
-                    Some((place, want.beside(side, join.join_type, left)?))
-                })
+                .filter_map(|(place, want)| Some((place, want.beside(side, join.join_type, left)?)))
                 .unzip();
             let passed = below.len();
             // The condition is evaluated on both sides' rows, before any are padded.
@@ -409,7 +407,8 @@ impl Ask {
         self.image == want.image
             && first.is_none_or(|column| {
                 let (a, b) = (&column.call, &want.call);
-                a.spec.base == b.spec.base && (a.model() == b.model() || a.model().is_none() || b.model().is_none())
+                a.spec.base == b.spec.base
+                    && (a.model() == b.model() || a.model().is_none() || b.model().is_none())
             })
     }
 }

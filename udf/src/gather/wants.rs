@@ -63,7 +63,12 @@ impl Want {
     }
 
     /// The want over the columns of one side of a join.
-    pub(super) fn beside(&self, side: &LogicalPlan, join_type: JoinType, left: bool) -> Option<Self> {
+    pub(super) fn beside(
+        &self,
+        side: &LogicalPlan,
+        join_type: JoinType,
+        left: bool,
+    ) -> Option<Self> {
         let kept = match join_type {
             JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => true,
             JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => left,

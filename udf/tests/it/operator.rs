@@ -15,7 +15,11 @@ use crate::stock;
 pub(crate) fn colour(i: usize) -> [u8; 3] {
     let even = if i.is_multiple_of(2) { 250 } else { 5 };
     let blue = if i.is_multiple_of(3) { 200 } else { 50 };
-    [even, (i % 128) as u8, u8::wrapping_add(blue, (i / 128) as u8)]
+    [
+        even,
+        (i % 128) as u8,
+        u8::wrapping_add(blue, (i / 128) as u8),
+    ]
 }
 
 /// A table of `id` and `image`, in the partitions' order; `None` is a NULL image.
@@ -143,12 +147,30 @@ async fn ten_questions_read_an_image_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_branch_not_taken_is_not_asked() {
     for (query, needed) in [
-        ("SELECT id, CASE WHEN id < 10 THEN classify(image, 'red') END AS c FROM t ORDER BY id", 10),
-        ("SELECT id, CASE WHEN id >= 30 THEN false WHEN id >= 10 THEN classify(image, 'red') ELSE true END AS c FROM t ORDER BY id", 20),
-        ("SELECT id, id < 95 OR classify(image, 'red') AS c FROM t ORDER BY id", 5),
-        ("SELECT id, id < 7 AND classify(image, 'red') AS c FROM t ORDER BY id", 7),
-        ("SELECT id, coalesce(CASE WHEN id > 5 THEN true END, classify(image, 'red')) AS c FROM t ORDER BY id", 6),
-        ("SELECT id FROM t WHERE id < 3 OR (id < 20 AND NOT classify(image, 'red')) ORDER BY id", 17),
+        (
+            "SELECT id, CASE WHEN id < 10 THEN classify(image, 'red') END AS c FROM t ORDER BY id",
+            10,
+        ),
+        (
+            "SELECT id, CASE WHEN id >= 30 THEN false WHEN id >= 10 THEN classify(image, 'red') ELSE true END AS c FROM t ORDER BY id",
+            20,
+        ),
+        (
+            "SELECT id, id < 95 OR classify(image, 'red') AS c FROM t ORDER BY id",
+            5,
+        ),
+        (
+            "SELECT id, id < 7 AND classify(image, 'red') AS c FROM t ORDER BY id",
+            7,
+        ),
+        (
+            "SELECT id, coalesce(CASE WHEN id > 5 THEN true END, classify(image, 'red')) AS c FROM t ORDER BY id",
+            6,
+        ),
+        (
+            "SELECT id FROM t WHERE id < 3 OR (id < 20 AND NOT classify(image, 'red')) ORDER BY id",
+            17,
+        ),
     ] {
         let stock = query.replace("classify(image, 'red')", "stock_red(image)");
         let (stock, own) = costs(100, &stock, query).await;
@@ -200,7 +222,9 @@ async fn an_image_that_stands_ten_times_is_asked_once() {
     let fake = Fake::new(1);
     stock::register(&fake);
     fake.add_table("t", &repeated);
-    let (batches, encoded) = fake.run("SELECT id FROM t WHERE classify(image, 'red')").await;
+    let (batches, encoded) = fake
+        .run("SELECT id FROM t WHERE classify(image, 'red')")
+        .await;
     assert_eq!((rows(&batches), encoded), (250, 50));
     let (_, encoded) = fake.run("SELECT id FROM t WHERE stock_red(image)").await;
     assert_eq!(encoded, 500);
@@ -259,8 +283,18 @@ fn counts(plan: &Arc<dyn ExecutionPlan>) -> impl Fn(&str) -> usize {
 async fn a_second_image_is_asked_only_where_the_first_leaves_it_open() {
     let fake = Fake::new(1);
     let batch = RecordBatch::try_from_iter([
-        ("a", Arc::new(BinaryArray::from_iter_values((0..200).map(|i| png(colour(i))))) as ArrayRef),
-        ("b", Arc::new(BinaryArray::from_iter_values((0..200).map(|i| png(colour(1000 + 2 * i))))) as ArrayRef),
+        (
+            "a",
+            Arc::new(BinaryArray::from_iter_values(
+                (0..200).map(|i| png(colour(i))),
+            )) as ArrayRef,
+        ),
+        (
+            "b",
+            Arc::new(BinaryArray::from_iter_values(
+                (0..200).map(|i| png(colour(1000 + 2 * i))),
+            )) as ArrayRef,
+        ),
     ])
     .unwrap();
     fake.context.register_batch("t", batch).unwrap();
@@ -292,7 +326,9 @@ async fn nulls_empty_tables_and_broken_images_do_not_matter() {
         .run("SELECT id, classify(image, 'red') FROM nothing WHERE ask(image, 'What?') = 'x'")
         .await;
     assert_eq!((rows(&batches), encoded), (0, 0));
-    let (batches, _) = fake.run("SELECT count(classify(image, 'red')) FROM nothing").await;
+    let (batches, _) = fake
+        .run("SELECT count(classify(image, 'red')) FROM nothing")
+        .await;
     assert_eq!(rows(&batches), 1);
 }
 
@@ -310,7 +346,11 @@ async fn rows_leave_in_their_order_and_before_all_are_done() {
     while let Some(batch) = stream.next().await {
         let batch = batch.unwrap();
         first.get_or_insert_with(|| (batch.num_rows(), fake.encoded()));
-        let ids = batch.column(0).as_any().downcast_ref::<Int64Array>().unwrap();
+        let ids = batch
+            .column(0)
+            .as_any()
+            .downcast_ref::<Int64Array>()
+            .unwrap();
         for id in ids.values() {
             assert_eq!(*id, next);
             next += 1;
@@ -337,7 +377,9 @@ async fn dropping_the_stream_stops_the_work() {
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     assert_eq!(fake.encoded(), soon, "the model goes on for nobody");
     assert!(soon < 500, "{soon}");
-    let alive = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let alive = tokio::runtime::Handle::current()
+        .metrics()
+        .num_alive_tasks();
     assert_eq!(alive, 0, "a task is left running");
 }
 
@@ -356,7 +398,9 @@ async fn order_partitions_and_statistics_are_the_inputs() {
     };
     let all = plan("SELECT id, classify(image, 'red') FROM t").await;
     assert_eq!(all.output_partitioning().partition_count(), 2);
-    let (batches, encoded) = fake.run("SELECT id FROM t WHERE classify(image, 'red')").await;
+    let (batches, encoded) = fake
+        .run("SELECT id FROM t WHERE classify(image, 'red')")
+        .await;
     assert_eq!((rows(&batches), encoded), (50, 100));
 }
 
@@ -367,7 +411,9 @@ async fn over_the_memory_bound_a_query_is_slower_and_right() {
         .sql("SET picsift.memory_limit = 1000")
         .await
         .unwrap();
-    let (batches, encoded) = fake.run("SELECT id FROM t WHERE classify(image, 'red')").await;
+    let (batches, encoded) = fake
+        .run("SELECT id FROM t WHERE classify(image, 'red')")
+        .await;
     assert_eq!((rows(&batches), encoded), (100, 200));
 }
 
@@ -387,10 +433,18 @@ async fn an_allowance_stops_a_query_with_what_would_help() {
     );
     assert!(fake.encoded() <= 20, "{}", fake.encoded());
     // What is known already costs nothing.
-    let (batches, _) = fake.run("SELECT id FROM t WHERE id < 15 AND classify(image, 'red')").await;
+    let (batches, _) = fake
+        .run("SELECT id FROM t WHERE id < 15 AND classify(image, 'red')")
+        .await;
     assert_eq!(rows(&batches), 8);
-    fake.context.sql("SET picsift.max_images = none").await.unwrap();
-    fake.context.sql("SET picsift.max_seconds = 0").await.unwrap();
+    fake.context
+        .sql("SET picsift.max_images = none")
+        .await
+        .unwrap();
+    fake.context
+        .sql("SET picsift.max_seconds = 0")
+        .await
+        .unwrap();
     let stopped = fake.context.sql(query).await.unwrap().collect().await;
     assert!(stopped.unwrap_err().to_string().contains("max_seconds"));
 }
@@ -404,18 +458,62 @@ async fn views_subqueries_and_functions_of_answers_share_too() {
         .unwrap();
     for (query, expected_rows, needed) in [
         ("SELECT id FROM v WHERE red AND id < 10", 5, 10),
-        ("WITH c AS (SELECT * FROM v WHERE NOT red) SELECT id, classify(image, 'blue') FROM c WHERE id > 20", 10, 19),
-        ("SELECT id FROM t WHERE id IN (SELECT id FROM t WHERE classify(image, 'green'))", 0, 40),
-        ("SELECT id FROM t WHERE classify_label(image, ['red', 'blue']) IN ('red', 'green')", 20, 40),
-        ("SELECT id FROM (SELECT load_image(image) AS i, id FROM t) WHERE classify(i, 'blue')", 14, 40),
-        ("SELECT id, row_number() OVER (ORDER BY classify_score(image, 'green')) AS n FROM t", 40, 40),
+        (
+            "WITH c AS (SELECT * FROM v WHERE NOT red) SELECT id, classify(image, 'blue') FROM c WHERE id > 20",
+            10,
+            19,
+        ),
+        (
+            "SELECT id FROM t WHERE id IN (SELECT id FROM t WHERE classify(image, 'green'))",
+            0,
+            40,
+        ),
+        (
+            "SELECT id FROM t WHERE classify_label(image, ['red', 'blue']) IN ('red', 'green')",
+            20,
+            40,
+        ),
+        (
+            "SELECT id FROM (SELECT load_image(image) AS i, id FROM t) WHERE classify(i, 'blue')",
+            14,
+            40,
+        ),
+        (
+            "SELECT id, row_number() OVER (ORDER BY classify_score(image, 'green')) AS n FROM t",
+            40,
+            40,
+        ),
         ("SELECT DISTINCT classify(image, 'green') FROM t", 1, 40),
-        ("SELECT id FROM t WHERE classify(image, 'red') UNION ALL SELECT id FROM t WHERE classify(image, 'red')", 40, 40),
-        ("SELECT id FROM t ORDER BY classify_score(image, 'green') DESC, id LIMIT 3", 3, 40),
-        ("SELECT id, ask(image, 'What?') FROM t ORDER BY id DESC LIMIT 3", 3, 3),
-        ("SELECT id, classify(image, 'red') AS c FROM t ORDER BY id LIMIT 3 OFFSET 5", 3, 3),
-        ("SELECT max(CASE WHEN classify(image, 'red') THEN id END) FROM t WHERE id BETWEEN 5 AND 14", 1, 10),
-        ("SELECT try_classify(image, 'red')['score'] + classify_score(image, 'red') FROM t", 40, 40),
+        (
+            "SELECT id FROM t WHERE classify(image, 'red') UNION ALL SELECT id FROM t WHERE classify(image, 'red')",
+            40,
+            40,
+        ),
+        (
+            "SELECT id FROM t ORDER BY classify_score(image, 'green') DESC, id LIMIT 3",
+            3,
+            40,
+        ),
+        (
+            "SELECT id, ask(image, 'What?') FROM t ORDER BY id DESC LIMIT 3",
+            3,
+            3,
+        ),
+        (
+            "SELECT id, classify(image, 'red') AS c FROM t ORDER BY id LIMIT 3 OFFSET 5",
+            3,
+            3,
+        ),
+        (
+            "SELECT max(CASE WHEN classify(image, 'red') THEN id END) FROM t WHERE id BETWEEN 5 AND 14",
+            1,
+            10,
+        ),
+        (
+            "SELECT try_classify(image, 'red')['score'] + classify_score(image, 'red') FROM t",
+            40,
+            40,
+        ),
     ] {
         // A session of its own each time: nothing is known yet.
         let fresh = Fake::with_images(40);
@@ -425,7 +523,11 @@ async fn views_subqueries_and_functions_of_answers_share_too() {
             .await
             .unwrap();
         let (batches, encoded) = fresh.run(query).await;
-        assert_eq!((rows(&batches), encoded), (expected_rows, needed), "{query}");
+        assert_eq!(
+            (rows(&batches), encoded),
+            (expected_rows, needed),
+            "{query}"
+        );
     }
     drop(fake);
 }

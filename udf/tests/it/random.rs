@@ -37,7 +37,7 @@ impl Test {
         match self {
             Self::Constant(None) => "CAST(NULL AS BOOLEAN)".to_string(),
             Self::Constant(Some(value)) => value.to_string(),
-            Self::Below(bound) => format!("id < {bound}"),
+            Self::Below(bound) => format!("(id < {bound})"),
             Self::Shows(column, colour) => {
                 format!("classify({}, '{}')", COLUMNS[*column], COLOURS[*colour])
             }

@@ -74,7 +74,10 @@ impl AsyncScalarUDFImpl for StockRed {
                 }
             }
         });
-        let red: BooleanArray = futures::future::join_all(answers).await.into_iter().collect();
+        let red: BooleanArray = futures::future::join_all(answers)
+            .await
+            .into_iter()
+            .collect();
         Ok(ColumnarValue::Array(Arc::new(red) as ArrayRef))
     }
 }
