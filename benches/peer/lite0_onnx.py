@@ -16,8 +16,8 @@ from onnx import TensorProto, checker, helper, numpy_helper
 from safetensors.numpy import load_file
 
 DATA = Path(__file__).resolve().parents[2] / "vision" / "data" / "efficientnet-lite0"
-# Blocks, filter, stride of the first block, expansion.
-STAGES = [(1, 3, 1, 1), (2, 3, 2, 6), (2, 5, 2, 6), (3, 3, 2, 6), (3, 5, 1, 6), (4, 5, 2, 6), (1, 3, 1, 6)]
+# Blocks, stride of the first one, expansion.
+STAGES = [(1, 1, 1), (2, 2, 6), (2, 2, 6), (3, 2, 6), (3, 1, 6), (4, 2, 6), (1, 1, 6)]
 EPSILON = 1e-3
 TOLERANCE = 1e-3
 
@@ -60,7 +60,7 @@ def model():
     graph.constant("zero", 0.0)
     graph.constant("six", 6.0)
     x = graph.conv("pixels", "_conv_stem", "_bn0", stride=2)
-    blocks = [(stride if i == 0 else 1, expand, i > 0) for n, _, stride, expand in STAGES for i in range(n)]
+    blocks = [(stride if i == 0 else 1, expand, i > 0) for n, stride, expand in STAGES for i in range(n)]
     for number, (stride, expand, residual) in enumerate(blocks):
         y = graph.block(x, f"_blocks.{number}", stride, expand)
         x = graph.node("Add", [x, y]) if residual else y

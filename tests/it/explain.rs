@@ -93,7 +93,7 @@ async fn plans_stay_as_they_are() {
         ),
         (
             "two_images",
-            "SELECT a.file FROM photos a JOIN photos b ON a.sha256 = b.sha256 \
+            "SELECT a.file FROM photos a JOIN photos b ON a.file = b.file \
              WHERE classify(a.image, 'dog') AND classify(b.image, 'cat')",
         ),
         (

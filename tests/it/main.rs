@@ -6,6 +6,7 @@ mod support;
 
 mod accuracy;
 mod bad_input;
+mod bounds;
 mod examples;
 mod explain;
 mod image_command;

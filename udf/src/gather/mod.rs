@@ -13,11 +13,13 @@ mod wants;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchemaRef, Result, plan_err};
+use datafusion::common::{Column, DFSchemaRef, NullEquality, Result, plan_err};
 use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{Expr, Filter, Join, JoinType, LogicalPlan, Projection};
+use datafusion::logical_expr::{
+    Expr, Filter, Join, JoinType, LogicalPlan, Operator, Projection, binary_expr,
+};
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
 use crate::allowance::{Allowance, AtEnd};
@@ -90,7 +92,7 @@ impl Survey {
         plan.apply_with_subqueries(|node| {
             self.calls |= node.expressions().iter().any(has_calls);
             if let LogicalPlan::Filter(filter) = node {
-                self.loose_filter |= Infer::of(&filter.input).is_some();
+                self.loose_filter |= Infer::of(beneath(&filter.input)).is_some();
             }
             if let Some(infer) = Infer::of(node) {
                 self.allowance = Some(Arc::clone(&infer.allowance));
@@ -330,26 +332,10 @@ impl Gatherer {
     }
 
     fn join(&mut self, join: Join, wants: &mut [Want]) -> Result<LogicalPlan> {
-        // An inner join's condition is a filter's: what asks can wait until the join has dropped what it drops.
-        if let (JoinType::Inner, Some(condition)) = (join.join_type, &join.filter)
-            && has_calls(condition)
-        {
-            let (asking, plain): (Vec<_>, Vec<_>) = split_conjunction_owned(condition.clone())
-                .into_iter()
-                .partition(has_calls);
-            let schema = Arc::clone(&join.schema);
-            let join = LogicalPlan::Join(Join {
-                filter: conjunction(plain),
-                ..join
-            });
-            let Some(predicate) = conjunction(asking) else {
-                return restored(self.node(join, wants)?, &schema);
-            };
-            return self.node(
-                LogicalPlan::Filter(Filter::try_new(predicate, join.into())?),
-                wants,
-            );
-        }
+        let join = match postponed(join)? {
+            LogicalPlan::Join(join) => join,
+            filter => return self.node(filter, wants),
+        };
         if let Some((plan, conjuncts)) = self.lift(&join)?
             && let Some(predicate) = conjunction(conjuncts)
         {
@@ -498,10 +484,59 @@ fn settle_guards(asks: &mut [Ask], wants: &[Want]) -> Result<()> {
     Ok(())
 }
 
+/// An inner join's condition is a filter's: what asks can wait until the join has dropped what it drops. Keys that ask stay
+/// where there are no others, for without keys a join is slow.
+fn postponed(join: Join) -> Result<LogicalPlan> {
+    if join.join_type != JoinType::Inner {
+        return Ok(LogicalPlan::Join(join));
+    }
+    let conjuncts = join.filter.clone().map(split_conjunction_owned);
+    let (mut asking, plain): (Vec<_>, Vec<_>) = conjuncts
+        .unwrap_or_default()
+        .into_iter()
+        .partition(has_calls);
+    let (asking_keys, keys): (Vec<_>, Vec<_>) = join
+        .on
+        .iter()
+        .cloned()
+        .partition(|(left, right)| has_calls(left) || has_calls(right));
+    let mut on = join.on.clone();
+    if !keys.is_empty() {
+        on = keys;
+        asking.extend(
+            asking_keys
+                .into_iter()
+                .map(|(left, right)| match join.null_equality {
+                    NullEquality::NullEqualsNothing => left.eq(right),
+                    NullEquality::NullEqualsNull => {
+                        binary_expr(left, Operator::IsNotDistinctFrom, right)
+                    }
+                }),
+        );
+    }
+    let join = LogicalPlan::Join(Join {
+        filter: conjunction(plain),
+        on,
+        ..join
+    });
+    Ok(match conjunction(asking) {
+        Some(predicate) => LogicalPlan::Filter(Filter::try_new(predicate, join.into())?),
+        None => join,
+    })
+}
+
 /// `plan` under these conjuncts; those that read an operator's answers go into it, the others below it.
 fn filtered(plan: LogicalPlan, conjuncts: Vec<Expr>) -> Result<LogicalPlan> {
     if conjuncts.is_empty() {
         return Ok(plan);
+    }
+    if let LogicalPlan::Projection(projection) = &plan
+        && Infer::of(beneath(&plan)).is_some()
+    {
+        let input = filtered(projection.input.as_ref().clone(), conjuncts)?;
+        let columns = projection.expr.clone();
+        let projection = Projection::try_new(columns, input.into())?;
+        return Ok(LogicalPlan::Projection(projection));
     }
     let Some(infer) = Infer::of(&plan) else {
         return Ok(match conjunction(conjuncts) {
@@ -535,6 +570,18 @@ fn filtered(plan: LogicalPlan, conjuncts: Vec<Expr>) -> Result<LogicalPlan> {
         Some(predicate) => LogicalPlan::Filter(Filter::try_new(predicate, plan.into())?),
         None => plan,
     })
+}
+
+/// The plan below a projection that only drops columns, or the plan.
+fn beneath(plan: &LogicalPlan) -> &LogicalPlan {
+    match plan {
+        LogicalPlan::Projection(projection)
+            if projection.expr.iter().all(|e| matches!(e, Expr::Column(_))) =>
+        {
+            &projection.input
+        }
+        plan => plan,
+    }
 }
 
 /// `plan` with just the columns of `schema`.

@@ -189,7 +189,11 @@ async fn a_join_can_ask() {
     assert_eq!(fake.run(&stock).await.1, 40);
     let (batches, encoded) = fake.run(query).await;
     assert_eq!((rows(&batches), encoded), (4, 8));
+    let query = "SELECT count(*) FROM t a JOIN small b ON a.id = b.id AND classify(a.image, 'green') = classify(b.image, 'green')";
+    assert_eq!(fake.run(query).await.1, 8);
     // Both sides have the same images: what one was asked is known of the other.
+    let fake = Fake::with_images(40);
+    fake.add_table("small", &images(8));
     let query = "SELECT count(*) FROM t a JOIN small b ON classify(a.image, 'blue') = classify(b.image, 'blue') AND a.id < 8";
     let (_, encoded) = fake.run(query).await;
     assert_eq!(encoded, 8);
