@@ -3,29 +3,32 @@
 //! It runs behind DataFusion's own rules, when predicates and limits are where they belong, and walks the plan from the root:
 //! what nodes above ask about an image is answered by the lowest node that asks about it too, and flows up as a column. Conjuncts
 //! that ask nothing go below the operator, those that ask are evaluated inside it. What the calls of an expression are is
-//! [`calls`]' to say, how a want moves through nodes [`wants`]'; [`defer`] and [`lift`] bring calls above limits and joins first.
+//! [`calls`]' to say, how a want moves through nodes [`wants`]'; [`defer`] and
+//! [`lift`] bring calls above limits and joins first; [`asks`] makes the operators, [`shape`] puts plans together around them.
 
+mod asks;
 mod calls;
 mod defer;
 mod lift;
+mod shape;
 mod wants;
 
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchemaRef, NullEquality, Result, plan_err};
+use datafusion::common::{Column, Result, plan_err};
 use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{
-    Expr, Filter, Join, JoinType, LogicalPlan, Operator, Projection, binary_expr,
-};
+use datafusion::logical_expr::{Filter, Join, JoinType, LogicalPlan};
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
 use crate::allowance::{Allowance, AtEnd};
-use crate::node::{AnswerColumn, Ask, Infer};
+use crate::node::Infer;
 use crate::settings::PicsiftOptions;
+use asks::{distinct, read};
 use calls::{Found, has_calls, is_once_only};
+use shape::{beneath, filtered, postponed, restored};
 use wants::Want;
 
 /// Names of the answers' columns, numbered through a plan.
@@ -278,59 +281,6 @@ impl Gatherer {
         Ok((plan, below))
     }
 
-    /// `input` with an operator above it for the wants from `passed` on that nothing below has answered, and for those
-    /// before, which nodes above have, about the same images.
-    fn asked(
-        &mut self,
-        input: LogicalPlan,
-        wants: &mut [Want],
-        passed: usize,
-    ) -> Result<LogicalPlan> {
-        let mut asks: Vec<Ask> = Vec::new();
-        for own in [true, false] {
-            for (place, want) in wants.iter_mut().enumerate() {
-                if want.found.is_some() || (place >= passed) != own {
-                    continue;
-                }
-                let same = asks.iter_mut().find(|ask| ask.is_about(want));
-                let ask = match same {
-                    Some(ask) => ask,
-                    None if own => {
-                        asks.push(Ask {
-                            image: want.image.clone(),
-                            columns: Vec::new(),
-                        });
-                        let last = asks.len() - 1;
-                        &mut asks[last]
-                    }
-                    None => continue,
-                };
-                let name = match ask.columns.iter_mut().find(|c| c.call == want.call) {
-                    Some(column) => {
-                        column.guard = either(column.guard.take(), want.guard.clone());
-                        column.name.clone()
-                    }
-                    None => {
-                        let name = self.name();
-                        ask.columns.push(AnswerColumn {
-                            name: name.clone(),
-                            call: Arc::clone(&want.call),
-                            guard: want.guard.clone(),
-                        });
-                        name
-                    }
-                };
-                want.found = Some(Column::new_unqualified(name));
-            }
-        }
-        if asks.is_empty() {
-            return Ok(input);
-        }
-        settle_guards(&mut asks, wants)?;
-        let infer = Infer::new(input, asks, Vec::new(), Arc::clone(&self.allowance))?;
-        Ok(infer.into_plan())
-    }
-
     fn join(&mut self, join: Join, wants: &mut [Want]) -> Result<LogicalPlan> {
         let join = match postponed(join)? {
             LogicalPlan::Join(join) => join,
@@ -385,214 +335,4 @@ impl Gatherer {
             .collect::<Result<Vec<_>>>()?;
         plan.with_new_exprs(expressions, sides)
     }
-}
-
-impl Ask {
-    fn is_about(&self, want: &Want) -> bool {
-        let first = self.columns.first();
-        self.image == want.image
-            && first.is_none_or(|column| {
-                let (a, b) = (&column.call, &want.call);
-                a.spec.base == b.spec.base
-                    && (a.model() == b.model() || a.model().is_none() || b.model().is_none())
-            })
-    }
-}
-
-/// The calls as wants, equal ones once.
-fn distinct(found: &[Found]) -> Vec<Want> {
-    let mut wants: Vec<Want> = Vec::new();
-    for Found {
-        image, call, guard, ..
-    } in found
-    {
-        match wants
-            .iter_mut()
-            .find(|want| want.image == *image && want.call == *call)
-        {
-            Some(want) => want.guard = either(want.guard.take(), guard.clone()),
-            None => wants.push(Want {
-                image: image.clone(),
-                call: Arc::clone(call),
-                guard: guard.clone(),
-                found: None,
-            }),
-        }
-    }
-    wants
-}
-
-/// Where one of two guards is true.
-fn either(a: Option<Expr>, b: Option<Expr>) -> Option<Expr> {
-    match (a, b) {
-        (Some(a), Some(b)) if a == b => Some(a),
-        (Some(a), Some(b)) => Some(a.is_true().or(b.is_true())),
-        _ => None,
-    }
-}
-
-/// `expr` with the calls read from the columns that were found for them.
-fn read(expr: Expr, wants: &[Want]) -> Result<Expr> {
-    calls::replace(expr, &|call| {
-        let (function, call) = calls::call_of(call)?;
-        let image = function.args.first()?;
-        let mut wants = wants.iter();
-        let want = wants.find(|w| w.found.is_some() && w.image == *image && w.call == *call)?;
-        want.found.clone()
-    })
-}
-
-/// Guards with their calls read from columns. One that needs an answer of its own ask is dropped, as all are where
-/// asks would wait for each other.
-fn settle_guards(asks: &mut [Ask], wants: &[Want]) -> Result<()> {
-    let answers: Vec<Vec<String>> = asks
-        .iter()
-        .map(|ask| ask.columns.iter().map(|c| c.name.clone()).collect())
-        .collect();
-    let reads = |expr: &Expr, names: &[String]| {
-        let columns = expr.column_refs();
-        columns.iter().any(|column| names.contains(&column.name))
-    };
-    for (index, ask) in asks.iter_mut().enumerate() {
-        for column in &mut ask.columns {
-            if let Some(guard) = column.guard.take() {
-                let guard = read(guard, wants)?;
-                column.guard =
-                    (!has_calls(&guard) && !reads(&guard, &answers[index])).then_some(guard);
-            }
-        }
-    }
-    // An ask is ready when those that its guards read are; what never gets ready waits in a circle.
-    let mut ready = vec![false; asks.len()];
-    while let Some(next) = (0..asks.len()).find(|&index| {
-        !ready[index]
-            && asks[index].columns.iter().all(|column| {
-                column.guard.as_ref().is_none_or(|guard| {
-                    (0..answers.len()).all(|other| ready[other] || !reads(guard, &answers[other]))
-                })
-            })
-    }) {
-        ready[next] = true;
-    }
-    for (ask, ready) in asks.iter_mut().zip(ready) {
-        if !ready {
-            for column in &mut ask.columns {
-                column.guard = None;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// An inner join's condition is a filter's: what asks can wait until the join has dropped what it drops. Keys that ask stay
-/// where there are no others, for without keys a join is slow.
-fn postponed(join: Join) -> Result<LogicalPlan> {
-    if join.join_type != JoinType::Inner {
-        return Ok(LogicalPlan::Join(join));
-    }
-    let conjuncts = join.filter.clone().map(split_conjunction_owned);
-    let (mut asking, plain): (Vec<_>, Vec<_>) = conjuncts
-        .unwrap_or_default()
-        .into_iter()
-        .partition(has_calls);
-    let (asking_keys, keys): (Vec<_>, Vec<_>) = join
-        .on
-        .iter()
-        .cloned()
-        .partition(|(left, right)| has_calls(left) || has_calls(right));
-    let mut on = join.on.clone();
-    if !keys.is_empty() {
-        on = keys;
-        asking.extend(
-            asking_keys
-                .into_iter()
-                .map(|(left, right)| match join.null_equality {
-                    NullEquality::NullEqualsNothing => left.eq(right),
-                    NullEquality::NullEqualsNull => {
-                        binary_expr(left, Operator::IsNotDistinctFrom, right)
-                    }
-                }),
-        );
-    }
-    let join = LogicalPlan::Join(Join {
-        filter: conjunction(plain),
-        on,
-        ..join
-    });
-    Ok(match conjunction(asking) {
-        Some(predicate) => LogicalPlan::Filter(Filter::try_new(predicate, join.into())?),
-        None => join,
-    })
-}
-
-/// `plan` under these conjuncts; those that read an operator's answers go into it, the others below it.
-fn filtered(plan: LogicalPlan, conjuncts: Vec<Expr>) -> Result<LogicalPlan> {
-    if conjuncts.is_empty() {
-        return Ok(plan);
-    }
-    if let LogicalPlan::Projection(projection) = &plan
-        && Infer::of(beneath(&plan)).is_some()
-    {
-        let input = filtered(projection.input.as_ref().clone(), conjuncts)?;
-        let columns = projection.expr.clone();
-        let projection = Projection::try_new(columns, input.into())?;
-        return Ok(LogicalPlan::Projection(projection));
-    }
-    let Some(infer) = Infer::of(&plan) else {
-        return Ok(match conjunction(conjuncts) {
-            Some(predicate) => LogicalPlan::Filter(Filter::try_new(predicate, plan.into())?),
-            None => plan,
-        });
-    };
-    let answers = infer.answer_names();
-    let (mut inside, mut below, mut above) = (infer.predicates.clone(), Vec::new(), Vec::new());
-    for conjunct in conjuncts {
-        if is_once_only(&conjunct) {
-            above.push(conjunct);
-        } else if conjunct
-            .column_refs()
-            .iter()
-            .any(|column| answers.contains(&column.name))
-        {
-            inside.push(conjunct);
-        } else {
-            below.push(conjunct);
-        }
-    }
-    let plan = Infer::new(
-        filtered(infer.input.clone(), below)?,
-        infer.asks.clone(),
-        inside,
-        Arc::clone(&infer.allowance),
-    )?
-    .into_plan();
-    Ok(match conjunction(above) {
-        Some(predicate) => LogicalPlan::Filter(Filter::try_new(predicate, plan.into())?),
-        None => plan,
-    })
-}
-
-/// The plan below a projection that only drops columns, or the plan.
-fn beneath(plan: &LogicalPlan) -> &LogicalPlan {
-    match plan {
-        LogicalPlan::Projection(projection)
-            if projection.expr.iter().all(|e| matches!(e, Expr::Column(_))) =>
-        {
-            &projection.input
-        }
-        plan => plan,
-    }
-}
-
-/// `plan` with just the columns of `schema`.
-fn restored(plan: LogicalPlan, schema: &DFSchemaRef) -> Result<LogicalPlan> {
-    let same = plan.schema().fields().len() == schema.fields().len();
-    if same && plan.schema().columns() == schema.columns() {
-        return Ok(plan);
-    }
-    let columns = schema.columns().into_iter().map(Expr::Column).collect();
-    Ok(LogicalPlan::Projection(Projection::try_new(
-        columns,
-        plan.into(),
-    )?))
 }

@@ -1,0 +1,165 @@
+//! From wants to an operator: which calls share an ask, what their columns are called, and for which rows each is needed.
+//!
+//! It owns the making of [`Infer`] nodes; where they stand is decided above.
+
+use std::sync::Arc;
+
+use datafusion::common::{Column, Result};
+use datafusion::logical_expr::{Expr, LogicalPlan};
+
+use super::Gatherer;
+use super::calls::{self, Found, has_calls};
+use super::wants::Want;
+use crate::node::{AnswerColumn, Ask, Infer};
+
+impl Gatherer {
+    /// `input` with an operator above it for the wants from `passed` on that nothing below has answered, and for those
+    /// before, which nodes above have, about the same images.
+    pub(super) fn asked(
+        &mut self,
+        input: LogicalPlan,
+        wants: &mut [Want],
+        passed: usize,
+    ) -> Result<LogicalPlan> {
+        let mut asks: Vec<Ask> = Vec::new();
+        for own in [true, false] {
+            for (place, want) in wants.iter_mut().enumerate() {
+                if want.found.is_some() || (place >= passed) != own {
+                    continue;
+                }
+                let same = asks.iter_mut().find(|ask| ask.is_about(want));
+                let ask = match same {
+                    Some(ask) => ask,
+                    None if own => {
+                        asks.push(Ask {
+                            image: want.image.clone(),
+                            columns: Vec::new(),
+                        });
+                        let last = asks.len() - 1;
+                        &mut asks[last]
+                    }
+                    None => continue,
+                };
+                let name = match ask.columns.iter_mut().find(|c| c.call == want.call) {
+                    Some(column) => {
+                        column.guard = either(column.guard.take(), want.guard.clone());
+                        column.name.clone()
+                    }
+                    None => {
+                        let name = self.name();
+                        ask.columns.push(AnswerColumn {
+                            name: name.clone(),
+                            call: Arc::clone(&want.call),
+                            guard: want.guard.clone(),
+                        });
+                        name
+                    }
+                };
+                want.found = Some(Column::new_unqualified(name));
+            }
+        }
+        if asks.is_empty() {
+            return Ok(input);
+        }
+        settle_guards(&mut asks, wants)?;
+        let infer = Infer::new(input, asks, Vec::new(), Arc::clone(&self.allowance))?;
+        Ok(infer.into_plan())
+    }
+}
+
+impl Ask {
+    fn is_about(&self, want: &Want) -> bool {
+        let first = self.columns.first();
+        self.image == want.image
+            && first.is_none_or(|column| {
+                let (a, b) = (&column.call, &want.call);
+                a.spec.base == b.spec.base
+                    && (a.model() == b.model() || a.model().is_none() || b.model().is_none())
+            })
+    }
+}
+
+/// The calls as wants, equal ones once.
+pub(super) fn distinct(found: &[Found]) -> Vec<Want> {
+    let mut wants: Vec<Want> = Vec::new();
+    for Found {
+        image, call, guard, ..
+    } in found
+    {
+        match wants
+            .iter_mut()
+            .find(|want| want.image == *image && want.call == *call)
+        {
+            Some(want) => want.guard = either(want.guard.take(), guard.clone()),
+            None => wants.push(Want {
+                image: image.clone(),
+                call: Arc::clone(call),
+                guard: guard.clone(),
+                found: None,
+            }),
+        }
+    }
+    wants
+}
+
+/// Where one of two guards is true.
+fn either(a: Option<Expr>, b: Option<Expr>) -> Option<Expr> {
+    match (a, b) {
+        (Some(a), Some(b)) if a == b => Some(a),
+        (Some(a), Some(b)) => Some(a.is_true().or(b.is_true())),
+        _ => None,
+    }
+}
+
+/// `expr` with the calls read from the columns that were found for them.
+pub(super) fn read(expr: Expr, wants: &[Want]) -> Result<Expr> {
+    calls::replace(expr, &|call| {
+        let (function, call) = calls::call_of(call)?;
+        let image = function.args.first()?;
+        let mut wants = wants.iter();
+        let want = wants.find(|w| w.found.is_some() && w.image == *image && w.call == *call)?;
+        want.found.clone()
+    })
+}
+
+/// Guards with their calls read from columns. One that needs an answer of its own ask is dropped, as all are where
+/// asks would wait for each other.
+fn settle_guards(asks: &mut [Ask], wants: &[Want]) -> Result<()> {
+    let answers: Vec<Vec<String>> = asks
+        .iter()
+        .map(|ask| ask.columns.iter().map(|c| c.name.clone()).collect())
+        .collect();
+    let reads = |expr: &Expr, names: &[String]| {
+        let columns = expr.column_refs();
+        columns.iter().any(|column| names.contains(&column.name))
+    };
+    for (index, ask) in asks.iter_mut().enumerate() {
+        for column in &mut ask.columns {
+            if let Some(guard) = column.guard.take() {
+                let guard = read(guard, wants)?;
+                column.guard =
+                    (!has_calls(&guard) && !reads(&guard, &answers[index])).then_some(guard);
+            }
+        }
+    }
+    // An ask is ready when those that its guards read are; what never gets ready waits in a circle.
+    let mut ready = vec![false; asks.len()];
+    while let Some(next) = (0..asks.len()).find(|&index| {
+        !ready[index]
+            && asks[index].columns.iter().all(|column| {
+                column.guard.as_ref().is_none_or(|guard| {
+                    (0..answers.len()).all(|other| ready[other] || !reads(guard, &answers[other]))
+                })
+            })
+    }) {
+        ready[next] = true;
+    }
+    for (ask, ready) in asks.iter_mut().zip(ready) {
+        if !ready {
+            for column in &mut ask.columns {
+                column.guard = None;
+            }
+        }
+    }
+    Ok(())
+}
