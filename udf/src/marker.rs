@@ -7,11 +7,11 @@ use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result, internal_err, plan_err};
 use datafusion::logical_expr::{
-    ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    TypeSignature, Volatility,
+    ColumnarValue, Documentation, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, TypeSignature, Volatility,
 };
 
 use crate::image_column::{IMAGE_TYPES, is_image_type, is_string};
@@ -119,7 +119,8 @@ impl Marker {
         ScalarUDF::new_from_impl(self)
     }
 
-    fn check(&self, arg_types: &[DataType]) -> Result<()> {
+    /// `column` names the first argument, where it has a name.
+    fn check(&self, arg_types: &[DataType], column: Option<&str>) -> Result<()> {
         let name = self.function.name();
         let operand = self.function.operand();
         let expected = 1 + usize::from(operand != Operand::None);
@@ -135,9 +136,11 @@ impl Marker {
             );
         }
         if !is_image_type(&arg_types[0]) && !arg_types[0].is_null() {
+            let column = column.map(|column| format!(" ({column})"));
             return plan_err!(
-                "{name}: argument 1, the image, is {}; expected {IMAGE_TYPES}",
-                arg_types[0]
+                "{name}: argument 1, the image, is {}{}; expected {IMAGE_TYPES}",
+                arg_types[0],
+                column.unwrap_or_default()
             );
         }
         match arg_types.get(1) {
@@ -181,8 +184,26 @@ impl ScalarUDFImpl for Marker {
 
     /// Checks the arguments too: an error from here reaches the person as it is, one from `coerce_types` does not.
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
-        self.check(arg_types)?;
+        self.check(arg_types, None)?;
         Ok(self.function.return_type())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        let types: Vec<_> = args
+            .arg_fields
+            .iter()
+            .map(|f| f.data_type().clone())
+            .collect();
+        self.check(
+            &types,
+            args.arg_fields.first().map(|field| field.name().as_str()),
+        )?;
+        let name = self.function.name();
+        Ok(Arc::new(Field::new(
+            name,
+            self.function.return_type(),
+            true,
+        )))
     }
 
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {

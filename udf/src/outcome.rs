@@ -63,6 +63,9 @@ pub(crate) fn failure<T>(row: &Outcome<T>) -> Option<String> {
     row.as_ref()?.as_ref().err().map(ToString::to_string)
 }
 
+/// Scores of each row's categories to a column.
+pub(crate) type ScoresKernel = fn(&Labelling, &[Outcome<Vec<f32>>]) -> DataFusionResult<ArrayRef>;
+
 /// The step from rows to a column: one value a row, in their order. What it takes says what has to be found out about an image.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kernel {
@@ -71,7 +74,7 @@ pub(crate) enum Kernel {
     /// What its header says.
     Info(fn(&[Outcome<ImageInfo>]) -> DataFusionResult<ArrayRef>),
     /// The scores of a labelling's categories, in their order.
-    Scores(fn(&Labelling, &[Outcome<Vec<f32>>]) -> DataFusionResult<ArrayRef>),
+    Scores(ScoresKernel),
     /// The model's words.
     Texts(fn(&[Outcome<String>]) -> DataFusionResult<ArrayRef>),
 }

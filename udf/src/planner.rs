@@ -45,7 +45,7 @@ impl QueryPlanner for InferQueryPlanner {
     }
 }
 
-/// Plans [`Infer`] nodes. For an engine that has a query planner of its own.
+/// Plans picsift's operator. For an engine that has a query planner of its own.
 #[derive(Debug)]
 pub struct InferPlanner {
     engine: Arc<Engine>,

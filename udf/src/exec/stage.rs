@@ -7,6 +7,7 @@ use std::time::Instant;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use datafusion::common::{DataFusionError, Result, exec_err};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::utils::collect_columns;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use picsift_vision::{Answer, Question};
@@ -108,7 +109,7 @@ impl Stage {
         let guards = self.ask.columns.iter().filter_map(|c| c.guard.as_ref());
         guards
             .chain([&self.ask.image])
-            .flat_map(|expr| datafusion::physical_expr::utils::collect_columns(expr))
+            .flat_map(collect_columns)
             .map(|column| column.index())
             .collect()
     }

@@ -2,12 +2,20 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use arrow::util::pretty::pretty_format_batches;
+use datafusion::catalog::TableProvider;
+use datafusion::common::{Result, TableReference, plan_err};
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::{Extension, LogicalPlan};
 use datafusion::physical_plan::{ExecutionPlan, collect, displayable};
+use datafusion::prelude::{DataFrame, SessionContext};
 use datafusion_proto::bytes::{
     logical_plan_from_bytes_with_extension_codec, logical_plan_to_bytes_with_extension_codec,
     physical_plan_from_bytes_with_extension_codec, physical_plan_to_bytes_with_extension_codec,
 };
+use datafusion_proto::logical_plan::LogicalExtensionCodec;
+use futures::FutureExt;
 use parquet::arrow::ArrowWriter;
 use picsift_udf::InferCodec;
 
@@ -64,6 +72,62 @@ fn shown(plan: &Arc<dyn ExecutionPlan>) -> String {
         None => line,
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Writes a table in memory as its name, which the reader looks up.
+struct Names(SessionContext);
+
+impl std::fmt::Debug for Names {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Names")
+    }
+}
+
+impl LogicalExtensionCodec for Names {
+    fn try_decode(&self, _: &[u8], _: &[LogicalPlan], _: &TaskContext) -> Result<Extension> {
+        plan_err!("tables only")
+    }
+
+    fn try_encode(&self, _: &Extension, _: &mut Vec<u8>) -> Result<()> {
+        plan_err!("tables only")
+    }
+
+    fn try_decode_table_provider(
+        &self,
+        _: &[u8],
+        table: &TableReference,
+        _: SchemaRef,
+        _: &TaskContext,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let catalog = self.0.catalog("datafusion").unwrap();
+        let schema = catalog.schema("public").unwrap();
+        let table = schema.table(table.table()).now_or_never().unwrap()?;
+        Ok(table.unwrap())
+    }
+
+    fn try_encode_table_provider(
+        &self,
+        _: &TableReference,
+        _: Arc<dyn TableProvider>,
+        _: &mut Vec<u8>,
+    ) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Fake {
+    /// Asserts that the query's optimized plan is the same after it was written and read; every query of the tests goes
+    /// through here.
+    pub(crate) fn survives_the_way(&self, frame: &DataFrame, query: &str) {
+        let plan = frame.clone().into_optimized_plan().unwrap();
+        let codec = InferCodec::new(Arc::clone(&self.engine))
+            .with_logical(Arc::new(Names(self.context.clone())));
+        let bytes = logical_plan_to_bytes_with_extension_codec(&plan, &codec).unwrap();
+        let context = self.context.task_ctx();
+        let read = logical_plan_from_bytes_with_extension_codec(&bytes, &context, &codec).unwrap();
+        let (read, plan) = (read.display_indent(), plan.display_indent());
+        assert_eq!(read.to_string(), plan.to_string(), "{query}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,14 +203,6 @@ async fn bytes_that_are_no_plan_are_an_error() {
     let codec = InferCodec::new(Arc::clone(&fake.engine));
     for bytes in [&b""[..], b"nonsense", b"picsift.infer.1:\xff\xff"] {
         let context = fake.context.task_ctx();
-        assert!(
-            datafusion_proto::logical_plan::LogicalExtensionCodec::try_decode(
-                &codec,
-                bytes,
-                &[],
-                &context
-            )
-            .is_err()
-        );
+        assert!(LogicalExtensionCodec::try_decode(&codec, bytes, &[], &context).is_err());
     }
 }
