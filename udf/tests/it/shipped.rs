@@ -37,7 +37,7 @@ const QUERIES: [&str; 14] = [
     "SELECT try_classify(image, 'red')['score'], image_info(image)['width'] FROM t ORDER BY id",
     "SELECT encode(md5(load_image(image)), 'hex') FROM t ORDER BY id",
     "SELECT id, row_number() OVER (ORDER BY classify_score(image, 'red'), id) FROM t ORDER BY id",
-    "SELECT DISTINCT classify(image, 'red') AS red FROM t UNION ALL SELECT classify(image, 'blue') FROM t WHERE id = 1",
+    "SELECT red FROM (SELECT DISTINCT classify(image, 'red') AS red FROM t UNION ALL SELECT classify(image, 'blue') FROM t WHERE id = 1) ORDER BY red",
 ];
 
 /// A session with a Parquet table `t`: tables in memory cannot be shipped.
