@@ -6,6 +6,7 @@
 
 mod allowance;
 mod annotate;
+mod ask;
 mod budget;
 mod call;
 mod codec;

@@ -9,35 +9,17 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::datatypes::Field;
 use datafusion::common::{Column, DFSchema, DFSchemaRef, Result, internal_datafusion_err};
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
 
 use crate::allowance::Allowance;
-use crate::call::Call;
-
-/// Everything that is asked about one image expression.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Ask {
-    /// The image, over the input and the columns of other asks.
-    pub(crate) image: Expr,
-    pub(crate) columns: Vec<AnswerColumn>,
-}
-
-/// One call's column.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct AnswerColumn {
-    pub(crate) name: String,
-    pub(crate) call: Arc<Call>,
-    /// Rows for which this is not true are not asked and get NULL; `None` asks all.
-    pub(crate) guard: Option<Expr>,
-}
+use crate::ask::{self, Ask, answer_fields};
 
 /// Asks about images; see the module.
 #[derive(Debug, Clone)]
 pub(crate) struct Infer {
     pub(crate) input: LogicalPlan,
-    pub(crate) asks: Vec<Ask>,
+    pub(crate) asks: Vec<Ask<Expr>>,
     /// Conjuncts over the input and the answers.
     pub(crate) predicates: Vec<Expr>,
     /// The input's columns, then the asks' in their order.
@@ -51,14 +33,11 @@ impl Infer {
     /// When an answer's name is one of the input's.
     pub(crate) fn new(
         input: LogicalPlan,
-        asks: Vec<Ask>,
+        asks: Vec<Ask<Expr>>,
         predicates: Vec<Expr>,
         allowance: Arc<Allowance>,
     ) -> Result<Self> {
-        let answers = asks.iter().flat_map(|ask| &ask.columns).map(|column| {
-            let field = Field::new(&column.name, column.call.function.return_type(), true);
-            (None, Arc::new(field))
-        });
+        let answers = answer_fields(&asks).map(|field| (None, field));
         let fields: Vec<_> = input
             .schema()
             .iter()
@@ -92,10 +71,7 @@ impl Infer {
 
     /// Every expression, in the order images and guards, then predicates.
     fn all_expressions(&self) -> impl Iterator<Item = &Expr> {
-        let asks = self.asks.iter().flat_map(|ask| {
-            let guards = ask.columns.iter().filter_map(|c| c.guard.as_ref());
-            std::iter::once(&ask.image).chain(guards)
-        });
+        let asks = self.asks.iter().flat_map(Ask::expressions);
         asks.chain(&self.predicates)
     }
 
@@ -149,27 +125,7 @@ impl UserDefinedLogicalNodeCore for Infer {
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("Infer: ")?;
-        for (index, ask) in self.asks.iter().enumerate() {
-            let semicolon = if index > 0 { "; " } else { "" };
-            write!(f, "{semicolon}image={}", ask.image)?;
-            if let Some(model) = ask.columns.first().and_then(|c| c.call.model()) {
-                write!(f, ", model={}", model.name)?;
-            }
-            f.write_str(", asks=[")?;
-            for (index, column) in ask.columns.iter().enumerate() {
-                let comma = if index > 0 { ", " } else { "" };
-                write!(f, "{comma}{} AS {}", column.call, column.name)?;
-                if let Some(guard) = &column.guard {
-                    write!(f, " where {guard}")?;
-                }
-            }
-            f.write_str("]")?;
-        }
-        for (index, predicate) in self.predicates.iter().enumerate() {
-            let before = if index > 0 { " AND " } else { ", keeps " };
-            write!(f, "{before}{predicate}")?;
-        }
-        Ok(())
+        ask::write(f, &self.asks, &self.predicates, true, "; ")
     }
 
     fn with_exprs_and_inputs(&self, _exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {

@@ -7,13 +7,13 @@ use datafusion::catalog::Session;
 use datafusion::common::{Result, internal_datafusion_err};
 use datafusion::execution::context::QueryPlanner;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{LogicalPlan, UserDefinedLogicalNode};
+use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNode};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
 use crate::allowance::Allowance;
 use crate::engine::Engine;
-use crate::exec::{AskExec, ColumnExec, InferExec};
+use crate::exec::InferExec;
 use crate::node::Infer;
 use crate::stats::RunStats;
 
@@ -75,22 +75,13 @@ impl ExtensionPlanner for InferPlanner {
         let input = physical_inputs
             .first()
             .ok_or_else(|| internal_datafusion_err!("Infer needs an input"))?;
-        let physical = |expr| planner.create_physical_expr(expr, &infer.schema, session, context);
-        let (mut asks, mut names) = (Vec::new(), Vec::new());
-        for ask in &infer.asks {
-            let mut columns = Vec::new();
-            for column in &ask.columns {
-                names.push(column.name.clone());
-                columns.push(ColumnExec {
-                    call: Arc::clone(&column.call),
-                    guard: column.guard.as_ref().map(physical).transpose()?,
-                });
-            }
-            asks.push(AskExec {
-                image: physical(&ask.image)?,
-                columns,
-            });
-        }
+        let physical =
+            |expr: &Expr| planner.create_physical_expr(expr, &infer.schema, session, context);
+        let asks = infer
+            .asks
+            .iter()
+            .map(|ask| ask.map(physical))
+            .collect::<Result<_>>()?;
         let predicates = infer
             .predicates
             .iter()
@@ -106,7 +97,6 @@ impl ExtensionPlanner for InferPlanner {
         Ok(Some(Arc::new(InferExec::new(
             Arc::clone(input),
             asks,
-            &names,
             predicates,
             Arc::clone(&self.engine),
             allowance,

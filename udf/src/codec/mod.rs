@@ -9,7 +9,7 @@ mod wire;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{DataFusionError, Result, TableReference, plan_datafusion_err};
 use datafusion::execution::TaskContext;
@@ -25,10 +25,11 @@ use datafusion_proto::physical_plan::{
 };
 use prost::Message;
 
+use crate::ask::answer_fields;
 use crate::call::ResolvedFunction;
 use crate::engine::Engine;
-use crate::exec::{AskExec, ColumnExec, InferExec};
-use crate::node::{AnswerColumn, Ask, Infer};
+use crate::exec::InferExec;
+use crate::node::Infer;
 use crate::stats::RunStats;
 
 /// Writes and reads plans with picsift's operator; see the module.
@@ -106,21 +107,11 @@ impl LogicalExtensionCodec for InferCodec {
         let expr = |bytes: &[u8]| -> Result<Expr> {
             parse_expr(&wire::read(bytes)?, context, self).map_err(external)
         };
-        let mut asks = Vec::new();
-        for ask in message.asks {
-            let mut columns = Vec::new();
-            for column in ask.columns {
-                columns.push(AnswerColumn {
-                    name: column.name,
-                    call: wire::call(&self.engine, column.call)?,
-                    guard: column.guard.as_deref().map(expr).transpose()?,
-                });
-            }
-            asks.push(Ask {
-                image: expr(&ask.image)?,
-                columns,
-            });
-        }
+        let asks = wire::asks(&self.engine, message.asks)?;
+        let asks = asks
+            .iter()
+            .map(|ask| ask.map(|e| expr(e)))
+            .collect::<Result<_>>()?;
         let predicates = message
             .predicates
             .iter()
@@ -142,24 +133,11 @@ impl LogicalExtensionCodec for InferCodec {
                 .map_err(external)?
                 .encode_to_vec())
         };
-        let mut asks = Vec::new();
-        for ask in &infer.asks {
-            let mut columns = Vec::new();
-            for column in &ask.columns {
-                columns.push(wire::Column {
-                    name: column.name.clone(),
-                    call: Some(wire::Call::from(&column.call.spec)),
-                    guard: column.guard.as_ref().map(expr).transpose()?,
-                });
-            }
-            asks.push(wire::Ask {
-                image: expr(&ask.image)?,
-                columns,
-            });
-        }
+        let asks = infer.asks.iter().map(|ask| ask.map(expr));
+        let asks = asks.collect::<Result<Vec<_>>>()?;
         let predicates = infer.predicates.iter().map(expr).collect::<Result<_>>()?;
         bytes.extend_from_slice(INFER);
-        bytes.extend(wire::Infer::new(asks, predicates, &infer.allowance).encode_to_vec());
+        bytes.extend(wire::Infer::new(&asks, predicates, &infer.allowance).encode_to_vec());
         Ok(())
     }
 
@@ -213,41 +191,22 @@ impl PhysicalExtensionCodec for InferCodec {
         let input = inputs.first().cloned();
         let input = input.ok_or_else(|| plan_datafusion_err!("InferExec needs an input"))?;
 
-        let (mut names, mut calls) = (Vec::new(), Vec::new());
-        for column in message.asks.iter().flat_map(|ask| &ask.columns) {
-            names.push(column.name.clone());
-            calls.push(wire::call(&self.engine, column.call.clone())?);
-        }
-        let answers = names
-            .iter()
-            .zip(&calls)
-            .map(|(name, call)| Arc::new(Field::new(name, call.function.return_type(), true)));
+        let asks = wire::asks(&self.engine, message.asks)?;
         let fields: Vec<_> = input
             .schema()
             .fields()
             .iter()
             .cloned()
-            .chain(answers)
+            .chain(answer_fields(&asks))
             .collect();
         let schema = Schema::new(fields);
         let expr = |bytes: &[u8]| -> Result<Arc<dyn PhysicalExpr>> {
             parse_physical_expr(&wire::read(bytes)?, context, &schema, self)
         };
-        let mut calls = calls.into_iter();
-        let mut asks = Vec::new();
-        for ask in &message.asks {
-            let mut columns = Vec::new();
-            for (column, call) in ask.columns.iter().zip(&mut calls) {
-                columns.push(ColumnExec {
-                    call,
-                    guard: column.guard.as_deref().map(expr).transpose()?,
-                });
-            }
-            asks.push(AskExec {
-                image: expr(&ask.image)?,
-                columns,
-            });
-        }
+        let asks = asks
+            .iter()
+            .map(|ask| ask.map(|e| expr(e)))
+            .collect::<Result<_>>()?;
         let predicates = message
             .predicates
             .iter()
@@ -257,7 +216,6 @@ impl PhysicalExtensionCodec for InferCodec {
         Ok(Arc::new(InferExec::new(
             input,
             asks,
-            &names,
             predicates,
             Arc::clone(&self.engine),
             allowance,
@@ -279,29 +237,11 @@ impl PhysicalExtensionCodec for InferCodec {
                 .physical_expr_to_proto(expr, self)?
                 .encode_to_vec())
         };
-        let schema = infer.schema();
-        let mut names = schema
-            .fields()
-            .iter()
-            .skip(infer.input().schema().fields().len());
-        let mut asks = Vec::new();
-        for ask in infer.asks() {
-            let mut columns = Vec::new();
-            for (column, name) in ask.columns.iter().zip(&mut names) {
-                columns.push(wire::Column {
-                    name: name.name().clone(),
-                    call: Some(wire::Call::from(&column.call.spec)),
-                    guard: column.guard.as_ref().map(expr).transpose()?,
-                });
-            }
-            asks.push(wire::Ask {
-                image: expr(&ask.image)?,
-                columns,
-            });
-        }
+        let asks = infer.asks().iter().map(|ask| ask.map(expr));
+        let asks = asks.collect::<Result<Vec<_>>>()?;
         let predicates = infer.predicates().iter().map(expr).collect::<Result<_>>()?;
         bytes.extend_from_slice(INFER);
-        bytes.extend(wire::Infer::new(asks, predicates, infer.allowance()).encode_to_vec());
+        bytes.extend(wire::Infer::new(&asks, predicates, infer.allowance()).encode_to_vec());
         Ok(())
     }
 }

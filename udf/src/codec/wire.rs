@@ -14,6 +14,7 @@ use prost::Message;
 use url::Url;
 
 use crate::allowance::{Allowance, AtEnd};
+use crate::ask::AnswerColumn;
 use crate::call::{About, CallSpec, ModelSpec};
 use crate::labelling::CategorySpec;
 
@@ -104,9 +105,13 @@ struct NamedCategory {
 }
 
 impl Infer {
-    pub(super) fn new(asks: Vec<Ask>, predicates: Vec<Vec<u8>>, allowance: &Allowance) -> Self {
+    pub(super) fn new(
+        asks: &[crate::ask::Ask<Vec<u8>>],
+        predicates: Vec<Vec<u8>>,
+        allowance: &Allowance,
+    ) -> Self {
         Self {
-            asks,
+            asks: asks.iter().map(Ask::from).collect(),
             predicates,
             max_images: allowance.max_images,
             max_seconds: allowance.max_time.map(|time| time.as_secs_f64()),
@@ -242,6 +247,41 @@ where
 {
     text.parse()
         .map_err(|e| plan_datafusion_err!("'{text}' in a plan of picsift: {e}"))
+}
+
+impl From<&crate::ask::Ask<Vec<u8>>> for Ask {
+    fn from(ask: &crate::ask::Ask<Vec<u8>>) -> Self {
+        let columns = ask.columns.iter().map(|column| Column {
+            name: column.name.clone(),
+            call: Some(Call::from(&column.call.spec)),
+            guard: column.guard.clone(),
+        });
+        Self {
+            image: ask.image.clone(),
+            columns: columns.collect(),
+        }
+    }
+}
+
+/// The asks of a message, their models started.
+pub(super) fn asks(
+    engine: &crate::Engine,
+    asks: Vec<Ask>,
+) -> Result<Vec<crate::ask::Ask<Vec<u8>>>> {
+    let column = |column: Column| {
+        Ok(AnswerColumn {
+            name: column.name,
+            call: call(engine, column.call)?,
+            guard: column.guard,
+        })
+    };
+    let asks = asks.into_iter().map(|ask| {
+        Ok(crate::ask::Ask {
+            image: ask.image,
+            columns: ask.columns.into_iter().map(column).collect::<Result<_>>()?,
+        })
+    });
+    asks.collect()
 }
 
 /// A message of these bytes.

@@ -12,7 +12,7 @@ mod work;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ColumnStatistics, Result, Statistics, internal_datafusion_err};
@@ -31,9 +31,8 @@ use datafusion::physical_plan::{
 };
 use tokio::sync::Semaphore;
 
-pub(crate) use stage::{AskExec, ColumnExec};
-
 use crate::allowance::Allowance;
+use crate::ask::{self, Ask, answer_fields};
 use crate::budget::Budget;
 use crate::engine::Engine;
 use crate::inquiry::Inquiry;
@@ -44,10 +43,13 @@ use stage::Stage;
 use stream::Driver;
 use work::Work;
 
+/// An ask of the operator.
+pub(crate) type PhysicalAsk = Ask<Arc<dyn PhysicalExpr>>;
+
 /// Asks about images; see the module.
 pub struct InferExec {
     input: Arc<dyn ExecutionPlan>,
-    asks: Vec<AskExec>,
+    asks: Vec<PhysicalAsk>,
     predicates: Vec<Arc<dyn PhysicalExpr>>,
     engine: Arc<Engine>,
     allowance: Arc<Allowance>,
@@ -58,26 +60,19 @@ pub struct InferExec {
 }
 
 impl InferExec {
-    /// `names` are the answers' columns in the order of the asks; expressions are over the input's columns with these behind.
+    /// Expressions are over the input's columns with the asks' behind.
     ///
     /// # Errors
     /// When the input's orderings cannot be carried over.
     pub(crate) fn new(
         input: Arc<dyn ExecutionPlan>,
-        asks: Vec<AskExec>,
-        names: &[String],
+        asks: Vec<PhysicalAsk>,
         predicates: Vec<Arc<dyn PhysicalExpr>>,
         engine: Arc<Engine>,
         allowance: Arc<Allowance>,
         stats: Arc<RunStats>,
     ) -> Result<Self> {
-        let answers = asks
-            .iter()
-            .flat_map(|ask| &ask.columns)
-            .zip(names)
-            .map(|(column, name)| {
-                Arc::new(Field::new(name, column.call.function.return_type(), true))
-            });
+        let answers = answer_fields(&asks);
         let schema = input.schema();
         let fields: Vec<_> = schema.fields().iter().cloned().chain(answers).collect();
         let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
@@ -105,7 +100,7 @@ impl InferExec {
         &self.input
     }
 
-    pub(crate) fn asks(&self) -> &[AskExec] {
+    pub(crate) fn asks(&self) -> &[PhysicalAsk] {
         &self.asks
     }
 
@@ -130,16 +125,9 @@ impl InferExec {
     }
 
     fn over(&self, input: Arc<dyn ExecutionPlan>) -> Result<Self> {
-        let schema = self.schema();
-        let width = self.input.schema().fields().len();
-        let names: Vec<String> = schema.fields()[width..]
-            .iter()
-            .map(|field| field.name().clone())
-            .collect();
         Self::new(
             input,
             self.asks.clone(),
-            &names,
             self.predicates.clone(),
             Arc::clone(&self.engine),
             Arc::clone(&self.allowance),
@@ -148,10 +136,7 @@ impl InferExec {
     }
 
     fn expressions(&self) -> impl Iterator<Item = &Arc<dyn PhysicalExpr>> {
-        let asks = self.asks.iter().flat_map(|ask| {
-            let guards = ask.columns.iter().filter_map(|c| c.guard.as_ref());
-            std::iter::once(&ask.image).chain(guards)
-        });
+        let asks = self.asks.iter().flat_map(Ask::expressions);
         asks.chain(&self.predicates)
     }
 }
@@ -184,29 +169,7 @@ impl DisplayAs for InferExec {
             _ => ("InferExec: ", "; "),
         };
         f.write_str(first)?;
-        for (index, ask) in self.asks.iter().enumerate() {
-            if index > 0 {
-                f.write_str(between)?;
-            }
-            write!(f, "image={}", ask.image)?;
-            if let Some(model) = ask.columns.iter().find_map(|c| c.call.model()) {
-                write!(f, ", model={}", model.name)?;
-            }
-            f.write_str(", asks=[")?;
-            for (index, column) in ask.columns.iter().enumerate() {
-                let comma = if index > 0 { ", " } else { "" };
-                write!(f, "{comma}{}", column.call)?;
-                if let Some(guard) = &column.guard {
-                    write!(f, " where {guard}")?;
-                }
-            }
-            f.write_str("]")?;
-        }
-        for (index, predicate) in self.predicates.iter().enumerate() {
-            let before = if index > 0 { " AND " } else { ", keeps " };
-            write!(f, "{before}{predicate}")?;
-        }
-        Ok(())
+        ask::write(f, &self.asks, &self.predicates, false, between)
     }
 }
 

@@ -14,6 +14,7 @@ use picsift_vision::{Answer, Question};
 use tokio::sync::Semaphore;
 
 use crate::allowance::Exhausted;
+use crate::ask::Ask;
 use crate::call::{Asked, Call};
 use crate::image_column::{ImageSource, image_sources};
 use crate::inquiry::{Inquiry, Seen, Wanted};
@@ -25,23 +26,9 @@ use super::order::Measured;
 /// Choices of columns that are remembered: guards give a handful, unless somebody is out to give more.
 const MOST_CHOICES: usize = 256;
 
-/// One image expression with its calls, compiled; over the operator's whole schema.
-#[derive(Debug, Clone)]
-pub(crate) struct AskExec {
-    pub(crate) image: Arc<dyn PhysicalExpr>,
-    pub(crate) columns: Vec<ColumnExec>,
-}
-
-/// One call's column.
-#[derive(Debug, Clone)]
-pub(crate) struct ColumnExec {
-    pub(crate) call: Arc<Call>,
-    pub(crate) guard: Option<Arc<dyn PhysicalExpr>>,
-}
-
 /// An ask while it runs in one stream.
 pub(crate) struct Stage {
-    ask: AskExec,
+    ask: Ask<Arc<dyn PhysicalExpr>>,
     /// Place of the first answer in the operator's schema.
     pub(crate) first: usize,
     inquiry: Inquiry,
@@ -75,7 +62,7 @@ type Row = Option<(Arc<Choice>, Seen)>;
 
 impl Stage {
     pub(crate) fn new(
-        ask: AskExec,
+        ask: Ask<Arc<dyn PhysicalExpr>>,
         first: usize,
         inquiry: Inquiry,
         measured: Arc<Measured>,
@@ -106,9 +93,8 @@ impl Stage {
 
     /// The operator's columns that must be there before this stage runs.
     pub(crate) fn reads(&self) -> Vec<usize> {
-        let guards = self.ask.columns.iter().filter_map(|c| c.guard.as_ref());
-        guards
-            .chain([&self.ask.image])
+        let expressions = self.ask.expressions();
+        expressions
             .flat_map(collect_columns)
             .map(|column| column.index())
             .collect()

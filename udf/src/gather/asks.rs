@@ -10,7 +10,8 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use super::Gatherer;
 use super::calls::{self, Found, has_calls};
 use super::wants::Want;
-use crate::node::{AnswerColumn, Ask, Infer};
+use crate::ask::{AnswerColumn, Ask};
+use crate::node::Infer;
 
 impl Gatherer {
     /// `input` with an operator above it for the wants from `passed` on that nothing below has answered, and for those
@@ -21,7 +22,7 @@ impl Gatherer {
         wants: &mut [Want],
         passed: usize,
     ) -> Result<LogicalPlan> {
-        let mut asks: Vec<Ask> = Vec::new();
+        let mut asks: Vec<Ask<Expr>> = Vec::new();
         for own in [true, false] {
             for (place, want) in wants.iter_mut().enumerate() {
                 if want.found.is_some() || (place >= passed) != own {
@@ -67,7 +68,7 @@ impl Gatherer {
     }
 }
 
-impl Ask {
+impl Ask<Expr> {
     fn is_about(&self, want: &Want) -> bool {
         let first = self.columns.first();
         self.image == want.image
@@ -124,7 +125,7 @@ pub(super) fn read(expr: Expr, wants: &[Want]) -> Result<Expr> {
 
 /// Guards with their calls read from columns. One that needs an answer of its own ask is dropped, as all are where
 /// asks would wait for each other.
-fn settle_guards(asks: &mut [Ask], wants: &[Want]) -> Result<()> {
+fn settle_guards(asks: &mut [Ask<Expr>], wants: &[Want]) -> Result<()> {
     let answers: Vec<Vec<String>> = asks
         .iter()
         .map(|ask| ask.columns.iter().map(|c| c.name.clone()).collect())
