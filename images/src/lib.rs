@@ -2,7 +2,8 @@
 //!
 //! A row of a table names an image (a path, a URL) or holds its bytes. This crate [resolves](resolve) the reference,
 //! [fetches](Fetcher) the bytes through [object stores](Stores), and [decodes](DecodePool) them to RGB pixels of the
-//! [size a model wants](Geometry), within [limits](Limits) that are checked before memory or time is spent.
+//! [size a model wants](Geometry), within [limits](Limits) that are checked before memory or time is spent, and from
+//! where a table [may lead](FetchPolicy).
 //!
 //! It knows nothing of tables, SQL or models; it meets the model crate on [`RgbPixels`] alone.
 //!
@@ -15,6 +16,7 @@
 //! assert_eq!(error.to_string(), "the data is an HTML page, not a JPEG, PNG, WebP, GIF, BMP or TIFF image");
 //! ```
 
+mod address;
 mod decode;
 mod error;
 mod fetch;
@@ -22,16 +24,22 @@ mod format;
 mod geometry;
 mod jpeg;
 mod limits;
+mod policy;
 mod pool;
 mod raster;
 mod reference;
+mod similarity;
 mod stores;
+mod version;
 
 pub use decode::{ImageInfo, RgbPixels, image_info, prepare, sha256};
 pub use error::{Cause, ImageError, Stage};
-pub use fetch::Fetcher;
+pub use fetch::{Fetch, Fetched, Fetcher, Lookup};
 pub use geometry::Geometry;
 pub use limits::Limits;
+pub use policy::{AllowedHost, AllowedHostError, FetchOptions, FetchPolicy};
 pub use pool::{DecodePool, Prepared};
 pub use reference::resolve;
+pub use similarity::similarity_hash;
 pub use stores::Stores;
+pub use version::{Version, VersionError};

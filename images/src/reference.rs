@@ -1,7 +1,8 @@
 //! References: what a table writes about where an image is, made into a URL.
 //!
 //! A table names files as its writer saw them, so in a path a space, `%`, `#` or `?` is a letter of the name. Only
-//! what is written as an HTTP URL follows the URL syntax.
+//! what is written as an HTTP URL follows the URL syntax. Everything here is text: what a file name leads to on this
+//! machine is checked where the file is opened.
 
 use std::path::{Path, PathBuf};
 
@@ -15,20 +16,22 @@ const OBJECT_SCHEMES: [&str; 7] = ["s3", "s3a", "gs", "az", "abfs", "abfss", "fi
 /// Longest piece of a reference that a message repeats, in characters.
 const SHOWN_CHARS: usize = 300;
 
-/// Makes `reference` an absolute URL.
+/// Makes `reference` an absolute URL, which identifies the image.
 ///
 /// - A URL (`scheme://...` or `file:/...`) of a supported scheme is taken as it is, except that `#` and `?` belong
 ///   to the name where the scheme is not HTTP.
 /// - An absolute path is a local file, whatever `base` is.
 /// - Anything else is relative to the folder `base` (with or without its closing slash), or to the current directory
 ///   where `base` is `None`. Below a folder or bucket the characters are literal; below an HTTP base the reference
-///   follows the URL syntax, so it may carry a query. `..` climbs, but not out of a bucket.
+///   follows the URL syntax, so it may carry a query. Below a bucket or an HTTP base `..` must not leave `base`;
+///   whether a local name does is known only when it is opened, so [`Fetcher`](crate::Fetcher) checks that.
 ///
 /// ```
 /// use picsift_images::resolve;
 /// let base = url::Url::parse("s3://bucket/table")?;
 /// assert_eq!(resolve("a b#1.jpg", Some(&base))?.as_str(), "s3://bucket/table/a%20b%231.jpg");
 /// assert_eq!(resolve("/data/50%.jpg", Some(&base))?.as_str(), "file:///data/50%25.jpg");
+/// assert_eq!(resolve("../x.jpg", Some(&base)).unwrap_err().kind(), "outside_root");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn resolve(reference: &str, base: Option<&Url>) -> Result<Url, ImageError> {
@@ -57,16 +60,73 @@ pub fn resolve(reference: &str, base: Option<&Url>) -> Result<Url, ImageError> {
         Some(base) => match base.scheme() {
             "file" => file_url(&local_path(base)?.join(reference), reference),
             "http" | "https" => {
-                let mut folder = base.clone();
-                folder.set_query(None);
-                folder.set_fragment(None);
-                if let Ok(mut segments) = folder.path_segments_mut() {
-                    segments.pop_if_empty().push("");
+                let folder = http_folder(base);
+                let url = folder.join(reference).map_err(|e| bad(&e.to_string()))?;
+                if is_below(&folder, &url) {
+                    Ok(url)
+                } else {
+                    Err(outside(reference, base))
                 }
-                folder.join(reference).map_err(|e| bad(&e.to_string()))
             }
             _ => below(base, reference),
         },
+    }
+}
+
+/// Whether `reference` says itself where it is, so that its table's place plays no part.
+pub(crate) fn is_absolute(reference: &str) -> bool {
+    scheme_of(reference).is_some() || Path::new(reference).is_absolute()
+}
+
+/// `base` as the folder that relative references start from: with a closing slash, without a query.
+pub(crate) fn http_folder(base: &Url) -> Url {
+    let mut folder = base.clone();
+    folder.set_query(None);
+    folder.set_fragment(None);
+    if let Ok(mut segments) = folder.path_segments_mut() {
+        segments.pop_if_empty().push("");
+    }
+    folder
+}
+
+/// Whether the http(s) `url` is on the server of `folder` and below its path.
+///
+/// A server may decode `..%2f` before it looks for the file, some even twice, so such a path counts as climbing.
+pub(crate) fn is_below(folder: &Url, url: &Url) -> bool {
+    url.origin() == folder.origin()
+        && url.path().starts_with(folder.path())
+        && !climbs(url.path()[folder.path().len()..].to_owned())
+}
+
+fn climbs(mut path: String) -> bool {
+    loop {
+        if path.split(['/', '\\']).any(|part| part == "..") {
+            return true;
+        }
+        let decoded = percent_decode(&path);
+        if decoded == path {
+            return false;
+        }
+        path = decoded;
+    }
+}
+
+/// `%2e`, `%2f`, `%5c` and `%25` decoded once: all that a climbing path can be hidden with.
+fn percent_decode(path: &str) -> String {
+    let mut decoded = path.to_owned();
+    for (code, letter) in [("2e", "."), ("2f", "/"), ("5c", "\\"), ("25", "%")] {
+        decoded = decoded
+            .replace(&format!("%{code}"), letter)
+            .replace(&format!("%{}", code.to_ascii_uppercase()), letter);
+    }
+    decoded
+}
+
+fn outside(reference: &str, base: &Url) -> ImageError {
+    ImageError::OutsideRoot {
+        reference: shown(reference),
+        root: format!("its table at '{}'", shown(base.as_str())),
+        advice: "only a full URL may name a place outside of it",
     }
 }
 
@@ -110,10 +170,17 @@ fn file_url(path: &Path, reference: &str) -> Result<Url, ImageError> {
 
 /// The local path of a `file:` URL.
 pub(crate) fn local_path(url: &Url) -> Result<PathBuf, ImageError> {
-    url.to_file_path().map_err(|()| ImageError::BadReference {
+    let bad = |reason: &str| ImageError::BadReference {
         reference: shown(url.as_str()),
-        reason: "a file URL names a path on this machine: file:///folder/name".to_owned(),
-    })
+        reason: reason.to_owned(),
+    };
+    let path = url
+        .to_file_path()
+        .map_err(|()| bad("a file URL names a path on this machine: file:///folder/name"))?;
+    if path.as_os_str().as_encoded_bytes().contains(&0) {
+        return Err(bad("it contains a zero byte"));
+    }
+    Ok(path)
 }
 
 /// `reference` as a literal name below the folder `base` of an object store.
@@ -123,9 +190,7 @@ fn below(base: &Url, reference: &str) -> Result<Url, ImageError> {
         reason: reason.to_owned(),
     };
     let mut url = base.clone();
-    let mut depth = url
-        .path_segments()
-        .map_or(0, |parts| parts.filter(|part| !part.is_empty()).count());
+    let mut depth = 0;
     let mut segments = url
         .path_segments_mut()
         .map_err(|()| bad("its table has no folder"))?;
@@ -133,7 +198,7 @@ fn below(base: &Url, reference: &str) -> Result<Url, ImageError> {
     for part in reference.split('/') {
         match part {
             "" | "." => {}
-            ".." if depth == 0 => return Err(bad("it climbs out of its bucket")),
+            ".." if depth == 0 => return Err(outside(reference, base)),
             ".." => {
                 segments.pop();
                 depth -= 1;
@@ -197,7 +262,7 @@ mod tests {
             at("x/100%#?.jpg", "gs://b/t/"),
             "gs://b/t/x/100%25%23%3F.jpg"
         );
-        assert_eq!(at("../x.jpg", "az://c/a/b/"), "az://c/a/x.jpg");
+        assert_eq!(at("d/../x.jpg", "az://c/a/b/"), "az://c/a/b/x.jpg");
         assert_eq!(at("./x.jpg", "s3://b"), "s3://b/x.jpg");
     }
 
@@ -255,7 +320,8 @@ mod tests {
             ("", "it is empty"),
             ("  ", "it is empty"),
             ("a\0b", "zero byte"),
-            ("../../x.jpg", "climbs out of its bucket"),
+            ("../x.jpg", "leads out of its table at 's3://b/t/'"),
+            ("a/../../x.jpg", "leads out of its table"),
             ("ftp://h/x.jpg", "unsupported scheme 'ftp'"),
             ("data:image/png;base64,AAAA", "unsupported scheme 'data'"),
             ("http://", "empty host"),
@@ -263,6 +329,38 @@ mod tests {
             let error = resolve(reference, Some(&base)).unwrap_err();
             assert!(error.to_string().contains(reason), "{error}");
             assert_eq!(error.stage(), crate::Stage::Fetch);
+        }
+    }
+
+    #[test]
+    fn nothing_relative_leaves_an_http_folder() {
+        let base = Url::parse("http://h:81/t").unwrap();
+        for reference in [
+            "../x.jpg",
+            "a/../../x.jpg",
+            "%2e%2e/x.jpg",
+            "..%2fx.jpg",
+            "..%5Cx.jpg",
+            "..%252f..%252fx.jpg",
+            "a/%2E%2E%2F%2e%2e/x.jpg",
+            "..\\x.jpg",
+            "\\\\evil.test\\x.jpg",
+            "\\x.jpg",
+            "http:/x.jpg",
+            "https:/evil.test/x.jpg",
+            "\t//evil.test/x.jpg",
+        ] {
+            let error = resolve(reference, Some(&base)).unwrap_err();
+            assert_eq!(error.kind(), "outside_root", "{reference}");
+        }
+        for inside in [
+            "....//x.jpg",
+            "a/../x.jpg",
+            "..a.jpg",
+            "a%2Fb.jpg",
+            "x?next=/../",
+        ] {
+            assert!(at(inside, base.as_str()).starts_with("http://h:81/t/"));
         }
     }
 

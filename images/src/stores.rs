@@ -103,18 +103,6 @@ impl Stores {
         Ok(store)
     }
 
-    /// The client for plain GET requests to the scheme of `url`.
-    pub(crate) fn http_client(&self, url: &Url) -> Result<HttpClient, ImageError> {
-        let connector = if url.scheme() == "https" {
-            &self.secure
-        } else {
-            &self.plain
-        };
-        connector
-            .connect(&client_options(url))
-            .map_err(|e| store_error(url, e))
-    }
-
     fn open(&self, url: &Url, root: &str) -> Result<Arc<dyn ObjectStore>, ImageError> {
         // The client options of a bucket (timeouts of 5 s to connect and 30 s per request unless the environment says
         // otherwise, proxies, plain HTTP for a local test server) are part of what `from_env` reads.
@@ -186,16 +174,18 @@ impl HttpConnector for Connector {
     }
 }
 
-/// Few and quick retries: object_store's default keeps at a dead host for three minutes, and a row cannot wait so long.
+/// Up to six retries after 0.2 to 3 s each, none later than 20 s: object_store's default keeps at a dead host for three
+/// minutes, and a row cannot wait so long, while a bucket that throttles (503 SlowDown) wants more than a moment. What
+/// is repeated is what object_store repeats: no connection, broken transfers, 408, 429 and 5xx.
 fn retry() -> RetryConfig {
     RetryConfig {
         backoff: BackoffConfig {
-            init_backoff: Duration::from_millis(100),
-            max_backoff: Duration::from_secs(1),
-            base: 2.0,
+            init_backoff: Duration::from_millis(200),
+            max_backoff: Duration::from_secs(3),
+            base: 3.0,
         },
-        max_retries: 3,
-        retry_timeout: Duration::from_secs(10),
+        max_retries: 6,
+        retry_timeout: Duration::from_secs(20),
     }
 }
 

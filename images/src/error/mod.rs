@@ -4,6 +4,8 @@
 //! reason. It is `Clone` (several rows may share one image), so sources sit behind `Arc`. Queries and passwords
 //! of URLs never reach a message: a signed URL is a credential.
 
+pub(crate) mod kind;
+
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
@@ -52,6 +54,68 @@ pub enum ImageError {
         /// Its scheme.
         scheme: String,
     },
+    /// A scheme that [`FetchPolicy::schemes`](crate::FetchPolicy::schemes) does not list.
+    #[error(
+        "'{reference}' has the scheme '{scheme}', which the settings do not allow; allowed are: {allowed}"
+    )]
+    SchemeNotAllowed {
+        /// The reference as shown to a person.
+        reference: String,
+        /// Its scheme.
+        scheme: String,
+        /// The allowed ones, separated by commas.
+        allowed: String,
+    },
+    /// A reference that leads out of its table's folder, by `..`, by a link or by an absolute path.
+    #[error("'{reference}' leads out of {root}; {advice}")]
+    OutsideRoot {
+        /// The reference as shown to a person.
+        reference: String,
+        /// What it must stay below.
+        root: String,
+        /// What the person can do.
+        advice: &'static str,
+    },
+    /// A host whose address is private, loopback, link-local or otherwise not public.
+    #[error(
+        "'{reference}' leads to {place}, which is not a public address; if it may be read, allow it with --allow-host {host}"
+    )]
+    RefusedAddress {
+        /// The reference as shown to a person.
+        reference: String,
+        /// The address, with the host's name where it has one.
+        place: String,
+        /// The host as [`AllowedHost`](crate::AllowedHost) reads it.
+        host: String,
+    },
+    /// A redirect to where none may lead: from https to http, or to another scheme.
+    #[error("'{reference}' redirects to '{target}', which is refused: {reason}")]
+    RefusedRedirect {
+        /// The reference as shown to a person.
+        reference: String,
+        /// Where it leads, as shown to a person.
+        target: String,
+        /// Why it is refused.
+        reason: &'static str,
+    },
+    /// A chain of redirects without an end.
+    #[error("'{reference}' redirects more than {limit} times")]
+    TooManyRedirects {
+        /// The reference as shown to a person.
+        reference: String,
+        /// How many are followed.
+        limit: usize,
+    },
+    /// The server asks that the image is not used for machine learning.
+    #[error(
+        "the server of '{reference}' asks not to use it for machine learning (X-Robots-Tag: {directive}); --ignore-robots reads it all the same"
+    )]
+    Robots {
+        /// The reference as shown to a person.
+        reference: String,
+        /// `noai` or `noimageai`.
+        directive: &'static str,
+    },
     /// The object store of a URL could not be set up from the environment.
     #[error("the store of '{url}' cannot be opened: {reason}")]
     Store {
@@ -86,7 +150,46 @@ pub enum ImageError {
         /// The last status, after the retries.
         status: u16,
     },
-    /// Reading failed in another way: no connection, a folder, a broken transfer.
+    /// No connection to the host: its name is not known, nothing listens, TLS fails.
+    #[error("'{reference}' cannot be reached: {reason}")]
+    Unreachable {
+        /// The reference as shown to a person.
+        reference: String,
+        /// The innermost reason.
+        reason: String,
+        /// Whether it may be reached later; not so with a bad certificate.
+        can_pass: bool,
+        /// The error beneath.
+        source: Cause,
+    },
+    /// The connection broke, or the body ended before the announced length.
+    #[error("the transfer of '{reference}' broke off: {reason}")]
+    Interrupted {
+        /// The reference as shown to a person.
+        reference: String,
+        /// The innermost reason.
+        reason: String,
+        /// The error beneath, where there is one.
+        source: Option<Cause>,
+    },
+    /// The server kept the connection open and sent nothing.
+    #[error("the server of '{reference}' sent nothing for {limit:?}")]
+    Stalled {
+        /// The reference as shown to a person.
+        reference: String,
+        /// How long the silence may be: half of [`Limits::timeout`](crate::Limits::timeout).
+        limit: Duration,
+    },
+    /// A body that the server compressed although it was asked not to. Nothing is decompressed: a small body could
+    /// become a huge one.
+    #[error("the server sends '{reference}' compressed with {encoding}, which was not asked for")]
+    Compressed {
+        /// The reference as shown to a person.
+        reference: String,
+        /// The `Content-Encoding`.
+        encoding: String,
+    },
+    /// Reading failed in another way: a folder, a bucket's refusal.
     #[error("'{reference}' cannot be read: {reason}")]
     Unreadable {
         /// The reference as shown to a person.
@@ -214,36 +317,6 @@ pub enum ImageError {
     PoolClosed,
 }
 
-impl ImageError {
-    /// The stage in which the image failed.
-    pub fn stage(&self) -> Stage {
-        match self {
-            ImageError::BadReference { .. }
-            | ImageError::UnsupportedScheme { .. }
-            | ImageError::Store { .. }
-            | ImageError::NotFound { .. }
-            | ImageError::PermissionDenied { .. }
-            | ImageError::HttpStatus { .. }
-            | ImageError::Unreadable { .. }
-            | ImageError::TooLarge { .. }
-            | ImageError::FetchTimedOut { .. } => Stage::Fetch,
-            ImageError::Empty
-            | ImageError::TooManyBytes { .. }
-            | ImageError::UnknownFormat { .. }
-            | ImageError::Truncated { .. }
-            | ImageError::Corrupt { .. }
-            | ImageError::UnsupportedFeature { .. }
-            | ImageError::TooManyPixels { .. }
-            | ImageError::BadGeometry { .. }
-            | ImageError::Resize { .. }
-            | ImageError::DecodeTimedOut { .. }
-            | ImageError::DecoderPanicked { .. }
-            | ImageError::PoolStart { .. }
-            | ImageError::PoolClosed => Stage::Decode,
-        }
-    }
-}
-
 /// The innermost error's text: libraries wrap "Connection refused" in sentences that repeat the URL.
 pub(crate) fn root_cause(error: &(dyn StdError + 'static)) -> String {
     let mut inner = error;
@@ -251,4 +324,18 @@ pub(crate) fn root_cause(error: &(dyn StdError + 'static)) -> String {
         inner = source;
     }
     inner.to_string()
+}
+
+/// The first error of type `E` among `error` and what is beneath it.
+pub(crate) fn find_cause<'a, E: StdError + 'static>(
+    error: &'a (dyn StdError + 'static),
+) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
 }

@@ -1,0 +1,112 @@
+//! An error in one word, for reports and for deciding what to do about it.
+
+use super::{ImageError, Stage};
+
+impl ImageError {
+    /// The stage in which the image failed.
+    pub fn stage(&self) -> Stage {
+        use ImageError::*;
+        match self {
+            BadReference { .. }
+            | UnsupportedScheme { .. }
+            | SchemeNotAllowed { .. }
+            | OutsideRoot { .. }
+            | RefusedAddress { .. }
+            | RefusedRedirect { .. }
+            | TooManyRedirects { .. }
+            | Robots { .. }
+            | Store { .. }
+            | NotFound { .. }
+            | PermissionDenied { .. }
+            | HttpStatus { .. }
+            | Unreachable { .. }
+            | Interrupted { .. }
+            | Stalled { .. }
+            | Compressed { .. }
+            | Unreadable { .. }
+            | TooLarge { .. }
+            | FetchTimedOut { .. } => Stage::Fetch,
+            Empty
+            | TooManyBytes { .. }
+            | UnknownFormat { .. }
+            | Truncated { .. }
+            | Corrupt { .. }
+            | UnsupportedFeature { .. }
+            | TooManyPixels { .. }
+            | BadGeometry { .. }
+            | Resize { .. }
+            | DecodeTimedOut { .. }
+            | DecoderPanicked { .. }
+            | PoolStart { .. }
+            | PoolClosed => Stage::Decode,
+        }
+    }
+
+    /// The failure as one word in snake case. Together with [`ImageError::stage`] it is stable: reports and filters
+    /// may rely on it, new kinds may come, and none changes its meaning.
+    ///
+    /// `bad_reference`, `unsupported_scheme`, `scheme_not_allowed`, `outside_root`, `refused_address`,
+    /// `refused_redirect`, `too_many_redirects`, `robots`, `store`, `not_found`, `denied`, `http_status`, `unreachable`,
+    /// `interrupted`, `stalled`, `compressed`, `unreadable`, `too_large`, `timed_out`, `empty`, `unknown_format`, `truncated`,
+    /// `corrupt`, `unsupported_feature`, `too_many_pixels`, `bad_geometry`, `resize`, `panicked`, `pool`.
+    pub fn kind(&self) -> &'static str {
+        use ImageError::*;
+        match self {
+            BadReference { .. } => "bad_reference",
+            UnsupportedScheme { .. } => "unsupported_scheme",
+            SchemeNotAllowed { .. } => "scheme_not_allowed",
+            OutsideRoot { .. } => "outside_root",
+            RefusedAddress { .. } => "refused_address",
+            RefusedRedirect { .. } => "refused_redirect",
+            TooManyRedirects { .. } => "too_many_redirects",
+            Robots { .. } => "robots",
+            Store { .. } => "store",
+            NotFound { .. } => "not_found",
+            PermissionDenied { .. } => "denied",
+            HttpStatus { .. } => "http_status",
+            Unreachable { .. } => "unreachable",
+            Interrupted { .. } => "interrupted",
+            Stalled { .. } => "stalled",
+            Compressed { .. } => "compressed",
+            Unreadable { .. } => "unreadable",
+            TooLarge { .. } | TooManyBytes { .. } => "too_large",
+            FetchTimedOut { .. } | DecodeTimedOut { .. } => "timed_out",
+            Empty => "empty",
+            UnknownFormat { .. } => "unknown_format",
+            Truncated { .. } => "truncated",
+            Corrupt { .. } => "corrupt",
+            UnsupportedFeature { .. } => "unsupported_feature",
+            TooManyPixels { .. } => "too_many_pixels",
+            BadGeometry { .. } => "bad_geometry",
+            Resize { .. } => "resize",
+            DecoderPanicked { .. } => "panicked",
+            PoolStart { .. } | PoolClosed => "pool",
+        }
+    }
+
+    /// Whether asking for the same image again may help: the network or the server was at fault, and that can pass.
+    ///
+    /// True for a host that is not reached (but not for a bad certificate), a transfer that broke off, a server that
+    /// fell silent, a fetch that took too long, and the HTTP statuses 408, 429 and 5xx but 501 and 505. Never
+    /// for what is refused, missing or forbidden, and never for the content of an image.
+    pub fn can_pass(&self) -> bool {
+        match self {
+            ImageError::Unreachable { can_pass, .. } => *can_pass,
+            ImageError::Interrupted { .. }
+            | ImageError::Stalled { .. }
+            | ImageError::FetchTimedOut { .. } => true,
+            ImageError::HttpStatus { status, .. } => status_can_pass(*status),
+            _ => false,
+        }
+    }
+}
+
+/// Whether an HTTP status speaks of the moment and not of what was asked.
+pub(crate) fn status_can_pass(status: u16) -> bool {
+    match status {
+        // Not implemented, HTTP version not supported.
+        501 | 505 => false,
+        408 | 429 => true,
+        _ => status >= 500,
+    }
+}

@@ -1,0 +1,332 @@
+//! The bytes of one reference: what it may reach, in which order things wait, and within which limits.
+//!
+//! Three ways, one for each kind of place. [Local files](file) are read directly: `object_store` refuses some names
+//! (`a#1`) and hides what is a folder or a pipe. [HTTP](http) has a client of its own that refuses addresses that are
+//! not public. [Buckets](object) go through their stores.
+
+mod dns;
+mod file;
+mod hosts;
+mod http;
+mod object;
+mod robots;
+mod web;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use url::Url;
+
+pub use dns::Lookup;
+
+use crate::error::Cause;
+use crate::fetch::file::{Content, Wanted};
+use crate::fetch::hosts::Hosts;
+use crate::fetch::web::Web;
+use crate::reference::{http_folder, is_absolute, local_path, resolve, shown};
+use crate::{FetchOptions, FetchPolicy, ImageError, Limits, Stores, Version};
+
+/// Most of an announced size that is reserved at once: the announcement may lie.
+const RESERVED: u64 = 1 << 20;
+
+/// An image as it was fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// The encoded image.
+    pub bytes: Bytes,
+    /// What to compare with later; `None` where nothing tells one state of the image surely from the next.
+    pub version: Option<Version>,
+}
+
+/// What [`Fetcher::fetch_if_changed`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fetch {
+    /// The image is still the known version.
+    Unchanged,
+    /// It is another version, or nothing can be said.
+    Changed(Fetched),
+}
+
+/// Fetches images, a bounded number at a time, from where their table may lead. Clones share the bounds.
+///
+/// # What a reference may reach
+///
+/// - Local files below the table's folder (`base`; the current folder without one) and below
+///   [`FetchPolicy::folders`]. Links may lead from one of these to another, and nowhere else. The references of a table
+///   that is not local reach those folders alone.
+/// - HTTP hosts with public addresses and those of [`FetchPolicy::hosts`]. Up to 10 redirects are followed, each checked
+///   like the reference itself; none leads from https to http. A relative reference below an HTTP base may ask the base's own server,
+///   whatever its address, below the base's path. Credentials in a URL go to its own host only.
+/// - Buckets: relative references stay below `base`; a full URL may name any bucket that the environment's credentials read.
+///
+/// HTTP requests go straight to the host: proxies named in the environment are not used, because behind one
+/// it is the proxy that looks up the names, and nothing could be checked. Bodies are not decompressed.
+///
+/// # Retries
+///
+/// What [can pass](ImageError::can_pass) is tried up to four times, after pauses of 0.2, 0.6 and 1.8 s, each lengthened at random by
+/// up to as much again, or after the pause that the server asks for (`Retry-After`), which then holds for all
+/// requests to that host. A server that sends nothing for half of [`Limits::timeout`] counts as failed. Buckets have
+/// their own retries, up to six. All attempts and pauses of an image together are bounded by [`Limits::timeout`]; a longer pause is not begun.
+/// Only waiting for a slot does not count.
+#[derive(Debug, Clone)]
+pub struct Fetcher {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    stores: Arc<Stores>,
+    slots: Semaphore,
+    limits: Limits,
+    policy: Arc<FetchPolicy>,
+    hosts: Hosts,
+    web: Web,
+}
+
+/// Who wrote a reference, which decides what it may reach.
+enum Author<'a> {
+    /// A table that lies at `base`; a `relative` reference says where the image is only together with it.
+    Table {
+        base: Option<&'a Url>,
+        relative: bool,
+    },
+    /// The person who runs the program.
+    Person,
+}
+
+impl Fetcher {
+    /// Nothing is opened yet, and no client made.
+    pub fn new(stores: Arc<Stores>, options: FetchOptions) -> Self {
+        Fetcher::with_lookup(stores, options, dns::system())
+    }
+
+    /// As [`Fetcher::new`], with another resolver for the names of HTTP hosts than the system's.
+    pub fn with_lookup(stores: Arc<Stores>, options: FetchOptions, lookup: Lookup) -> Self {
+        let FetchOptions {
+            concurrency,
+            limits,
+            policy,
+        } = options;
+        let policy = Arc::new(policy);
+        Fetcher {
+            inner: Arc::new(Inner {
+                stores,
+                slots: Semaphore::new(concurrency.clamp(1, Semaphore::MAX_PERMITS)),
+                hosts: Hosts::new(policy.at_once_per_host, policy.per_second_per_host),
+                web: Web::new(lookup, Arc::clone(&policy)),
+                limits,
+                policy,
+            }),
+        }
+    }
+
+    /// The image that `reference` names, [resolved](resolve) against the folder `base` of its table.
+    ///
+    /// The size limit is checked against what is announced and again while the bytes arrive. Must be called within a
+    /// tokio runtime with time and I/O.
+    pub async fn fetch(&self, reference: &str, base: Option<&Url>) -> Result<Fetched, ImageError> {
+        let url = resolve(reference, base)?;
+        let author = author(reference, base);
+        certain(&url, self.inner.get(&url, author, None).await?)
+    }
+
+    /// As [`Fetcher::fetch`], but an image that is still at the `known` version is not read: of a local file only the
+    /// facts are asked, buckets and HTTP servers get a conditional request.
+    pub async fn fetch_if_changed(
+        &self,
+        reference: &str,
+        base: Option<&Url>,
+        known: Option<&Version>,
+    ) -> Result<Fetch, ImageError> {
+        let url = resolve(reference, base)?;
+        self.inner.get(&url, author(reference, base), known).await
+    }
+
+    /// The image that a person named, say on the command line: any local file, any scheme, and any HTTP host.
+    /// A redirect to another server is checked as always. `reference` is relative to the current folder.
+    pub async fn fetch_typed(&self, reference: &str) -> Result<Fetched, ImageError> {
+        let url = resolve(reference, None)?;
+        certain(&url, self.inner.get(&url, Author::Person, None).await?)
+    }
+}
+
+fn author<'a>(reference: &str, base: Option<&'a Url>) -> Author<'a> {
+    Author::Table {
+        base,
+        relative: !is_absolute(reference),
+    }
+}
+
+/// Nothing is unchanged that was not known.
+fn certain(url: &Url, fetch: Fetch) -> Result<Fetched, ImageError> {
+    match fetch {
+        Fetch::Changed(fetched) => Ok(fetched),
+        Fetch::Unchanged => Err(unreadable(
+            url,
+            "it was said to be unchanged, which was not asked".to_owned(),
+            None,
+        )),
+    }
+}
+
+impl Inner {
+    async fn get(
+        &self,
+        url: &Url,
+        author: Author<'_>,
+        known: Option<&Version>,
+    ) -> Result<Fetch, ImageError> {
+        if !matches!(author, Author::Person) {
+            self.check_scheme(url)?;
+        }
+        match url.scheme() {
+            "file" => self.file(url, &author, known).await,
+            "http" | "https" => {
+                let trusted = match author {
+                    // Whoever typed the URL of a server wants to read from it.
+                    Author::Person => url.join("/").ok(),
+                    Author::Table { base, relative } => base.filter(|_| relative).map(http_folder),
+                };
+                self.http(url, trusted.as_ref(), known).await
+            }
+            _ => self.object(url, known).await,
+        }
+    }
+
+    fn check_scheme(&self, url: &Url) -> Result<(), ImageError> {
+        let schemes = &self.policy.schemes;
+        if schemes.iter().any(|scheme| scheme == url.scheme()) {
+            return Ok(());
+        }
+        Err(ImageError::SchemeNotAllowed {
+            reference: shown(url.as_str()),
+            scheme: url.scheme().to_owned(),
+            allowed: schemes.join(", "),
+        })
+    }
+
+    async fn file(
+        &self,
+        url: &Url,
+        author: &Author<'_>,
+        known: Option<&Version>,
+    ) -> Result<Fetch, ImageError> {
+        let wanted = Wanted {
+            path: local_path(url)?,
+            within: match author {
+                Author::Person => None,
+                Author::Table { base, .. } => Some(self.folders(url, *base)?),
+            },
+            known: known.cloned(),
+            max_bytes: self.limits.max_bytes,
+        };
+        let _slot = self.slot(url).await?;
+        let work = tokio::task::spawn_blocking(move || file::read(&wanted));
+        let limit = self.limits.timeout;
+        let content = match tokio::time::timeout(limit, work).await {
+            Err(_) => return Err(timed_out(url, limit)),
+            Ok(Err(error)) => return Err(unreadable(url, error.to_string(), None)),
+            Ok(Ok(result)) => result.map_err(|e| file::error(url, e))?,
+        };
+        match content {
+            Content::Bytes(bytes, version) => Ok(Fetch::Changed(Fetched { bytes, version })),
+            Content::Unchanged => Ok(Fetch::Unchanged),
+            Content::TooLarge(size) => Err(self.too_large(url, size)),
+            Content::NotAFile(what) => Err(unreadable(url, format!("it is {what}"), None)),
+            Content::Outside => Err(outside(url, author)),
+        }
+    }
+
+    /// The folders that the local references of a table at `base` may reach.
+    fn folders(&self, url: &Url, base: Option<&Url>) -> Result<Vec<PathBuf>, ImageError> {
+        let here = || {
+            std::env::current_dir().map_err(|error| {
+                let reason = format!("there is no current folder ({error})");
+                unreadable(url, reason, Some(Arc::new(error)))
+            })
+        };
+        let mut folders = match base {
+            None => vec![here()?],
+            Some(base) if base.scheme() == "file" => vec![local_path(base)?],
+            Some(_) => Vec::new(),
+        };
+        for folder in &self.policy.folders {
+            folders.push(if folder.is_absolute() {
+                folder.clone()
+            } else {
+                here()?.join(folder)
+            });
+        }
+        Ok(folders)
+    }
+
+    async fn slot(&self, url: &Url) -> Result<SemaphorePermit<'_>, ImageError> {
+        let slot = self.slots.acquire().await;
+        slot.map_err(|error| unreadable(url, "the fetcher is closed".into(), Some(Arc::new(error))))
+    }
+
+    fn too_large(&self, url: &Url, size: u64) -> ImageError {
+        ImageError::TooLarge {
+            reference: shown(url.as_str()),
+            size,
+            limit: self.limits.max_bytes,
+        }
+    }
+}
+
+/// A body that is collected piece by piece and refused as soon as it outgrows the limit.
+struct Body(BytesMut);
+
+impl Body {
+    fn new(announced: Option<u64>) -> Self {
+        Body(BytesMut::with_capacity(
+            announced.unwrap_or(0).min(RESERVED) as usize,
+        ))
+    }
+
+    fn push(&mut self, inner: &Inner, url: &Url, chunk: &[u8]) -> Result<(), ImageError> {
+        let size = (self.0.len() + chunk.len()) as u64;
+        if size > inner.limits.max_bytes {
+            return Err(inner.too_large(url, size));
+        }
+        self.0.extend_from_slice(chunk);
+        Ok(())
+    }
+}
+
+fn outside(url: &Url, author: &Author<'_>) -> ImageError {
+    let root = match author {
+        Author::Table {
+            base: Some(base), ..
+        } if base.scheme() == "file" => {
+            format!("its table's folder '{}'", shown(base.as_str()))
+        }
+        Author::Table {
+            base: Some(base), ..
+        } => format!("its table at '{}'", shown(base.as_str())),
+        Author::Table { base: None, .. } | Author::Person => "the current folder".to_owned(),
+    };
+    ImageError::OutsideRoot {
+        reference: shown(url.as_str()),
+        root,
+        advice: "if it may be read, allow its folder with --allow-folder DIR",
+    }
+}
+
+fn timed_out(url: &Url, limit: std::time::Duration) -> ImageError {
+    ImageError::FetchTimedOut {
+        reference: shown(url.as_str()),
+        limit,
+    }
+}
+
+fn unreadable(url: &Url, reason: String, source: Option<Cause>) -> ImageError {
+    ImageError::Unreadable {
+        reference: shown(url.as_str()),
+        reason,
+        source,
+    }
+}
