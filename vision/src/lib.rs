@@ -34,6 +34,7 @@ mod packing;
 mod registry;
 mod service;
 pub mod source;
+pub mod store;
 pub mod wordnet;
 
 pub use device::DeviceChoice;

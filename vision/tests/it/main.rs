@@ -14,3 +14,4 @@ mod preprocess;
 mod prompts;
 mod service;
 mod shapes;
+mod store;

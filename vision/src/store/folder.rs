@@ -1,0 +1,451 @@
+//! The store's folder: which databases there are, how large they are, and how they come and go.
+//!
+//! Each generation of the store is one database, `answers-NUMBER.db`, with SQLite's `-wal` and `-shm` beside it while it is
+//! in use. A file rather than a table, because removing a file gives its room back at once and costs nothing, and because
+//! damage in one leaves the others whole. A number is never used twice: another process may still have a removed database
+//! open, and its files must not meet those of a new one. That process goes on with what it has open until it looks
+//! again, and loses at most answers.
+//!
+//! A database appears whole, by renaming, while the file `lock` is held. Removing needs no lock.
+
+use std::collections::HashSet;
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::database;
+use super::error::{Fault, StoreError};
+
+/// Who is told, in a sentence, of what a person should know: damage, or a store that keeps nothing any more.
+pub type Notice = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Generations that share the store's room.
+pub(super) const GENERATIONS: u64 = 4;
+
+/// How long another process may hold the lock; it does so for milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two looks at a lock that another holds.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// What SQLite puts behind the name of a database.
+const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// A database while it is made.
+const UNFINISHED: &str = "new.db";
+
+/// The folder, and what all threads of this process know of it.
+pub(super) struct Folder {
+    pub(super) path: PathBuf,
+    pub(super) max_bytes: u64,
+    /// Whether files can be written, as far as was seen when the store was opened.
+    writable: bool,
+    notice: Notice,
+    /// Changes whenever this process adds or removes a database.
+    epoch: AtomicU64,
+    off: AtomicBool,
+    damaged: AtomicU64,
+    /// Databases that can be neither used nor removed.
+    ignored: Mutex<HashSet<u64>>,
+}
+
+/// What remains to be done about a fault.
+#[derive(Debug)]
+pub(super) enum Remedy {
+    /// The file is out of the way.
+    Again,
+    /// Wait for the other process.
+    Wait,
+    /// Nothing helps, for this reason.
+    GiveUp(String),
+}
+
+/// The lock of the folder, until it is dropped.
+pub(super) struct Lock(
+    #[expect(dead_code, reason = "the lock lasts as long as the open file")] File,
+);
+
+impl Folder {
+    /// The folder, made if need be. One that cannot be written is read only, and that is said.
+    pub(super) fn open(path: &Path, max_bytes: u64, notice: Notice) -> Result<Self, StoreError> {
+        let path = std::path::absolute(path).map_err(StoreError::file("find", path))?;
+        let made = fs::create_dir_all(&path);
+        if !path.is_dir() {
+            made.map_err(StoreError::file("make", &path))?;
+        }
+        let mut folder = Self {
+            path,
+            max_bytes,
+            writable: true,
+            notice,
+            epoch: AtomicU64::new(0),
+            off: AtomicBool::new(false),
+            damaged: AtomicU64::new(0),
+            ignored: Mutex::default(),
+        };
+        match folder.begin_first() {
+            Err(StoreError::File { source, .. }) => {
+                folder.writable = false;
+                let reason = format!("{} cannot be written ({source})", folder.path.display());
+                folder.turn_off(&reason);
+            }
+            Err(StoreError::Database { reason, .. }) => folder.turn_off(&reason),
+            other => other?,
+        }
+        Ok(folder)
+    }
+
+    /// Begins the first generation, and removes what is beyond the limit or was left by a killed process.
+    fn begin_first(&self) -> Result<(), StoreError> {
+        let lock = self.lock()?;
+        let files = self.generations()?;
+        self.sweep(&files)?;
+        if files.is_empty() {
+            return self.create(&lock);
+        }
+        self.shrink(self.max_bytes)
+    }
+
+    pub(super) fn notify(&self, sentence: &str) {
+        (self.notice)(sentence);
+    }
+
+    /// Changes whenever this process adds or removes a database, or writes to another one.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Has readers look at the folder again.
+    pub(super) fn changed(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn writable(&self) -> bool {
+        self.writable
+    }
+
+    /// Whether nothing is kept any more.
+    pub(super) fn is_off(&self) -> bool {
+        self.off.load(Ordering::Acquire)
+    }
+
+    /// Keeps nothing from now on, and says so once.
+    pub(super) fn turn_off(&self, reason: &str) {
+        if !self.off.swap(true, Ordering::AcqRel) {
+            self.notify(&format!("answers are not kept any more: {reason}"));
+        }
+    }
+
+    /// Rows found damaged by this process.
+    pub(super) fn damaged(&self) -> u64 {
+        self.damaged.load(Ordering::Relaxed)
+    }
+
+    /// Counts damaged rows that were met while looking something up; the first one is said.
+    pub(super) fn count_damaged(&self, number: u64, rows: u64) {
+        if rows > 0 && self.damaged.fetch_add(rows, Ordering::Relaxed) == 0 {
+            self.notify(&format!(
+                "the store of answers has a damaged row in {}; it is removed and what it said is asked again",
+                self.database(number).display()
+            ));
+        }
+    }
+
+    /// A fresh generation's share of the room in bytes.
+    pub(super) fn share(&self) -> u64 {
+        self.max_bytes / GENERATIONS
+    }
+
+    /// The database of this number.
+    pub(super) fn database(&self, number: u64) -> PathBuf {
+        self.path.join(format!("answers-{number:020}.db"))
+    }
+
+    /// The numbers of the databases that can be used, oldest first.
+    pub(super) fn generations(&self) -> Result<Vec<u64>, StoreError> {
+        let ignored = self.ignored.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut numbers: Vec<_> = self
+            .names()?
+            .iter()
+            .filter_map(|name| number_of(name))
+            .filter(|number| !ignored.contains(number))
+            .collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    fn names(&self) -> Result<Vec<String>, StoreError> {
+        let wrong = || StoreError::file("list", &self.path);
+        fs::read_dir(&self.path)
+            .map_err(wrong())?
+            .map(|entry| Ok(entry.map_err(wrong())?.file_name()))
+            .filter_map(|name| name.map(|name| name.into_string().ok()).transpose())
+            .collect()
+    }
+
+    /// The databases with what each takes on the disk, oldest first.
+    pub(super) fn sizes(&self) -> Result<Vec<(u64, u64)>, StoreError> {
+        let size = |path: PathBuf| fs::metadata(path).map_or(0, |found| found.len());
+        let sized = |number| {
+            let database = self.database(number);
+            let beside: u64 = companions(&database).map(size).sum();
+            (number, size(database) + beside)
+        };
+        Ok(self.generations()?.into_iter().map(sized).collect())
+    }
+
+    /// Takes the lock, waiting for other processes and threads.
+    pub(super) fn lock(&self) -> Result<Lock, StoreError> {
+        let path = self.path.join("lock");
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(StoreError::file("open", &path))?;
+        let started = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Lock(file)),
+                Err(TryLockError::Error(error)) => {
+                    return Err(StoreError::file("lock", &path)(error));
+                }
+                Err(TryLockError::WouldBlock) if started.elapsed() > PATIENCE => {
+                    return Err(StoreError::Busy {
+                        folder: self.path.clone(),
+                        seconds: PATIENCE.as_secs(),
+                    });
+                }
+                Err(TryLockError::WouldBlock) => thread::sleep(PAUSE),
+            }
+        }
+    }
+
+    /// Begins a generation after this one, or the first one, unless another process has done so meanwhile; the oldest
+    /// ones make room for it.
+    pub(super) fn begin_after(&self, newest: Option<u64>) -> Result<(), StoreError> {
+        let lock = self.lock()?;
+        let files = self.generations()?;
+        if files.last().copied() > newest {
+            self.changed();
+            return Ok(());
+        }
+        self.sweep(&files)?;
+        self.shrink(self.max_bytes - self.share())?;
+        self.create(&lock)
+    }
+
+    /// Removes the oldest generations until the store has at most so many bytes.
+    fn shrink(&self, bytes: u64) -> Result<(), StoreError> {
+        let sizes = self.sizes()?;
+        let mut total: u64 = sizes.iter().map(|(_, size)| size).sum();
+        for (number, size) in sizes {
+            if total <= bytes {
+                break;
+            }
+            self.remove(number)?;
+            total -= size;
+        }
+        Ok(())
+    }
+
+    /// Makes an empty database under its own name, then gives it the name of the newest.
+    fn create(&self, _: &Lock) -> Result<(), StoreError> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |now| now.as_micros() as u64);
+        let newest = self
+            .names()?
+            .iter()
+            .filter_map(|name| number_of(name))
+            .max();
+        let path = self.database(now.max(newest.map_or(0, |number| number + 1)));
+        let unfinished = self.path.join(UNFINISHED);
+        remove_family(&unfinished).map_err(StoreError::file("remove", &unfinished))?;
+        database::create(&unfinished).map_err(|fault| match fault {
+            Fault::Busy => StoreError::Busy {
+                folder: self.path.clone(),
+                seconds: PATIENCE.as_secs(),
+            },
+            Fault::Damaged(reason)
+            | Fault::CannotOpen(reason)
+            | Fault::ReadOnly(reason)
+            | Fault::Disk(reason) => StoreError::Database {
+                folder: self.path.clone(),
+                reason,
+            },
+        })?;
+        fs::rename(&unfinished, &path).map_err(StoreError::file("write", &path))?;
+        self.changed();
+        Ok(())
+    }
+
+    /// Removes files beside databases that are gone: another process opened one at the moment it was removed.
+    fn sweep(&self, numbers: &[u64]) -> Result<(), StoreError> {
+        for name in self.names()? {
+            let database = COMPANIONS.iter().find_map(|end| name.strip_suffix(end));
+            if database
+                .and_then(number_of)
+                .is_some_and(|number| !numbers.contains(&number))
+            {
+                let path = self.path.join(&name);
+                gone(fs::remove_file(&path)).map_err(StoreError::file("remove", &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&self, number: u64) -> Result<(), StoreError> {
+        let path = self.database(number);
+        remove_family(&path).map_err(StoreError::file("remove", &path))?;
+        self.changed();
+        Ok(())
+    }
+
+    /// Removes all generations and begins a first one.
+    pub(super) fn clear(&self) -> Result<(), StoreError> {
+        let lock = self.lock()?;
+        for number in self.generations()? {
+            self.remove(number)?;
+        }
+        self.sweep(&[])?;
+        self.create(&lock)
+    }
+
+    /// Does what helps against a fault of this database.
+    pub(super) fn remedy(&self, number: u64, fault: Fault) -> Remedy {
+        let path = self.database(number);
+        match fault {
+            Fault::Busy => Remedy::Wait,
+            Fault::Disk(reason) => Remedy::GiveUp(reason),
+            Fault::CannotOpen(_) if fs::symlink_metadata(&path).is_err() => {
+                // Another process has removed it.
+                self.changed();
+                Remedy::Again
+            }
+            // A damaged file can look like one that may not be written; then others still can.
+            Fault::CannotOpen(reason) | Fault::ReadOnly(reason) => match self.lock() {
+                Ok(_) => self.set_aside(number, &reason),
+                Err(error) => Remedy::GiveUp(error.to_string()),
+            },
+            Fault::Damaged(reason) => self.set_aside(number, &reason),
+        }
+    }
+
+    /// Removes a damaged database and says so. One that cannot be removed is not used any more.
+    fn set_aside(&self, number: u64, reason: &str) -> Remedy {
+        let path = self.database(number);
+        if fs::symlink_metadata(&path).is_err() {
+            // Another thread or process was first.
+            self.changed();
+            return Remedy::Again;
+        }
+        match self.remove(number) {
+            Ok(()) => self.notify(&format!(
+                "a part of the store of answers was damaged and is begun anew, so its answers are asked again: {} \
+                 ({reason})",
+                path.display()
+            )),
+            Err(error) => self.ignore(number, &format!("{reason}; {error}")),
+        }
+        Remedy::Again
+    }
+
+    /// Uses this database no more in this process, and says so.
+    pub(super) fn ignore(&self, number: u64, reason: &str) {
+        let mut ignored = self.ignored.lock().unwrap_or_else(PoisonError::into_inner);
+        if ignored.insert(number) {
+            drop(ignored);
+            self.changed();
+            self.notify(&format!(
+                "a part of the store of answers cannot be used: {} ({reason})",
+                self.database(number).display()
+            ));
+        }
+    }
+}
+
+/// The number in the name of a database.
+fn number_of(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix("answers-")?.strip_suffix(".db")?;
+    let number: u64 = digits.parse().ok()?;
+    // Microseconds since 1970 are far below, and there is room for the next one.
+    (digits.len() == 20 && number < u64::MAX / 2).then_some(number)
+}
+
+/// The files that SQLite keeps beside a database.
+fn companions(database: &Path) -> impl Iterator<Item = PathBuf> {
+    COMPANIONS.into_iter().map(|end| {
+        let mut name = database.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    })
+}
+
+/// Removes a database and what is beside it; the database first, so that no process opens it without the rest.
+fn remove_family(database: &Path) -> io::Result<()> {
+    if database.is_dir() {
+        fs::remove_dir_all(database)?;
+    }
+    gone(fs::remove_file(database))?;
+    companions(database).try_for_each(|path| gone(fs::remove_file(path)))
+}
+
+/// What is not there needs no removing.
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_names_are_databases() {
+        assert_eq!(number_of("answers-00000000000000000007.db"), Some(7));
+        for name in [
+            "answers-7.db",
+            "answers-00000000000000000007.db-wal",
+            "answers-18446744073709551615.db",
+            "new.db",
+            "lock",
+        ] {
+            assert_eq!(number_of(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_never_used_again() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = Folder::open(home.path(), 1 << 30, Arc::new(|_| {})).unwrap();
+        let first = folder.generations().unwrap();
+        folder.clear().unwrap();
+        let second = folder.generations().unwrap();
+        assert_eq!((first.len(), second.len()), (1, 1));
+        assert!(second > first);
+        folder.begin_after(Some(second[0])).unwrap();
+        assert_eq!(folder.generations().unwrap().len(), 2);
+        // Somebody else has begun one after it already.
+        folder.begin_after(Some(second[0])).unwrap();
+        assert_eq!(folder.generations().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_swept() {
+        let home = tempfile::tempdir().unwrap();
+        for name in ["answers-00000000000000000007.db-wal", "new.db", "mine.txt"] {
+            fs::write(home.path().join(name), "left").unwrap();
+        }
+        let folder = Folder::open(home.path(), 1 << 30, Arc::new(|_| {})).unwrap();
+        let mut names = folder.names().unwrap();
+        names.retain(|name| number_of(name).is_none());
+        names.sort();
+        assert_eq!(names, ["lock", "mine.txt"]);
+    }
+}
