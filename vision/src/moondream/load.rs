@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, DeviceLocation};
+use sha2::{Digest, Sha256};
 
 use super::{
     Checkpoint, Config, Layout, Moondream, Network, OverlapCrops, Prompts, Squash, Vocabulary,
@@ -12,7 +13,7 @@ use super::{
 use crate::error::VisionError;
 use crate::model::{BatchAdvice, InputGeometry, Loaded, ModelInfo, Preprocessor};
 use crate::options::LoadOptions;
-use crate::source::ModelFiles;
+use crate::source::{ModelFiles, shown_hash};
 
 /// Images and views that fill a CPU: with one image its threads are all at work, and an image's prefix takes 290 MB of the
 /// 2B model's memory.
@@ -44,6 +45,18 @@ struct Embedded {
     config: &'static str,
     weights: &'static [u8],
     tokenizer: &'static [u8],
+}
+
+impl Embedded {
+    /// A name for exactly these files: they may be trained anew between two versions of the program.
+    fn revision(&self) -> String {
+        let mut hash = Sha256::new();
+        for file in [self.config.as_bytes(), self.weights, self.tokenizer] {
+            hash.update((file.len() as u64).to_le_bytes());
+            hash.update(file);
+        }
+        format!("sha256:{}", shown_hash(hash))
+    }
 }
 
 /// What is to be loaded, and what it is called.
@@ -95,7 +108,7 @@ pub fn load_shapes(device: &Device, options: &LoadOptions) -> Result<Loaded, Vis
     let inside = |file: &str| format!("{file} inside this program");
     let parts = Parts {
         name: SHAPES_NAME,
-        revision: format!("picsift-{}", env!("CARGO_PKG_VERSION")),
+        revision: SHAPES.revision(),
         licence: Some("Apache-2.0"),
         config: (inside("config.json"), SHAPES.config),
         tokenizer: (inside("tokenizer.json"), SHAPES.tokenizer),

@@ -1,21 +1,18 @@
-//! A model in a folder: its files, and a name for their content that is cheap to find.
+//! A model in a folder: its files, and a name for their content.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::error::SourceError;
-use super::verify::hex;
+use super::verify::shown;
 use super::{CONFIG, ModelFiles, TOKENIZER, WEIGHTS};
 
-/// Stretches of the weights that are hashed, and bytes of each.
-const SAMPLES: u64 = 64;
-const SAMPLE: u64 = 64 << 10;
-
-/// Digits of the hash that are shown.
-const SHOWN: usize = 12;
+/// Bytes of the weights that one thread hashes at a time.
+const STRETCH: u64 = 16 << 20;
 
 /// The files of the model in this folder.
 ///
@@ -52,31 +49,27 @@ fn fingerprint(config: &Path, tokenizer: &Path, weights: &Path) -> Result<String
         hash.update((text.len() as u64).to_le_bytes());
         hash.update(&text);
     }
-    samples(weights, &mut hash).map_err(SourceError::file("read", weights))?;
-    let mut digits = hex(hash.finalize());
-    digits.truncate(SHOWN);
-    Ok(format!("sampled-sha256:{digits}"))
+    stretches(weights, &mut hash).map_err(SourceError::file("read", weights))?;
+    Ok(format!("tree-sha256:{}", shown(hash)))
 }
 
-fn samples(weights: &Path, hash: &mut Sha256) -> std::io::Result<()> {
-    let mut file = File::open(weights)?;
-    let bytes = file.metadata()?.len();
+/// Adds the length of a file and the hashes of its stretches: one hash over gigabytes would keep one thread busy for longer
+/// than the model takes to load.
+fn stretches(weights: &Path, hash: &mut Sha256) -> std::io::Result<()> {
+    let bytes = File::open(weights)?.metadata()?.len();
     hash.update(bytes.to_le_bytes());
-    let mut buffer = Vec::new();
-    if bytes <= SAMPLES * SAMPLE {
-        file.read_to_end(&mut buffer)?;
-        hash.update(&buffer);
-        return Ok(());
-    }
-    // The first one begins with the names and shapes of the tensors; the last one ends with the file.
-    let last = bytes - SAMPLE;
-    for sample in 0..SAMPLES {
-        let at = u128::from(last) * u128::from(sample) / u128::from(SAMPLES - 1);
-        // No more than `last`, so it fits.
-        file.seek(SeekFrom::Start(at as u64))?;
-        buffer.clear();
-        file.by_ref().take(SAMPLE).read_to_end(&mut buffer)?;
-        hash.update(&buffer);
+    let digests = (0..bytes.div_ceil(STRETCH))
+        .into_par_iter()
+        .map(|stretch| {
+            let mut file = File::open(weights)?;
+            file.seek(SeekFrom::Start(stretch * STRETCH))?;
+            let mut buffer = Vec::with_capacity(STRETCH.min(bytes) as usize);
+            file.take(STRETCH).read_to_end(&mut buffer)?;
+            Ok(Sha256::digest(&buffer))
+        })
+        .collect::<std::io::Result<Vec<_>>>()?;
+    for digest in digests {
+        hash.update(digest);
     }
     Ok(())
 }
@@ -103,16 +96,16 @@ mod tests {
         assert_eq!(small, revision(b"weights"));
         assert_ne!(small, revision(b"weightS"));
         assert!(
-            small.starts_with("sampled-sha256:") && small.len() == 15 + SHOWN,
+            small.starts_with("tree-sha256:") && small.len() == 12 + 12,
             "{small}"
         );
     }
 
     #[test]
-    fn large_weights_are_told_apart_by_start_end_and_length() {
-        let zeros = vec![0; (SAMPLES * SAMPLE) as usize + 4096];
+    fn large_weights_are_told_apart_by_every_byte() {
+        let zeros = vec![0; STRETCH as usize + 4096];
         let plain = revision(&zeros);
-        for at in [0, zeros.len() - 1] {
+        for at in [0, 12_345_678, zeros.len() - 1] {
             let mut other = zeros.clone();
             other[at] = 1;
             assert_ne!(plain, revision(&other), "{at}");

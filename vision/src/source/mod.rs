@@ -29,6 +29,7 @@ pub use inspect::{Inspection, ModelFile, Proof, inspect};
 pub(crate) use local::folder;
 pub(crate) use reference::ModelRef;
 pub use settings::HubSettings;
+pub(crate) use verify::shown as shown_hash;
 
 /// The file with a model's sizes.
 pub(crate) const CONFIG: &str = "config.json";
@@ -43,9 +44,9 @@ pub struct ModelFiles {
     /// The model as it was named.
     pub name: String,
     /// Which weights these are: the commit of the hub's repository, 40 hexadecimal digits. For a folder it is
-    /// `sampled-sha256:` and the first 12 digits of a hash over configuration, tokenizer, length of the weights and 64
-    /// evenly spaced stretches of 64 KiB of them: reading all would take longer than loading. Two folders with the same one
-    /// have the same model unless someone meant to deceive; up to 4 MiB the hash covers every byte.
+    /// `tree-sha256:` and the first 12 digits of a SHA-256 over configuration, tokenizer, and the length of the weights with
+    /// the SHA-256 of each 16 MiB of them. Every byte counts, because answers are kept under this name and a model that was
+    /// trained further may differ in a few tensors only.
     pub revision: String,
     /// The licence of the weights, as an SPDX expression, where it is known.
     pub licence: Option<&'static str>,

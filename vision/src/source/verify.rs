@@ -20,6 +20,14 @@ pub(super) fn hex(digest: impl AsRef<[u8]>) -> String {
         .collect()
 }
 
+/// The first 12 digits of a hash: enough to tell models apart, short enough to read out.
+pub(crate) fn shown(hash: Sha256) -> String {
+    const DIGITS: usize = 12;
+    let mut digits = hex(hash.finalize());
+    digits.truncate(DIGITS);
+    digits
+}
+
 /// The SHA-256 of a file, in hexadecimal.
 pub(super) fn sha256(path: &Path) -> Result<String, SourceError> {
     let mut file = File::open(path).map_err(SourceError::file("read", path))?;

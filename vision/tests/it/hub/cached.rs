@@ -128,7 +128,7 @@ fn a_folder_and_a_snapshot_are_models_too() {
     assert_eq!(found.name, snapshot);
     assert_eq!(found.weights, files.weights);
     assert!(
-        found.revision.starts_with("sampled-sha256:"),
+        found.revision.starts_with("tree-sha256:"),
         "{}",
         found.revision
     );

@@ -62,7 +62,7 @@ fn reference(image: u64) -> (String, KnownReference) {
     let known = KnownReference {
         version: format!("etag {image}"),
         content: content(image),
-        similarity: (image % 2 == 0).then_some(image),
+        similarity: image.is_multiple_of(2).then_some(image),
     };
     (format!("https://example.org/{image}.jpg"), known)
 }

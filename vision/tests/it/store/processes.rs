@@ -125,7 +125,7 @@ fn a_killed_process_loses_what_it_had_not_flushed_and_no_more() {
         let end = flushed.map_or(first, |end| end.parse().unwrap());
         promised.push(first..end);
     }
-    assert!(promised.iter().filter(|range| !range.is_empty()).count() > 3);
+    assert!(promised.iter().any(|range| !range.is_empty()));
     let said = Said::default();
     let store = Store::open(options(home.path(), ROOMY, &said)).unwrap();
     for image in promised.into_iter().flatten() {
