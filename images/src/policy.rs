@@ -165,6 +165,10 @@ fn allowed(text: &str) -> Option<Allowed> {
         Some((host, port)) => (host, Some(port.parse::<u16>().ok()?)),
         None => (text, None),
     };
+    // A pattern would be taken for a name that no host has.
+    if host.contains('*') {
+        return None;
+    }
     match (Host::parse(host).ok()?, port) {
         // An address in another notation, such as 2130706433.
         (Host::Ipv4(address), None) => Some(Allowed::Net(IpAddr::V4(address).into())),

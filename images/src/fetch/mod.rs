@@ -66,8 +66,8 @@ pub enum Fetch {
 ///
 /// # Retries
 ///
-/// What [can pass](ImageError::can_pass) is tried up to four times, after pauses of 0.2, 0.6 and 1.8 s, each lengthened at random by
-/// up to as much again, or after the pause that the server asks for (`Retry-After`), which then holds for all
+/// What [can pass](ImageError::can_pass) is tried up to six times, after pauses of 0.2, 0.4, 0.8, 1.6 and 3.2 s, each
+/// lengthened at random by up to as much again, or after the pause that the server asks for (`Retry-After`), which then holds for all
 /// requests to that host. A server that sends nothing for half of [`Limits::timeout`] counts as failed. Buckets have
 /// their own retries, up to six. All attempts and pauses of an image together are bounded by [`Limits::timeout`]; a longer pause is not begun.
 /// Only waiting for a slot does not count.
