@@ -106,29 +106,41 @@ fn fetches(c: &mut Criterion) {
         .throughput(Throughput::Elements(IMAGES as u64));
     let (memory, network) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
     let many = |count: u64, times: &RefCell<Vec<Duration>>, one: &dyn Fn() -> Duration| {
-        let sum = (0..count)
+        (0..count)
             .map(|_| {
                 let time = one();
                 times.borrow_mut().push(time);
                 time
             })
-            .sum();
-        sum
+            .sum()
     };
     group.bench_function("from memory", |b| {
         let one = || runtime.block_on(run(&pool, |_| std::future::ready(Ok(body.clone()))));
         b.iter_custom(|count| many(count, &memory, &one));
     });
+    let bytes = |i: usize| {
+        let (fetcher, base) = (&fetcher, &base);
+        async move {
+            let fetched = fetcher.fetch(&format!("{i}.jpg"), Some(base)).await?;
+            Ok::<_, ImageError>(fetched.bytes)
+        }
+    };
     group.bench_function("fetched, 100 ms each", |b| {
-        let bytes = |i: usize| {
-            let (fetcher, base) = (&fetcher, &base);
-            async move {
-                let fetched = fetcher.fetch(&format!("{i}.jpg"), Some(base)).await?;
-                Ok(fetched.bytes)
-            }
-        };
-        let one = || runtime.block_on(run(&pool, bytes));
+        let one = || runtime.block_on(run(&pool, &bytes));
         b.iter_custom(|count| many(count, &network, &one));
+    });
+    // What the transfers themselves take of the two cores, the server's part included.
+    group.bench_function("fetched, not decoded", |b| {
+        b.iter(|| {
+            runtime.block_on(async {
+                let mut done = futures::stream::iter(0..IMAGES)
+                    .map(&bytes)
+                    .buffer_unordered(AT_ONCE);
+                while let Some(result) = done.next().await {
+                    result.unwrap();
+                }
+            });
+        });
     });
     group.finish();
     let rate = |times: &RefCell<Vec<Duration>>| {
