@@ -1,8 +1,8 @@
 //! Many slow fetches at once, decoded as they arrive, beside decoding the same bytes from memory.
 //!
 //! `cargo bench -p picsift-images --bench fetch`. A server on this machine waits 100 ms before each answer; 1,000
-//! fetches are under way at once, and two threads decode. The last line is the ratio of both rates: near 1, the fetches keep
-//! the decoders busy. Client and server need some 2,500 open files (`ulimit -n`).
+//! fetches are under way at once, and two threads decode. The last line is the ratio of both rates: near 1, the
+//! fetches keep the decoders busy. Client and server need some 2,500 open files (`ulimit -n`).
 
 #![allow(clippy::unwrap_used, missing_docs)]
 

@@ -104,7 +104,8 @@ impl Default for FetchPolicy {
 /// A host that may be asked although its address is not public.
 ///
 /// - a name, `images.local`, or a name with a port, `images.local:8000`: URLs with that host, whatever it resolves to
-/// - an address, `10.0.0.7` or `::1`, or a range, `10.0.0.0/8`: URLs with such an address, and names that resolve to one
+/// - an address, `10.0.0.7` or `::1`, or a range, `10.0.0.0/8`: URLs with such an address, and names that resolve to
+///   one
 /// - an address with a port, `127.0.0.1:8000` or `[::1]:8000`: URLs with that address and port
 ///
 /// ```

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use picsift_images::{Fetch, FetchOptions, Fetcher, Stores, Version};
+use picsift_images::{Fetch, FetchOptions, Fetcher, Limits, Stores, Version};
 use url::Url;
 
 use crate::site::{Answer, Site, ok, path, redirect};
@@ -53,8 +53,19 @@ async fn a_file_is_not_opened_again() {
     tokio::time::sleep(Duration::from_millis(2100)).await;
     let fetched = fetcher().fetch("x.jpg", Some(&base)).await.unwrap();
     let version = fetched.version.unwrap();
-    // Asked twice: a version does not wear out.
     assert_eq!(again("x.jpg", &base, &version).await, Fetch::Unchanged);
+    // It would be refused if its bytes were wanted.
+    let options = FetchOptions {
+        limits: Limits {
+            max_bytes: 1,
+            ..Limits::default()
+        },
+        ..FetchOptions::default()
+    };
+    let narrow = Fetcher::new(Arc::new(Stores::new()), options)
+        .fetch_if_changed("x.jpg", Some(&base), Some(&version))
+        .await;
+    assert_eq!(narrow.unwrap(), Fetch::Unchanged);
 
     // The same size and the same time of the content, as `cp -p` makes it.
     std::fs::write(&path, "other").unwrap();
