@@ -12,7 +12,7 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
-use picsift_images::{Geometry, Limits, image_info, prepare, sha256};
+use picsift_images::{Geometry, Limits, image_info, prepare, sha256, similarity_hash};
 use zune_jpeg::zune_core::bytestream::ZCursor;
 
 const CROP: Geometry = Geometry::CentreCrop {
@@ -113,6 +113,10 @@ fn prepares(c: &mut Criterion) {
     });
     group.bench_function("sha256 jpeg 512x384", |b| {
         b.iter(|| sha256(black_box(&bytes)))
+    });
+    let pixels = prepare(&bytes, CROP, &limits).unwrap();
+    group.bench_function("similarity hash 224x224", |b| {
+        b.iter(|| similarity_hash(black_box(&pixels)))
     });
     group.finish();
 }

@@ -104,7 +104,8 @@ impl Default for FetchPolicy {
 /// A host that may be asked although its address is not public.
 ///
 /// - a name, `images.local`, or a name with a port, `images.local:8000`: URLs with that host, whatever it resolves to
-/// - an address, `10.0.0.7` or `::1`, or a range, `10.0.0.0/8`: URLs with such an address, and names that resolve to one
+/// - an address, `10.0.0.7` or `::1`, or a range, `10.0.0.0/8`: URLs with such an address, and names that resolve to
+///   one
 /// - an address with a port, `127.0.0.1:8000` or `[::1]:8000`: URLs with that address and port
 ///
 /// ```
@@ -165,6 +166,10 @@ fn allowed(text: &str) -> Option<Allowed> {
         Some((host, port)) => (host, Some(port.parse::<u16>().ok()?)),
         None => (text, None),
     };
+    // A pattern would be taken for a name that no host has.
+    if host.contains('*') {
+        return None;
+    }
     match (Host::parse(host).ok()?, port) {
         // An address in another notation, such as 2130706433.
         (Host::Ipv4(address), None) => Some(Allowed::Net(IpAddr::V4(address).into())),

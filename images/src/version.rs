@@ -1,7 +1,8 @@
 //! What tells one state of an image from the next without reading it.
 //!
 //! A version is what a place says about its content: the facts of a file, the tag of an object, the validators of an
-//! HTTP answer. A version is made only where an equal one means equal bytes; where that is not sure there is none, and the image is read again.
+//! HTTP answer. A version is made only where an equal one means equal bytes; where that is not sure there is none,
+//! and the image is read again.
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,14 +23,16 @@ const SETTLED: Duration = Duration::from_secs(2);
 
 /// The state of an image where it is stored: equal versions of one reference mean equal bytes.
 ///
-/// It is an opaque text of at most 256 bytes that may be stored and read again. It belongs to the reference that it was given
-/// for and says nothing about another one.
+/// It is an opaque text of at most 256 bytes that may be stored and read again. It belongs to the reference that it
+/// was given for and says nothing about another one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Version(String);
 
 /// A text that no [`Version`] can have: empty, longer than 256 bytes, or with control characters.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the version of an image is a text of 1 to {max} bytes without control characters, not one of {length} bytes", max = Version::MAX_BYTES)]
+#[error(
+    "the version of an image is a text of 1 to 256 bytes without control characters, not one of {length} bytes"
+)]
 pub struct VersionError {
     /// Length of the text in bytes.
     pub length: usize,
@@ -45,8 +48,8 @@ impl Version {
 
     /// Size, times of the last change of content and of attributes, and inode of a file.
     ///
-    /// None where either time is not two seconds old. The time of the content can be set by anyone (`cp -p`), that of the attributes
-    /// cannot, and it changes with every write.
+    /// None where either time is not two seconds old. The time of the content can be set by anyone (`cp -p`), that of
+    /// the attributes cannot, and it changes with every write.
     pub(crate) fn of_file(meta: &Metadata) -> Option<Version> {
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)

@@ -46,9 +46,10 @@ impl ImageError {
     /// may rely on it, new kinds may come, and none changes its meaning.
     ///
     /// `bad_reference`, `unsupported_scheme`, `scheme_not_allowed`, `outside_root`, `refused_address`,
-    /// `refused_redirect`, `too_many_redirects`, `robots`, `store`, `not_found`, `denied`, `http_status`, `unreachable`,
-    /// `interrupted`, `stalled`, `compressed`, `unreadable`, `too_large`, `timed_out`, `empty`, `unknown_format`, `truncated`,
-    /// `corrupt`, `unsupported_feature`, `too_many_pixels`, `bad_geometry`, `resize`, `panicked`, `pool`.
+    /// `refused_redirect`, `too_many_redirects`, `robots`, `store`, `not_found`, `denied`, `http_status`,
+    /// `unreachable`, `interrupted`, `stalled`, `compressed`, `unreadable`, `too_large`, `timed_out`, `empty`,
+    /// `unknown_format`, `truncated`, `corrupt`, `unsupported_feature`, `too_many_pixels`, `bad_geometry`, `resize`,
+    /// `panicked`, `pool`.
     pub fn kind(&self) -> &'static str {
         use ImageError::*;
         match self {

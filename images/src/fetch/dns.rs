@@ -1,7 +1,8 @@
 //! Names to addresses, without those that may not be reached.
 //!
 //! The HTTP client connects to the addresses that it gets from here, so there is no second look-up that a name server
-//! could answer differently (DNS rebinding). An address written in a URL does not pass here: it is checked with the URL.
+//! could answer differently (DNS rebinding). An address written in a URL does not pass here: it is checked with the
+//! URL.
 
 use std::fmt;
 use std::io;

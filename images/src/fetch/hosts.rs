@@ -1,7 +1,7 @@
 //! How politely each HTTP host is asked: so many requests at once, so many per second, none while it wants a pause.
 //!
-//! A fetch waits here before it takes one of the fetcher's slots, so a busy host keeps nobody else waiting. A waiting fetch
-//! holds its reference and nothing else; there are as many as callers have started.
+//! A fetch waits here before it takes one of the fetcher's slots, so a busy host keeps nobody else waiting. A waiting
+//! fetch holds its reference and nothing else; there are as many as callers have started.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -15,16 +15,16 @@ use super::{Fetch, Inner, timed_out, unreadable};
 use crate::reference::shown;
 use crate::{ImageError, Version};
 
-/// Redirects that are followed: as many as the libraries of browsers and `curl`'s neighbours commonly do.
+/// Redirects that are followed, as HTTP libraries commonly do.
 const REDIRECTS: usize = 10;
 
-/// Pauses between the attempts: 0.2, 0.6 and 1.8 s, each lengthened at random by up to as much again, so that many
-/// images that failed together do not come back together.
+/// Pauses between the attempts: 0.2, 0.4, 0.8, 1.6 and 3.2 s, each lengthened at random by up to as much again, so that
+/// many images that failed together do not come back together.
 fn pauses() -> ExponentialBackoff {
     ExponentialBuilder::new()
         .with_min_delay(Duration::from_millis(200))
-        .with_factor(3.0)
-        .with_max_times(3)
+        .with_factor(2.0)
+        .with_max_times(5)
         .with_jitter()
         .build()
 }

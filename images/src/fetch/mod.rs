@@ -54,23 +54,25 @@ pub enum Fetch {
 /// # What a reference may reach
 ///
 /// - Local files below the table's folder (`base`; the current folder without one) and below
-///   [`FetchPolicy::folders`]. Links may lead from one of these to another, and nowhere else. The references of a table
-///   that is not local reach those folders alone.
-/// - HTTP hosts with public addresses and those of [`FetchPolicy::hosts`]. Up to 10 redirects are followed, each checked
-///   like the reference itself; none leads from https to http. A relative reference below an HTTP base may ask the base's own server,
-///   whatever its address, below the base's path. Credentials in a URL go to its own host only.
-/// - Buckets: relative references stay below `base`; a full URL may name any bucket that the environment's credentials read.
+///   [`FetchPolicy::folders`]. Links may lead from one of these to another, and nowhere else. The references of a
+///   table that is not local reach those folders alone.
+/// - HTTP hosts with public addresses and those of [`FetchPolicy::hosts`]. Up to 10 redirects are followed, each
+///   checked like the reference itself; none leads from https to http. A relative reference below an HTTP base may
+///   ask the base's own server, whatever its address, below the base's path. Credentials in a URL go to its own host
+///   only.
+/// - Buckets: relative references stay below `base`; a full URL may name any bucket that the environment's
+///   credentials read.
 ///
-/// HTTP requests go straight to the host: proxies named in the environment are not used, because behind one
-/// it is the proxy that looks up the names, and nothing could be checked. Bodies are not decompressed.
+/// HTTP requests go straight to the host: proxies named in the environment are not used, because behind one it is the
+/// proxy that looks up the names, and nothing could be checked. Bodies are not decompressed.
 ///
 /// # Retries
 ///
-/// What [can pass](ImageError::can_pass) is tried up to four times, after pauses of 0.2, 0.6 and 1.8 s, each lengthened at random by
-/// up to as much again, or after the pause that the server asks for (`Retry-After`), which then holds for all
-/// requests to that host. A server that sends nothing for half of [`Limits::timeout`] counts as failed. Buckets have
-/// their own retries, up to six. All attempts and pauses of an image together are bounded by [`Limits::timeout`]; a longer pause is not begun.
-/// Only waiting for a slot does not count.
+/// What [can pass](ImageError::can_pass) is tried up to six times, after pauses of 0.2, 0.4, 0.8, 1.6 and 3.2 s, each
+/// lengthened at random by up to as much again, or after the pause that the server asks for (`Retry-After`), which
+/// then holds for all requests to that host. A server that sends nothing for half of [`Limits::timeout`] counts as
+/// failed. Buckets have their own retries, up to six. All attempts and pauses of an image together are bounded by
+/// [`Limits::timeout`]; a longer pause is not begun. Only waiting for a slot does not count.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
     inner: Arc<Inner>,

@@ -238,20 +238,28 @@ async fn patient<T>(
 }
 
 fn moved(url: &Url, response: &Response) -> Result<Answer, ImageError> {
-    let target = text(response.headers(), LOCATION)
+    // Many servers write names in UTF-8 where the standard wants them encoded.
+    let location = response.headers().get(LOCATION);
+    let target = location
+        .and_then(|location| std::str::from_utf8(location.as_bytes()).ok())
         .and_then(|location| url.join(location).ok())
         .ok_or_else(|| status_error(url, response.status().as_u16()))?;
-    let refuse = |reason| {
-        Err(ImageError::RefusedRedirect {
+    match refuses_redirect(url, &target) {
+        None => Ok(Answer::Moved(target)),
+        Some(reason) => Err(ImageError::RefusedRedirect {
             reference: shown(url.as_str()),
             target: shown(target.as_str()),
             reason,
-        })
-    };
-    match (url.scheme(), target.scheme()) {
-        (_, "https") | ("http", "http") => Ok(Answer::Moved(target)),
-        (_, "http") => refuse("it leads from https to http"),
-        _ => refuse("it leads to another scheme than http and https"),
+        }),
+    }
+}
+
+/// Why a redirect from one URL to another is not followed.
+fn refuses_redirect(from: &Url, to: &Url) -> Option<&'static str> {
+    match (from.scheme(), to.scheme()) {
+        (_, "https") | ("http", "http") => None,
+        (_, "http") => Some("it leads from https to http"),
+        _ => Some("it leads to another scheme than http and https"),
     }
 }
 
@@ -323,6 +331,29 @@ fn transport_error(url: &Url, error: reqwest::Error) -> ImageError {
             reference,
             reason,
             source: Some(source),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_redirect_gives_encryption_up() {
+        for (from, to, followed) in [
+            ("https://a/", "http://a/", false),
+            ("https://a/", "https://b/", true),
+            ("http://a/", "https://a/", true),
+            ("http://a/", "http://b/", true),
+            ("https://a/", "file:///etc/passwd", false),
+        ] {
+            let (from, to) = (Url::parse(from).unwrap(), Url::parse(to).unwrap());
+            assert_eq!(
+                refuses_redirect(&from, &to).is_none(),
+                followed,
+                "{from} {to}"
+            );
         }
     }
 }

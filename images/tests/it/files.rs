@@ -4,18 +4,19 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use picsift_images::{Fetcher, ImageError, Limits, Stage, Stores};
+use picsift_images::{FetchOptions, Fetcher, ImageError, Limits, Stage, Stores};
 use url::Url;
 
 fn fetcher(max_bytes: u64) -> Fetcher {
-    Fetcher::new(
-        Arc::new(Stores::new()),
-        4,
-        Limits {
-            max_bytes,
-            ..Limits::default()
-        },
-    )
+    let limits = Limits {
+        max_bytes,
+        ..Limits::default()
+    };
+    let options = FetchOptions {
+        limits,
+        ..FetchOptions::default()
+    };
+    Fetcher::new(Arc::new(Stores::new()), options)
 }
 
 fn folder(path: &Path) -> Url {
@@ -38,25 +39,22 @@ async fn names_are_taken_literally() {
         "a:b.jpg",
     ] {
         std::fs::write(dir.path().join(name), name).unwrap();
-        let bytes = fetcher(100).fetch(name, Some(&base)).await.unwrap();
-        assert_eq!(bytes, name.as_bytes());
         let absolute = dir.path().join(name);
-        let bytes = fetcher(100)
-            .fetch(absolute.to_str().unwrap(), None)
-            .await
-            .unwrap();
-        assert_eq!(bytes, name.as_bytes());
-        let url = Url::from_file_path(absolute).unwrap();
-        assert_eq!(
-            fetcher(100).fetch(url.as_str(), None).await.unwrap(),
-            name.as_bytes()
-        );
+        let url = Url::from_file_path(&absolute).unwrap();
+        for reference in [name, absolute.to_str().unwrap(), url.as_str()] {
+            let fetched = fetcher(100).fetch(reference, Some(&base)).await.unwrap();
+            assert_eq!(fetched.bytes, name.as_bytes(), "{reference}");
+        }
+        for typed in [absolute.to_str().unwrap(), url.as_str()] {
+            let fetched = fetcher(100).fetch_typed(typed).await.unwrap();
+            assert_eq!(fetched.bytes, name.as_bytes(), "{typed}");
+        }
     }
-    let bytes = fetcher(100)
+    let fetched = fetcher(100)
         .fetch("sub dir/../plain.jpg", Some(&base))
         .await
         .unwrap();
-    assert_eq!(bytes, "plain.jpg".as_bytes());
+    assert_eq!(fetched.bytes, "plain.jpg".as_bytes());
 }
 
 #[tokio::test]
@@ -77,10 +75,6 @@ async fn failures_say_what_and_where() {
             format!("'{}' cannot be read: it is a folder", path("folder")),
         ),
         (
-            "/dev/null",
-            "'/dev/null' cannot be read: it is not a regular file".to_owned(),
-        ),
-        (
             "big.jpg",
             format!(
                 "'{}' is larger than the limit: 1000 bytes or more, 999 allowed",
@@ -92,13 +86,12 @@ async fn failures_say_what_and_where() {
         assert_eq!(error.to_string(), text);
         assert_eq!(error.stage(), Stage::Fetch);
     }
+    let whole = fetcher(1000).fetch("big.jpg", Some(&base)).await.unwrap();
+    assert_eq!(whole.bytes.len(), 1000);
+    let error = fetcher(999).fetch_typed("/dev/null").await.unwrap_err();
     assert_eq!(
-        fetcher(1000)
-            .fetch("big.jpg", Some(&base))
-            .await
-            .unwrap()
-            .len(),
-        1000
+        error.to_string(),
+        "'/dev/null' cannot be read: it is not a regular file"
     );
 }
 
@@ -113,7 +106,7 @@ async fn a_forbidden_file_says_so() {
         return;
     }
     let error = fetcher(10)
-        .fetch(path.to_str().unwrap(), None)
+        .fetch_typed(path.to_str().unwrap())
         .await
         .unwrap_err();
     assert!(

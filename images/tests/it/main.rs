@@ -3,9 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod broken;
+mod buckets;
 mod files;
 mod formats;
 mod geometry;
 mod http;
+mod patience;
+mod polite;
 mod pool;
+mod private;
+mod rooted;
+mod similar;
+mod site;
 mod support;
+mod versions;

@@ -4,7 +4,15 @@ use std::io::Cursor;
 use std::path::PathBuf;
 
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
-use picsift_images::{Geometry, Limits, RgbPixels, prepare};
+use picsift_images::{FetchPolicy, Geometry, Limits, RgbPixels, prepare};
+
+/// The default policy, and the servers of these tests besides.
+pub(crate) fn local_hosts() -> FetchPolicy {
+    FetchPolicy {
+        hosts: vec!["127.0.0.0/8".parse().unwrap()],
+        ..FetchPolicy::default()
+    }
+}
 
 /// A file of `tests/data`.
 pub(crate) fn data(name: &str) -> Vec<u8> {
