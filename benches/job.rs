@@ -30,6 +30,7 @@ fn job(criterion: &mut Criterion) {
                         "label",
                         input.to_str().unwrap(),
                         "--overwrite",
+                        "--no-cache",
                         "--categories",
                         categories,
                         "--output",

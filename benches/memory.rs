@@ -41,6 +41,7 @@ fn run(input: &Path, output: &Path, extra: &[&str]) -> u64 {
     let mut child = Command::new(env!("CARGO_BIN_EXE_picsift"))
         .args([
             "label",
+            "--no-cache",
             input.to_str().unwrap(),
             "--categories",
             support::CATEGORIES,

@@ -2,17 +2,22 @@
 //!
 //! What flags mean together is resolved by the commands; nothing here opens a file.
 
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use picsift_images::Limits;
+use picsift_images::{AllowedHost, FetchPolicy, Limits};
 use picsift_udf::{EngineOptions, OnError};
 use picsift_vision::{
     CropPolicy, DEFAULT_MODEL, DeviceChoice, Generation, LoadOptions, Quantization, Temperature,
 };
 
+use picsift_vision::store::LEAST_BYTES;
+
+use crate::cache;
+use crate::error::AppError;
 use crate::models::progress::FetchReport;
 
 /// Label images with SQL.
@@ -41,6 +46,8 @@ pub enum Command {
     Image(ImageArgs),
     /// List, show, fetch and verify models
     Models(ModelsArgs),
+    /// Show, verify and remove the answers that are kept on this machine
+    Cache(CacheCommandArgs),
 }
 
 /// Which model answers, where, and how it is loaded.
@@ -110,18 +117,116 @@ pub struct LimitArgs {
 }
 
 impl LimitArgs {
-    /// The engine's options with these limits.
-    pub fn engine_options(&self) -> EngineOptions {
-        EngineOptions {
+    /// The engine's options with these limits, what is kept and, where tables are read, what their references may reach.
+    ///
+    /// # Errors
+    /// When the folder for kept answers was named and cannot be used.
+    pub fn engine_options(
+        &self,
+        cache: &CacheArgs,
+        fetch: Option<&FetchArgs>,
+    ) -> Result<EngineOptions, AppError> {
+        let default = EngineOptions::default();
+        Ok(EngineOptions {
+            store: cache::open(cache)?,
+            fetch_concurrency: fetch.map_or(default.fetch_concurrency, |f| f.fetches.get()),
+            policy: fetch.map(FetchArgs::policy).unwrap_or_default(),
             limits: Limits {
                 max_bytes: self.max_image_bytes,
                 max_pixels: self.max_image_pixels,
                 timeout: Duration::from_secs(self.image_timeout),
             },
             progress: Arc::new(FetchReport::default()),
-            ..EngineOptions::default()
+            ..default
+        })
+    }
+}
+
+/// What references of tables may reach, and how hard servers are asked.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Fetching images that tables refer to")]
+pub struct FetchArgs {
+    /// Host that may be asked although it is on this machine or in a private network: localhost:8000, 10.1.2.3, 10.0.0.0/8
+    #[arg(long = "allow-host", value_name = "HOST")]
+    pub allow_hosts: Vec<AllowedHost>,
+    /// Folder whose files references may name, besides the table's own
+    #[arg(long = "allow-folder", value_name = "DIR")]
+    pub allow_folders: Vec<PathBuf>,
+    /// Schemes that references may have [default: file,s3,s3a,gs,az,abfs,abfss,http,https]
+    #[arg(long, value_delimiter = ',', value_name = "SCHEME,...")]
+    pub allow_schemes: Vec<String>,
+    /// Fetch images too whose server forbids their use to train models (X-Robots-Tag: noai)
+    #[arg(long)]
+    pub ignore_robots: bool,
+    /// Images fetched at once
+    #[arg(long, default_value_t = NonZeroUsize::new(EngineOptions::default().fetch_concurrency).unwrap_or(NonZeroUsize::MIN), value_name = "IMAGES")]
+    pub fetches: NonZeroUsize,
+    /// Images fetched at once from one web server
+    #[arg(long, default_value_t = NonZeroUsize::new(FetchPolicy::default().at_once_per_host).unwrap_or(NonZeroUsize::MIN), value_name = "IMAGES")]
+    pub fetches_per_host: NonZeroUsize,
+    /// Requests a second to one web server [default: no bound]
+    #[arg(long, value_name = "REQUESTS")]
+    pub host_rate: Option<NonZeroU32>,
+}
+
+impl FetchArgs {
+    fn policy(&self) -> FetchPolicy {
+        let default = FetchPolicy::default();
+        FetchPolicy {
+            schemes: match self.allow_schemes.is_empty() {
+                true => default.schemes,
+                false => self.allow_schemes.clone(),
+            },
+            hosts: self.allow_hosts.clone(),
+            folders: self.allow_folders.clone(),
+            respect_robots: !self.ignore_robots,
+            at_once_per_host: self.fetches_per_host.get(),
+            per_second_per_host: self.host_rate,
         }
     }
+}
+
+/// Where answers are kept, so that no image is asked the same question twice.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Kept answers")]
+pub struct CacheArgs {
+    /// Neither use answers of earlier runs nor keep those of this one
+    #[arg(long, conflicts_with = "cache_dir")]
+    pub no_cache: bool,
+    /// Folder on a disk of this machine [default: PICSIFT_CACHE, else ~/.cache/picsift]
+    #[arg(long, value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// Bytes that it may take; the oldest answers go first
+    #[arg(long, default_value_t = CACHE_BYTES, value_parser = clap::value_parser!(u64).range(LEAST_BYTES..), value_name = "BYTES")]
+    pub cache_size: u64,
+}
+
+/// Bytes of the kept answers unless they are set: about ten million images with ten categories.
+const CACHE_BYTES: u64 = 2 << 30;
+
+/// `picsift cache`.
+#[derive(Debug, Args)]
+pub struct CacheCommandArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: CacheCommand,
+    /// Folder of the answers [default: PICSIFT_CACHE, else ~/.cache/picsift]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub cache_dir: Option<PathBuf>,
+    /// Bytes that it may take
+    #[arg(long, default_value_t = CACHE_BYTES, value_parser = clap::value_parser!(u64).range(LEAST_BYTES..), value_name = "BYTES", global = true)]
+    pub cache_size: u64,
+}
+
+/// `picsift cache ...`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum CacheCommand {
+    /// Say how many answers there are and where
+    Info,
+    /// Remove all of them
+    Clear,
+    /// Check every one; damaged ones are removed, and the exit code is 1
+    Verify,
 }
 
 /// Which categories are asked for.
@@ -144,9 +249,10 @@ pub struct LabelArgs {
     /// Parquet files, folders or globs; local, or URLs of file://, s3://, gs://, az:// or http(s)://
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<String>,
-    /// Folder that gets the labelled table; it appears whole or not at all
+    /// Folder that gets the labelled table, here or as s3://, gs:// or az:// URL. Run the same command again to go on with a
+    /// job that was stopped
     #[arg(long, short, value_name = "DIR")]
-    pub output: PathBuf,
+    pub output: String,
     /// Categories to ask for.
     #[command(flatten)]
     pub categories: CategoryArgs,
@@ -168,9 +274,22 @@ pub struct LabelArgs {
     /// What an image that cannot be read does: null labels, or fail to stop the job
     #[arg(long, default_value_t = OnError::Null, value_name = "WHAT")]
     pub on_error: OnError,
-    /// Replace the output of an earlier run
+    /// Replace the output of an earlier run, or give up an unfinished one of another command
     #[arg(long)]
     pub overwrite: bool,
+    /// Label only files that are new in the input since the output was made, and add their rows to it
+    #[arg(long, conflicts_with_all = ["overwrite", "retry_failed"])]
+    pub incremental: bool,
+    /// Ask again only for the images of the output that failed
+    #[arg(long, conflicts_with = "overwrite")]
+    pub retry_failed: bool,
+    /// Stop when more than this share of the images fails, 0 to 1, judged from 100 images on and at the end; what is done is kept
+    #[arg(long, value_parser = ratio, value_name = "RATIO")]
+    pub max_error_ratio: Option<f64>,
+    /// Rows that are written together and remembered: what a job that is killed does again, and what a file of the output holds
+    /// at least
+    #[arg(long, default_value_t = NonZeroUsize::new(SHARD_ROWS).unwrap_or(NonZeroUsize::MIN), value_name = "ROWS")]
+    pub shard_rows: NonZeroUsize,
     /// Stop after asking the model about this many images; what is done by then is published as a partial result
     #[arg(long, value_name = "IMAGES")]
     pub max_images: Option<u64>,
@@ -183,6 +302,12 @@ pub struct LabelArgs {
     /// Limits on one image.
     #[command(flatten)]
     pub limits: LimitArgs,
+    /// What is kept.
+    #[command(flatten)]
+    pub cache: CacheArgs,
+    /// What references may reach.
+    #[command(flatten)]
+    pub fetch: FetchArgs,
 }
 
 /// `--image-column`.
@@ -215,6 +340,12 @@ pub struct SqlArgs {
     /// Limits on one image.
     #[command(flatten)]
     pub limits: LimitArgs,
+    /// What is kept.
+    #[command(flatten)]
+    pub cache: CacheArgs,
+    /// What references may reach.
+    #[command(flatten)]
+    pub fetch: FetchArgs,
 }
 
 /// `--format`.
@@ -251,6 +382,9 @@ pub struct ImageArgs {
     /// Limits on one image.
     #[command(flatten)]
     pub limits: LimitArgs,
+    /// What is kept.
+    #[command(flatten)]
+    pub cache: CacheArgs,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -296,6 +430,16 @@ pub enum ModelsCommand {
         /// Name, owner/name@revision, or folder
         model: String,
     },
+}
+
+/// Rows of a shard unless they are set: a minute or two of the built-in model on two cores.
+pub const SHARD_ROWS: usize = 20_000;
+
+fn ratio(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("it must be a number from 0 to 1".to_string()),
+    }
 }
 
 fn threshold(text: &str) -> Result<f32, String> {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use datafusion::error::DataFusionError;
 use picsift_udf::EngineError;
+use picsift_vision::store::StoreError;
 use picsift_vision::{SourceError, VisionError};
 
 /// Why a command ended without doing what it was asked to.
@@ -39,6 +40,12 @@ pub enum AppError {
         /// What to do.
         repair: String,
     },
+    /// The store of answers could not be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Something in the store of answers was damaged; it is removed by now.
+    #[error("some kept answers were damaged and are removed; they will be asked again")]
+    Damaged,
     /// A local file or folder could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     File {
@@ -50,16 +57,47 @@ pub enum AppError {
         #[source]
         source: std::io::Error,
     },
+    /// Something in an object store could not be read or written.
+    #[error("cannot {action} {place}: {}", root_cause(.source))]
+    Object {
+        /// What was tried: `read`, `write`, ...
+        action: &'static str,
+        /// Where, without credentials.
+        place: String,
+        /// The store's reason.
+        #[source]
+        source: object_store::Error,
+    },
+    /// Another picsift is at work on the same output, or has taken it over.
+    #[error("{0}")]
+    Taken(String),
+    /// A job ended before it was done, and can go on.
+    #[error("{source}; {state}")]
+    Unfinished {
+        /// Why.
+        source: Box<AppError>,
+        /// What is there now and how to go on.
+        state: String,
+    },
+    /// More images failed than the person allows.
+    #[error("{0}")]
+    TooManyErrors(String),
     /// Standard input or output failed.
     #[error("cannot write to the terminal or pipe: {0}")]
     Terminal(#[source] std::io::Error),
-    /// The person pressed Ctrl-C.
-    #[error("interrupted; {0}")]
-    Interrupted(String),
+    /// The person pressed Ctrl-C, or the system asked the program to end.
+    #[error("{}; {state}", signal.said())]
+    Interrupted {
+        /// What stopped it.
+        signal: Signal,
+        /// What is there now and how to go on.
+        state: String,
+    },
 }
 
 impl AppError {
-    /// The exit code: 2 for what the person can put right before trying again, 1 for work that failed, 130 for Ctrl-C.
+    /// The exit code: 2 for what the person can put right before trying again, 1 for work that failed, 130 for Ctrl-C and 143
+    /// for SIGTERM, as shells have it.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Source(source)
@@ -69,8 +107,17 @@ impl AppError {
                 1
             }
             Self::Usage(_) | Self::Plan(_) | Self::Engine(_) | Self::Source(_) => 2,
-            Self::Run(_) | Self::File { .. } | Self::Terminal(_) | Self::Unverified { .. } => 1,
-            Self::Interrupted(_) => 130,
+            Self::Unfinished { source, .. } => source.exit_code(),
+            Self::Run(_)
+            | Self::File { .. }
+            | Self::Object { .. }
+            | Self::Taken(_)
+            | Self::TooManyErrors(_)
+            | Self::Store(_)
+            | Self::Damaged
+            | Self::Terminal(_)
+            | Self::Unverified { .. } => 1,
+            Self::Interrupted { signal, .. } => 128 + signal.number(),
         }
     }
 
@@ -86,6 +133,40 @@ impl AppError {
             source,
         }
     }
+}
+
+/// What asks a program to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Ctrl-C.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+}
+
+impl Signal {
+    fn number(self) -> u8 {
+        match self {
+            Self::Interrupt => 2,
+            Self::Terminate => 15,
+        }
+    }
+
+    fn said(self) -> &'static str {
+        match self {
+            Self::Interrupt => "interrupted",
+            Self::Terminate => "asked to end",
+        }
+    }
+}
+
+/// The innermost reason of an error: libraries wrap "Connection refused" in sentences that repeat the URL.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
 }
 
 /// The text of the innermost DataFusion error in one line, without the layers' prefixes.

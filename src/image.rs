@@ -52,19 +52,24 @@ struct Asked {
 /// its own object instead.
 pub async fn image(args: ImageArgs) -> Result<(), AppError> {
     let files = files(&args.files)?;
-    let engine = Arc::new(Engine::new(args.limits.engine_options())?);
+    let engine = Arc::new(Engine::new(args.limits.engine_options(&args.cache, None)?)?);
     let service = engine.service(&args.model.model, &args.model.load_options())?;
     let Asked {
         labelling,
         questions,
     } = asked(&args, &service)?;
-    // A relative path is relative to the working folder.
     let inquiry = Inquiry::new(Arc::clone(&engine), Some(service), None, Arc::default());
     let questions = inquiry.questions(questions);
     let mut lines = stream::iter(&files)
         .map(|file| {
-            let outcome = inquiry.answer(ImageSource::Reference(file.clone()), &questions);
-            async move { (file, outcome.await) }
+            let (engine, inquiry, questions) = (&engine, &inquiry, &questions);
+            async move {
+                let outcome = match engine.typed(file).await {
+                    Ok(bytes) => inquiry.answer(ImageSource::Bytes(bytes), questions).await,
+                    Err(error) => Err(RowError::from(error)),
+                };
+                (file, outcome)
+            }
         })
         .buffered(inquiry.in_flight());
     let mut out = std::io::stdout().lock();

@@ -4,21 +4,27 @@
 //! DataFusion [`session`] with picsift's functions. What an image shows is asked through `picsift-udf`; nothing here decodes
 //! or judges.
 
+pub mod cache;
 pub mod cli;
 pub mod devices;
 pub mod error;
 pub mod image;
+pub mod input;
 pub mod label;
 pub mod models;
 pub mod output;
 pub mod session;
 pub mod sql;
 pub mod stores;
-pub mod streamed;
 pub mod tables;
+
+use std::time::Duration;
 
 use cli::{Cli, Command};
 use error::AppError;
+
+/// How long work that nobody waits for any more may take to end.
+const SHUTDOWN: Duration = Duration::from_secs(1);
 
 /// Runs one command to its end.
 ///
@@ -29,12 +35,16 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
         .enable_all()
         .build()
         .map_err(|source| AppError::Usage(format!("cannot start the runtime: {source}")))?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         match cli.command {
             Command::Label(args) => label::label(*args).await,
             Command::Sql(args) => sql::sql(args).await,
             Command::Image(args) => image::image(args).await,
             Command::Models(args) => models::models(&args),
+            Command::Cache(args) => tokio::task::block_in_place(|| cache::cache(args)),
         }
-    })
+    });
+    // A file that is still being read or an image still being decoded for a job that was stopped keeps nobody waiting.
+    runtime.shutdown_timeout(SHUTDOWN);
+    done
 }

@@ -21,11 +21,9 @@ use datafusion::execution::SessionState;
 use datafusion::execution::context::SessionContext;
 use futures::TryStreamExt;
 use glob::Pattern;
-use object_store::local::LocalFileSystem;
 use url::Url;
 
 use crate::error::innermost;
-use crate::streamed;
 
 /// The formats of tables, by the end of a file's name; the first that a folder holds is taken.
 const FORMATS: [(&str, &str); 6] = [
@@ -94,44 +92,6 @@ pub async fn open(
         .with_listing_options(options)
         .with_schema(schema);
     Ok(Arc::new(ListingTable::try_new(config)?))
-}
-
-/// What to scan for the rows of `table`: itself, or its files page by page where their row groups are too large to hold (see
-/// [`crate::streamed`]; local Parquet without partition folders only).
-///
-/// # Errors
-/// When a file cannot be read.
-pub async fn scan(
-    state: &SessionState,
-    table: &Arc<ListingTable>,
-    locations: &[ListingTableUrl],
-) -> Result<Arc<dyn TableProvider>> {
-    let options = table.options();
-    let streamable = options.file_extension == FORMATS[0].0
-        && options.table_partition_cols.is_empty()
-        && locations.iter().all(|location| location.scheme() == "file");
-    let mut files = Vec::new();
-    let mut large = false;
-    for location in locations.iter().filter(|_| streamable) {
-        let store = state.runtime_env().object_store(location)?;
-        let listed: Vec<_> = location
-            .list_all_files(state, store.as_ref(), &options.file_extension)
-            .await?
-            .try_collect()
-            .await?;
-        for file in listed {
-            let path = LocalFileSystem::new().path_to_filesystem(&file.location)?;
-            large = large || streamed::has_large_row_group(&path, file.size)?;
-            files.push(path);
-        }
-    }
-    if !large {
-        return Ok(Arc::clone(table) as Arc<dyn TableProvider>);
-    }
-    Ok(Arc::new(streamed::table(
-        files,
-        TableProvider::schema(table.as_ref()),
-    )?))
 }
 
 /// The schema as the first Parquet file at `location` stores it, with the metadata that DataFusion leaves out because files

@@ -39,7 +39,7 @@ pub use geometry::Geometry;
 pub use limits::Limits;
 pub use policy::{AllowedHost, AllowedHostError, FetchOptions, FetchPolicy};
 pub use pool::{DecodePool, Prepared};
-pub use reference::resolve;
+pub use reference::{resolve, shown};
 pub use similarity::similarity_hash;
 pub use stores::Stores;
 pub use version::{Version, VersionError};

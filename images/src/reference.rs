@@ -214,7 +214,7 @@ fn below(base: &Url, reference: &str) -> Result<Url, ImageError> {
 }
 
 /// `reference` for a message: without query and password, which may be credentials, and not endlessly long.
-pub(crate) fn shown(reference: &str) -> String {
+pub fn shown(reference: &str) -> String {
     let mut text = match Url::parse(reference) {
         Ok(url) if url.scheme() == "file" => match url.to_file_path() {
             Ok(path) => path.display().to_string(),

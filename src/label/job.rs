@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
@@ -14,20 +15,37 @@ use picsift_udf::{
 use picsift_vision::Service;
 use url::Url;
 
+use super::begin::Work;
 use super::categories::{JobCategory, categories};
 use super::columns::image_column;
-use crate::cli::{ImageColumn, LabelArgs, ModelArgs};
+use super::identity::{Parts, identity};
+use super::journal::Mode;
+use crate::cli::{ImageColumn, LabelArgs, ModelArgs, SHARD_ROWS};
 use crate::error::AppError;
-use crate::output::{huggingface, publish};
+use crate::input::files::{self, InputFile};
+use crate::input::rows::ShardSize;
+use crate::input::scan;
+use crate::input::select::Rows;
+use crate::output::huggingface;
+use crate::output::place::RemoteFolder;
+use crate::output::publish::Output;
 use crate::{session, tables};
+
+/// A shard, unless its rows are set: what a kill may cost, and what a file holds at least. Half a gigabyte of images stays well
+/// within a temporary folder, and ten minutes are what somebody would do again without thinking.
+const SHARD: ShardSize = ShardSize {
+    rows: SHARD_ROWS,
+    bytes: 512 << 20,
+    time: Duration::from_secs(600),
+};
 
 /// Tables in one folder, read as one.
 #[derive(Debug)]
 pub struct Source {
     /// The table.
     pub table: Arc<ListingTable>,
-    /// What is scanned for its rows.
-    pub scan: Arc<dyn TableProvider>,
+    /// Its files; their numbers begin at 0 in each source.
+    pub files: Vec<InputFile>,
     /// What relative references are relative to.
     pub base: Option<Url>,
 }
@@ -72,10 +90,20 @@ pub struct Job {
     pub limit: Option<usize>,
     /// What a failed image does.
     pub on_error: OnError,
-    /// The output folder.
-    pub output: PathBuf,
+    /// The output.
+    pub output: Output,
     /// Whether a former output is replaced.
     pub overwrite: bool,
+    /// Whether new files of the input are added to a former output.
+    pub incremental: bool,
+    /// Whether the failed rows of a former output are asked again.
+    pub retry_failed: bool,
+    /// The share of failed images from which on the job stops, 0 to 1.
+    pub max_error_ratio: Option<f64>,
+    /// What of the input makes a shard.
+    pub shard: ShardSize,
+    /// All that decides what the answers are.
+    pub identity: serde_json::Value,
 }
 
 impl Job {
@@ -95,16 +123,10 @@ impl Job {
             .map(|input| tables::locate(input))
             .collect::<Result<Vec<_>, _>>()
             .map_err(AppError::Plan)?;
-        if args.output.to_string_lossy().contains("://") {
-            return Err(AppError::Usage(format!(
-                "the output '{}' is a URL; name a local folder",
-                args.output.display()
-            )));
-        }
-        publish::check(&args.output, args.overwrite)?;
-        refuse_to_mix(&args.output, &locations)?;
-
-        let engine = Arc::new(Engine::new(args.limits.engine_options())?);
+        let engine = Arc::new(Engine::new(
+            args.limits.engine_options(&args.cache, Some(&args.fetch))?,
+        )?);
+        let output = open_output(&args.output, &locations, &engine)?;
         let service = engine.service(&args.model.model, &args.model.load_options())?;
         let specs: Vec<_> = categories
             .iter()
@@ -140,6 +162,18 @@ impl Job {
         let absent = [partition_by.as_slice(), dropped.as_slice()].concat();
         let schema = huggingface::with_features(&schema, &added, &absent);
 
+        let identity = identity(&Parts {
+            model: service.info(),
+            categories: &categories,
+            labelling: &labelling,
+            added: &added,
+            schema: &schema,
+            image: &image,
+            predicate: args.predicate.as_deref(),
+            limit: args.limit,
+            partition_by: &partition_by,
+            dropped: &dropped,
+        });
         let job = Self {
             engine,
             service,
@@ -164,30 +198,82 @@ impl Job {
             predicate: args.predicate,
             limit: args.limit,
             on_error: args.on_error,
-            output: args.output,
+            output,
             overwrite: args.overwrite,
+            incremental: args.incremental,
+            retry_failed: args.retry_failed,
+            max_error_ratio: args.max_error_ratio,
+            shard: ShardSize {
+                rows: args.shard_rows.get(),
+                ..SHARD
+            },
+            identity,
         };
         for source in &job.sources {
-            job.rows_of(source, None)?;
+            job.kept_rows(Arc::clone(&source.table) as Arc<dyn TableProvider>)?;
         }
         Ok(job)
     }
 
-    /// The rows of a source that the predicate keeps, at most `limit` of them.
+    /// All files of the input with their sources; their numbers begin at 0.
+    pub fn files(&self) -> Vec<(usize, InputFile)> {
+        let sources = self.sources.iter().enumerate();
+        let files = sources.flat_map(|(place, s)| s.files.iter().map(move |file| (place, file)));
+        files
+            .zip(0..)
+            .map(|((source, file), id)| (source, InputFile { id, ..file.clone() }))
+            .collect()
+    }
+
+    /// Those of the chosen rows of a source's files that the predicate keeps, each with its place.
     ///
     /// # Errors
-    /// When the predicate is no SQL, names columns that are not there, or is not boolean.
-    pub fn rows_of(&self, source: &Source, limit: Option<usize>) -> Result<DataFrame, AppError> {
-        let scan = Arc::clone(&source.scan);
-        let mut rows = self.context.read_table(scan).map_err(AppError::Plan)?;
-        if let Some(predicate) = &self.predicate {
-            let condition = rows.parse_sql_expr(predicate).map_err(AppError::Plan)?;
-            rows = rows.filter(condition).map_err(AppError::Plan)?;
+    /// When the predicate is no SQL, names columns that are not there, or is not boolean, or a file cannot be read.
+    pub async fn rows_of(
+        &self,
+        source: &Source,
+        files: &[(InputFile, Rows)],
+    ) -> Result<DataFrame, AppError> {
+        let rows = scan::scan(&self.context.state(), &source.table, files).await;
+        self.kept_rows(rows.map_err(AppError::Plan)?)
+    }
+
+    fn kept_rows(&self, table: Arc<dyn TableProvider>) -> Result<DataFrame, AppError> {
+        let rows = self.context.read_table(table).map_err(AppError::Plan)?;
+        let Some(predicate) = &self.predicate else {
+            return Ok(rows);
+        };
+        let condition = rows.parse_sql_expr(predicate).map_err(AppError::Plan)?;
+        rows.filter(condition).map_err(AppError::Plan)
+    }
+
+    /// Rows that the limit leaves to this run; `None` is no limit.
+    pub fn left(&self, work: &Work) -> Option<usize> {
+        if work.journal.job().mode == Mode::Retry {
+            return None;
         }
-        if limit.is_some() {
-            rows = rows.limit(0, limit).map_err(AppError::Plan)?;
+        self.limit
+            .map(|limit| limit.saturating_sub(work.rows() as usize))
+    }
+
+    /// Stops a job in which too many images fail, once there are `enough` images to say so.
+    ///
+    /// # Errors
+    /// [`AppError::TooManyErrors`].
+    pub fn check_failures(&self, enough: u64) -> Result<(), AppError> {
+        let (failures, images) = (self.stats.failures(), self.stats.images());
+        match self.max_error_ratio {
+            Some(most) if images >= enough && failures as f64 > most * images as f64 => {
+                Err(AppError::TooManyErrors(format!(
+                    "{failures} of {images} images failed, more than --max-error-ratio {most} allows{}",
+                    match self.stats.last_failure() {
+                        Some(last) => format!(" (the last: {last})"),
+                        None => String::new(),
+                    }
+                )))
+            }
+            _ => Ok(()),
         }
-        Ok(rows)
     }
 
     /// What is asked of a source's images.
@@ -204,33 +290,71 @@ impl Job {
         }
     }
 
-    /// The number of rows to expect, where the tables' own counts tell it.
+    /// The number of rows of the whole job to expect, where the tables' own counts tell it; `done` of them are done.
     ///
     /// # Errors
-    /// When a table cannot be read.
-    pub async fn expected_rows(&self) -> Result<Option<u64>, AppError> {
-        if self.predicate.is_some() {
-            return Ok(self.limit.map(|limit| limit as u64));
+    /// When a table cannot be read or has no rows.
+    pub async fn expected_rows(&self, work: &Work, done: u64) -> Result<Option<u64>, AppError> {
+        let limit = self.left(work).map(|left| left as u64 + done);
+        if self.predicate.is_some() && work.journal.job().mode != Mode::Retry {
+            return Ok(limit);
         }
-        let mut rows = 0;
-        for source in &self.sources {
-            // The listed table, because its count comes from the files' footers alone.
-            let table = self
-                .context
-                .read_table(Arc::clone(&source.table) as Arc<dyn TableProvider>);
-            let count = async { table?.count().await };
-            rows += count.await.map_err(AppError::Plan)? as u64;
+        let mut rows = done;
+        for (source, files) in &work.left {
+            let count = scan::count(&self.context, &self.sources[*source].table, files);
+            rows += count.await.map_err(AppError::Plan)?;
         }
-        if rows == 0 {
+        if rows == 0 && work.journal.job().mode == Mode::New {
             return Err(AppError::Usage(format!(
                 "the table {} has no rows",
                 self.inputs.join(", ")
             )));
         }
-        Ok(Some(
-            self.limit.map_or(rows, |limit| rows.min(limit as u64)),
-        ))
+        Ok(Some(limit.map_or(rows, |limit| rows.min(limit))))
     }
+}
+
+/// The output that is named, refused where it and an input would mix.
+fn open_output(
+    output: &str,
+    locations: &[ListingTableUrl],
+    engine: &Engine,
+) -> Result<Output, AppError> {
+    let usage = |error: picsift_images::ImageError| AppError::Usage(error.to_string());
+    if !output.contains("://") {
+        let path = Path::new(output);
+        refuse_to_mix(path, locations)?;
+        return Output::local(path);
+    }
+    let url = picsift_images::resolve(output, None).map_err(usage)?;
+    if let ("file", Ok(path)) = (url.scheme(), url.to_file_path()) {
+        refuse_to_mix(&path, locations)?;
+        return Output::local(&path);
+    }
+    if url.scheme().starts_with("http") {
+        return Err(AppError::Usage(format!(
+            "the output '{output}' is on a web server; name a local folder, or one of s3://, gs:// or az://"
+        )));
+    }
+    let shown = without_query(url.to_string());
+    let shown = shown.trim_end_matches('/');
+    for location in locations {
+        let input = location.get_url().as_str();
+        let (input, own) = (input.trim_end_matches('/'), format!("{shown}/"));
+        let inside = location.is_collection() && own.starts_with(&format!("{input}/"));
+        if inside || format!("{input}/").starts_with(&own) {
+            return Err(AppError::Usage(format!(
+                "the output '{shown}' and the input '{}' lie in one another; name another folder",
+                tables::shown(location)
+            )));
+        }
+    }
+    let (store, path) = engine.stores().get(&url).map_err(usage)?;
+    Output::remote(RemoteFolder {
+        store,
+        path,
+        shown: shown.to_string(),
+    })
 }
 
 /// Opens the locations; neighbours that share a folder become one table, so that the work does not pause between them.
@@ -260,12 +384,12 @@ async fn open(
             }
             Some(_) => {}
         }
-        let scan = tables::scan(&state, &table, group)
+        let files = files::list(&state, &table, group)
             .await
             .map_err(AppError::Plan)?;
         sources.push(Source {
             table,
-            scan,
+            files,
             base: table_base(&group[0]),
         });
     }

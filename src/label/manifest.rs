@@ -3,25 +3,28 @@
 //! Everything that somebody needs to trust or repeat a labelling, and nothing secret: inputs are named without
 //! credentials or query strings.
 
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use picsift_udf::{Labelling, RunStats};
-use picsift_vision::ModelInfo;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::categories::JobCategory;
+use crate::input::Position;
+use crate::input::files::FileEntry;
 use crate::output::writer::WrittenFile;
 
-/// The manifest of one finished job.
-#[derive(Debug, Serialize)]
+/// The manifest of a published output.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Manifest {
     /// Version of picsift that wrote it.
-    pub picsift: &'static str,
+    pub picsift: String,
     /// Why rows are missing at the end, where a bound on images or time stopped the job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partial: Option<String>,
     /// Model, revision, device, number format and crops.
-    pub model: ModelInfo,
+    pub model: Value,
     /// The categories in the order of their columns.
     pub categories: Vec<CategoryEntry>,
     /// The tables that were read, and how.
@@ -32,10 +35,12 @@ pub struct Manifest {
     pub seconds: Seconds,
     /// The files, in the order of their paths.
     pub files: Vec<WrittenFile>,
+    /// What the same command needs to know when it is run again.
+    pub job: JobEntry,
 }
 
 /// One category as it was asked.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CategoryEntry {
     /// Its name.
     pub name: String,
@@ -54,7 +59,7 @@ pub struct CategoryEntry {
 }
 
 /// What was read.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct InputEntry {
     /// Files, folders and globs as given.
     pub tables: Vec<String>,
@@ -68,8 +73,21 @@ pub struct InputEntry {
     pub partition_by: Vec<String>,
 }
 
+/// The job that made an output.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JobEntry {
+    /// Of the run that published last.
+    pub id: String,
+    /// All that decides what the answers are; see [`super::identity`].
+    pub identity: Value,
+    /// The rows of the input before this are in the output.
+    pub through: Position,
+    /// The files of the input, by their numbers.
+    pub files: Vec<FileEntry>,
+}
+
 /// Rows and images.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Rows written.
     pub rows: u64,
@@ -77,33 +95,66 @@ pub struct Counts {
     pub images: u64,
     /// Images without an answer.
     pub failures: u64,
+    /// Images that the model was shown; the others failed, or their answers were known.
+    pub asked: u64,
     /// Calls in which the model failed unexpectedly; their images are among the failures.
     pub panics: u64,
     /// Images with different bytes among those that could be decoded.
     pub distinct_images: u64,
-    /// Whether `distinct_images` is exact; past a million it is a lower bound.
+    /// Images that look like another among them though their bytes differ; also a lower bound over several runs.
+    pub near_duplicates: u64,
+    /// Whether `distinct_images` is exact; past a million, and over several runs, it is a lower bound.
     pub distinct_is_exact: bool,
 }
 
 impl Counts {
-    /// The counts of a finished run that wrote so many rows and in which the model panicked so many times.
-    pub fn of(stats: &RunStats, rows: u64, panics: u64) -> Self {
+    /// The counts of a run so far, in which the model panicked so many times; rows that are written are not known here.
+    pub fn of(stats: &RunStats, panics: u64) -> Self {
         let (distinct_images, distinct_is_exact) = stats.distinct();
         Self {
-            rows,
+            rows: 0,
             images: stats.images(),
             failures: stats.failures(),
+            asked: stats.asked(),
             panics,
             distinct_images,
+            near_duplicates: stats.near_duplicates(),
             distinct_is_exact,
+        }
+    }
+
+    /// What has come since `before`, of the same run; distinct images are those of the whole run.
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            rows: self.rows - before.rows,
+            images: self.images - before.images,
+            failures: self.failures - before.failures,
+            asked: self.asked - before.asked,
+            panics: self.panics - before.panics,
+            ..self.clone()
         }
     }
 }
 
+/// Adds the next part of the same job. Distinct images are counted from the beginning of a run, so the larger number is that of
+/// one run, and a lower bound for several.
+impl AddAssign<&Counts> for Counts {
+    fn add_assign(&mut self, other: &Counts) {
+        self.rows += other.rows;
+        self.images += other.images;
+        self.failures += other.failures;
+        self.asked += other.asked;
+        self.panics += other.panics;
+        self.distinct_images = self.distinct_images.max(other.distinct_images);
+        self.near_duplicates = self.near_duplicates.max(other.near_duplicates);
+        self.distinct_is_exact = other.distinct_is_exact;
+    }
+}
+
 /// Seconds, `fetch` and `decode` summed over images and therefore more than the wall clock's where they overlap.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Seconds {
-    /// From start to published output.
+    /// At work on what is in the output.
     pub wall: f64,
     /// Waiting for references to be fetched.
     pub fetch: f64,
@@ -116,13 +167,46 @@ pub struct Seconds {
 impl Seconds {
     /// The times of a run that took `wall` and kept the model busy for `model`.
     pub fn of(stats: &RunStats, wall: Duration, model: Duration) -> Self {
-        let rounded = |time: Duration| (time.as_secs_f64() * 1000.0).round() / 1000.0;
         Self {
-            wall: rounded(wall),
-            fetch: rounded(stats.fetch()),
-            decode: rounded(stats.decode()),
-            model: rounded(model),
+            wall: wall.as_secs_f64(),
+            fetch: stats.fetch().as_secs_f64(),
+            decode: stats.decode().as_secs_f64(),
+            model: model.as_secs_f64(),
         }
+        .rounded()
+    }
+
+    /// What has come since `before`.
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            wall: self.wall - before.wall,
+            fetch: self.fetch - before.fetch,
+            decode: self.decode - before.decode,
+            model: self.model - before.model,
+        }
+        .rounded()
+    }
+
+    fn rounded(self) -> Self {
+        let rounded = |seconds: f64| (seconds * 1000.0).round() / 1000.0;
+        Self {
+            wall: rounded(self.wall),
+            fetch: rounded(self.fetch),
+            decode: rounded(self.decode),
+            model: rounded(self.model),
+        }
+    }
+}
+
+impl AddAssign<&Seconds> for Seconds {
+    fn add_assign(&mut self, other: &Seconds) {
+        *self = Self {
+            wall: self.wall + other.wall,
+            fetch: self.fetch + other.fetch,
+            decode: self.decode + other.decode,
+            model: self.model + other.model,
+        }
+        .rounded();
     }
 }
 
@@ -155,8 +239,8 @@ mod tests {
     use arrow::datatypes::Schema;
     use picsift_udf::{AddedColumns, CategorySpec};
     use picsift_vision::{
-        Answer, Category, Generation, InputGeometry, Job, Loaded, Model, Preprocessor, Prompt,
-        Question, Questions, RgbImage, Service, ServiceOptions, Views, VisionError,
+        Answer, Category, Generation, InputGeometry, Job, Loaded, Model, ModelInfo, Preprocessor,
+        Prompt, Question, Questions, RgbImage, Service, ServiceOptions, Views, VisionError,
     };
 
     use super::*;

@@ -1,14 +1,23 @@
 //! `picsift label`: tables in, the same tables with answers out.
 //!
-//! [`job`] checks everything that can be wrong before an image is touched; [`run`] moves the rows. Around them: which
-//! [`categories`], which image [`columns`], what a person sees ([`progress`]), and what is kept of it ([`manifest`]).
+//! [`job`] checks everything that can be wrong before an image is touched; [`begin`] finds out what of it is done already (the
+//! [`journal`] of an unfinished run, the [`manifest`] of a published one, both with the job's [`identity`]); [`run`] moves the
+//! rows, and [`publish`] makes an output of them. Around them: which [`categories`], which image [`columns`], what a person
+//! sees ([`progress`]), what stops it ([`signals`]) and what failed ([`failures`]).
 
+pub mod begin;
 pub mod categories;
 pub mod columns;
+pub mod failures;
+pub mod identity;
 pub mod job;
+pub mod journal;
 pub mod manifest;
 pub mod progress;
+mod publish;
+mod retry;
 pub mod run;
+pub mod signals;
 mod summary;
 
 use std::time::Instant;
@@ -19,10 +28,21 @@ use crate::error::AppError;
 /// Runs the command and prints its summary.
 ///
 /// # Errors
-/// [`AppError`]; nothing is written then.
+/// [`AppError`]; the output is as it was before then.
 pub async fn label(args: LabelArgs) -> Result<(), AppError> {
     let started = Instant::now();
     let job = job::Job::resolve(args).await?;
-    let manifest = run::run(&job, started).await?;
-    summary::print(&job, &manifest).map_err(AppError::Terminal)
+    match begin::begin(&job).await? {
+        begin::Plan::Nothing(why) => {
+            println!("{why}");
+            Ok(())
+        }
+        begin::Plan::Work(work) => {
+            for note in &work.notes {
+                eprintln!("{note}");
+            }
+            let manifest = run::run(&job, *work, started).await?;
+            summary::print(&job, &manifest).map_err(AppError::Terminal)
+        }
+    }
 }

@@ -27,16 +27,19 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Begins to report to standard error. `total` is the number of rows, where it is known.
-    pub fn start(stats: Arc<RunStats>, total: Option<u64>) -> Self {
+    /// Begins to report to standard error. `total` is the number of rows, where it is known, and `done` how many of them an
+    /// earlier run has done.
+    pub fn start(stats: Arc<RunStats>, done: u64, total: Option<u64>) -> Self {
         if std::io::stderr().is_terminal() {
             let bar = bar(total);
+            bar.set_position(done);
+            bar.reset_eta();
             let drawn = bar.clone();
             let task = tokio::spawn(async move {
                 let mut ticks = tokio::time::interval(BAR_EVERY);
                 loop {
                     ticks.tick().await;
-                    drawn.set_position(stats.rows());
+                    drawn.set_position(done + stats.rows());
                     if stats.failures() > 0 {
                         drawn.set_message(format!(", {} failed", HumanCount(stats.failures())));
                     }
@@ -57,7 +60,13 @@ impl Progress {
                 ticks.tick().await;
                 eprintln!(
                     "{}",
-                    line(stats.rows(), stats.failures(), total, started.elapsed())
+                    line(
+                        stats.rows(),
+                        done,
+                        stats.failures(),
+                        total,
+                        started.elapsed()
+                    )
                 );
             }
         });
@@ -92,8 +101,9 @@ fn bar(total: Option<u64>) -> ProgressBar {
     ))
 }
 
-fn line(rows: u64, failures: u64, total: Option<u64>, elapsed: Duration) -> String {
+fn line(rows: u64, done: u64, failures: u64, total: Option<u64>, elapsed: Duration) -> String {
     let rate = rows as f64 / elapsed.as_secs_f64().max(f64::EPSILON);
+    let rows = rows + done;
     let mut text = match total {
         Some(total) => format!("{}/{} images", HumanCount(rows), HumanCount(total)),
         None => format!("{} images", HumanCount(rows)),
@@ -118,11 +128,16 @@ mod tests {
     #[test]
     fn a_line_says_rate_and_time_left() {
         assert_eq!(
-            line(500, 0, Some(2000), Duration::from_secs(5)),
+            line(500, 0, 0, Some(2000), Duration::from_secs(5)),
             "500/2,000 images, 100 images/s, 15 seconds left"
         );
         assert_eq!(
-            line(1500, 2, None, Duration::from_secs(5)),
+            line(500, 1000, 0, Some(2000), Duration::from_secs(5)),
+            "1,500/2,000 images, 100 images/s, 5 seconds left",
+            "what an earlier run did does not count for the rate"
+        );
+        assert_eq!(
+            line(1500, 0, 2, None, Duration::from_secs(5)),
             "1,500 images, 300 images/s, 2 failed"
         );
     }
@@ -130,7 +145,7 @@ mod tests {
     #[test]
     fn nothing_done_yet_has_no_time_left() {
         assert_eq!(
-            line(0, 0, Some(10), Duration::from_secs(5)),
+            line(0, 0, 0, Some(10), Duration::from_secs(5)),
             "0/10 images, 0 images/s"
         );
     }

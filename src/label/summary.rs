@@ -1,13 +1,14 @@
 //! The closing lines of a job.
 
 use std::io::Write;
-use std::path::Path;
 
 use indicatif::{HumanBytes, HumanCount};
 use picsift_udf::{AddedColumns, CLASH_PREFIX};
+use picsift_vision::ModelInfo;
 
 use super::job::Job;
 use super::manifest::Manifest;
+use crate::output::publish::Output;
 
 /// Prints what was done to standard output.
 ///
@@ -15,14 +16,21 @@ use super::manifest::Manifest;
 /// The system's, when standard output is closed.
 pub(super) fn print(job: &Job, manifest: &Manifest) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    write(&mut out, &job.output, &job.added, manifest)?;
+    write(
+        &mut out,
+        &job.output,
+        &job.added,
+        job.service.info(),
+        manifest,
+    )?;
     out.flush()
 }
 
 fn write(
     out: &mut impl Write,
-    output: &Path,
+    output: &Output,
     added: &AddedColumns,
+    model: &ModelInfo,
     manifest: &Manifest,
 ) -> std::io::Result<()> {
     let counts = &manifest.counts;
@@ -42,7 +50,6 @@ fn write(
         seconds.wall,
         counts.images as f64 / seconds.wall.max(0.001),
     )?;
-    let model = &manifest.model;
     let crops = model.crops.map(|crops| format!(", crops {crops}"));
     writeln!(
         out,
@@ -55,6 +62,21 @@ fn write(
         model.dtype,
         crops.unwrap_or_default()
     )?;
+    let known = counts.images.saturating_sub(counts.asked + counts.failures);
+    if known > 0 {
+        writeln!(
+            out,
+            "{} images were not asked again: their answers were known",
+            HumanCount(known)
+        )?;
+    }
+    if counts.near_duplicates > 0 {
+        writeln!(
+            out,
+            "{} images look like another one with other bytes; each was asked by itself",
+            HumanCount(counts.near_duplicates)
+        )?;
+    }
     let held: Vec<String> = manifest
         .categories
         .iter()
@@ -67,7 +89,7 @@ fn write(
         out,
         "{files} file{} in {}, {}",
         if files == 1 { "" } else { "s" },
-        output.display(),
+        output.target,
         HumanBytes(bytes)
     )?;
     let moved: Vec<String> = added
@@ -99,9 +121,9 @@ fn write(
     if counts.failures > 0 {
         writeln!(
             out,
-            "why images failed: picsift sql -c \"SELECT {error}, count(*) FROM '{}' WHERE {error} IS NOT NULL GROUP BY {error}\"",
-            output.display(),
-            error = added.error,
+            "why images failed: picsift sql -c \"SELECT stage, kind, count(*) FROM '{}' GROUP BY stage, kind\"; \
+             --retry-failed asks for them again",
+            output.failures_shown(),
         )?;
     }
     Ok(())
@@ -112,24 +134,28 @@ mod tests {
     use arrow::datatypes::Schema;
     use picsift_vision::{CropPolicy, InputGeometry, ModelInfo};
 
-    use super::super::manifest::{Counts, InputEntry, Seconds};
+    use std::path::Path;
+
+    use super::super::manifest::{Counts, InputEntry, JobEntry, Seconds};
     use super::*;
+    use crate::input::Position;
 
     fn summary(panics: u64, crops: Option<CropPolicy>) -> String {
+        let model = ModelInfo {
+            name: "eyes".to_string(),
+            revision: "1".to_string(),
+            licence: None,
+            device: "cuda:0".to_string(),
+            dtype: "bf16",
+            crops,
+            input: InputGeometry::Full,
+            default_threshold: 0.5,
+            can_talk: true,
+        };
         let manifest = Manifest {
             partial: Some("20 images have been asked".to_string()),
-            picsift: "0",
-            model: ModelInfo {
-                name: "eyes".to_string(),
-                revision: "1".to_string(),
-                licence: None,
-                device: "cuda:0".to_string(),
-                dtype: "bf16",
-                crops,
-                input: InputGeometry::Full,
-                default_threshold: 0.5,
-                can_talk: true,
-            },
+            picsift: "0".to_string(),
+            model: serde_json::Value::Null,
             categories: Vec::new(),
             input: InputEntry {
                 tables: Vec::new(),
@@ -142,8 +168,10 @@ mod tests {
                 rows: 1200,
                 images: 1000,
                 failures: panics,
+                asked: 1000,
                 panics,
                 distinct_images: 900,
+                near_duplicates: 12,
                 distinct_is_exact: true,
             },
             seconds: Seconds {
@@ -153,10 +181,17 @@ mod tests {
                 model: 3.0,
             },
             files: Vec::new(),
+            job: JobEntry {
+                id: String::new(),
+                identity: serde_json::Value::Null,
+                through: Position::default(),
+                files: Vec::new(),
+            },
         };
+        let output = Output::local(Path::new("out")).unwrap();
         let added = AddedColumns::new(&[], &Schema::empty()).unwrap();
         let mut text = Vec::new();
-        write(&mut text, Path::new("out"), &added, &manifest).unwrap();
+        write(&mut text, &output, &added, &model, &manifest).unwrap();
         String::from_utf8(text).unwrap()
     }
 

@@ -44,6 +44,11 @@ fn feature(field: &Field) -> Value {
         DataType::Boolean => value("bool"),
         DataType::Float32 => value("float32"),
         // "List" is the newer name, which releases before 4.0 do not know; all later ones read this one.
+        DataType::Struct(fields) => fields
+            .iter()
+            .map(|part| (part.name().clone(), feature(part)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
         DataType::List(_) => json!({"feature": value("string"), "_type": "Sequence"}),
         _ => value("string"),
     }
@@ -86,7 +91,7 @@ mod tests {
         assert_eq!(features["is_fish"]["dtype"], "bool");
         assert_eq!(features["score_fish"]["dtype"], "float32");
         assert_eq!(features["labels"]["feature"]["dtype"], "string");
-        assert_eq!(features["picsift_error"]["dtype"], "string");
+        assert_eq!(features["picsift_error"]["kind"]["dtype"], "string");
         assert_eq!(
             features.as_object().unwrap().len(),
             1 + added().fields().len()

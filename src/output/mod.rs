@@ -1,5 +1,11 @@
-//! Where labelled rows go: partitioned Parquet in a folder that appears whole or not at all.
+//! Where labelled rows go: partitioned Parquet, in a folder of this machine or of an object store.
+//!
+//! [`writer`] makes files, [`place`] puts them somewhere safely, [`publish`] makes an output of them, and [`claim`] sees to it
+//! that one program does so at a time.
 
+pub mod claim;
 pub mod huggingface;
+pub mod place;
 pub mod publish;
+pub mod rewrite;
 pub mod writer;

@@ -1,200 +1,350 @@
-//! A folder that appears whole or not at all.
+//! An output and the work on it: where both stand, and how one becomes the other.
 //!
-//! Files are written into a hidden folder beside the target and moved into its place in one rename, so a run that is
-//! interrupted leaves the target as it was. Local folders only; what is written is the caller's business.
+//! On this machine the work stands in a hidden folder beside the output, and a new output appears whole, by one rename.
+//! An object store has no renames: there files appear as they are finished and the manifest comes last, so that a folder
+//! with a manifest is whole. Every step can be done again after a crash. What is written is the caller's business.
 
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
+use bytes::Bytes;
 
+use super::place::{Place, RemoteFolder, blocking, synced};
 use crate::error::AppError;
 
 /// The file that marks a folder as picsift's own output; only such a folder is ever replaced.
 pub const MANIFEST: &str = "_picsift.json";
 
-/// A target folder and the hidden one that will take its place.
-#[derive(Debug)]
-pub struct Staging {
-    target: PathBuf,
-    staged: TempDir,
-    replaces: bool,
+/// The list of failures. Its name ends so that `*.parquet` does not match it.
+const FAILURES: &str = "_picsift_errors.pq";
+
+/// The folder of the work on an output in an object store; readers leave out what begins with an underscore.
+const REMOTE_WORK: &str = "_picsift_work";
+
+/// An output, there or to be.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Where the labelled table is to be.
+    pub target: Place,
+    /// Where the work on it stands while there is some.
+    pub work: Place,
 }
 
-impl Staging {
-    /// Checks that `target` may be written and makes the hidden folder beside it.
+/// What publishing does to an output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// All that is there goes, what is new comes.
+    Whole,
+    /// What is new comes beside what is there.
+    Beside,
+}
+
+/// What is to be published.
+#[derive(Debug)]
+pub struct Publication {
+    /// How.
+    pub how: How,
+    /// The manifest's text.
+    pub manifest: Bytes,
+    /// The new files, by their paths in the output.
+    pub files: Vec<String>,
+    /// Files that go.
+    pub removed: Vec<String>,
+    /// The list of failures, a local file; `None` when nothing failed.
+    pub failures: Option<PathBuf>,
+}
+
+impl Output {
+    /// The output in a local folder.
     ///
     /// # Errors
-    /// When the target is a file, holds something and `overwrite` is not given, holds something that picsift did not
-    /// write, or its parent cannot be written.
-    pub fn new(target: &Path, overwrite: bool) -> Result<Self, AppError> {
-        check(target, overwrite)?;
-        let target = std::path::absolute(target).map_err(AppError::file("find", target))?;
-        let parent = match target.parent() {
-            Some(parent) => parent.to_path_buf(),
-            None => {
-                return Err(AppError::Usage(
-                    "the output cannot be the root folder".to_string(),
-                ));
-            }
+    /// When it is the root folder.
+    pub fn local(path: &Path) -> Result<Self, AppError> {
+        let target = std::path::absolute(path).map_err(AppError::file("find", path))?;
+        let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
+            return Err(AppError::Usage(
+                "the output cannot be the root folder".to_string(),
+            ));
         };
-        std::fs::create_dir_all(&parent).map_err(AppError::file("make the folder", &parent))?;
-        let staged = tempfile::Builder::new()
-            .prefix(".picsift-")
-            .tempdir_in(&parent)
-            .map_err(AppError::file("write in", &parent))?;
+        let name = name.to_string_lossy();
         Ok(Self {
-            replaces: target.exists(),
-            target,
-            staged,
+            work: Place::Local(parent.join(format!(".{name}.picsift"))),
+            target: Place::Local(target.clone()),
         })
     }
 
-    /// Where files are to be written.
-    pub fn path(&self) -> &Path {
-        self.staged.path()
-    }
-
-    /// Moves the hidden folder into the target's place.
+    /// The output in a folder of an object store.
     ///
     /// # Errors
-    /// The system's, with the target as it was before.
-    pub fn publish(self) -> Result<(), AppError> {
-        let Self {
-            target,
-            staged,
-            replaces,
-        } = self;
-        open_to_others(staged.path())?;
-        if !replaces {
-            return rename(&staged.keep(), &target);
+    /// When it is the bucket itself.
+    pub fn remote(folder: RemoteFolder) -> Result<Self, AppError> {
+        if folder.path.parts().next().is_none() {
+            return Err(AppError::Usage(format!(
+                "the output '{}' is a whole bucket; name a folder in it",
+                folder.shown
+            )));
         }
-        let parent = target.parent().unwrap_or(Path::new("/"));
-        let aside = tempfile::Builder::new()
-            .prefix(".picsift-old-")
-            .tempdir_in(parent)
-            .map_err(AppError::file("write in", parent))?;
-        let old = aside.path().join("output");
-        rename(&target, &old)?;
-        let new = staged.keep();
-        if let Err(error) = rename(&new, &target) {
-            rename(&old, &target)?;
+        let target = Place::Remote(folder);
+        Ok(Self {
+            work: target.below(REMOTE_WORK),
+            target,
+        })
+    }
+
+    /// Where the journal is.
+    pub fn journal(&self) -> Place {
+        self.work.below("journal")
+    }
+
+    /// Where the failures of single shards are.
+    pub fn failed_shards(&self) -> Place {
+        self.work.below("failed")
+    }
+
+    /// Where finished files wait to be published; `None` where they stand in the output at once.
+    pub fn staged(&self) -> Option<PathBuf> {
+        match &self.work {
+            Place::Local(work) => Some(work.join("data")),
+            Place::Remote(_) => None,
+        }
+    }
+
+    /// The list of failures of a published output, as a person would write its path.
+    pub fn failures_shown(&self) -> String {
+        self.target.below(FAILURES).to_string()
+    }
+
+    /// The list of failures of a published output; `None` if nothing failed.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn failures(&self) -> Result<Option<Bytes>, AppError> {
+        self.target.read(FAILURES).await
+    }
+
+    /// The manifest's text; `None` if there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn manifest(&self) -> Result<Option<Bytes>, AppError> {
+        self.target.read(MANIFEST).await
+    }
+
+    /// Refuses an output that holds what picsift did not write, even to overwrite it.
+    ///
+    /// # Errors
+    /// A sentence that says what is there.
+    pub async fn check(&self) -> Result<(), AppError> {
+        let shown = &self.target;
+        let others = match shown {
+            Place::Local(path) if path.is_file() => {
+                return Err(AppError::Usage(format!(
+                    "the output '{shown}' is a file; name a folder"
+                )));
+            }
+            Place::Local(path) => match std::fs::read_dir(path) {
+                Ok(mut entries) => entries.next().is_some(),
+                Err(_) => false,
+            },
+            Place::Remote(_) => {
+                let names = self.target.list().await?;
+                let own = format!("{REMOTE_WORK}/");
+                // A job that was stopped has left files already; its journal tells them from others'.
+                let begun = names.iter().any(|name| name.starts_with(&own));
+                !begun && !names.is_empty()
+            }
+        };
+        if others && self.manifest().await?.is_none() {
+            return Err(AppError::Usage(format!(
+                "the output '{shown}' is not empty and has no {MANIFEST}, so picsift did not write it and will not \
+                 overwrite it; remove it yourself or name another folder"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Makes the output of the work.
+    ///
+    /// # Errors
+    /// The system's or the store's; the same call can be made again.
+    pub async fn publish(&self, publication: Publication) -> Result<(), AppError> {
+        let Publication {
+            how,
+            manifest,
+            files,
+            removed,
+            failures,
+        } = publication;
+        match (&self.target, &self.work) {
+            (Place::Local(target), Place::Local(work)) if how == How::Whole => {
+                let staged = work.join("data");
+                let place = Place::Local(staged.clone());
+                // Gone: it was moved before a crash.
+                if staged.exists() {
+                    place.replace(MANIFEST, manifest).await?;
+                    if let Some(file) = failures {
+                        place.take(&file, FAILURES).await?;
+                    }
+                }
+                let (target, old) = (target.clone(), work.join("old"));
+                blocking(move || swap(&staged, &target, &old)).await?;
+            }
+            (target, work) => {
+                if let Place::Local(work) = work {
+                    for file in &files {
+                        let from = work.join("data").join(file);
+                        // Not there: it was moved before a crash.
+                        if from.exists() {
+                            target.take(&from, file).await?;
+                        }
+                    }
+                }
+                target.replace(MANIFEST, manifest).await?;
+                match failures {
+                    Some(file) => target.take(&file, FAILURES).await?,
+                    None => target.remove(FAILURES).await?,
+                }
+                for file in &removed {
+                    target.remove(file).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what is left of the work; `journal` goes by its own way before.
+    ///
+    /// # Errors
+    /// The system's or the store's.
+    pub async fn clear_work(&self) -> Result<(), AppError> {
+        match &self.work {
+            Place::Local(work) => {
+                let work = work.clone();
+                blocking(move || match std::fs::remove_dir_all(&work) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        Err(AppError::file("remove", work)(error))
+                    }
+                    _ => Ok(()),
+                })
+                .await
+            }
+            Place::Remote(_) => {
+                for name in self.work.list().await? {
+                    self.work.remove(&name).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Puts `staged` in the place of `target`, whose former content goes to `old`.
+fn swap(staged: &Path, target: &Path, old: &Path) -> Result<(), AppError> {
+    let rename = |from: &Path, to: &Path| {
+        std::fs::rename(from, to).map_err(AppError::file("move the output to", to))
+    };
+    if !staged.exists() {
+        // Done before a crash.
+        return Ok(());
+    }
+    if target.exists() {
+        rename(target, old)?;
+        if let Err(error) = rename(staged, target) {
+            rename(old, target)?;
             return Err(error);
         }
-        aside
-            .close()
-            .map_err(AppError::file("remove the former output beside", &target))
+    } else {
+        rename(staged, target)?;
     }
-}
-
-/// Whether `target` may be written; nothing is touched.
-///
-/// # Errors
-/// As [`Staging::new`].
-pub fn check(target: &Path, overwrite: bool) -> Result<(), AppError> {
-    let shown = target.display();
-    if !target.exists() {
-        return Ok(());
-    }
-    if !target.is_dir() {
-        return Err(AppError::Usage(format!(
-            "the output '{shown}' is a file; name a folder"
-        )));
-    }
-    let mut entries = std::fs::read_dir(target).map_err(AppError::file("read", target))?;
-    if entries.next().is_none() {
-        return Ok(());
-    }
-    if !overwrite {
-        return Err(AppError::Usage(format!(
-            "the output '{shown}' exists and is not empty; name another folder or use --overwrite"
-        )));
-    }
-    if !target.join(MANIFEST).is_file() {
-        return Err(AppError::Usage(format!(
-            "the output '{shown}' has no {MANIFEST}, so picsift did not write it and will not overwrite it; remove it yourself or name another folder"
-        )));
-    }
-    Ok(())
-}
-
-/// Temporary folders are for their owner alone; an output has the rights that the system gives new folders.
-fn open_to_others(folder: &Path) -> Result<(), AppError> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let probe = folder.join(".rights");
-        std::fs::create_dir(&probe).map_err(AppError::file("write", &probe))?;
-        let usual = std::fs::metadata(&probe)
-            .map_err(AppError::file("read", &probe))?
-            .permissions();
-        std::fs::remove_dir(&probe).map_err(AppError::file("remove", &probe))?;
-        let usual = std::fs::Permissions::from_mode(usual.mode());
-        std::fs::set_permissions(folder, usual).map_err(AppError::file("open", folder))?;
-    }
-    Ok(())
-}
-
-fn rename(from: &Path, to: &Path) -> Result<(), AppError> {
-    std::fs::rename(from, to).map_err(AppError::file("move the output to", to))
+    synced(target)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use object_store::memory::InMemory;
+
     use super::*;
 
-    fn write(folder: &Path, name: &str) {
-        std::fs::write(folder.join(name), name).unwrap();
+    fn publication(how: How, files: &[&str], removed: &[&str]) -> Publication {
+        let owned = |names: &[&str]| names.iter().map(|name| name.to_string()).collect();
+        Publication {
+            how,
+            manifest: Bytes::from_static(b"{}"),
+            files: owned(files),
+            removed: owned(removed),
+            failures: None,
+        }
     }
 
-    fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
+    fn stage(output: &Output, name: &str) {
+        let path = output.staged().unwrap().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, name).unwrap();
     }
 
-    #[test]
-    fn what_is_not_published_leaves_nothing() {
+    #[tokio::test]
+    async fn a_new_output_appears_whole_and_replaces_the_former_one() {
         let root = tempfile::tempdir().unwrap();
-        let staging = Staging::new(&root.path().join("out"), false).unwrap();
-        write(staging.path(), "part");
-        drop(staging);
-        assert!(names(root.path()).is_empty());
+        let output = Output::local(&root.path().join("out")).unwrap();
+        stage(&output, "a=1/part");
+        assert!(output.target.list().await.unwrap().is_empty());
+        let first = publication(How::Whole, &["a=1/part"], &[]);
+        output.publish(first).await.unwrap();
+        assert_eq!(output.target.list().await.unwrap(), [MANIFEST, "a=1/part"]);
+        stage(&output, "b");
+        output
+            .publish(publication(How::Whole, &["b"], &[]))
+            .await
+            .unwrap();
+        assert_eq!(output.target.list().await.unwrap(), [MANIFEST, "b"]);
+        output.clear_work().await.unwrap();
+        let left: Vec<_> = std::fs::read_dir(root.path()).unwrap().collect();
+        assert_eq!(left.len(), 1, "{left:?}");
     }
 
-    #[test]
-    fn an_empty_folder_is_filled() {
+    #[tokio::test]
+    async fn what_is_added_stands_beside_what_is_there() {
         let root = tempfile::tempdir().unwrap();
-        let out = root.path().join("deep/out");
-        std::fs::create_dir_all(&out).unwrap();
-        let staging = Staging::new(&out, false).unwrap();
-        write(staging.path(), "part");
-        staging.publish().unwrap();
-        assert_eq!(names(&out), ["part"]);
-        assert_eq!(names(out.parent().unwrap()), ["out"]);
+        let output = Output::local(&root.path().join("out")).unwrap();
+        stage(&output, "a");
+        output
+            .publish(publication(How::Whole, &["a"], &[]))
+            .await
+            .unwrap();
+        stage(&output, "b");
+        for _ in 0..2 {
+            // The second time stands for a run after a crash.
+            let added = publication(How::Beside, &["b"], &["a"]);
+            output.publish(added).await.unwrap();
+            assert_eq!(output.target.list().await.unwrap(), [MANIFEST, "b"]);
+        }
     }
 
-    #[test]
-    fn only_picsifts_own_output_is_overwritten() {
+    #[tokio::test]
+    async fn what_others_wrote_is_refused() {
         let root = tempfile::tempdir().unwrap();
-        let out = root.path().join("out");
-        std::fs::create_dir(&out).unwrap();
-        write(&out, "thesis.txt");
-        let refused = |overwrite| check(&out, overwrite).unwrap_err().to_string();
-        assert!(refused(false).contains("--overwrite"));
-        assert!(refused(true).contains("did not write it"));
-        write(&out, MANIFEST);
-        let staging = Staging::new(&out, true).unwrap();
-        write(staging.path(), "new");
-        assert_eq!(
-            names(&out),
-            [MANIFEST, "thesis.txt"],
-            "untouched until published"
-        );
-        staging.publish().unwrap();
-        assert_eq!(names(&out), ["new"]);
-        assert_eq!(names(root.path()), ["out"]);
+        let path = root.path().join("out");
+        let output = Output::local(&path).unwrap();
+        output.check().await.unwrap();
+        std::fs::create_dir(&path).unwrap();
+        output.check().await.unwrap();
+        std::fs::write(path.join("thesis.txt"), "").unwrap();
+        let refused = output.check().await.unwrap_err().to_string();
+        assert!(refused.contains("did not write it"), "{refused}");
+        std::fs::write(path.join(MANIFEST), "{}").unwrap();
+        output.check().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_bucket_is_no_folder() {
+        let folder = |path: &str| RemoteFolder {
+            store: Arc::new(InMemory::new()),
+            path: path.into(),
+            shown: format!("s3://b/{path}"),
+        };
+        assert!(Output::remote(folder("")).is_err());
+        let output = Output::remote(folder("x/out")).unwrap();
+        assert_eq!(output.failures_shown(), "s3://b/x/out/_picsift_errors.pq");
     }
 }

@@ -52,7 +52,7 @@ const ESCAPED: &AsciiSet = &CONTROLS
     .add(b'^');
 
 /// One file that was written.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct WrittenFile {
     /// Path below the output folder.
     pub path: String,
@@ -60,6 +60,30 @@ pub struct WrittenFile {
     pub rows: u64,
     /// Its size.
     pub bytes: u64,
+    /// Rows in it whose image failed.
+    pub failures: u64,
+}
+
+/// What a writer calls its files: `part-<shard>[-<token>][-<number>].parquet`, the number from the second file of a folder on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PartNames {
+    /// Number of the shard.
+    pub shard: usize,
+    /// What tells files of two programs apart that write to one place.
+    pub token: Option<String>,
+}
+
+impl PartNames {
+    fn name(&self, number: usize) -> String {
+        let token = self.token.as_ref().map(|token| format!("-{token}"));
+        let number = (number > 0).then(|| format!("-{number}"));
+        format!(
+            "part-{:05}{}{}.parquet",
+            self.shard,
+            token.unwrap_or_default(),
+            number.unwrap_or_default()
+        )
+    }
 }
 
 /// Writes batches of one schema.
@@ -73,30 +97,47 @@ pub struct PartitionedWriter {
     input: SchemaRef,
     file_schema: SchemaRef,
     properties: WriterProperties,
+    /// Column that says why an image failed, by index in the input.
+    errors: Option<usize>,
+    names: PartNames,
     open: HashMap<String, OpenFile>,
     next_part: HashMap<String, usize>,
     written: Vec<WrittenFile>,
+}
+
+/// Which columns of the batches go where.
+#[derive(Debug, Clone, Copy)]
+pub struct TableShape<'a> {
+    /// The batches' schema.
+    pub schema: &'a SchemaRef,
+    /// Columns that become folders.
+    pub partition_by: &'a [String],
+    /// Columns that are left out of the files.
+    pub dropped: &'a [String],
+    /// Column that is not NULL where an image failed.
+    pub errors: &'a str,
 }
 
 #[derive(Debug)]
 struct OpenFile {
     path: String,
     rows: u64,
+    failures: u64,
     writer: ArrowWriter<File>,
 }
 
 impl PartitionedWriter {
-    /// A writer into `folder` for batches of `schema`, whose columns `dropped` are left out of the files and whose
-    /// columns `partition_by` become folders.
+    /// A writer into `folder`.
     ///
     /// # Errors
     /// For a partition column that the schema does not have, or that leaves no column for the files.
-    pub fn new(
-        folder: &Path,
-        schema: &SchemaRef,
-        partition_by: &[String],
-        dropped: &[String],
-    ) -> Result<Self> {
+    pub fn new(folder: &Path, shape: TableShape<'_>, names: PartNames) -> Result<Self> {
+        let TableShape {
+            schema,
+            partition_by,
+            dropped,
+            errors,
+        } = shape;
         let partitions = partition_by
             .iter()
             .map(|name| schema.index_of(name))
@@ -114,6 +155,8 @@ impl PartitionedWriter {
             input: Arc::clone(schema),
             properties: properties(&file_schema),
             file_schema: Arc::new(file_schema),
+            errors: schema.index_of(errors).ok(),
+            names,
             open: HashMap::new(),
             next_part: HashMap::new(),
             written: Vec::new(),
@@ -127,12 +170,20 @@ impl PartitionedWriter {
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let columns = batch.project(&self.kept)?.columns().to_vec();
         let kept = RecordBatch::try_new(Arc::clone(&self.file_schema), columns)?;
+        let errors = self.errors.map(|index| batch.column(index));
+        let failed = |row: usize| errors.is_some_and(|errors| errors.is_valid(row));
         for (folder, rows) in self.split(batch)? {
-            let part = match rows {
-                Some(rows) => take_record_batch(&kept, &rows)?,
-                None => kept.clone(),
+            let (part, failures) = match rows {
+                Some(rows) => {
+                    let failures = rows.values().iter().filter(|&&row| failed(row as usize));
+                    (take_record_batch(&kept, &rows)?, failures.count())
+                }
+                None => (
+                    kept.clone(),
+                    (0..batch.num_rows()).filter(|&row| failed(row)).count(),
+                ),
             };
-            self.write_part(folder, &part)?;
+            self.write_part(folder, &part, failures as u64)?;
         }
         self.relieve()
     }
@@ -184,7 +235,7 @@ impl PartitionedWriter {
             .collect())
     }
 
-    fn write_part(&mut self, folder: String, part: &RecordBatch) -> Result<()> {
+    fn write_part(&mut self, folder: String, part: &RecordBatch, failures: u64) -> Result<()> {
         if !self.open.contains_key(&folder) {
             if self.open.len() >= OPEN_FILES
                 && let Some(fullest) = self.fullest()
@@ -199,6 +250,7 @@ impl PartitionedWriter {
         };
         file.writer.write(part)?;
         file.rows += part.num_rows() as u64;
+        file.failures += failures;
         if file.writer.bytes_written() >= FILE_BYTES {
             self.close(&folder)?;
         }
@@ -231,7 +283,7 @@ impl PartitionedWriter {
 
     fn create(&mut self, folder: &str) -> Result<OpenFile> {
         let part = self.next_part.entry(folder.to_string()).or_insert(0);
-        let path = format!("{folder}part-{part:05}.parquet");
+        let path = format!("{folder}{}", self.names.name(*part));
         *part += 1;
         let full = self.folder.join(&path);
         if let Some(parent) = full.parent() {
@@ -246,19 +298,31 @@ impl PartitionedWriter {
         Ok(OpenFile {
             path,
             rows: 0,
+            failures: 0,
             writer,
         })
     }
 
     fn close(&mut self, folder: &str) -> Result<()> {
-        let Some(OpenFile { path, rows, writer }) = self.open.remove(folder) else {
+        let Some(OpenFile {
+            path,
+            rows,
+            failures,
+            writer,
+        }) = self.open.remove(folder)
+        else {
             return Ok(());
         };
         let full = self.folder.join(&path);
         let file = writer.into_inner()?;
         file.sync_all().map_err(|e| cannot_write(&full, &e))?;
         let bytes = file.metadata().map_err(|e| cannot_write(&full, &e))?.len();
-        self.written.push(WrittenFile { path, rows, bytes });
+        self.written.push(WrittenFile {
+            path,
+            rows,
+            bytes,
+            failures,
+        });
         Ok(())
     }
 }
@@ -281,7 +345,7 @@ fn hive_folder(name: &str, value: Option<&str>) -> String {
 }
 
 /// Images are compressed already: their columns are stored as they are, without dictionary and statistics.
-fn properties(schema: &Schema) -> WriterProperties {
+pub(super) fn properties(schema: &Schema) -> WriterProperties {
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
@@ -324,7 +388,7 @@ fn binary_leaves(schema: &Schema) -> Vec<ColumnPath> {
     leaves
 }
 
-fn cannot_write(path: &Path, error: &std::io::Error) -> DataFusionError {
+pub(super) fn cannot_write(path: &Path, error: &std::io::Error) -> DataFusionError {
     exec_datafusion_err!("cannot write {}: {error}", path.display())
 }
 
@@ -351,6 +415,16 @@ mod tests {
         .unwrap()
     }
 
+    fn writer(folder: &Path, schema: &SchemaRef) -> PartitionedWriter {
+        let shape = TableShape {
+            schema,
+            partition_by: &["label".to_string()],
+            dropped: &[],
+            errors: "label",
+        };
+        PartitionedWriter::new(folder, shape, PartNames::default()).unwrap()
+    }
+
     fn ids(path: &Path) -> Vec<i64> {
         let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap())
             .unwrap()
@@ -375,9 +449,7 @@ mod tests {
     fn rows_go_to_their_folders_in_order() {
         let folder = tempfile::tempdir().unwrap();
         let first = batch(vec![1, 2, 3], vec![Some("a/b"), None, Some("a/b")]);
-        let mut writer =
-            PartitionedWriter::new(folder.path(), &first.schema(), &["label".to_string()], &[])
-                .unwrap();
+        let mut writer = writer(folder.path(), &first.schema());
         writer.write(&first).unwrap();
         writer
             .write(&batch(vec![4, 5], vec![None, Some("a/b")]))
@@ -390,6 +462,12 @@ mod tests {
                 ("label=__HIVE_DEFAULT_PARTITION__/part-00000.parquet", 2),
                 ("label=a%2Fb/part-00000.parquet", 3)
             ]
+        );
+        let failures: Vec<_> = files.iter().map(|f| f.failures).collect();
+        assert_eq!(
+            failures,
+            [0, 3],
+            "a column that is not NULL stands for a failure here"
         );
         assert_eq!(ids(&folder.path().join(&files[0].path)), [2, 4]);
         assert_eq!(ids(&folder.path().join(&files[1].path)), [1, 3, 5]);
@@ -406,9 +484,7 @@ mod tests {
         let labels = || names.iter().map(|n| Some(n.as_str())).collect();
         let rows = || (0..names.len() as i64).collect();
         let first = batch(rows(), labels());
-        let mut writer =
-            PartitionedWriter::new(folder.path(), &first.schema(), &["label".to_string()], &[])
-                .unwrap();
+        let mut writer = writer(folder.path(), &first.schema());
         writer.write(&first).unwrap();
         writer.write(&batch(rows(), labels())).unwrap();
         assert!(writer.open.len() <= OPEN_FILES);

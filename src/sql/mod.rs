@@ -26,7 +26,9 @@ use crate::session;
 /// # Errors
 /// The first statement's that fails, outside the shell.
 pub async fn sql(args: SqlArgs) -> Result<(), AppError> {
-    let engine = Arc::new(Engine::new(args.limits.engine_options())?);
+    let engine = Arc::new(Engine::new(
+        args.limits.engine_options(&args.cache, Some(&args.fetch))?,
+    )?);
     let partitions = std::thread::available_parallelism().map_or(2, |n| n.get());
     let context = session::session(&engine, partitions).map_err(AppError::Plan)?;
     choose_model(&context, &args.model);

@@ -7,21 +7,8 @@ use tempfile::tempdir;
 
 use crate::support::*;
 
-/// The Python that has the readers, or why there is none.
-fn python() -> Result<String, String> {
-    let python = std::env::var("PICSIFT_PYTHON").unwrap_or_else(|_| "python3".to_string());
-    let probe = Command::new(&python)
-        .args(["-c", "import pyarrow, duckdb, polars, datasets"])
-        .output()
-        .map_err(|error| format!("{python} cannot be run: {error}"))?;
-    if probe.status.success() {
-        return Ok(python);
-    }
-    Err(format!(
-        "{python} lacks tests/readers/requirements.txt: {}",
-        stderr(&probe).trim()
-    ))
-}
+/// What the readers are called in Python.
+const READERS: &str = "pyarrow, duckdb, polars, datasets";
 
 fn check(python: &str, output: &Path, input: Option<&str>) {
     let mut command = Command::new(python);
@@ -43,7 +30,7 @@ fn check(python: &str, output: &Path, input: Option<&str>) {
 
 #[test]
 fn four_readers_agree_on_the_output() {
-    let python = match python() {
+    let python = match python(READERS) {
         Ok(python) => python,
         Err(reason) if std::env::var_os("PICSIFT_REQUIRE_READERS").is_some() => panic!("{reason}"),
         Err(reason) => {

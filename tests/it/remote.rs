@@ -105,17 +105,14 @@ async fn a_table_on_a_web_server_finds_its_images_beside_it() {
     let output = read_table(&target);
     let is = column::<BooleanArray>(&output, "is_fish");
     assert!(is.value(0) && is.value(3) && is.is_null(1) && is.is_null(2));
-    let errors = column::<StringArray>(&output, "picsift_error");
+    let errors = errors(&output);
+    let said = |row: usize| errors[row].as_deref().unwrap();
     assert!(
-        errors.value(1).starts_with("fetch: ") && errors.value(1).contains("none.jpg"),
+        said(1).starts_with("fetch: ") && said(1).contains("none.jpg"),
         "{}",
-        errors.value(1)
+        said(1)
     );
-    assert!(
-        errors.value(2).contains("secret.jpg"),
-        "{}",
-        errors.value(2)
-    );
+    assert!(said(2).contains("secret.jpg"), "{}", said(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]

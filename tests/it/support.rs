@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, StructArray};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -26,11 +26,22 @@ where
     I: IntoIterator<Item = S>,
     S: AsRef<std::ffi::OsStr>,
 {
-    Command::new(env!("CARGO_BIN_EXE_picsift"))
+    let cache = tempfile::tempdir().unwrap();
+    command(args, cache.path()).output().unwrap()
+}
+
+/// The same, not run yet, with its kept answers in `cache`.
+pub(crate) fn command<I, S>(args: I, cache: &Path) -> Command
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<std::ffi::OsStr>,
+{
+    let mut command = Command::new(env!("CARGO_BIN_EXE_picsift"));
+    command
         .args(args)
         .current_dir(root())
-        .output()
-        .unwrap()
+        .env("PICSIFT_CACHE", cache);
+    command
 }
 
 /// Standard output of a run that must succeed.
@@ -116,4 +127,36 @@ pub(crate) fn array(array: impl arrow::array::Array + 'static) -> ArrayRef {
 /// The bytes of a photograph of the repository.
 pub(crate) fn photo(name: &str) -> Vec<u8> {
     std::fs::read(root().join(REFERENCES).join("images").join(name)).unwrap()
+}
+
+/// The Python that has these modules, or why there is none.
+pub(crate) fn python(modules: &str) -> Result<String, String> {
+    let python = std::env::var("PICSIFT_PYTHON").unwrap_or_else(|_| "python3".to_string());
+    let probe = Command::new(&python)
+        .args(["-c", &format!("import {modules}")])
+        .output()
+        .map_err(|error| format!("{python} cannot be run: {error}"))?;
+    if probe.status.success() {
+        return Ok(python);
+    }
+    Err(format!(
+        "{python} lacks tests/readers/requirements.txt: {}",
+        stderr(&probe).trim()
+    ))
+}
+
+/// Stage and sentence of each row's failure.
+pub(crate) fn errors(batch: &RecordBatch) -> Vec<Option<String>> {
+    let errors = column::<StructArray>(batch, "picsift_error");
+    let part = |name: &str| {
+        let part = errors.column_by_name(name).unwrap();
+        part.as_any().downcast_ref::<StringArray>().unwrap().clone()
+    };
+    let (stages, messages) = (part("stage"), part("message"));
+    (0..batch.num_rows())
+        .map(|row| {
+            let failed = errors.is_valid(row);
+            failed.then(|| format!("{}: {}", stages.value(row), messages.value(row)))
+        })
+        .collect()
 }

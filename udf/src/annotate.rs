@@ -14,6 +14,7 @@ use url::Url;
 use crate::call::{About, Call, CallSpec, ModelSpec};
 use crate::columns;
 use crate::engine::Engine;
+use crate::functions::failure_type;
 use crate::image_column::{IMAGE_TYPES, is_image_type};
 use crate::labelling::CategorySpec;
 use crate::settings::OnError;
@@ -34,7 +35,7 @@ pub struct AddedColumns {
     pub label: String,
     /// UTF8: JSON object of category to boolean.
     pub answers: String,
-    /// UTF8: stage and reason of a failure, NULL when all is well.
+    /// `STRUCT<stage, kind, message, reference>` of UTF8: why an image failed, NULL when all is well.
     pub error: String,
 }
 
@@ -91,9 +92,10 @@ impl AddedColumns {
             fields.push(Field::new(score, DataType::Float32, true));
         }
         fields.push(Field::new(&self.labels, columns::text_list_type(), true));
-        for name in [&self.label, &self.answers, &self.error] {
+        for name in [&self.label, &self.answers] {
             fields.push(Field::new(name, DataType::Utf8, true));
         }
+        fields.push(Field::new(&self.error, failure_type(), true));
         fields
     }
 }

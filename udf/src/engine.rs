@@ -8,12 +8,14 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use picsift_images::{DecodePool, Fetcher, ImageError, Limits, Stores};
+use picsift_images::{
+    DecodePool, Fetch, FetchOptions, FetchPolicy, Fetcher, ImageError, Limits, Stores, Version,
+};
+use picsift_vision::store::Store;
 use picsift_vision::{FetchProgress, LoadOptions, ModelInfo, Service, ServiceOptions, VisionError};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use url::Url;
 
-use crate::image_column::ImageSource;
 use crate::reuse::ByContent;
 
 /// How many fetches, decodes and images an engine has under way at most.
@@ -27,6 +29,10 @@ pub struct EngineOptions {
     pub images_in_flight: usize,
     /// Limits on one image.
     pub limits: Limits,
+    /// What references may reach.
+    pub policy: FetchPolicy,
+    /// Where answers are kept beyond the engine's life; `None` keeps none.
+    pub store: Option<Store>,
     /// Batching and queue of each model's service.
     pub service: ServiceOptions,
     /// Who is told when a model is fetched first.
@@ -40,6 +46,8 @@ impl Default for EngineOptions {
             fetch_concurrency: 32,
             images_in_flight: 64,
             limits: Limits::default(),
+            policy: FetchPolicy::default(),
+            store: None,
             service: ServiceOptions::default(),
             progress: Arc::new(()),
         }
@@ -88,8 +96,11 @@ impl Engine {
         let stores = Arc::new(Stores::new());
         let fetcher = Fetcher::new(
             Arc::clone(&stores),
-            options.fetch_concurrency,
-            options.limits.clone(),
+            FetchOptions {
+                concurrency: options.fetch_concurrency,
+                limits: options.limits.clone(),
+                policy: options.policy.clone(),
+            },
         );
         let pool = DecodePool::new(options.decode_threads, options.limits.clone())
             .map_err(EngineError::Pool)?;
@@ -108,7 +119,12 @@ impl Engine {
         &self.stores
     }
 
-    /// What the models have said of images so far, as far as it is kept.
+    /// What earlier runs have found out, if it is kept.
+    pub fn store(&self) -> Option<&Store> {
+        self.options.store.as_ref()
+    }
+
+    /// What the models have said of images so far, as far as it is in memory.
     pub(crate) fn answers(&self) -> &ByContent {
         &self.answers
     }
@@ -170,15 +186,26 @@ impl Engine {
         loaded.collect()
     }
 
-    /// The bytes of an image; a reference is fetched, relative to `base` (a folder's URL) where it is relative.
+    /// What a reference of a table gives, relative to `base` (a folder's URL) where it is relative; nothing where it is still
+    /// the `known` version.
     ///
     /// # Errors
     /// [`ImageError`] of the fetch stage.
-    pub async fn bytes(&self, image: ImageSource, base: Option<&Url>) -> Result<Bytes, ImageError> {
-        match image {
-            ImageSource::Bytes(bytes) => Ok(bytes),
-            ImageSource::Reference(reference) => self.fetcher.fetch(&reference, base).await,
-        }
+    pub async fn fetch(
+        &self,
+        reference: &str,
+        base: Option<&Url>,
+        known: Option<&Version>,
+    ) -> Result<Fetch, ImageError> {
+        self.fetcher.fetch_if_changed(reference, base, known).await
+    }
+
+    /// The bytes of an image that the person who runs the program named: what a table may not lead to, they may.
+    ///
+    /// # Errors
+    /// As [`Engine::fetch`].
+    pub async fn typed(&self, reference: &str) -> Result<Bytes, ImageError> {
+        Ok(self.fetcher.fetch_typed(reference).await?.bytes)
     }
 }
 

@@ -100,6 +100,29 @@ pub fn image_sources(column: &ArrayRef) -> Result<Vec<Option<ImageSource>>> {
     }
 }
 
+/// What each row of an image column calls its image: the reference, or the path that stands beside the bytes. `None` for what
+/// has no name.
+///
+/// # Errors
+/// An execution error for text that cannot be read as such.
+pub(crate) fn image_names(column: &ArrayRef) -> Result<Vec<Option<String>>> {
+    match column.data_type() {
+        DataType::Struct(fields) if is_image_struct(fields) => {
+            match column.as_struct().column_by_name("path") {
+                Some(path) => image_names(path),
+                None => Ok(vec![None; column.len()]),
+            }
+        }
+        DataType::Dictionary(_, value) if is_string(value) => image_names(&cast(column, value)?),
+        data_type if is_string(data_type) => {
+            let texts = cast(column, &DataType::Utf8)?;
+            let texts = texts.as_string::<i32>().iter();
+            Ok(texts.map(|text| text.map(str::to_string)).collect())
+        }
+        _ => Ok(vec![None; column.len()]),
+    }
+}
+
 fn references<'a>(values: impl Iterator<Item = Option<&'a str>>) -> Vec<Option<ImageSource>> {
     values
         .map(|v| v.map(|v| ImageSource::Reference(v.to_string())))

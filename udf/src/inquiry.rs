@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
-use picsift_images::{Geometry, ImageInfo, Prepared};
+use picsift_images::{Fetch, Fetched, Geometry, ImageInfo, Prepared, similarity_hash};
 use picsift_vision::{Answer, InputGeometry, Question, RgbImage, Service};
 use url::Url;
 
@@ -16,6 +16,7 @@ use crate::allowance::{Allowance, Exhausted};
 use crate::budget::{Budget, Held};
 use crate::engine::Engine;
 use crate::image_column::ImageSource;
+use crate::kept::Kept;
 use crate::outcome::RowError;
 use crate::reuse::{Answers, AskedId, ByReference, Content, by_reference};
 use crate::stats::RunStats;
@@ -47,6 +48,8 @@ pub struct Inquiry {
 pub struct Questioned {
     questions: Arc<[Question]>,
     id: AskedId,
+    /// What earlier runs know, where it is kept.
+    kept: Option<Arc<Kept>>,
 }
 
 /// What is wanted of one image.
@@ -69,11 +72,12 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    fn failed(&self) -> bool {
-        fn is_error<T>(part: &Option<Result<T, RowError>>) -> bool {
-            matches!(part, Some(Err(_)))
+    fn failed(&self) -> Option<&RowError> {
+        fn error<T>(part: &Option<Result<T, RowError>>) -> Option<&RowError> {
+            part.as_ref()?.as_ref().err()
         }
-        is_error(&self.bytes) || is_error(&self.info) || is_error(&self.answers)
+        let first = error(&self.bytes).or(error(&self.info));
+        first.or(error(&self.answers))
     }
 }
 
@@ -125,8 +129,10 @@ impl Inquiry {
         });
         let run = sampled.then_some(self.run);
         let model = self.service.as_ref().map(Service::info);
+        let kept = self.engine.store().zip(model);
         Questioned {
             id: AskedId::new(&format!("{model:?} {run:?}"), &questions),
+            kept: kept.map(|(store, info)| Arc::new(Kept::new(store.clone(), info, &questions))),
             questions,
         }
     }
@@ -153,10 +159,7 @@ impl Inquiry {
             answers: Some(questions.clone()),
             ..Wanted::default()
         };
-        let refused = |message: String| RowError {
-            stage: "model",
-            message,
-        };
+        let refused = |message: String| RowError::model("refused", message);
         let seen = self
             .look(image, &wanted)
             .await
@@ -182,8 +185,8 @@ impl Inquiry {
             }
             _ => self.find_out(image, wanted).await?,
         };
-        if seen.failed() {
-            self.stats.note_failure();
+        if let Some(error) = seen.failed() {
+            self.stats.note_failure(error);
         }
         Ok(seen)
     }
@@ -224,16 +227,23 @@ impl Inquiry {
     }
 
     async fn find_out(&self, image: ImageSource, wanted: &Wanted) -> Result<Seen, Exhausted> {
-        let (bytes, mut held) = match self.bytes(image).await {
-            Ok(fetched) => fetched,
-            Err(error) => {
+        let failed = |error: RowError| Seen {
+            bytes: wanted.bytes.then(|| Err(error.clone())),
+            info: wanted.info.then(|| Err(error.clone())),
+            answers: wanted.answers.is_some().then_some(Err(error)),
+        };
+        let address = self.address(&image, wanted);
+        let (image, mut held) = match self.open(image, wanted, address.as_deref()).await {
+            Ok(Opened::Image(fetched, held)) => (fetched, held),
+            Ok(Opened::Known(answers)) => {
                 return Ok(Seen {
-                    bytes: wanted.bytes.then(|| Err(error.clone())),
-                    info: wanted.info.then(|| Err(error.clone())),
-                    answers: wanted.answers.is_some().then_some(Err(error)),
+                    answers: Some(Ok(answers)),
+                    ..Seen::default()
                 });
             }
+            Err(error) => return Ok(failed(error)),
         };
+        let bytes = image.bytes;
         let mut seen = Seen {
             bytes: wanted.bytes.then(|| Ok(bytes.clone())),
             ..Seen::default()
@@ -244,7 +254,20 @@ impl Inquiry {
         }
         if let Some(asked) = &wanted.answers {
             seen.answers = Some(match self.answers(bytes, asked, held.as_mut()).await {
-                Ok(answers) => Ok(answers),
+                Ok(judged) => {
+                    if let (Some(kept), Some(address), Some(version)) =
+                        (&asked.kept, address, &image.version)
+                    {
+                        let Judged {
+                            content,
+                            similarity,
+                            ..
+                        } = judged;
+                        kept.keep_reference(address, version, content, similarity)
+                            .await;
+                    }
+                    Ok(judged.answers)
+                }
                 Err(Broken::Row(error)) => Err(error),
                 Err(Broken::All(end)) => return Err(end),
             });
@@ -252,32 +275,82 @@ impl Inquiry {
         Ok(seen)
     }
 
-    /// The encoded image, and what of the budget it holds.
-    async fn bytes(&self, image: ImageSource) -> Result<(Bytes, Option<Held>), RowError> {
-        let is_reference = matches!(image, ImageSource::Reference(_));
-        // Bytes of a column are counted with their batch.
-        let guess = if is_reference {
-            self.fetched_bytes.load(Ordering::Relaxed)
-        } else {
-            0
+    /// What identifies a reference whose answers are kept.
+    fn address(&self, image: &ImageSource, wanted: &Wanted) -> Option<String> {
+        let kept = wanted.answers.as_ref()?.kept.as_ref();
+        let ImageSource::Reference(reference) = image else {
+            return None;
         };
-        let mut held = match &self.budget {
-            Some(budget) if guess > 0 => Some(budget.hold(guess).await),
+        kept?;
+        let address = picsift_images::resolve(reference, self.base.as_ref());
+        address.ok().map(String::from)
+    }
+
+    /// The encoded image with what of the budget it holds, or the answers of one that is known not to have changed.
+    async fn open(
+        &self,
+        image: ImageSource,
+        wanted: &Wanted,
+        address: Option<&str>,
+    ) -> Result<Opened, RowError> {
+        let reference = match image {
+            ImageSource::Reference(reference) => reference,
+            ImageSource::Bytes(bytes) => {
+                // They are counted with their batch.
+                self.stats.note_bytes(bytes.len(), None);
+                let fetched = Fetched {
+                    bytes,
+                    version: None,
+                };
+                return Ok(Opened::Image(fetched, None));
+            }
+        };
+        let asked = wanted
+            .answers
+            .as_ref()
+            .filter(|_| !wanted.bytes && !wanted.info);
+        let before = match (asked.and_then(|asked| asked.kept.as_ref()), address) {
+            (Some(kept), Some(address)) => kept.before(address.to_string()).await,
             _ => None,
         };
+        // Of an image that is known nothing will be read, most likely.
+        let guess = match &before {
+            Some(_) => 0,
+            None => self.fetched_bytes.load(Ordering::Relaxed),
+        };
+        let mut held = match &self.budget {
+            Some(budget) => Some(budget.hold(guess.max(1)).await),
+            None => None,
+        };
         let started = Instant::now();
-        let bytes = self.engine.bytes(image, self.base.as_ref()).await?;
-        self.stats
-            .note_bytes(bytes.len(), is_reference.then(|| started.elapsed()));
-        if is_reference {
-            // A mean that follows what comes, a sixteenth of the way each time.
-            let mean = guess - guess / 16 + bytes.len() / 16;
-            self.fetched_bytes.store(mean.max(1), Ordering::Relaxed);
-        }
+        let known = before.as_ref().map(|before| &before.version);
+        let base = self.base.as_ref();
+        let fetched = match (self.engine.fetch(&reference, base, known).await?, before) {
+            (Fetch::Unchanged, Some(before)) => {
+                self.stats.note_reuse();
+                self.stats.note_judged(&before.content, before.similarity);
+                return Ok(Opened::Known(before.answers));
+            }
+            (Fetch::Changed(fetched), _) => fetched,
+            (Fetch::Unchanged, None) => {
+                let text =
+                    "the server says that the image is unchanged, but it was not read before";
+                return Err(RowError {
+                    stage: "fetch",
+                    ..RowError::model("http_status", text)
+                });
+            }
+        };
+        let size = fetched.bytes.len();
+        self.stats.note_bytes(size, Some(started.elapsed()));
+        // A mean that follows what comes, a sixteenth of the way each time.
+        let mean = self.fetched_bytes.load(Ordering::Relaxed);
+        let mean = mean - mean / 16 + size / 16;
+        self.fetched_bytes.store(mean.max(1), Ordering::Relaxed);
         if let Some(held) = &mut held {
-            held.resize(bytes.len());
+            held.resize(size);
         }
-        Ok((bytes, held))
+        Ok(Opened::Image(fetched, held))
     }
 
     async fn answers(
@@ -285,56 +358,99 @@ impl Inquiry {
         bytes: Bytes,
         asked: &Questioned,
         held: Option<&mut Held>,
-    ) -> Result<Answers, Broken> {
+    ) -> Result<Judged, Broken> {
         let Some(service) = &self.service else {
-            return Err(Broken::Row(RowError {
-                stage: "model",
-                message: "there is no model to ask".to_string(),
-            }));
+            return Err(Broken::Row(RowError::model(
+                "refused",
+                "there is no model to ask",
+            )));
         };
         let content: Content = self.engine.pool().hash(bytes.clone()).await?;
+        let judged = |answers: Answers, similarity| Judged {
+            answers,
+            content,
+            similarity,
+        };
         let place = match self.engine.answers().find(content, asked.id).await {
             Ok(answers) => {
                 self.stats.note_reuse();
-                self.stats.note_distinct(&content);
-                return Ok(answers);
+                self.stats.note_judged(&content, None);
+                return Ok(judged(answers, None));
             }
             Err(place) => place,
         };
+        let found = match &asked.kept {
+            Some(kept) => Some(kept.find(content).await),
+            None => None,
+        };
+        if let Some(found) = &found
+            && let Some(answers) = found.all()
+        {
+            self.stats.note_reuse();
+            self.stats.note_judged(&content, found.similarity);
+            let _ = place.insert(Arc::clone(&answers));
+            return Ok(judged(answers, found.similarity));
+        }
+        let open = asked.kept.as_ref().zip(found.as_ref());
+        let open = open.map(|(kept, found)| kept.open(found));
         self.allowance.take().map_err(Broken::All)?;
         let preprocessor = service.preprocessor();
         let Prepared {
-            value: views,
+            value: (views, similarity),
             decode_time,
         } = self
             .engine
             .pool()
             .prepare_with(bytes, geometry(service.info().input), move |pixels| {
-                preprocessor.views(RgbImage {
+                let similarity = similarity_hash(&pixels);
+                let views = preprocessor.views(RgbImage {
                     width: pixels.width,
                     height: pixels.height,
                     data: pixels.data,
-                })
+                });
+                (views, similarity)
             })
             .await?;
         self.stats.note_decoded(decode_time);
-        self.stats.note_distinct(&content);
+        self.stats.note_judged(&content, Some(similarity));
         let views = views?;
         if let Some(held) = held {
             // The encoded image is gone by now.
             held.resize(views.data.len());
         }
+        let questions = match &open {
+            Some(open) => Arc::clone(&open.questions),
+            None => Arc::clone(&asked.questions),
+        };
         let started = Instant::now();
-        let answers = service
-            .submit(views, Arc::clone(&asked.questions))
-            .await
-            .map(Answers::from);
+        let answers = service.submit(views, questions).await;
         self.stats.note_asked(started.elapsed());
-        let answers = answers?;
+        let new = answers?;
+        let answers = match (&asked.kept, open, found) {
+            (Some(kept), Some(open), Some(found)) => {
+                kept.keep(content, open, new.clone(), similarity).await;
+                let all = found.with(new.into_iter());
+                all.ok_or_else(|| RowError::model("refused", "the model left a question open"))?
+            }
+            _ => Answers::from(new),
+        };
         // The cache may have no room for it; then the next one asks again.
         let _ = place.insert(Arc::clone(&answers));
-        Ok(answers)
+        Ok(judged(answers, Some(similarity)))
     }
+}
+
+/// What came of opening an image.
+enum Opened {
+    Image(Fetched, Option<Held>),
+    Known(Answers),
+}
+
+/// The answers about an image, and what is known of it now.
+struct Judged {
+    answers: Answers,
+    content: Content,
+    similarity: Option<u64>,
 }
 
 fn geometry(input: InputGeometry) -> Geometry {

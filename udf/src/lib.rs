@@ -18,6 +18,7 @@ mod functions;
 mod gather;
 mod image_column;
 mod inquiry;
+mod kept;
 mod labelling;
 mod lineage;
 mod marker;
@@ -27,6 +28,7 @@ mod planner;
 mod resolve;
 mod reuse;
 mod settings;
+mod similar;
 mod stats;
 
 use std::sync::Arc;

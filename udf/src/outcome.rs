@@ -4,6 +4,7 @@
 //! as text.
 
 use std::fmt;
+use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use bytes::Bytes;
@@ -13,13 +14,29 @@ use picsift_vision::VisionError;
 
 use crate::labelling::Labelling;
 
-/// Why one image has no answer: the stage that failed and one sentence.
+/// Why one image has no answer: the stage that failed, a word for reports and one sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowError {
     /// `fetch`, `decode` or `model`.
     pub stage: &'static str,
-    /// What went wrong.
+    /// What went wrong in one stable word, `not_found` or `truncated`; see [`ImageError::kind`].
+    pub kind: &'static str,
+    /// What went wrong in a sentence.
     pub message: String,
+    /// What the table calls the image, without credentials; `None` where it has no name.
+    pub reference: Option<Arc<str>>,
+}
+
+impl RowError {
+    /// A failure of the model's stage.
+    pub(crate) fn model(kind: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            stage: "model",
+            kind,
+            message: message.into(),
+            reference: None,
+        }
+    }
 }
 
 impl fmt::Display for RowError {
@@ -36,17 +53,26 @@ impl From<ImageError> for RowError {
         };
         Self {
             stage,
+            kind: error.kind(),
             message: error.to_string(),
+            reference: None,
         }
     }
 }
 
 impl From<VisionError> for RowError {
     fn from(error: VisionError) -> Self {
-        Self {
-            stage: "model",
-            message: error.to_string(),
-        }
+        let kind = match error {
+            VisionError::OutOfMemory { .. } => "out_of_memory",
+            VisionError::Panicked { .. } => "panicked",
+            VisionError::NotFinite { .. } => "not_finite",
+            VisionError::EmptyImage { .. }
+            | VisionError::ImageSize { .. }
+            | VisionError::ImageData { .. } => "unfit_image",
+            VisionError::Tensor { .. } => "tensor",
+            _ => "refused",
+        };
+        Self::model(kind, error.to_string())
     }
 }
 

@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::outcome::RowError;
+use crate::similar::Similar;
+
 /// Distinct images that are counted exactly; past it the count is a lower bound, so that memory stays flat.
 const DISTINCT_LIMIT: usize = 1_000_000;
 
@@ -24,8 +27,10 @@ pub struct RunStats {
     fetch_ns: AtomicU64,
     decode_ns: AtomicU64,
     model_ns: AtomicU64,
+    last_failure: Mutex<Option<String>>,
     distinct: Mutex<HashSet<u64>>,
     distinct_is_bound: AtomicBool,
+    similar: Mutex<Similar>,
 }
 
 macro_rules! counts {
@@ -78,6 +83,15 @@ impl RunStats {
         )
     }
 
+    /// Why the last image that failed has no answer, with its stage.
+    pub fn last_failure(&self) -> Option<String> {
+        let last = self
+            .last_failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        last.clone()
+    }
+
     pub(crate) fn add_rows(&self, rows: usize) {
         self.rows.fetch_add(rows as u64, Ordering::Relaxed);
     }
@@ -86,8 +100,13 @@ impl RunStats {
         self.images.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn note_failure(&self) {
+    pub(crate) fn note_failure(&self, error: &RowError) {
         self.failures.fetch_add(1, Ordering::Relaxed);
+        let mut last = self
+            .last_failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *last = Some(error.to_string());
     }
 
     pub(crate) fn note_reuse(&self) {
@@ -113,17 +132,36 @@ impl RunStats {
         add(&self.model_ns, waited);
     }
 
-    pub(crate) fn note_distinct(&self, sha256: &[u8; 32]) {
+    /// Images that look like another one before them though their bytes differ; see [`crate::similar`].
+    pub fn near_duplicates(&self) -> u64 {
+        let similar = self.similar.lock().unwrap_or_else(PoisonError::into_inner);
+        similar.found()
+    }
+
+    /// An image was judged, or its answers were known; `similarity` is its hash, if that is known.
+    pub(crate) fn note_judged(&self, sha256: &[u8; 32], similarity: Option<u64>) {
+        if self.note_distinct(sha256)
+            && let Some(similarity) = similarity
+        {
+            let mut similar = self.similar.lock().unwrap_or_else(PoisonError::into_inner);
+            similar.add(similarity);
+        }
+    }
+
+    /// Whether the image is a new one.
+    fn note_distinct(&self, sha256: &[u8; 32]) -> bool {
         // 64 bits suffice for a count: among a million images two share them once in 37 million runs.
         let hash = sha256[..8]
             .iter()
             .fold(0, |hash, &byte| (hash << 8) | u64::from(byte));
         let mut seen = self.distinct.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() < DISTINCT_LIMIT {
-            seen.insert(hash);
-        } else if !seen.contains(&hash) {
+            return seen.insert(hash);
+        }
+        if !seen.contains(&hash) {
             self.distinct_is_bound.store(true, Ordering::Relaxed);
         }
+        false
     }
 }
 

@@ -10,13 +10,14 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::collect_columns;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use picsift_images::shown;
 use picsift_vision::{Answer, Question};
 use tokio::sync::Semaphore;
 
 use crate::allowance::Exhausted;
 use crate::ask::Ask;
 use crate::call::{Asked, Call};
-use crate::image_column::{ImageSource, image_sources};
+use crate::image_column::{ImageSource, image_names, image_sources};
 use crate::inquiry::{Inquiry, Seen, Wanted};
 use crate::outcome::{Kernel, Outcome, RowError};
 use crate::settings::OnError;
@@ -56,6 +57,9 @@ pub(crate) struct Answered {
     /// The first row that could not be asked, with why.
     pub(crate) exhausted: Option<(usize, Exhausted)>,
 }
+
+/// For each row its image and the name of that.
+type Images = (Vec<Option<ImageSource>>, Vec<Option<String>>);
 
 /// A row's images and what was wanted of it.
 type Row = Option<(Arc<Choice>, Seen)>;
@@ -115,20 +119,23 @@ impl Stage {
         row: &(dyn Fn(usize) -> usize + Sync),
     ) -> Result<Answered> {
         let choices = self.choices(batch)?;
-        let images = self.images(batch, &choices)?;
-        let names: Vec<Option<String>> = images
-            .iter()
-            .map(|image| match image {
-                Some(ImageSource::Reference(reference)) => Some(reference.clone()),
-                _ => None,
-            })
-            .collect();
-        let (rows, exhausted) = self.look(images, choices).await;
-        for (place, seen) in rows.iter().enumerate() {
+        let (images, names) = self.images(batch, &choices)?;
+        let (mut rows, exhausted) = self.look(images, choices).await;
+        for (place, seen) in rows.iter_mut().enumerate() {
             self.check(seen, || match &names[place] {
                 Some(name) => format!("row {} ({name})", row(place)),
                 None => format!("row {}", row(place)),
             })?;
+            if let Some((
+                _,
+                Seen {
+                    answers: Some(Err(error)),
+                    ..
+                },
+            )) = seen
+            {
+                error.reference = names[place].as_deref().map(|name| shown(name).into());
+            }
         }
         let columns = (0..self.ask.columns.len())
             .map(|column| self.column(column, &rows))
@@ -193,28 +200,27 @@ impl Stage {
         choice
     }
 
-    /// The images of the rows that are asked; no others' are evaluated.
-    fn images(
-        &self,
-        batch: &RecordBatch,
-        choices: &[Option<Arc<Choice>>],
-    ) -> Result<Vec<Option<ImageSource>>> {
+    /// The images of the rows that are asked, and what the table calls them; no others' are evaluated.
+    fn images(&self, batch: &RecordBatch, choices: &[Option<Arc<Choice>>]) -> Result<Images> {
         let rows = batch.num_rows();
         let asked: Vec<bool> = choices.iter().map(Option::is_some).collect();
         if asked.iter().all(|asked| *asked) {
-            return image_sources(&self.ask.image.evaluate(batch)?.into_array(rows)?);
+            let column = self.ask.image.evaluate(batch)?.into_array(rows)?;
+            return Ok((image_sources(&column)?, image_names(&column)?));
         }
         let count = asked.iter().filter(|asked| **asked).count();
         if count == 0 {
-            return Ok(vec![None; rows]);
+            return Ok((vec![None; rows], vec![None; rows]));
         }
         let selected = arrow::compute::filter_record_batch(batch, &asked.clone().into())?;
         let column = self.ask.image.evaluate(&selected)?.into_array(count)?;
-        let mut found = image_sources(&column)?.into_iter();
-        Ok(asked
-            .into_iter()
-            .map(|asked| asked.then(|| found.next().flatten()).flatten())
-            .collect())
+        let sources = image_sources(&column)?.into_iter();
+        let mut found = sources.zip(image_names(&column)?);
+        let spread = asked.into_iter().map(|asked| match asked {
+            true => found.next().unwrap_or_default(),
+            false => (None, None),
+        });
+        Ok(spread.unzip())
     }
 
     async fn look(
@@ -332,11 +338,10 @@ impl Stage {
             match answer.and_then(&value) {
                 Some(value) => values.push(value),
                 None => {
-                    return Some(Err(RowError {
-                        stage: "model",
-                        message: "the model gave another kind of answer than it was asked for"
-                            .to_string(),
-                    }));
+                    return Some(Err(RowError::model(
+                        "refused",
+                        "the model gave another kind of answer than it was asked for",
+                    )));
                 }
             }
         }

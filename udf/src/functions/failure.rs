@@ -4,16 +4,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringArray};
-use arrow::datatypes::DataType;
+use arrow::array::{ArrayRef, StringArray, StructArray};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::Result;
 use datafusion::logical_expr::Documentation;
 
 use crate::labelling::Labelling;
 use crate::marker::{ImageFunction, Operand};
-use crate::outcome::{Kernel, Outcome, failure};
+use crate::outcome::{Kernel, Outcome, RowError};
 
-/// Stage and reason of a failure; NULL when all is well, and for a NULL image.
+/// Stage, kind, message and reference of a failure; NULL when all is well, and for a NULL image.
 #[derive(Debug, Default)]
 pub(crate) struct Failure;
 
@@ -31,7 +32,7 @@ impl ImageFunction for Failure {
     }
 
     fn return_type(&self) -> DataType {
-        DataType::Utf8
+        failure_type()
     }
 
     fn kernel(&self) -> Kernel {
@@ -43,7 +44,41 @@ impl ImageFunction for Failure {
     }
 }
 
+/// The type of `picsift_error`: STRUCT of nullable UTF8, NULL as a whole where nothing failed. `reference` is NULL for an image
+/// without a name.
+pub(crate) fn failure_type() -> DataType {
+    DataType::Struct(parts())
+}
+
+fn parts() -> Fields {
+    ["stage", "kind", "message", "reference"]
+        .map(|name| Field::new(name, DataType::Utf8, true))
+        .to_vec()
+        .into()
+}
+
 fn errors(_labelling: &Labelling, rows: &[Outcome<Vec<f32>>]) -> Result<ArrayRef> {
-    let errors: StringArray = rows.iter().map(failure).collect();
-    Ok(Arc::new(errors))
+    let errors: Vec<Option<&RowError>> = rows
+        .iter()
+        .map(|row| row.as_ref()?.as_ref().err())
+        .collect();
+    let text = |part: for<'a> fn(&'a RowError) -> Option<&'a str>| -> ArrayRef {
+        let texts: StringArray = errors.iter().map(|error| part((*error)?)).collect();
+        Arc::new(texts)
+    };
+    let failed: NullBuffer = errors
+        .iter()
+        .map(Option::is_some)
+        .collect::<Vec<_>>()
+        .into();
+    Ok(Arc::new(StructArray::try_new(
+        parts(),
+        vec![
+            text(|error| Some(error.stage)),
+            text(|error| Some(error.kind)),
+            text(|error| Some(&error.message)),
+            text(|error| error.reference.as_deref()),
+        ],
+        Some(failed),
+    )?))
 }

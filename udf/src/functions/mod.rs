@@ -3,6 +3,8 @@
 //! A file here owns what is its function's own; arguments are checked in [`crate::marker`], images read and asked in
 //! [`crate::inquiry`], and none of that is known here.
 
+pub(crate) use failure::failure_type;
+
 use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;

@@ -1,0 +1,173 @@
+//! Local Parquet files whose row groups are too large to hold, read a page at a time.
+//!
+//! DataFusion's scan takes the bytes of a whole row group into memory. Writers that cut row groups by rows alone, pyarrow
+//! and Polars among them, put a million images into one: many gigabytes. Such files are read here through Parquet's
+//! synchronous reader, which holds one page of a column. What is lost is the pruning by statistics; a predicate runs on
+//! the rows instead.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::datatypes::SchemaRef;
+use datafusion::common::{Result, exec_datafusion_err};
+use datafusion::datasource::listing::ListingTable;
+use datafusion::error::DataFusionError;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::stream::RecordBatchReceiverStream;
+use datafusion::physical_plan::streaming::PartitionStream;
+use object_store::local::LocalFileSystem;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+
+use super::files::InputFile;
+use super::scan::row_field;
+use super::select::Rows;
+
+/// Row groups of more bytes than this are not held in memory.
+const LARGE_ROW_GROUP: u64 = 128 << 20;
+
+/// Batches that wait for the plan above.
+const BATCHES_WAITING: usize = 1;
+
+/// A file with the rows that are read of it.
+#[derive(Debug, Clone)]
+pub(super) struct PagedFile {
+    path: PathBuf,
+    id: u32,
+    rows: Rows,
+}
+
+/// The files to be read here, if one of them has a row group of more than 128 MiB and all can be: local Parquet without
+/// partition folders.
+///
+/// # Errors
+/// When a file cannot be opened or its footer is broken.
+pub(super) async fn needed(
+    table: &ListingTable,
+    files: &[(InputFile, Rows)],
+) -> Result<Option<Vec<PagedFile>>> {
+    let options = table.options();
+    let readable = options.file_extension == ".parquet"
+        && options.table_partition_cols.is_empty()
+        && table
+            .table_paths()
+            .iter()
+            .all(|location| location.scheme() == "file");
+    if !readable {
+        return Ok(None);
+    }
+    let (mut paged, mut sizes) = (Vec::new(), Vec::new());
+    for (file, rows) in files {
+        let meta = &file.file.object_meta;
+        let path = LocalFileSystem::new().path_to_filesystem(&meta.location)?;
+        sizes.push((path.clone(), meta.size));
+        paged.push(PagedFile {
+            path,
+            id: file.id,
+            rows: rows.clone(),
+        });
+    }
+    let large = tokio::task::spawn_blocking(move || {
+        for (path, bytes) in sizes {
+            if has_large_row_group(&path, bytes)? {
+                return Ok(true);
+            }
+        }
+        Ok::<_, DataFusionError>(false)
+    });
+    let large = large
+        .await
+        .map_err(|e| DataFusionError::External(Box::new(e)))??;
+    Ok(large.then_some(paged))
+}
+
+fn has_large_row_group(path: &Path, bytes: u64) -> Result<bool> {
+    if bytes <= LARGE_ROW_GROUP {
+        return Ok(false);
+    }
+    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+    let metadata: ParquetMetaData = ParquetMetaDataReader::new()
+        .parse_and_finish(&file)
+        .map_err(|error| unreadable(path, &error))?;
+    Ok(metadata
+        .row_groups()
+        .iter()
+        .any(|group| group.compressed_size() as u64 > LARGE_ROW_GROUP))
+}
+
+/// The rows of files, one file after the other, each with its place. All files must have the columns of the schema, in
+/// its order.
+#[derive(Debug)]
+pub(super) struct Pages {
+    files: Vec<PagedFile>,
+    /// The table's columns, then a row's file and place.
+    schema: SchemaRef,
+}
+
+impl Pages {
+    pub(super) fn new(files: Vec<PagedFile>, schema: SchemaRef) -> Self {
+        Self { files, schema }
+    }
+}
+
+impl PartitionStream for Pages {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let mut stream =
+            RecordBatchReceiverStream::builder(Arc::clone(&self.schema), BATCHES_WAITING);
+        let sender = stream.tx();
+        let files = self.files.clone();
+        let schema = Arc::clone(&self.schema);
+        let rows = context.session_config().batch_size();
+        stream.spawn_blocking(move || {
+            for paged in files {
+                for batch in read(&paged, rows)? {
+                    let batch = batch.map_err(|error| unreadable(&paged.path, &error))?;
+                    let batch = placed(&batch, paged.id, &schema)?;
+                    // Nobody waits any more: a limit is reached, or the job was stopped.
+                    if sender.blocking_send(Ok(batch)).is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+            Ok(())
+        });
+        stream.build()
+    }
+}
+
+/// The wanted rows of a file, numbered in their last column.
+fn read(
+    paged: &PagedFile,
+    batch_rows: usize,
+) -> Result<impl Iterator<Item = std::result::Result<RecordBatch, arrow::error::ArrowError>>> {
+    let file = File::open(&paged.path).map_err(|error| unreadable(&paged.path, &error))?;
+    let options = ArrowReaderOptions::new().with_virtual_columns(vec![row_field()])?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)?;
+    let total = builder.metadata().file_metadata().num_rows().max(0) as u64;
+    let builder = builder.with_batch_size(batch_rows);
+    let builder = match paged.rows.is_all() {
+        true => builder,
+        false => builder.with_row_selection(paged.rows.selection(total)),
+    };
+    Ok(builder.build()?)
+}
+
+fn placed(batch: &RecordBatch, file: u32, schema: &SchemaRef) -> Result<RecordBatch> {
+    let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
+    let before_rows = columns.len().saturating_sub(1);
+    columns.insert(
+        before_rows,
+        Arc::new(UInt32Array::from_value(file, batch.num_rows())),
+    );
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+}
+
+fn unreadable(path: &Path, error: &dyn std::error::Error) -> DataFusionError {
+    exec_datafusion_err!("cannot read '{}' as Parquet: {error}", path.display())
+}

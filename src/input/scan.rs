@@ -1,0 +1,294 @@
+//! A scan of chosen rows of a table's files in which each row knows its place.
+//!
+//! Parquet is read by DataFusion's scan, which numbers rows itself and so may still leave out row groups that a predicate
+//! rules out. Local files with row groups too large to hold are read a page at a time ([`super::pages`]). CSV and JSON are
+//! read from their beginning and counted; rows that are not wanted are dropped.
+
+use std::sync::Arc;
+
+use arrow::array::{AsArray, Int64Array, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef, UInt32Type};
+use async_trait::async_trait;
+use datafusion::catalog::streaming::StreamingTable;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{Result, ScalarValue, internal_datafusion_err};
+use datafusion::datasource::listing::ListingTable;
+use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
+use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::PartitionStream;
+use futures::StreamExt;
+use parquet::arrow::RowNumber;
+
+use super::files::InputFile;
+use super::pages::{self, Pages};
+use super::select::Rows;
+use super::{FILE_COLUMN, ROW_COLUMN};
+
+/// The columns of `table` with those of a row's place behind them.
+pub fn positioned_schema(table: &Schema) -> SchemaRef {
+    let mut fields: Vec<FieldRef> = table.fields().iter().cloned().collect();
+    fields.extend([file_field(), row_field()]);
+    Arc::new(Schema::new_with_metadata(fields, table.metadata().clone()))
+}
+
+fn file_field() -> FieldRef {
+    Arc::new(Field::new(FILE_COLUMN, DataType::UInt32, false))
+}
+
+/// The field by which Parquet's readers know that rows are to be numbered.
+pub(super) fn row_field() -> FieldRef {
+    let field = Field::new(ROW_COLUMN, DataType::Int64, false);
+    Arc::new(field.with_extension_type(RowNumber))
+}
+
+/// The chosen rows of `files`, which are files of `table`, in that order.
+///
+/// # Errors
+/// When a file's footer is needed to choose rows and cannot be read.
+pub async fn scan(
+    state: &SessionState,
+    table: &ListingTable,
+    files: &[(InputFile, Rows)],
+) -> Result<Arc<dyn TableProvider>> {
+    let schema = positioned_schema(&TableProvider::schema(table));
+    if let Some(files) = pages::needed(table, files).await? {
+        let pages = Pages::new(files, Arc::clone(&schema));
+        let table = StreamingTable::try_new(schema, vec![Arc::new(pages)])?;
+        return Ok(Arc::new(table));
+    }
+    let parquet = is_parquet(table);
+    let group = group(state, table, files, parquet).await?;
+    let numbered = Numbered::new(table, group, parquet, Arc::clone(&schema))?;
+    if parquet {
+        return Ok(Arc::new(numbered));
+    }
+    let plan = numbered.plan(state, None, None).await?;
+    let counted = Counted {
+        rows: files.iter().map(|(f, rows)| (f.id, rows.clone())).collect(),
+        plan,
+        schema: Arc::clone(&schema),
+    };
+    let table = StreamingTable::try_new(schema, vec![Arc::new(counted)])?;
+    Ok(Arc::new(table))
+}
+
+/// How many rows [`scan`] would give.
+///
+/// # Errors
+/// When a file cannot be read.
+pub async fn count(
+    context: &datafusion::prelude::SessionContext,
+    table: &ListingTable,
+    files: &[(InputFile, Rows)],
+) -> Result<u64> {
+    if !is_parquet(table) {
+        let table = scan(&context.state(), table, files).await?;
+        return Ok(context.read_table(table)?.count().await? as u64);
+    }
+    let mut rows = 0;
+    for (file, wanted) in files {
+        rows += wanted.count(total(&context.state(), table, file).await?);
+    }
+    Ok(rows)
+}
+
+fn is_parquet(table: &ListingTable) -> bool {
+    // By the name of the format's files as `tables` gives it.
+    matches!(table.options().file_extension.as_str(), ".parquet" | ".pq")
+}
+
+fn store_url(table: &ListingTable) -> Result<ObjectStoreUrl> {
+    let first = table.table_paths().first();
+    first
+        .map(|location| location.object_store())
+        .ok_or_else(|| internal_datafusion_err!("a table without a place"))
+}
+
+/// Rows of a Parquet file, by its footer.
+async fn total(state: &SessionState, table: &ListingTable, file: &InputFile) -> Result<u64> {
+    let store = state.runtime_env().object_store(store_url(table)?)?;
+    let meta = &file.file.object_meta;
+    let footer = DFParquetMetadata::new(store.as_ref(), meta)
+        .with_file_metadata_cache(Some(
+            state.runtime_env().cache_manager.get_file_metadata_cache(),
+        ))
+        .fetch_metadata()
+        .await?;
+    Ok(footer.file_metadata().num_rows().max(0) as u64)
+}
+
+async fn group(
+    state: &SessionState,
+    table: &ListingTable,
+    files: &[(InputFile, Rows)],
+    parquet: bool,
+) -> Result<FileGroup> {
+    let mut group = Vec::new();
+    for (file, rows) in files {
+        let mut part = file.file.clone();
+        part.partition_values
+            .push(ScalarValue::UInt32(Some(file.id)));
+        if parquet && !rows.is_all() {
+            let selection = rows.selection(total(state, table, file).await?);
+            part = part.with_extension(ParquetRowSelection::new(selection));
+        }
+        group.push(part);
+    }
+    Ok(FileGroup::new(group))
+}
+
+/// DataFusion's scan of a list of files, with the number of each row's file and, for Parquet, the row's.
+#[derive(Debug)]
+struct Numbered {
+    format: Arc<dyn datafusion::datasource::file_format::FileFormat>,
+    store: ObjectStoreUrl,
+    table_schema: TableSchema,
+    group: FileGroup,
+    schema: SchemaRef,
+}
+
+impl Numbered {
+    fn new(table: &ListingTable, group: FileGroup, rows: bool, schema: SchemaRef) -> Result<Self> {
+        let options = table.options();
+        let all = TableProvider::schema(table);
+        let width = all.fields().len() - options.table_partition_cols.len();
+        let (own, folders) = all.fields().split_at(width);
+        let mut folders = folders.to_vec();
+        folders.push(file_field());
+        let mut builder = TableSchema::builder(Arc::new(Schema::new(own.to_vec())))
+            .with_table_partition_cols(folders);
+        if rows {
+            builder = builder.with_virtual_columns(vec![row_field()]);
+        }
+        Ok(Self {
+            format: Arc::clone(&options.format),
+            store: store_url(table)?,
+            table_schema: builder.build(),
+            group,
+            schema,
+        })
+    }
+
+    async fn plan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let source = self.format.file_source(self.table_schema.clone());
+        let config = FileScanConfigBuilder::new(self.store.clone(), source)
+            .with_file_group(self.group.clone())
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit)
+            .build();
+        self.format.create_physical_plan(state, config).await
+    }
+}
+
+#[async_trait]
+impl TableProvider for Numbered {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.plan(state, projection, limit).await
+    }
+}
+
+/// Numbers the rows of a scan whose format cannot, and drops those that are not wanted.
+#[derive(Debug)]
+struct Counted {
+    rows: std::collections::HashMap<u32, Rows>,
+    plan: Arc<dyn ExecutionPlan>,
+    schema: SchemaRef,
+}
+
+impl PartitionStream for Counted {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let schema = Arc::clone(&self.schema);
+        let rows = self.rows.clone();
+        let stream = match self.plan.execute(0, context) {
+            Ok(stream) => stream,
+            Err(error) => {
+                let failed = futures::stream::once(async { Err(error) });
+                return Box::pin(RecordBatchStreamAdapter::new(schema, failed));
+            }
+        };
+        let mut counter = Counter::default();
+        let out = Arc::clone(&schema);
+        let counted = stream.map(move |batch| counter.number(&batch?, &rows, &out));
+        Box::pin(RecordBatchStreamAdapter::new(schema, counted))
+    }
+}
+
+/// How far a stream of whole files has come.
+#[derive(Debug, Default)]
+struct Counter {
+    file: Option<u32>,
+    rows: i64,
+}
+
+impl Counter {
+    /// `batch`, of one file and with its number in the last column, with the rows' places; only wanted rows.
+    fn number(
+        &mut self,
+        batch: &RecordBatch,
+        rows: &std::collections::HashMap<u32, Rows>,
+        schema: &SchemaRef,
+    ) -> Result<RecordBatch> {
+        let files = batch.columns().last();
+        let files = files.map(|c| c.as_primitive::<UInt32Type>().values());
+        let file = files.and_then(|files| files.first().copied());
+        if self.file != file && file.is_some() {
+            (self.file, self.rows) = (file, 0);
+        }
+        let end = self.rows + batch.num_rows() as i64;
+        let places: Int64Array = (self.rows..end).collect::<Vec<_>>().into();
+        self.rows = end;
+        let wanted = file.and_then(|file| rows.get(&file));
+        let mask = wanted
+            .filter(|rows| !rows.is_all())
+            .map(|r| r.mask(&places));
+        let mut columns = batch.columns().to_vec();
+        columns.push(Arc::new(places));
+        let numbered = RecordBatch::try_new(Arc::clone(schema), columns)?;
+        Ok(match mask {
+            Some(mask) => filter_record_batch(&numbered, &mask)?,
+            None => numbered,
+        })
+    }
+}
+
+/// File and row of the last row of a batch with a row's place in it; `None` for an empty one.
+pub fn last_place(batch: &RecordBatch) -> Option<(u32, u64)> {
+    let last = batch.num_rows().checked_sub(1)?;
+    let file = batch.column_by_name(FILE_COLUMN)?;
+    let row = batch.column_by_name(ROW_COLUMN)?;
+    Some((
+        file.as_primitive::<UInt32Type>().value(last),
+        row.as_primitive::<Int64Type>().value(last) as u64,
+    ))
+}

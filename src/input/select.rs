@@ -1,0 +1,90 @@
+//! Which rows of a file are read.
+
+use std::sync::Arc;
+
+use arrow::array::{BooleanArray, Int64Array};
+use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
+
+/// The rows of one file that a job reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rows {
+    /// Those from this place on; 0 is all.
+    From(u64),
+    /// Those at these places, ascending.
+    Only(Arc<[u64]>),
+}
+
+impl Rows {
+    /// Whether nothing is left out.
+    pub fn is_all(&self) -> bool {
+        *self == Self::From(0)
+    }
+
+    /// How many of a file's `total` rows they are.
+    pub fn count(&self, total: u64) -> u64 {
+        match self {
+            Self::From(first) => total.saturating_sub(*first),
+            Self::Only(places) => places.partition_point(|&place| place < total) as u64,
+        }
+    }
+
+    /// The same for Parquet's readers, for a file of `total` rows.
+    pub fn selection(&self, total: u64) -> RowSelection {
+        let ranges: Vec<_> = match self {
+            Self::From(first) => vec![(*first).min(total)..total],
+            Self::Only(places) => places
+                .iter()
+                .filter(|&&place| place < total)
+                .map(|&place| place..place + 1)
+                .collect(),
+        };
+        let mut selectors = Vec::new();
+        let mut at = 0;
+        for range in ranges {
+            selectors.push(RowSelector::skip((range.start - at) as usize));
+            selectors.push(RowSelector::select((range.end - range.start) as usize));
+            at = range.end;
+        }
+        selectors.push(RowSelector::skip((total - at) as usize));
+        RowSelection::from(selectors)
+    }
+
+    /// Which of the rows at `places` they are.
+    pub fn mask(&self, places: &Int64Array) -> BooleanArray {
+        let held = places.values().iter().map(|&place| match self {
+            Self::From(first) => place as u64 >= *first,
+            Self::Only(only) => only.binary_search(&(place as u64)).is_ok(),
+        });
+        held.map(Some).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selection_and_a_mask_choose_the_same_rows() {
+        for rows in [
+            Rows::From(0),
+            Rows::From(3),
+            Rows::From(9),
+            Rows::Only([].into()),
+            Rows::Only([0, 2, 3, 5].into()),
+            Rows::Only([4, 7].into()),
+        ] {
+            let mask = rows.mask(&(0..6).collect::<Vec<i64>>().into());
+            let by_mask: Vec<usize> = (0..6).filter(|&row| mask.value(row)).collect();
+            let (mut at, mut by_selection) = (0, Vec::new());
+            for selector in rows.selection(6).iter() {
+                if !selector.skip {
+                    by_selection.extend(at..at + selector.row_count);
+                }
+                at += selector.row_count;
+            }
+            assert_eq!(by_selection, by_mask, "{rows:?}");
+            assert_eq!(rows.count(6), by_mask.len() as u64, "{rows:?}");
+            assert_eq!(at, 6, "{rows:?}");
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! What a command has to do, given what is there: begin, go on, add, ask again, or nothing.
+//!
+//! Compares the job with the output's manifest and with the journal of an unfinished run. What differs is said, and only
+//! `--overwrite` goes past it.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use super::failures::Failures;
+use super::identity::difference;
+use super::job::Job;
+use super::journal::{Begin, Journal, Mode};
+use super::manifest::Manifest;
+use crate::error::AppError;
+use crate::input::Position;
+use crate::input::files::{Comparison, FileEntry, InputFile, compare};
+use crate::input::select::Rows;
+use crate::output::claim::Claim;
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Plan {
+    /// Nothing; one sentence says why.
+    Nothing(String),
+    /// Rows are to be labelled.
+    Work(Box<Work>),
+}
+
+/// A job that has been begun or taken up again.
+#[derive(Debug)]
+pub struct Work {
+    /// The right to write the output.
+    pub claim: Claim,
+    /// What is done of it.
+    pub journal: Journal,
+    /// The output that it adds to, or replaces.
+    pub before: Option<Manifest>,
+    /// What is left to read: runs of files of one source, in the order of their numbers.
+    pub left: Vec<(usize, Vec<(InputFile, Rows)>)>,
+    /// What tells this run's files from those of others, where that matters.
+    pub token: Option<String>,
+    /// What a person should know before it goes on.
+    pub notes: Vec<String>,
+}
+
+impl Work {
+    /// Number of its first shard in the names of files, behind those that are there.
+    pub fn first_number(&self) -> usize {
+        let files = match (self.journal.job().mode, &self.before) {
+            (Mode::Append | Mode::Retry, Some(manifest)) => manifest.files.as_slice(),
+            _ => &[],
+        };
+        let number = |path: &str| -> Option<usize> {
+            let name = path.rsplit('/').next()?.strip_prefix("part-")?;
+            name.split(['-', '.']).next()?.parse().ok()
+        };
+        let numbers = files.iter().filter_map(|file| number(&file.path));
+        numbers.max().map_or(0, |last| last + 1)
+    }
+
+    /// Rows that are in the output or written for it, of the input up to here.
+    pub fn rows(&self) -> u64 {
+        let published = match (self.journal.job().mode, &self.before) {
+            (Mode::Append, Some(manifest)) => manifest.counts.rows,
+            _ => 0,
+        };
+        published + self.journal.rows()
+    }
+}
+
+/// Finds out what there is to do.
+///
+/// # Errors
+/// [`AppError::Usage`] when the output belongs to another job, [`AppError::Taken`] when another picsift writes it.
+pub async fn begin(job: &Job) -> Result<Plan, AppError> {
+    let output = &job.output;
+    output.check().await?;
+    let planned = plan(job).await;
+    // What was made only to find out that nothing is to be done.
+    if let Err(AppError::Usage(_)) = &planned
+        && Journal::read(output.journal()).await?.is_none()
+    {
+        output.clear_work().await?;
+    }
+    planned
+}
+
+async fn plan(job: &Job) -> Result<Plan, AppError> {
+    let output = &job.output;
+    let claim = Claim::new(&output.work, &output.target).await?;
+    let before = manifest(output.manifest().await?, job)?;
+    let mut journal = Journal::read(output.journal()).await?;
+    // Published, but killed before the work was cleared away.
+    if let (Some(done), Some(manifest)) = (&journal, &before)
+        && done.finish.is_some()
+        && done.job().id == manifest.job.id
+    {
+        if let Some(done) = journal.take() {
+            done.remove().await?;
+        }
+        output.clear_work().await?;
+        drop(claim);
+        return Box::pin(plan(job)).await;
+    }
+    let mut files: Vec<(usize, InputFile)> = job.files();
+    let mut notes = Vec::new();
+    if let Some(unfinished) = &journal
+        && let Some(what) = other_job(unfinished.job(), job, &mut files)
+    {
+        if !job.overwrite {
+            return Err(AppError::Usage(format!(
+                "'{}' is being made by a job that is not finished, and this is another one: {what}; run the earlier \
+                 command to finish it, or use --overwrite to begin anew",
+                output.target
+            )));
+        }
+        if let Some(other) = journal.take() {
+            discard(job, other).await?;
+        }
+        drop(claim);
+        return Box::pin(plan(job)).await;
+    }
+    let (journal, resumed) = match journal {
+        Some(unfinished) => {
+            let known = unfinished.job().files.len();
+            let new = files.iter().filter(|(_, f)| f.id as usize >= known).count();
+            if new > 0 {
+                notes.push(format!(
+                    "the input has {new} new file{} that this unfinished job did not begin with; --incremental labels \
+                     them when it is done",
+                    if new == 1 { "" } else { "s" }
+                ));
+                files.retain(|(_, file)| (file.id as usize) < known);
+            }
+            (unfinished, true)
+        }
+        None => match fresh(job, before.as_ref(), &mut files).await? {
+            Fresh::Nothing(why) => {
+                claim.release(&output.work).await?;
+                output.clear_work().await?;
+                return Ok(Plan::Nothing(why));
+            }
+            Fresh::Begin(mode) => {
+                let mut entries: Vec<&InputFile> = files.iter().map(|(_, file)| file).collect();
+                entries.sort_by_key(|file| file.id);
+                let mut known: Vec<FileEntry> = match (&before, mode) {
+                    (Some(manifest), Mode::Append | Mode::Retry) => manifest.job.files.clone(),
+                    _ => Vec::new(),
+                };
+                let first = known.len();
+                known.extend(
+                    entries
+                        .iter()
+                        .filter(|file| file.id as usize >= first)
+                        .map(|file| file.entry.clone()),
+                );
+                let begin = Begin {
+                    id: token(16),
+                    mode,
+                    identity: job.identity.clone(),
+                    files: known,
+                };
+                (Journal::begin(output.journal(), begin).await?, false)
+            }
+        },
+    };
+    if resumed {
+        notes.push(match journal.finish {
+            Some(_) => {
+                "all rows are labelled; publishing what an earlier run could not".to_string()
+            }
+            None => format!(
+                "going on with an unfinished job: {} rows are done",
+                indicatif::HumanCount(journal.rows())
+            ),
+        });
+    }
+    let mut journal = journal;
+    let token = output.staged().is_none().then(|| token(8));
+    journal.run(token.as_deref().unwrap_or_default()).await?;
+    let wanted = wanted(job, &journal, before.as_ref(), files).await?;
+    Ok(Plan::Work(Box::new(Work {
+        claim,
+        left: runs(wanted),
+        journal,
+        before,
+        token,
+        notes,
+    })))
+}
+
+fn manifest(text: Option<Bytes>, job: &Job) -> Result<Option<Manifest>, AppError> {
+    let Some(text) = text else {
+        return Ok(None);
+    };
+    match serde_json::from_slice(&text) {
+        Ok(manifest) => Ok(Some(manifest)),
+        // It is replaced, so it need not be understood.
+        Err(_) if job.overwrite => Ok(None),
+        Err(error) => Err(AppError::Usage(format!(
+            "the manifest of '{}' cannot be read ({error}); use --overwrite to replace the output",
+            job.output.target
+        ))),
+    }
+}
+
+/// How an unfinished job differs from this one, if it does. Numbers the files as that one does.
+fn other_job(begun: &Begin, job: &Job, files: &mut [(usize, InputFile)]) -> Option<String> {
+    if let Some(what) = difference(&begun.identity, &job.identity) {
+        return Some(what);
+    }
+    if job.retry_failed && begun.mode != Mode::Retry {
+        return Some("--retry-failed comes after it".to_string());
+    }
+    match numbered(&begun.files, files) {
+        Comparison::Different(what) => Some(format!("its input is another, {what}")),
+        Comparison::Same { .. } => None,
+    }
+}
+
+fn numbered(known: &[FileEntry], files: &mut [(usize, InputFile)]) -> Comparison {
+    let mut plain: Vec<InputFile> = files.iter().map(|(_, file)| file.clone()).collect();
+    let comparison = compare(known, &mut plain);
+    for ((_, file), numbered) in files.iter_mut().zip(plain) {
+        file.id = numbered.id;
+    }
+    comparison
+}
+
+enum Fresh {
+    Nothing(String),
+    Begin(Mode),
+}
+
+/// What to do where no job is unfinished.
+async fn fresh(
+    job: &Job,
+    before: Option<&Manifest>,
+    files: &mut Vec<(usize, InputFile)>,
+) -> Result<Fresh, AppError> {
+    let shown = &job.output.target;
+    let Some(before) = before.filter(|_| !job.overwrite) else {
+        if job.retry_failed {
+            return Err(AppError::Usage(format!(
+                "--retry-failed: there is no output in '{shown}' yet"
+            )));
+        }
+        return Ok(Fresh::Begin(Mode::New));
+    };
+    if let Some(what) = difference(&before.job.identity, &job.identity) {
+        return Err(AppError::Usage(format!(
+            "'{shown}' was labelled by another command: {what}; name another folder or use --overwrite"
+        )));
+    }
+    let new = match numbered(&before.job.files, files) {
+        Comparison::Different(what) => {
+            return Err(AppError::Usage(format!(
+                "'{shown}' was labelled from another input: {what}; name another folder or use --overwrite"
+            )));
+        }
+        Comparison::Same { new } => new,
+    };
+    if job.retry_failed {
+        let known = before.job.files.len();
+        files.retain(|(_, file)| (file.id as usize) < known);
+        return Ok(match before.counts.failures {
+            0 => Fresh::Nothing(format!(
+                "no image of '{shown}' failed; there is nothing to ask again"
+            )),
+            _ => Fresh::Begin(Mode::Retry),
+        });
+    }
+    let unfinished = before.partial.is_some();
+    if new > 0 && !job.incremental && !unfinished {
+        return Err(AppError::Usage(format!(
+            "'{shown}' is labelled, and its input has {new} new file{}; --incremental labels {} alone, --overwrite all",
+            if new == 1 { "" } else { "s" },
+            if new == 1 { "it" } else { "them" },
+        )));
+    }
+    if !job.incremental {
+        let known = before.job.files.len();
+        files.retain(|(_, file)| (file.id as usize) < known);
+    }
+    Ok(if unfinished || (new > 0 && job.incremental) {
+        Fresh::Begin(Mode::Append)
+    } else {
+        Fresh::Nothing(format!(
+            "nothing to do: '{shown}' has all {} rows already",
+            indicatif::HumanCount(before.counts.rows)
+        ))
+    })
+}
+
+/// Removes what an unfinished job has written.
+async fn discard(job: &Job, journal: Journal) -> Result<(), AppError> {
+    let output = &job.output;
+    if output.staged().is_none() {
+        for shard in &journal.shards {
+            for file in &shard.files {
+                output.target.remove(&file.path).await?;
+            }
+        }
+        remove_strays(job, &journal, &[]).await?;
+    }
+    journal.remove().await?;
+    output.clear_work().await
+}
+
+/// Removes files that runs of this job have written and not remembered; `kept` are remembered elsewhere.
+///
+/// # Errors
+/// When the output cannot be listed or a file not be removed.
+pub async fn remove_strays(job: &Job, journal: &Journal, kept: &[String]) -> Result<(), AppError> {
+    let remembered: std::collections::HashSet<&str> = journal
+        .shards
+        .iter()
+        .flat_map(|shard| &shard.files)
+        .map(|file| file.path.as_str())
+        .chain(kept.iter().map(String::as_str))
+        .collect();
+    let place = match job.output.staged() {
+        Some(staged) => crate::output::place::Place::Local(staged),
+        None => job.output.target.clone(),
+    };
+    let local = job.output.staged().is_some();
+    for name in place.list().await? {
+        let last = name.rsplit('/').next().unwrap_or_default();
+        let ours = |token: &String| !token.is_empty() && last.contains(&format!("-{token}"));
+        if !remembered.contains(name.as_str()) && (local || journal.tokens.iter().any(ours)) {
+            place.remove(&name).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The rows that are left, files in the order of their numbers.
+async fn wanted(
+    job: &Job,
+    journal: &Journal,
+    before: Option<&Manifest>,
+    mut files: Vec<(usize, InputFile)>,
+) -> Result<Vec<(usize, InputFile, Rows)>, AppError> {
+    files.sort_by_key(|(_, file)| file.id);
+    let begun = journal.job();
+    let published = match (begun.mode, before) {
+        (Mode::Append, Some(manifest)) => manifest.job.through,
+        _ => Position::default(),
+    };
+    let through = journal.through().unwrap_or_default().max(published);
+    let failed: Option<HashMap<String, Vec<u64>>> = match begun.mode {
+        Mode::Retry => {
+            let list = job.output.failures().await?.ok_or_else(|| {
+                AppError::Usage(format!(
+                    "--retry-failed goes by {}, which is not there any more",
+                    job.output.failures_shown()
+                ))
+            })?;
+            let mut failures = Failures::default();
+            failures.read(list).map_err(AppError::Plan)?;
+            Some(failures.rows())
+        }
+        _ => None,
+    };
+    let mut wanted = Vec::new();
+    for (source, file) in files {
+        let first = match file.id.cmp(&through.file) {
+            std::cmp::Ordering::Less => continue,
+            std::cmp::Ordering::Equal => through.row,
+            std::cmp::Ordering::Greater => 0,
+        };
+        let rows = match &failed {
+            None => Rows::From(first),
+            Some(failed) => {
+                let rows = failed.get(&file.entry.url).map(Vec::as_slice);
+                let rows = rows.unwrap_or_default();
+                let left = &rows[rows.partition_point(|&row| row < first)..];
+                if left.is_empty() {
+                    continue;
+                }
+                Rows::Only(left.into())
+            }
+        };
+        wanted.push((source, file, rows));
+    }
+    Ok(wanted)
+}
+
+/// Neighbours of one source together.
+fn runs(wanted: Vec<(usize, InputFile, Rows)>) -> Vec<(usize, Vec<(InputFile, Rows)>)> {
+    let mut runs: Vec<(usize, Vec<(InputFile, Rows)>)> = Vec::new();
+    for (source, file, rows) in wanted {
+        match runs.last_mut() {
+            Some((last, files)) if *last == source => files.push((file, rows)),
+            _ => runs.push((source, vec![(file, rows)])),
+        }
+    }
+    runs
+}
+
+/// So many characters of chance.
+fn token(characters: usize) -> String {
+    let mut text = String::new();
+    while text.len() < characters {
+        // Each is seeded by the system.
+        use std::hash::{BuildHasher, Hasher};
+        let chance = std::hash::RandomState::new().build_hasher().finish();
+        text.push_str(&format!("{chance:016x}"));
+    }
+    text.truncate(characters);
+    text
+}

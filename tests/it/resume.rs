@@ -1,0 +1,519 @@
+//! Jobs that are stopped, carried on, added to and asked again.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use arrow::array::{Array, BooleanArray, Int64Array, StringArray, StructArray};
+use tempfile::TempDir;
+
+use crate::support::*;
+
+/// A folder with tables of references to photographs, and the output of a job over them.
+struct Work {
+    folder: TempDir,
+    cache: TempDir,
+}
+
+impl Work {
+    fn new() -> Self {
+        let work = Self {
+            folder: tempfile::tempdir().unwrap(),
+            cache: tempfile::tempdir().unwrap(),
+        };
+        std::fs::create_dir(work.path("input")).unwrap();
+        work
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A table of the first so many photographs, again and again, numbered from `first`.
+    fn table(&self, name: &str, first: i64, rows: usize) {
+        let images = images();
+        let paths = (0..rows).map(|row| images[row % images.len()].to_str().unwrap().to_string());
+        write_table(
+            &self.path("input").join(name),
+            vec![
+                (
+                    "id",
+                    array((first..first + rows as i64).collect::<Int64Array>()),
+                ),
+                ("image", array(StringArray::from_iter_values(paths))),
+            ],
+        );
+    }
+
+    fn command(&self, more: &[&str]) -> Command {
+        let (input, output) = (self.path("input"), self.path("out"));
+        let images = root().join(REFERENCES).join("images");
+        let mut all = vec![
+            "label",
+            input.to_str().unwrap(),
+            "--output",
+            output.to_str().unwrap(),
+        ];
+        all.extend([
+            "--categories",
+            "fish,tool",
+            "--allow-folder",
+            images.to_str().unwrap(),
+        ]);
+        all.extend(more);
+        command(all, self.cache.path())
+    }
+
+    fn label(&self, more: &[&str]) -> Output {
+        self.command(more).output().unwrap()
+    }
+
+    fn ids(&self) -> Vec<i64> {
+        let mut ids = column::<Int64Array>(&read_table(&self.path("out")), "id")
+            .values()
+            .to_vec();
+        ids.sort_unstable();
+        ids
+    }
+
+    fn manifest(&self) -> serde_json::Value {
+        let text = std::fs::read_to_string(self.path("out/_picsift.json")).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// Names in the folder.
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<_> = std::fs::read_dir(self.folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Waits until the journal has so many shards of a job under way.
+    fn wait_for_shards(&self, count: usize, child: &mut Child) {
+        let journal = self.path(".out.picsift/journal");
+        let begun = Instant::now();
+        loop {
+            let records = std::fs::read_dir(&journal).map_or(0, |entries| entries.count());
+            // The job and the run come first.
+            if records >= count + 2 {
+                return;
+            }
+            assert!(child.try_wait().unwrap().is_none(), "it ended too early");
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "no shard in a minute"
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn images() -> Vec<PathBuf> {
+    let folder = root().join(REFERENCES).join("images");
+    let mut paths: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    paths
+}
+
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill")
+        .args([&format!("-{name}"), &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn a_finished_job_run_again_does_nothing_and_says_so() {
+    let work = Work::new();
+    work.table("a.parquet", 0, 30);
+    stdout(&work.label(&[]));
+    let before = std::fs::metadata(work.path("out/_picsift.json"))
+        .unwrap()
+        .modified()
+        .unwrap();
+    let said = stdout(&work.label(&[]));
+    assert!(
+        said.contains("nothing to do") && said.contains("30 rows"),
+        "{said}"
+    );
+    let after = std::fs::metadata(work.path("out/_picsift.json"))
+        .unwrap()
+        .modified()
+        .unwrap();
+    assert_eq!(before, after);
+    assert_eq!(work.names(), ["input", "out"], "no trace of the work");
+}
+
+#[test]
+fn another_job_is_refused_with_what_changed() {
+    let work = Work::new();
+    work.table("a.parquet", 0, 10);
+    stdout(&work.label(&[]));
+    for (more, what) in [
+        (
+            &["--threshold", "0.5"][..],
+            "threshold was 0.2 and is 0.5 now",
+        ),
+        (&["--categories", "bird"], "category bird is new"),
+        (&["--where", "id > 3"], "predicate was not given"),
+        (&["--limit", "5"], "limit was not given and is 5"),
+        (&["--partition-by", "label"], "partition"),
+        (&["--model", "shapes"], "model was \"efficientnet-lite0\""),
+        (&["--image-column", "drop"], "left-out column"),
+    ] {
+        let said = refused(&work.label(more));
+        assert!(
+            said.contains(what) && said.contains("--overwrite"),
+            "{said}"
+        );
+    }
+    work.table("a.parquet", 0, 11);
+    let said = refused(&work.label(&[]));
+    assert!(said.contains("a.parquet has changed"), "{said}");
+    std::fs::remove_file(work.path("input/a.parquet")).unwrap();
+    work.table("b.parquet", 0, 10);
+    let said = refused(&work.label(&[]));
+    assert!(said.contains("a.parquet is not in it any more"), "{said}");
+    stdout(&work.label(&["--overwrite"]));
+    assert_eq!(work.ids(), (0..10).collect::<Vec<_>>());
+}
+
+#[test]
+fn files_that_come_later_are_labelled_alone() {
+    let work = Work::new();
+    work.table("b.parquet", 0, 20);
+    stdout(&work.label(&["--partition-by", "label"]));
+    let first: Vec<_> = parquet_files(&work.path("out"));
+    // One sorts before the file that was there, one behind.
+    work.table("a.parquet", 100, 20);
+    work.table("c.parquet", 200, 20);
+    let said = refused(&work.label(&["--partition-by", "label"]));
+    assert!(
+        said.contains("2 new files") && said.contains("--incremental"),
+        "{said}"
+    );
+    let said = stdout(&work.label(&["--partition-by", "label", "--incremental"]));
+    assert!(said.starts_with("60 rows"), "{said}");
+    let expected: Vec<i64> = (0..20).chain(100..120).chain(200..220).collect();
+    assert_eq!(work.ids(), expected);
+    assert!(
+        first.iter().all(|path| path.exists()),
+        "what was there is not written again"
+    );
+    assert_eq!(work.manifest()["counts"]["rows"], 60);
+    let said = stdout(&work.label(&["--partition-by", "label", "--incremental"]));
+    assert!(said.contains("nothing to do"), "{said}");
+    work.table("d.parquet", 300, 5);
+    stdout(&work.label(&["--partition-by", "label", "--incremental"]));
+    assert_eq!(work.ids().len(), 65);
+}
+
+#[test]
+fn a_polite_stop_keeps_what_is_done_and_the_same_command_goes_on() {
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        let work = Work::new();
+        work.table("a.parquet", 0, 600);
+        let more = ["--shard-rows", "50", "--no-cache"];
+        let mut child = work
+            .command(&more)
+            .stderr(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        work.wait_for_shards(1, &mut child);
+        signal(&child, name);
+        let output = child.wait_with_output().unwrap();
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(
+            said.contains("the same command goes on from there"),
+            "{said}"
+        );
+        assert!(
+            !work.path("out").exists(),
+            "nothing is published before it is whole"
+        );
+        let kept: usize = said
+            .lines()
+            .last()
+            .and_then(|line| {
+                line.split(';')
+                    .nth(1)?
+                    .split_whitespace()
+                    .next()?
+                    .replace(',', "")
+                    .parse()
+                    .ok()
+            })
+            .unwrap();
+        assert!((50..600).contains(&kept), "{said}");
+        let output = work.label(&more);
+        assert!(
+            stderr(&output).contains(&format!("{kept} rows are done")),
+            "{}",
+            stderr(&output)
+        );
+        assert!(stdout(&output).starts_with("600 rows"));
+        assert_eq!(work.ids(), (0..600).collect::<Vec<_>>());
+        assert_eq!(work.manifest()["counts"]["images"], 600);
+    }
+}
+
+#[test]
+fn a_second_signal_stops_at_once_and_the_job_can_still_go_on() {
+    let work = Work::new();
+    work.table("a.parquet", 0, 900);
+    let more = ["--shard-rows", "100", "--no-cache"];
+    let mut child = work.command(&more).stderr(Stdio::piped()).spawn().unwrap();
+    work.wait_for_shards(1, &mut child);
+    let begun = Instant::now();
+    signal(&child, "INT");
+    std::thread::sleep(Duration::from_millis(30));
+    signal(&child, "INT");
+    let output = child.wait_with_output().unwrap();
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    stdout(&work.label(&more));
+    assert_eq!(work.ids(), (0..900).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_unfinished_job_is_not_taken_for_another() {
+    let work = Work::new();
+    work.table("a.parquet", 0, 400);
+    let more = ["--shard-rows", "40", "--no-cache"];
+    let mut child = work.command(&more).stderr(Stdio::null()).spawn().unwrap();
+    work.wait_for_shards(1, &mut child);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let other = ["--threshold", "0.9"];
+    let said = refused(&work.label(&other));
+    assert!(
+        said.contains("not finished") && said.contains("0.9"),
+        "{said}"
+    );
+    stdout(&work.label(&["--threshold", "0.9", "--overwrite"]));
+    assert_eq!(work.ids().len(), 400);
+    assert_eq!(work.names(), ["input", "out"]);
+}
+
+#[test]
+fn of_two_that_write_one_output_one_wins_and_the_other_says_so() {
+    let work = Work::new();
+    work.table("a.parquet", 0, 400);
+    let more = ["--shard-rows", "40", "--no-cache"];
+    let start = || {
+        let mut command = work.command(&more);
+        command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let both = [start(), start()].map(|child| child.wait_with_output().unwrap());
+    let won = both.iter().filter(|output| output.status.success()).count();
+    assert_eq!(won, 1, "{} {}", stderr(&both[0]), stderr(&both[1]));
+    let lost = both.iter().find(|output| !output.status.success()).unwrap();
+    assert_eq!(lost.status.code(), Some(1));
+    assert!(
+        stderr(lost).contains("another picsift (process "),
+        "{}",
+        stderr(lost)
+    );
+    assert_eq!(work.ids(), (0..400).collect::<Vec<_>>());
+}
+
+/// A table of which every second image is not there yet.
+fn half_missing(work: &Work, rows: usize) {
+    let photo = photo_path();
+    let names = (0..rows).map(|row| format!("{row}.jpg"));
+    for name in names.clone().step_by(2) {
+        std::fs::copy(&photo, work.path("input").join(name)).unwrap();
+    }
+    write_table(
+        &work.path("input/t.parquet"),
+        vec![
+            ("id", array((0..rows as i64).collect::<Int64Array>())),
+            ("image", array(StringArray::from_iter_values(names))),
+        ],
+    );
+}
+
+fn photo_path() -> PathBuf {
+    images()
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|e| e == "jpg"))
+        .unwrap()
+}
+
+fn failures(folder: &Path) -> usize {
+    let all = read_table(folder);
+    let errors = column::<StructArray>(&all, "picsift_error");
+    errors.len() - errors.null_count()
+}
+
+#[test]
+fn failures_are_data_and_can_be_asked_again() {
+    let work = Work::new();
+    half_missing(&work, 20);
+    let table = work.path("input/t.parquet");
+    let label = |more: &[&str]| {
+        let (input, output) = (table.to_str().unwrap(), work.path("out"));
+        let mut all = vec!["label", input, "--output", output.to_str().unwrap()];
+        all.extend(["--categories", "fish", "--partition-by", "label"]);
+        all.extend(more);
+        command(all, work.cache.path()).output().unwrap()
+    };
+    let said = stdout(&label(&[]));
+    assert!(
+        said.contains("10 failed") && said.contains("--retry-failed"),
+        "{said}"
+    );
+    let list = work.path("out/_picsift_errors.pq");
+    let query = format!(
+        "SELECT row, reference, stage, kind, message, input_file FROM '{}' ORDER BY row LIMIT 2",
+        list.display()
+    );
+    let said = stdout(&picsift(["sql", "--format", "csv", "-c", &query]));
+    let first = said.lines().nth(1).unwrap();
+    assert!(first.starts_with("1,1.jpg,fetch,not_found,"), "{said}");
+    assert!(
+        first.contains("does not exist") && first.contains("t.parquet"),
+        "{said}"
+    );
+    let all = read_table(&work.path("out"));
+    let errors = column::<StructArray>(&all, "picsift_error");
+    let row = (0..20).find(|&row| errors.is_valid(row)).unwrap();
+    let part = |name: &str| {
+        let column = errors.column_by_name(name).unwrap();
+        column
+            .as_any()
+            .downcast_ref::<StringArray>()
+            .unwrap()
+            .value(row)
+            .to_string()
+    };
+    assert_eq!(
+        (part("stage"), part("kind")),
+        ("fetch".into(), "not_found".into())
+    );
+
+    // Half of them are there now.
+    for row in [1, 5, 9, 13, 17] {
+        std::fs::copy(photo_path(), work.path("input").join(format!("{row}.jpg"))).unwrap();
+    }
+    let said = stdout(&label(&["--retry-failed"]));
+    assert!(
+        said.starts_with("20 rows, 20 images") && said.contains("5 failed"),
+        "{said}"
+    );
+    assert_eq!(work.ids(), (0..20).collect::<Vec<_>>());
+    assert_eq!(failures(&work.path("out")), 5);
+    let answers = read_table(&work.path("out"));
+    let is = column::<BooleanArray>(&answers, "is_fish");
+    assert_eq!(is.null_count(), 5);
+    for row in [3, 7, 11, 15, 19] {
+        std::fs::copy(photo_path(), work.path("input").join(format!("{row}.jpg"))).unwrap();
+    }
+    stdout(&label(&["--retry-failed"]));
+    assert_eq!(failures(&work.path("out")), 0);
+    assert!(!list.exists());
+    let said = stdout(&label(&["--retry-failed"]));
+    assert!(said.contains("nothing to ask again"), "{said}");
+    let counted: usize = parquet_files(&work.path("out"))
+        .iter()
+        .map(|path| rows_of(path))
+        .sum();
+    assert_eq!(counted, 20);
+    assert_eq!(work.manifest()["counts"]["failures"], 0);
+    assert_eq!(work.manifest()["counts"]["rows"], 20);
+}
+
+fn rows_of(path: &Path) -> usize {
+    let file = std::fs::File::open(path).unwrap();
+    let reader =
+        parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    reader.metadata().file_metadata().num_rows() as usize
+}
+
+#[test]
+fn a_job_in_which_too_much_fails_stops_and_can_go_on() {
+    let work = Work::new();
+    half_missing(&work, 300);
+    let table = work.path("input/t.parquet");
+    let label = |more: &[&str]| {
+        let (input, output) = (table.to_str().unwrap(), work.path("out"));
+        let mut all = vec!["label", input, "--output", output.to_str().unwrap()];
+        all.extend(["--categories", "fish"]);
+        all.extend(more);
+        command(all, work.cache.path()).output().unwrap()
+    };
+    let output = label(&["--max-error-ratio", "0.05"]);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("--max-error-ratio 0.05") && said.contains("does not exist"),
+        "{said}"
+    );
+    assert!(said.contains("the same command goes on"), "{said}");
+    assert!(!work.path("out").exists());
+    let said = stdout(&label(&["--max-error-ratio", "0.6"]));
+    assert!(said.contains("150 failed"), "{said}");
+}
+
+#[test]
+fn a_full_disk_is_said_and_the_job_goes_on_when_there_is_room() {
+    let work = Work::new();
+    let disk = work.path("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let mounted = Command::new("mount")
+        .args([
+            "-t",
+            "tmpfs",
+            "-o",
+            "size=1m",
+            "tmpfs",
+            disk.to_str().unwrap(),
+        ])
+        .status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: a small disk can be mounted by root alone");
+        return;
+    }
+    let label = || {
+        let output = disk.join("out");
+        let all = ["label", EMBEDDED, "--output", output.to_str().unwrap()];
+        let more = ["--categories", "fish", "--shard-rows", "20", "--no-cache"];
+        command(all.into_iter().chain(more), work.cache.path())
+            .output()
+            .unwrap()
+    };
+    let full = label();
+    let room = Command::new("mount")
+        .args(["-o", "remount,size=64m", disk.to_str().unwrap()])
+        .status();
+    let after = label();
+    let rows = after
+        .status
+        .success()
+        .then(|| read_table(&disk.join("out")).num_rows());
+    let unmounted = Command::new("umount").arg(&disk).status();
+    let said = stderr(&full);
+    assert_eq!(full.status.code(), Some(1), "{said}");
+    assert!(said.contains("No space left on device"), "{said}");
+    assert!(said.contains("the same command goes on"), "{said}");
+    assert!(room.unwrap().success() && unmounted.unwrap().success());
+    assert!(stderr(&after).contains("going on"), "{}", stderr(&after));
+    assert_eq!(rows, Some(221), "{}", stderr(&after));
+}

@@ -1,0 +1,91 @@
+"""An S3 server for the tests: moto's, with the faults of real ones.
+
+Usage: server.py FOLDER. Uploads the folder's files into the bucket `bucket`, prints the port, and serves until standard input
+closes.
+
+Faults, by words in a key: `denied` is refused (403), `slow` is throttled (503 SlowDown) the first two times that it is
+read, `cut` breaks off in the middle the first time. `GET /counts` gives the requests so far.
+"""
+
+import collections
+import json
+import pathlib
+import sys
+import threading
+
+import boto3
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
+
+BUCKET = "bucket"
+KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "secret-of-the-tests"}
+
+
+def error(start_response, status, code):
+    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()
+    start_response(status, [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+class Faults:
+    def __init__(self, app):
+        self.app = app
+        self.lock = threading.Lock()
+        self.counts = collections.Counter()
+        self.read = collections.Counter()
+        self.on = False
+
+    def __call__(self, environ, start_response):
+        path, query, method = environ["PATH_INFO"], environ.get("QUERY_STRING", ""), environ["REQUEST_METHOD"]
+        if path == "/counts":
+            body = json.dumps(self.counts).encode()
+            start_response("200 OK", [("Content-Length", str(len(body)))])
+            return [body]
+        with self.lock:
+            self.counts[method] += 1
+            if method == "POST" and query.startswith("uploads"):
+                self.counts["multipart"] += 1
+            seen = 0
+            if method == "GET" and self.on:
+                seen = self.read[path]
+                self.read[path] += 1
+        if method == "GET" and self.on:
+            if "denied" in path:
+                return error(start_response, "403 Forbidden", "AccessDenied")
+            if "slow" in path and seen < 2:
+                with self.lock:
+                    self.counts["throttled"] += 1
+                return error(start_response, "503 Slow Down", "SlowDown")
+            if "cut" in path and seen == 0:
+                with self.lock:
+                    self.counts["cut"] += 1
+                return self.half(environ, start_response)
+        return self.app(environ, start_response)
+
+    def half(self, environ, start_response):
+        body = b"".join(self.app(environ, start_response))
+
+        def chunks():
+            yield body[: len(body) // 2]
+            raise ConnectionResetError("cut off, as the test wants")
+
+        return chunks()
+
+
+def main(folder):
+    faults = Faults(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", 0, faults, threaded=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{server.port}", region_name="us-east-1", **KEYS)
+    client.create_bucket(Bucket=BUCKET)
+    for path in sorted(pathlib.Path(folder).rglob("*")):
+        if path.is_file():
+            client.upload_file(str(path), BUCKET, str(path.relative_to(folder)))
+    faults.counts.clear()
+    faults.on = True
+    print(server.port, flush=True)
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

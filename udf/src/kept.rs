@@ -1,0 +1,181 @@
+//! What earlier runs have found out, on this machine's disk.
+//!
+//! The seam between an image's way and the store of answers: the store's calls block, so they run beside tokio's workers;
+//! and an image may have answers to some questions only, so those that are left are made ready to be asked alone.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use picsift_images::Version;
+use picsift_vision::store::{Asked, KnownReference, Store};
+use picsift_vision::{Answer, ModelInfo, Question};
+
+use crate::reuse::{Answers, Content};
+
+/// Sets of questions that are remembered; rows differ in what is known of them in a handful of ways, unless somebody is out
+/// to make more.
+const MOST_SETS: usize = 256;
+
+/// Questions with the store that may know their answers.
+pub(crate) struct Kept {
+    store: Store,
+    info: ModelInfo,
+    questions: Arc<[Question]>,
+    asked: Asked,
+    sets: Mutex<HashMap<Vec<bool>, Open>>,
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept").finish_non_exhaustive()
+    }
+}
+
+/// Questions whose answers are not known.
+#[derive(Clone)]
+pub(crate) struct Open {
+    pub(crate) questions: Arc<[Question]>,
+    asked: Asked,
+}
+
+/// What is known of an image.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// For each question its answer, if it is known.
+    pub(crate) answers: Vec<Option<Answer>>,
+    /// The image's similarity hash, if that is known.
+    pub(crate) similarity: Option<u64>,
+}
+
+impl Found {
+    /// The answers, if all are known.
+    pub(crate) fn all(&self) -> Option<Answers> {
+        self.answers
+            .iter()
+            .cloned()
+            .collect::<Option<Vec<_>>>()
+            .map(Answers::from)
+    }
+
+    /// The answers with those to the questions that were open, in their order; `None` if there are too few.
+    pub(crate) fn with(self, mut new: impl Iterator<Item = Answer>) -> Option<Answers> {
+        let answers = self
+            .answers
+            .into_iter()
+            .map(|known| known.or_else(|| new.next()));
+        answers.collect::<Option<Vec<_>>>().map(Answers::from)
+    }
+}
+
+/// An image that a reference gave before.
+#[derive(Debug)]
+pub(crate) struct Before {
+    pub(crate) version: Version,
+    pub(crate) content: Content,
+    pub(crate) answers: Answers,
+    pub(crate) similarity: Option<u64>,
+}
+
+impl Kept {
+    pub(crate) fn new(store: Store, info: &ModelInfo, questions: &Arc<[Question]>) -> Self {
+        Self {
+            asked: Asked::new(info, questions),
+            store,
+            info: info.clone(),
+            questions: Arc::clone(questions),
+            sets: Mutex::default(),
+        }
+    }
+
+    /// What is known of an image.
+    pub(crate) async fn find(self: &Arc<Self>, content: Content) -> Found {
+        let kept = Arc::clone(self);
+        let found = blocking(move || kept.store.lookup(&content, &kept.asked)).await;
+        match found {
+            Some(found) => Found {
+                answers: found.answers,
+                similarity: found.similarity,
+            },
+            None => Found {
+                answers: vec![None; self.questions.len()],
+                similarity: None,
+            },
+        }
+    }
+
+    /// What the reference at this address gave, if all answers about that are known.
+    pub(crate) async fn before(self: &Arc<Self>, address: String) -> Option<Before> {
+        let kept = Arc::clone(self);
+        let found = blocking(move || {
+            let known = kept.store.reference(&address)?;
+            let found = kept.store.lookup(&known.content, &kept.asked);
+            let found = Found {
+                answers: found.answers,
+                similarity: found.similarity.or(known.similarity),
+            };
+            Some(Before {
+                version: known.version.parse().ok()?,
+                content: known.content,
+                answers: found.all()?,
+                similarity: found.similarity,
+            })
+        });
+        found.await?
+    }
+
+    /// The questions whose answers are not among these.
+    pub(crate) fn open(&self, found: &Found) -> Open {
+        let open: Vec<bool> = found.answers.iter().map(Option::is_none).collect();
+        let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(set) = sets.get(&open) {
+            return set.clone();
+        }
+        let left = self.questions.iter().zip(&open).filter(|(_, open)| **open);
+        let questions: Arc<[Question]> = left.map(|(question, _)| question.clone()).collect();
+        let set = Open {
+            asked: Asked::new(&self.info, &questions),
+            questions,
+        };
+        if sets.len() >= MOST_SETS {
+            sets.clear();
+        }
+        sets.insert(open, set.clone());
+        set
+    }
+
+    /// Keeps the answers to questions that were open.
+    pub(crate) async fn keep(
+        self: &Arc<Self>,
+        content: Content,
+        open: Open,
+        answers: Vec<Answer>,
+        similarity: u64,
+    ) {
+        let store = self.store.clone();
+        let answers = answers.into_iter().map(Some).collect();
+        blocking(move || store.put(&content, &open.asked, answers, Some(similarity))).await;
+    }
+
+    /// Remembers what the reference at this address gave.
+    pub(crate) async fn keep_reference(
+        self: &Arc<Self>,
+        address: String,
+        version: &Version,
+        content: Content,
+        similarity: Option<u64>,
+    ) {
+        let store = self.store.clone();
+        let known = KnownReference {
+            version: version.to_string(),
+            content,
+            similarity,
+        };
+        blocking(move || store.put_reference(&address, known)).await;
+    }
+}
+
+/// Runs work that waits for a disk; `None` if it panicked, which for what is merely kept counts as nothing known.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
+}
