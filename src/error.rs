@@ -166,7 +166,21 @@ fn root_cause(error: &dyn std::error::Error) -> String {
     while let Some(source) = inner.source() {
         inner = source;
     }
-    inner.to_string()
+    without_markup(&inner.to_string())
+}
+
+/// The sentence in an S3 server's answer, which is an XML document of several lines.
+fn without_markup(text: &str) -> String {
+    let Some((before, document)) = text.split_once("<?xml") else {
+        return text.trim().to_string();
+    };
+    let sentence = document
+        .split_once("<Message>")
+        .and_then(|(_, rest)| rest.split_once("</Message>"));
+    let sentence = sentence.map(|(sentence, _)| sentence);
+    format!("{}{}", before, sentence.unwrap_or_default())
+        .trim_end_matches([' ', ':'])
+        .to_string()
 }
 
 /// The text of the innermost DataFusion error in one line, without the layers' prefixes.
@@ -194,5 +208,22 @@ fn root_text(error: &DataFusionError) -> String {
         DataFusionError::Diagnostic(_, inner) => root_text(inner),
         DataFusionError::External(source) => source.to_string(),
         other => other.message().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_of_a_server_is_said_in_one_line() {
+        let answer = "status 404 Not Found: <?xml version=\"1.0\"?>\n<Error><Code>NoSuchBucket</Code>\
+                      <Message>The specified bucket does not exist</Message></Error>";
+        assert_eq!(
+            without_markup(answer),
+            "status 404 Not Found: The specified bucket does not exist"
+        );
+        assert_eq!(without_markup("status 500: <?xml ?><Error/>"), "status 500");
+        assert_eq!(without_markup("connection refused"), "connection refused");
     }
 }

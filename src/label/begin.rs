@@ -108,7 +108,8 @@ async fn plan(job: &Job) -> Result<Plan, AppError> {
     if let Some(unfinished) = &journal
         && let Some(what) = other_job(unfinished.job(), job, &mut files)
     {
-        if !job.overwrite {
+        // Where nothing is done yet, nothing is lost.
+        if !job.overwrite && !unfinished.shards.is_empty() {
             return Err(AppError::Usage(format!(
                 "'{}' is being made by a job that is not finished, and this is another one: {what}; run the earlier \
                  command to finish it, or use --overwrite to begin anew",

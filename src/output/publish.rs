@@ -178,6 +178,10 @@ impl Output {
             (Place::Local(target), Place::Local(work)) if how == How::Whole => {
                 let staged = work.join("data");
                 let place = Place::Local(staged.clone());
+                if files.is_empty() {
+                    // A part of a table may have no rows; nothing was written then.
+                    std::fs::create_dir_all(&staged).map_err(AppError::file("make", &staged))?;
+                }
                 // Gone: it was moved before a crash.
                 if staged.exists() {
                     place.replace(MANIFEST, manifest).await?;

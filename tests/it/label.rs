@@ -405,8 +405,9 @@ fn a_run_replaces_only_what_it_may() {
         picsift(args)
     };
     stdout(&label(&[]));
-    assert!(refused(&label(&[])).contains("--overwrite"));
-    stdout(&label(&["--overwrite"]));
+    assert!(stdout(&label(&[])).contains("nothing to do"));
+    assert!(refused(&label(&["--threshold", "0.9"])).contains("--overwrite"));
+    stdout(&label(&["--threshold", "0.9", "--overwrite"]));
     assert_eq!(read_table(&target).num_rows(), 2);
 }
 

@@ -165,7 +165,6 @@ fn another_job_is_refused_with_what_changed() {
         (&["--where", "id > 3"], "predicate was not given"),
         (&["--limit", "5"], "limit was not given and is 5"),
         (&["--partition-by", "label"], "partition"),
-        (&["--model", "shapes"], "model was \"efficientnet-lite0\""),
         (&["--image-column", "drop"], "left-out column"),
     ] {
         let said = refused(&work.label(more));
@@ -183,6 +182,51 @@ fn another_job_is_refused_with_what_changed() {
     assert!(said.contains("a.parquet is not in it any more"), "{said}");
     stdout(&work.label(&["--overwrite"]));
     assert_eq!(work.ids(), (0..10).collect::<Vec<_>>());
+}
+
+#[test]
+fn another_model_revision_or_prompt_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    std::fs::create_dir(&model).unwrap();
+    for name in ["config.json", "tokenizer.json", "model.safetensors"] {
+        let from = root().join("vision/data/shapes").join(name);
+        std::fs::copy(from, model.join(name)).unwrap();
+    }
+    let categories = folder.path().join("categories.toml");
+    std::fs::write(&categories, "[circle]\n").unwrap();
+    let output = folder.path().join("out");
+    let label = |model: &str| {
+        picsift([
+            "label",
+            EMBEDDED,
+            "--output",
+            output.to_str().unwrap(),
+            "--limit",
+            "2",
+            "--model",
+            model,
+            "--categories-file",
+            categories.to_str().unwrap(),
+        ])
+    };
+    let folder = model.to_str().unwrap();
+    stdout(&label(folder));
+    let said = refused(&label("efficientnet-lite0"));
+    assert!(said.contains("model was \""), "{said}");
+
+    let prompt = "[circle]\nprompt = \"is a circle in it?\"\n";
+    std::fs::write(&categories, prompt).unwrap();
+    let said = refused(&label(folder));
+    assert!(said.contains("category circle prompt was"), "{said}");
+    std::fs::write(&categories, "[circle]\n").unwrap();
+
+    assert!(stdout(&label(folder)).contains("nothing to do"));
+    let config = model.join("config.json");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text + "\n").unwrap();
+    let said = refused(&label(folder));
+    assert!(said.contains("revision was \"tree-sha256:"), "{said}");
 }
 
 #[test]

@@ -238,7 +238,7 @@ fn large_files_are_sent_in_parts_and_are_the_same_as_local_ones() {
     ]));
     let sums = |table: &str| {
         let query = format!(
-            "SELECT file, sha256(image['bytes']), score_fish, label FROM '{table}' ORDER BY file"
+            "SELECT file, sha256(image['bytes']) AS sum, is_fish, label FROM '{table}' ORDER BY file"
         );
         stdout(&server.run(&["sql", "--format", "csv", "-c", &query]))
     };

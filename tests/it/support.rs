@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, StructArray};
+use arrow::array::{Array, ArrayRef, Float32Array, RecordBatch, StringArray, StructArray};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -103,6 +103,33 @@ pub(crate) fn parquet_files(folder: &Path) -> Vec<PathBuf> {
                 .is_some_and(|extension| extension == "parquet")
         })
         .collect()
+}
+
+/// Asserts that two outputs have the same rows. Scores may differ in their last digits: the sums of a convolution are taken
+/// in an order that depends on how many images go through the model together.
+pub(crate) fn assert_same_rows(a: &RecordBatch, b: &RecordBatch) {
+    assert_eq!(a.schema(), b.schema());
+    for (field, (a, b)) in a
+        .schema()
+        .fields()
+        .iter()
+        .zip(a.columns().iter().zip(b.columns()))
+    {
+        let name = field.name();
+        let floats = |array: &ArrayRef| array.as_any().downcast_ref::<Float32Array>().cloned();
+        let (Some(a), Some(b)) = (floats(a), floats(b)) else {
+            assert!(a == b, "column {name} differs");
+            continue;
+        };
+        assert_eq!(a.len(), b.len());
+        for (row, (a, b)) in a.iter().zip(b.iter()).enumerate() {
+            let same = match (a, b) {
+                (Some(a), Some(b)) => (a - b).abs() < 1e-5,
+                (a, b) => a == b,
+            };
+            assert!(same, "{name} of row {row}: {a:?} and {b:?}");
+        }
+    }
 }
 
 /// A column of a type that the test knows.

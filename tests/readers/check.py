@@ -75,7 +75,8 @@ def read_pyarrow(folder):
 
     dataset = pads.dataset(str(folder), format="parquet", partitioning="hive")
     columns = wanted_columns(dataset.schema.names)
-    types = {"is_": pa.bool_(), "score_": pa.float32(), "labels": pa.list_(pa.string())}
+    error = pa.struct([(part, pa.string()) for part in ("stage", "kind", "message", "reference")])
+    types = {"is_": pa.bool_(), "score_": pa.float32(), "labels": pa.list_(pa.string()), "picsift_error": error}
     for name in columns:
         expected = next((t for start, t in types.items() if name.startswith(start)), pa.string())
         found = dataset.schema.field(name).type

@@ -177,7 +177,6 @@ impl Inquiry {
         image: ImageSource,
         wanted: &Wanted,
     ) -> Result<Seen, Exhausted> {
-        self.stats.note_image();
         let seen = match (&image, &wanted.answers) {
             (ImageSource::Reference(reference), Some(asked)) if !wanted.bytes && !wanted.info => {
                 let reference = Arc::from(reference.as_str());
@@ -185,6 +184,8 @@ impl Inquiry {
             }
             _ => self.find_out(image, wanted).await?,
         };
+        // Not before: one that may not be asked is no image of this run.
+        self.stats.note_image();
         if let Some(error) = seen.failed() {
             self.stats.note_failure(error);
         }
