@@ -113,6 +113,8 @@ fn a_damaged_cache_is_said_and_gives_no_wrong_label() {
     let verified = command(["cache", "verify"], &cache).output().unwrap();
     let said = format!("{}{}", stderr(&again), stderr(&verified));
     assert!(said.contains("damaged") || said.contains("anew"), "{said}");
+    // What only `verify` found is asked once more.
+    stdout(&label(&output, &cache, "fish,tool", &[]));
     stdout(&label(&output, &cache, "fish,tool", &[]));
     assert_eq!(asked(&output), 0, "it is whole again");
 }

@@ -215,7 +215,7 @@ fn another_model_revision_or_prompt_is_refused() {
     let said = refused(&label("efficientnet-lite0"));
     assert!(said.contains("model was \""), "{said}");
 
-    let prompt = "[circle]\nprompt = \"is a circle in it?\"\n";
+    let prompt = "[circle]\nprompt = \"do you see a circle?\"\n";
     std::fs::write(&categories, prompt).unwrap();
     let said = refused(&label(folder));
     assert!(said.contains("category circle prompt was"), "{said}");

@@ -102,7 +102,10 @@ impl Fake {
     /// The model's name is set; scans have so many partitions at most.
     pub(crate) fn new(partitions: usize) -> Self {
         let batches = Batches::default();
-        let engine = Arc::new(Engine::new(EngineOptions::default()).unwrap());
+        let mut options = EngineOptions::default();
+        // Pictures that a test writes for itself.
+        options.policy.folders.push(std::env::temp_dir());
+        let engine = Arc::new(Engine::new(options).unwrap());
         let service = Service::start(loaded(&batches), ServiceOptions::default()).unwrap();
         engine.add_service("fake", service.clone());
         let mut config = with_settings(
