@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod broken;
+mod corpus;
+#[path = "../corpus/mod.rs"]
+mod corpus_files;
 mod files;
 mod formats;
 mod geometry;
