@@ -22,10 +22,12 @@ mod format;
 mod geometry;
 mod jpeg;
 mod limits;
+mod png;
 mod pool;
 mod raster;
 mod reference;
 mod stores;
+mod webp;
 
 pub use decode::{ImageInfo, RgbPixels, image_info, prepare, sha256};
 pub use error::{Cause, ImageError, Stage};

@@ -11,7 +11,7 @@ impl LowFirst {
     /// Appends the low `count` bits of `value`.
     pub(crate) fn put(&mut self, value: u32, count: u32) {
         for bit in 0..count {
-            if self.used % 8 == 0 {
+            if self.used.is_multiple_of(8) {
                 self.bytes.push(0);
             }
             let last = self.bytes.len() - 1;

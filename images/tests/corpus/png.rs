@@ -476,7 +476,7 @@ fn bombs(all: &mut Collection) {
         );
     }
     let idat = chunk(b"IDAT", &zlib_stored(&small.rows()));
-    for size in [1 << 24, 1 << 27, 1 << 30] {
+    for size in [1 << 24, 1 << 27, 1 << 29] {
         let bomb = zlib_zeros(size);
         let mut profile = b"profile\0\0".to_vec();
         profile.extend(&bomb);
