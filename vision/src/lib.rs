@@ -22,6 +22,7 @@
 //! # }
 //! ```
 
+pub mod categories;
 mod device;
 pub mod efficientnet;
 mod error;
@@ -36,6 +37,7 @@ mod service;
 pub mod source;
 pub mod wordnet;
 
+pub use categories::CategorySpec;
 pub use device::DeviceChoice;
 pub use error::VisionError;
 pub use model::{
