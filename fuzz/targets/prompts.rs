@@ -17,9 +17,9 @@ fn questions(model: &str) -> Arc<dyn Questions> {
 static SHAPES: LazyLock<Arc<dyn Questions>> = LazyLock::new(|| questions("shapes"));
 static CLASSES: LazyLock<Arc<dyn Questions>> = LazyLock::new(|| questions("efficientnet-lite0"));
 
-/// The template of `shapes` around a question, its special tokens (0 to 4) and its unknown one, and the tokens that fit.
+/// The template of `shapes` around a question (the answer's mark is doubled), its special tokens (0 to 4) and its unknown one, and the tokens that fit.
 const BEFORE: [u32; 3] = [1, 4, 2];
-const AFTER: [u32; 1] = [3];
+const AFTER: [u32; 2] = [3, 3];
 const FIRST_WORD: u32 = 6;
 const VOCABULARY: u32 = 56;
 const CONTEXT: usize = 256;
