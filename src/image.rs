@@ -16,7 +16,7 @@ use walkdir::WalkDir;
 use crate::cli::ImageArgs;
 use crate::devices::Devices;
 use crate::error::AppError;
-use crate::label::categories::categories;
+use picsift_vision::categories::categories;
 
 /// Ends of names that are taken for images inside a folder; a file that is named itself may be called anything.
 const EXTENSIONS: [&str; 9] = [

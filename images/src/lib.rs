@@ -24,6 +24,7 @@ mod format;
 mod geometry;
 mod jpeg;
 mod limits;
+mod png;
 mod policy;
 mod pool;
 mod raster;
@@ -31,6 +32,7 @@ mod reference;
 mod similarity;
 mod stores;
 mod version;
+mod webp;
 
 pub use decode::{ImageInfo, RgbPixels, image_info, prepare, sha256};
 pub use error::{Cause, ImageError, Stage};

@@ -4,15 +4,19 @@ use std::time::Duration;
 
 use crate::ImageError;
 
+/// Bytes of the widest common pixel: four channels of 16 bits.
+const WIDEST_PIXEL: u64 = 8;
+
 /// Bounds on one image, checked before the memory or the time is spent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Largest encoded image in bytes; 64 MiB by default.
     pub max_bytes: u64,
     /// Largest image in pixels, by its header; 100 million by default. That is more than any camera but a few
-    /// medium-format ones gives and near Pillow's own warning (89 million), and its RGB pixels take 300 MB (twice that while a
-    /// progressive JPEG, or four times while a 16-bit PNG with alpha is decoded at full scale), so one
-    /// hostile image cannot exhaust a small machine.
+    /// medium-format ones gives and near Pillow's own warning (89 million), and its RGB pixels take 300 MB. While it is decoded
+    /// an image takes at most 16 bytes for each pixel of the limit: twice the 8 that a pixel with alpha in 16 bits has. Of
+    /// images with deeper pixels (floating point) accordingly fewer are allowed. So one hostile image cannot exhaust a small
+    /// machine.
     pub max_pixels: u64,
     /// Longest fetch and, separately, longest decoding of one image; 30 s by default.
     pub timeout: Duration,
@@ -49,6 +53,26 @@ impl Limits {
                 width,
                 height,
                 limit: self.max_pixels,
+            });
+        }
+        Ok(())
+    }
+
+    /// As [`Limits::check_pixels`], for pixels of more than [`WIDEST_PIXEL`] bytes.
+    pub(crate) fn check_samples(
+        &self,
+        width: u32,
+        height: u32,
+        bytes_per_pixel: u8,
+    ) -> Result<(), ImageError> {
+        let pixels = u64::from(width) * u64::from(height);
+        let limit = self.max_pixels.saturating_mul(WIDEST_PIXEL)
+            / u64::from(bytes_per_pixel).max(WIDEST_PIXEL);
+        if pixels > limit {
+            return Err(ImageError::TooManyPixels {
+                width,
+                height,
+                limit,
             });
         }
         Ok(())

@@ -14,7 +14,7 @@ use image::{DynamicImage, ImageDecoder, ImageResult};
 use crate::error::Cause;
 use crate::format::Format;
 use crate::geometry::Raster;
-use crate::{ImageError, Limits, RgbPixels};
+use crate::{ImageError, Limits, RgbPixels, png, webp};
 
 type Decoder<'a> = Box<dyn ImageDecoder + 'a>;
 
@@ -24,31 +24,53 @@ pub(crate) fn header(
     format: Format,
     limits: &Limits,
 ) -> Result<(u32, u32, u8, Orientation), ImageError> {
-    let mut decoder = open(bytes, format, limits)?;
+    let (decoder, orientation) = open(bytes, format, limits)?;
     let (width, height) = decoder.dimensions();
     let channels = decoder.original_color_type().channel_count();
-    Ok((width, height, channels, orientation(&mut decoder)))
+    Ok((width, height, channels, orientation))
 }
 
 /// Decodes the (first) picture and composites it on white.
 pub(crate) fn decode(bytes: &[u8], format: Format, limits: &Limits) -> Result<Raster, ImageError> {
-    let mut decoder = open(bytes, format, limits)?;
-    let orientation = orientation(&mut decoder);
+    let (decoder, orientation) = open(bytes, format, limits)?;
     let image = DynamicImage::from_decoder(decoder).map_err(|e| failure(e, bytes, format))?;
     Ok(Raster::full_scale(on_white(image), orientation))
 }
 
-/// A decoder that has read the header, checked its size and knows how much memory it may take.
-fn open<'a>(bytes: &'a [u8], format: Format, limits: &Limits) -> Result<Decoder<'a>, ImageError> {
-    let memory = memory_limit(limits);
-    let source = Cursor::new(bytes);
-    let mut decoder = boxed(source, format, &memory).map_err(|e| failure(e, bytes, format))?;
+/// A decoder that has read the header, checked its size and knows how much memory it may take; and the EXIF
+/// orientation. A broken EXIF block means none.
+fn open<'a>(
+    bytes: &'a [u8],
+    format: Format,
+    limits: &Limits,
+) -> Result<(Decoder<'a>, Orientation), ImageError> {
+    let known = match format {
+        Format::Png => png::check(bytes)?,
+        _ => None,
+    };
+    let (width, height) = known.unwrap_or_default();
+    limits.check_pixels(width, height)?;
+    let failed = |e| failure(e, bytes, format);
+    let mut decoder =
+        boxed(Cursor::new(bytes), format, &memory_limit(width, height)).map_err(failed)?;
     let (width, height) = decoder.dimensions();
     limits.check_pixels(width, height)?;
+    if width == 0 || height == 0 {
+        return Err(ImageError::Corrupt {
+            format: format.title(),
+            reason: "its header gives no size".to_owned(),
+            source: None,
+        });
+    }
+    limits.check_samples(width, height, decoder.color_type().bytes_per_pixel())?;
     decoder
-        .set_limits(memory)
-        .map_err(|e| failure(e, bytes, format))?;
-    Ok(decoder)
+        .set_limits(memory_limit(width, height))
+        .map_err(failed)?;
+    let orientation = match format {
+        Format::WebP => webp::exif(bytes)?.and_then(Orientation::from_exif_chunk),
+        _ => decoder.orientation().ok(),
+    };
+    Ok((decoder, orientation.unwrap_or(Orientation::NoTransforms)))
 }
 
 fn boxed<'a>(
@@ -67,21 +89,13 @@ fn boxed<'a>(
     })
 }
 
-/// Memory for the largest allowed image at its widest (four 16-bit channels), twice, and some for tables.
-fn memory_limit(limits: &Limits) -> image::Limits {
+/// What a decoder may take for an image of this size: the image at its widest (four channels of 16 bits) twice, and some
+/// for tables. A profile or a frame that is larger than that is no part of an image of this size.
+fn memory_limit(width: u32, height: u32) -> image::Limits {
     let mut memory = image::Limits::no_limits();
-    memory.max_alloc = Some(
-        limits
-            .max_pixels
-            .saturating_mul(16)
-            .saturating_add(16 << 20),
-    );
+    let pixels = u64::from(width) * u64::from(height);
+    memory.max_alloc = Some(pixels.saturating_mul(16).saturating_add(16 << 20));
     memory
-}
-
-/// The EXIF orientation; a broken EXIF block means none.
-fn orientation(decoder: &mut Decoder<'_>) -> Orientation {
-    decoder.orientation().unwrap_or(Orientation::NoTransforms)
 }
 
 /// Brings any pixel type to 8-bit RGB on white. Deeper samples are rounded to 8 bits first.
@@ -129,6 +143,14 @@ fn failure(error: image::ImageError, bytes: &[u8], format: Format) -> ImageError
         return ImageError::UnsupportedFeature {
             format,
             feature: unsupported.to_string(),
+        };
+    }
+    if let image::ImageError::Limits(_) = &error {
+        return ImageError::Corrupt {
+            format,
+            reason: "decoding it takes far more memory than a picture of its size should"
+                .to_owned(),
+            source: Some(Arc::new(error)),
         };
     }
     let early = ends_early(&error, bytes);

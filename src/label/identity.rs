@@ -8,7 +8,7 @@ use picsift_udf::{AddedColumns, Labelling};
 use picsift_vision::ModelInfo;
 use serde_json::{Map, Value, json};
 
-use super::categories::JobCategory;
+use picsift_vision::categories::JobCategory;
 
 /// The parts of a job that its answers follow from.
 #[derive(Debug)]

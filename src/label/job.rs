@@ -16,7 +16,6 @@ use picsift_vision::Service;
 use url::Url;
 
 use super::begin::Work;
-use super::categories::{JobCategory, categories};
 use super::columns::image_column;
 use super::identity::{Parts, identity};
 use super::journal::Mode;
@@ -30,6 +29,7 @@ use crate::output::huggingface;
 use crate::output::place::RemoteFolder;
 use crate::output::publish::Output;
 use crate::{session, tables};
+use picsift_vision::categories::{JobCategory, categories};
 
 /// A shard, unless its rows are set: what a kill may cost, and what a file holds at least. Half a gigabyte of images stays well
 /// within a temporary folder, and ten minutes are what somebody would do again without thinking.

@@ -10,10 +10,10 @@ use picsift_udf::{Labelling, RunStats};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::categories::JobCategory;
 use crate::input::Position;
 use crate::input::files::FileEntry;
 use crate::output::writer::WrittenFile;
+use picsift_vision::categories::JobCategory;
 
 /// The manifest of a published output.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -237,7 +237,8 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::datatypes::Schema;
-    use picsift_udf::{AddedColumns, CategorySpec};
+    use picsift_udf::AddedColumns;
+    use picsift_vision::CategorySpec;
     use picsift_vision::{
         Answer, Category, Generation, InputGeometry, Job, Loaded, Model, ModelInfo, Preprocessor,
         Prompt, Question, Questions, RgbImage, Service, ServiceOptions, Views, VisionError,

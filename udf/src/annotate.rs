@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{Column, Result, plan_err};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
-use picsift_vision::LoadOptions;
+use picsift_vision::{CategorySpec, LoadOptions};
 use url::Url;
 
 use crate::call::{About, Call, CallSpec, ModelSpec};
@@ -16,7 +16,6 @@ use crate::columns;
 use crate::engine::Engine;
 use crate::functions::failure_type;
 use crate::image_column::{IMAGE_TYPES, is_image_type};
-use crate::labelling::CategorySpec;
 use crate::settings::OnError;
 
 /// Put before the name of an added column where the table has a column of that name already.

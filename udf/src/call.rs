@@ -12,12 +12,12 @@ use datafusion::common::{Result, internal_err, plan_datafusion_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use picsift_vision::{Generation, LoadOptions, Question, Service};
+use picsift_vision::{CategorySpec, Generation, LoadOptions, Question, Service};
 use url::Url;
 
 use crate::engine::Engine;
 use crate::functions;
-use crate::labelling::{CategorySpec, Labelling};
+use crate::labelling::Labelling;
 use crate::marker::ImageFunction;
 use crate::settings::OnError;
 

@@ -6,26 +6,7 @@
 use std::sync::Arc;
 
 use datafusion::common::{Result, plan_datafusion_err, plan_err};
-use picsift_vision::{Category, Question, Service};
-
-/// One category with the threshold from which it holds; unset means the caller's, then the model's default.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CategorySpec {
-    /// Name, prompt and further nouns, as the model takes them.
-    pub category: Category,
-    /// Score from which the category holds, 0 to 1.
-    pub threshold: Option<f32>,
-}
-
-impl CategorySpec {
-    /// A category given by its plain noun.
-    pub fn plain(name: impl Into<String>) -> Self {
-        Self {
-            category: Category::named(name),
-            threshold: None,
-        }
-    }
-}
+use picsift_vision::{CategorySpec, Question, Service};
 
 /// Categories checked against one model: names, thresholds and the model's questions, in one order.
 #[derive(Debug, Clone, PartialEq)]

@@ -47,7 +47,7 @@ pub use image_column::{
     IMAGE_TYPES, ImageSource, image_sources, is_binary, is_image_struct, is_image_type, is_string,
 };
 pub use inquiry::{Inquiry, Questioned};
-pub use labelling::{CategorySpec, Labelling, answers_json, best_label, holds, labels};
+pub use labelling::{Labelling, answers_json, best_label, holds, labels};
 pub use lineage::{base_of, table_base};
 pub use outcome::{Outcome, RowError};
 pub use planner::InferPlanner;

@@ -15,10 +15,10 @@ use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use picsift_vision::CategorySpec;
 
 use crate::call::{About, Call, CallSpec, ModelSpec};
 use crate::engine::Engine;
-use crate::labelling::CategorySpec;
 use crate::lineage::base_of;
 use crate::marker::{Marker, Operand};
 use crate::settings::PicsiftOptions;

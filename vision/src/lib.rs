@@ -22,6 +22,7 @@
 //! # }
 //! ```
 
+pub mod categories;
 mod device;
 pub mod efficientnet;
 mod error;
@@ -37,6 +38,7 @@ pub mod source;
 pub mod store;
 pub mod wordnet;
 
+pub use categories::CategorySpec;
 pub use device::DeviceChoice;
 pub use error::VisionError;
 pub use model::{

@@ -29,6 +29,13 @@ const FORMAT: &str = "JPEG";
 /// The end-of-image marker.
 const END: [u8; 2] = [0xFF, 0xD9];
 
+/// The start-of-scan marker.
+const SCAN: [u8; 2] = [0xFF, 0xDA];
+
+/// Most scans of a picture. Encoders write about ten. A scan over all of a large picture may have some hundred bytes and
+/// takes a decoder milliseconds, so that without a bound a small file keeps a thread for hours.
+const MOST_SCANS: usize = 100;
+
 /// What the segments before the first scan say.
 pub(crate) struct Header {
     pub(crate) width: u32,
@@ -55,6 +62,23 @@ impl Header {
     /// Whether the end marker follows the first scan. Within the picture's data it cannot occur by chance.
     fn has_end(&self, bytes: &[u8]) -> bool {
         bytes.ends_with(&END) || bytes[self.scan..].windows(2).any(|pair| pair == END)
+    }
+
+    /// Refuses what costs memory or time out of proportion to its data.
+    fn check_data(&self, bytes: &[u8]) -> Result<(), ImageError> {
+        // The component that is not subsampled has 64 pixels a block, and a block takes one bit at least.
+        let blocks = u64::from(self.width) * u64::from(self.height) / 64;
+        if (bytes.len() as u64) < blocks / 8 {
+            return Err(truncated(bytes));
+        }
+        let scans = bytes[self.scan..]
+            .windows(2)
+            .take_while(|pair| *pair != END)
+            .filter(|pair| *pair == SCAN);
+        if scans.take(MOST_SCANS).count() == MOST_SCANS {
+            return Err(corrupt(&format!("it has more than {MOST_SCANS} scans")));
+        }
+        Ok(())
     }
 
     /// Walks the segments up to the first scan; bytes between segments are skipped.
@@ -134,6 +158,7 @@ pub(crate) fn decode(
 ) -> Result<Raster, ImageError> {
     let header = Header::read(bytes)?;
     limits.check_pixels(header.width, header.height)?;
+    header.check_data(bytes)?;
     if let Some(eighths) = needed_short_side.and_then(|needed| header.scale(needed))
         // libjpeg invents what a truncated picture lacks.
         && header.has_end(bytes)

@@ -4,6 +4,9 @@
 
 mod broken;
 mod buckets;
+mod corpus;
+#[path = "../corpus/mod.rs"]
+mod corpus_files;
 mod files;
 mod formats;
 mod geometry;

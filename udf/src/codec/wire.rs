@@ -3,7 +3,7 @@
 //! Expressions are bytes here: DataFusion's own messages, of logical or physical expressions. Field numbers never change
 //! their meaning; a reader of another version fails on a function or option that it does not know, never guesses.
 
-use picsift_vision::{Category, Generation, LoadOptions, Temperature};
+use picsift_vision::{Category, CategorySpec, Generation, LoadOptions, Temperature};
 use std::fmt::Display;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -16,7 +16,6 @@ use url::Url;
 use crate::allowance::{Allowance, AtEnd};
 use crate::ask::AnswerColumn;
 use crate::call::{About, CallSpec, ModelSpec};
-use crate::labelling::CategorySpec;
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Infer {

@@ -1,12 +1,32 @@
-//! Which categories a labelling job asks for: from the command line's list and from a TOML file.
+//! Which categories are asked for: from a list of nouns and from a TOML file.
 //!
-//! Owns the file's format and the names of columns; whether a model knows a category is the model's to say.
+//! Owns the file's format and the names of columns. Whether a model knows a category is [`crate::Questions`]' to say, and
+//! from which score one holds without a threshold of its own is its caller's.
 
 use std::path::{Path, PathBuf};
 
-use picsift_udf::CategorySpec;
-use picsift_vision::Category;
 use serde::Deserialize;
+
+use crate::model::Category;
+
+/// One category with the threshold from which it holds; unset means the caller's, then the model's default.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CategorySpec {
+    /// Name, prompt and further nouns, as the model takes them.
+    pub category: Category,
+    /// Score from which the category holds, 0 to 1.
+    pub threshold: Option<f32>,
+}
+
+impl CategorySpec {
+    /// A category given by its plain noun.
+    pub fn plain(name: impl Into<String>) -> Self {
+        Self {
+            category: Category::named(name),
+            threshold: None,
+        }
+    }
+}
 
 /// One category of a job.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,7 +123,11 @@ fn plain(name: &str) -> JobCategory {
     }
 }
 
-fn parse(text: &str) -> Result<Vec<JobCategory>, toml::de::Error> {
+/// The categories of a file's text, in its order.
+///
+/// # Errors
+/// What is wrong with it and in which line, where it is not TOML or has other fields than these.
+pub fn parse(text: &str) -> Result<Vec<JobCategory>, toml::de::Error> {
     let tables: toml::Table = toml::from_str(text)?;
     let order: Vec<String> = tables.keys().cloned().collect();
     let mut entries: std::collections::HashMap<String, Entry> = toml::from_str(text)?;

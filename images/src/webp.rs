@@ -1,0 +1,107 @@
+//! A WebP container before its decoder sees it: the pictures within are as large as the container says, and where its EXIF
+//! block is.
+//!
+//! The decoder believes the sizes in the file. It decodes a lossy picture in full before it compares its size with the
+//! canvas, which is what the limits were checked for, indexes out of bounds where a frame and the picture in it differ, and
+//! reserves as much memory for EXIF as its chunk announces.
+
+use crate::ImageError;
+use crate::format::Format;
+
+/// A chunk: its four letters and as much of its data as there is.
+struct Chunk<'a> {
+    kind: &'a [u8],
+    data: &'a [u8],
+    /// Whether all that it announces is there.
+    whole: bool,
+}
+
+/// The chunks of a body; what follows a chunk that is cut short is not looked at.
+struct Chunks<'a>(&'a [u8]);
+
+impl<'a> Iterator for Chunks<'a> {
+    type Item = Chunk<'a>;
+
+    fn next(&mut self) -> Option<Chunk<'a>> {
+        let (kind, rest) = self.0.split_at_checked(4)?;
+        let (size, rest) = rest.split_first_chunk::<4>()?;
+        let size = usize::try_from(u32::from_le_bytes(*size)).unwrap_or(usize::MAX);
+        let data = &rest[..size.min(rest.len())];
+        self.0 = rest.get(size.saturating_add(size % 2)..).unwrap_or(&[]);
+        Some(Chunk {
+            kind,
+            data,
+            whole: data.len() == size,
+        })
+    }
+}
+
+/// The EXIF block of a WebP file.
+///
+/// # Errors
+/// [`ImageError::Corrupt`] when a picture that will be decoded has another size than its canvas or frame.
+pub(crate) fn exif(bytes: &[u8]) -> Result<Option<&[u8]>, ImageError> {
+    let body = bytes.get(12..).unwrap_or(&[]);
+    let Some(canvas) = Chunks(body).next().filter(|chunk| chunk.kind == b"VP8X") else {
+        // A picture alone is its own canvas, and has no EXIF.
+        return Ok(None);
+    };
+    if let Some(canvas) = canvas.data.get(4..10).map(sides) {
+        agree(Chunks(body), canvas, "canvas")?;
+    }
+    // Of an animation the first frame is decoded.
+    if let Some(frame) = Chunks(body).find(|chunk| chunk.kind == b"ANMF")
+        && let (Some(size), Some(pictures)) = (frame.data.get(6..12), frame.data.get(16..))
+    {
+        agree(Chunks(pictures), sides(size), "frame")?;
+    }
+    Ok(Chunks(body)
+        .find(|chunk| chunk.kind == b"EXIF" && chunk.whole)
+        .map(|chunk| chunk.data))
+}
+
+/// Whether the pictures among `chunks` have the size of what holds them.
+fn agree(chunks: Chunks<'_>, holder: (u32, u32), name: &str) -> Result<(), ImageError> {
+    for (width, height) in chunks.filter_map(|chunk| picture(&chunk)) {
+        if (width, height) != holder {
+            return Err(ImageError::Corrupt {
+                format: Format::WebP.title(),
+                reason: format!(
+                    "the picture in it has {width} x {height} pixels, its {name} {} x {}",
+                    holder.0, holder.1
+                ),
+                source: None,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Width and height from the data of a lossy or lossless picture.
+fn picture(chunk: &Chunk<'_>) -> Option<(u32, u32)> {
+    match (chunk.kind, chunk.data) {
+        // Frame tag and start code, then 14 bits each; the upper two ask for an enlargement that nobody does.
+        (b"VP8 ", &[_, _, _, 0x9D, 0x01, 0x2A, w0, w1, h0, h1, ..]) => Some((
+            u32::from(u16::from_le_bytes([w0, w1]) & 0x3FFF),
+            u32::from(u16::from_le_bytes([h0, h1]) & 0x3FFF),
+        )),
+        // The signature, then 14 bits each, less one.
+        (b"VP8L", &[0x2F, a, b, c, d, ..]) => {
+            let sizes = u32::from_le_bytes([a, b, c, d]);
+            Some(((sizes & 0x3FFF) + 1, (sizes >> 14 & 0x3FFF) + 1))
+        }
+        _ => None,
+    }
+}
+
+/// Two numbers of 24 bits, less one.
+fn sides(bytes: &[u8]) -> (u32, u32) {
+    let side = |part: &[u8]| {
+        part.iter()
+            .rev()
+            .fold(0, |side, &b| side << 8 | u32::from(b))
+            + 1
+    };
+    let (width, height) = bytes.split_at(3.min(bytes.len()));
+    (side(width), side(height))
+}
