@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[expect(dead_code, reason = "it makes its own tables")]
 mod support;
 
 use std::fs::File;

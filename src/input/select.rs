@@ -31,7 +31,7 @@ impl Rows {
     /// The same for Parquet's readers, for a file of `total` rows.
     pub fn selection(&self, total: u64) -> RowSelection {
         let ranges: Vec<_> = match self {
-            Self::From(first) => vec![(*first).min(total)..total],
+            Self::From(first) => std::iter::once((*first).min(total)..total).collect(),
             Self::Only(places) => places
                 .iter()
                 .filter(|&&place| place < total)

@@ -166,7 +166,7 @@ async fn plan(job: &Job) -> Result<Plan, AppError> {
             }
         },
     };
-    if resumed {
+    if resumed && !journal.shards.is_empty() {
         notes.push(match journal.finish {
             Some(_) => {
                 "all rows are labelled; publishing what an earlier run could not".to_string()

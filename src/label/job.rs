@@ -19,6 +19,7 @@ use super::begin::Work;
 use super::columns::image_column;
 use super::identity::{Parts, identity};
 use super::journal::Mode;
+use super::run::Tally;
 use crate::cli::{ImageColumn, LabelArgs, ModelArgs, SHARD_ROWS};
 use crate::error::AppError;
 use crate::input::files::{self, InputFile};
@@ -260,8 +261,8 @@ impl Job {
     ///
     /// # Errors
     /// [`AppError::TooManyErrors`].
-    pub fn check_failures(&self, enough: u64) -> Result<(), AppError> {
-        let (failures, images) = (self.stats.failures(), self.stats.images());
+    pub(super) fn check_failures(&self, tally: &Tally, enough: u64) -> Result<(), AppError> {
+        let Tally { images, failures } = *tally;
         match self.max_error_ratio {
             Some(most) if images >= enough && failures as f64 > most * images as f64 => {
                 Err(AppError::TooManyErrors(format!(

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::common::{DataFusionError, Result as DataFusionResult, exec_datafusion_err};
 use datafusion::prelude::DataFrame;
 use futures::TryStreamExt;
@@ -88,13 +88,14 @@ async fn label_all(
         .collect();
     remove_strays(job, &work.journal, &before).await?;
     let mut clock = Clock::new(job, started);
+    let mut tally = Tally::default();
     for (source, files) in std::mem::take(&mut work.left) {
         let rows = job.rows_of(&job.sources[source], &files).await?;
         let rows = rows.execute_stream().await.map_err(AppError::Run)?;
         let rows = InputRows::new(rows, job.left(work), signals.stop());
         while rows.may_go_on().await && job.allowance.exhausted().is_none() {
             let labelled = tokio::select! {
-                done = label_shard(job, work, source, &rows) => done?,
+                done = label_shard(job, work, source, &rows, &mut tally) => done?,
                 signal = signals.second() => return Err(AppError::Interrupted {
                     signal,
                     state: kept(work),
@@ -108,7 +109,7 @@ async fn label_all(
             return Ok(());
         }
     }
-    job.check_failures(1)?;
+    job.check_failures(&tally, 1)?;
     // The end of the input, so that files that are added later begin behind it.
     let end = Position {
         file: work.journal.job().files.len() as u32,
@@ -132,6 +133,7 @@ async fn label_shard(
     work: &Work,
     source: usize,
     rows: &Arc<InputRows>,
+    tally: &mut Tally,
 ) -> Result<Option<Shard>, AppError> {
     let number = work.journal.shards.len();
     let folder = ShardFolder::new(job)?;
@@ -153,7 +155,7 @@ async fn label_shard(
         }
         writer.finish()
     });
-    let labelled = label_rows(job, work, source, rows, batches).await;
+    let labelled = label_rows(job, work, source, rows, tally, batches).await;
     // The channel is closed by now, whatever happened, so the writer ends; it must before its folder goes.
     let written = writing.await;
     let (mut shard, failures, files) = match (labelled, written) {
@@ -219,6 +221,7 @@ async fn label_rows(
     work: &Work,
     source: usize,
     rows: &Arc<InputRows>,
+    tally: &mut Tally,
     batches: mpsc::Sender<RecordBatch>,
 ) -> Result<(Shard, Failures), AppError> {
     let table = rows.shard(job.shard).map_err(AppError::Plan)?;
@@ -262,7 +265,8 @@ async fn label_rows(
         failures
             .add(&batch, &job.added.error, &work.journal.job().files)
             .map_err(AppError::Run)?;
-        job.check_failures(IMAGES_TO_JUDGE)?;
+        tally.add(job, &batch);
+        job.check_failures(tally, IMAGES_TO_JUDGE)?;
         let batch = without_places(job, &batch).map_err(AppError::Run)?;
         let sent = batches.send(batch).await;
         sent.map_err(|_| AppError::Run(exec_datafusion_err!("the output cannot be written")))?;
@@ -280,6 +284,28 @@ fn without_places(job: &Job, batch: &RecordBatch) -> DataFusionResult<RecordBatc
         .collect();
     // The table's metadata is not in DataFusion's schema; the values are the same.
     Ok(RecordBatch::try_new(Arc::clone(&job.schema), columns)?)
+}
+
+/// Images of the rows that came out, in the table's order: what failed is known sooner than what the model answers, so that
+/// images under way would make the share of failures look larger than it is.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// With an outcome.
+    pub(super) images: u64,
+    /// Failed among them.
+    pub(super) failures: u64,
+}
+
+impl Tally {
+    fn add(&mut self, job: &Job, batch: &RecordBatch) {
+        let filled = |name: &str| {
+            let column = batch.column_by_name(name);
+            column.map_or(0, |column| (column.len() - column.null_count()) as u64)
+        };
+        let failed = filled(&job.added.error);
+        self.failures += failed;
+        self.images += failed + job.added.is.first().map_or(0, |is| filled(is));
+    }
 }
 
 /// What the run has counted and timed up to the last shard.

@@ -7,6 +7,9 @@ mod support;
 mod accuracy;
 mod bad_input;
 mod bounds;
+mod corpus;
+#[path = "../../images/tests/corpus/mod.rs"]
+mod corpus_files;
 mod examples;
 mod explain;
 mod image_command;
