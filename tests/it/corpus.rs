@@ -94,7 +94,7 @@ fn failures(output: &Path) -> usize {
 fn every_bad_image_is_a_row_with_a_reason_and_none_stops_the_job() {
     let corpus = Corpus::new();
     for table in ["references.parquet", "bytes.parquet"] {
-        let output = corpus.path(&format!("out-{table}"));
+        let output = corpus.path(&table.replace(".parquet", "-out"));
         let peak = corpus.label(table, &output);
         println!("{table}: peak memory {peak} MiB");
         assert!(peak < MOST_MIB, "{peak} MiB");

@@ -526,7 +526,7 @@ fn a_full_disk_is_said_and_the_job_goes_on_when_there_is_room() {
             "-t",
             "tmpfs",
             "-o",
-            "size=1m",
+            "size=3m",
             "tmpfs",
             disk.to_str().unwrap(),
         ])
