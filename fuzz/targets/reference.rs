@@ -60,10 +60,11 @@ fn decoded(path: &str) -> Vec<u8> {
     }
 }
 
-/// Whether following a path from its table leads out of it at any point.
-fn leaves(path: &[u8]) -> bool {
+/// Whether following a path from its table leads out of it at any point. To a server a backslash may be a slash; in the
+/// key of an object it is a character like any other.
+fn leaves(path: &[u8], server: bool) -> bool {
     let mut depth = 0;
-    path.split(|&b| b == b'/' || b == b'\\').any(|part| {
+    path.split(|&b| b == b'/' || server && b == b'\\').any(|part| {
         match part {
             b"" | b"." => {}
             b".." => depth -= 1,
@@ -115,7 +116,7 @@ fuzz_target!(|text: &str| {
             } else {
                 rest.as_bytes().to_vec()
             };
-            assert!(!leaves(&walked), "{text:?} leads to {url}");
+            assert!(!leaves(&walked, server), "{text:?} leads to {url}");
         }
     }
 });

@@ -189,6 +189,10 @@ fn below(base: &Url, reference: &str) -> Result<Url, ImageError> {
         reference: shown(reference),
         reason: reason.to_owned(),
     };
+    // The URL standard drops them, so that "..\n" would climb.
+    if reference.contains(['\t', '\n', '\r']) {
+        return Err(bad("it contains a line break or a tab"));
+    }
     let mut url = base.clone();
     let mut depth = 0;
     let mut segments = url
@@ -248,6 +252,22 @@ mod tests {
         resolve(reference, Some(&Url::parse(base).unwrap()))
             .unwrap()
             .into()
+    }
+
+    #[test]
+    fn what_urls_drop_does_not_climb_out_of_a_bucket() {
+        for base in ["s3://bucket/a/table", "gs://bucket/", "az://container/a/"] {
+            let base = Url::parse(base).unwrap();
+            for reference in [
+                "..\n/x.jpg",
+                "a/../.\t.\n/..\r/x.jpg",
+                "a/../..\n",
+                "\t../x.jpg",
+            ] {
+                let error = resolve(reference, Some(&base)).unwrap_err();
+                assert_eq!(error.kind(), "bad_reference", "{reference:?}");
+            }
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod models_command;
 mod readers;
 mod remote;
 mod resume;
+mod rude;
 mod s3;
 mod shapes;
 mod sql_command;
