@@ -12,6 +12,7 @@ mod corpus;
 mod corpus_files;
 mod examples;
 mod explain;
+mod failing;
 mod image_command;
 mod inputs;
 mod kept;
