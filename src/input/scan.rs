@@ -1,7 +1,7 @@
 //! A scan of chosen rows of a table's files in which each row knows its place.
 //!
 //! Parquet is read by DataFusion's scan, which numbers rows itself and so may still leave out row groups that a predicate
-//! rules out. Local files with row groups too large to hold are read a page at a time ([`super::pages`]). CSV and JSON are
+//! rules out. Local files with row groups too large to hold are read a page at a time (`pages`). CSV and JSON are
 //! read from their beginning and counted; rows that are not wanted are dropped.
 
 use std::sync::Arc;

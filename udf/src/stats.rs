@@ -132,7 +132,8 @@ impl RunStats {
         add(&self.model_ns, waited);
     }
 
-    /// Images that look like another one before them though their bytes differ; see [`crate::similar`].
+    /// Images that look like another one before them though their bytes differ: their similarity hashes differ in 3 of 64 bits
+    /// at most. A lower bound where there are very many images.
     pub fn near_duplicates(&self) -> u64 {
         let similar = self.similar.lock().unwrap_or_else(PoisonError::into_inner);
         similar.found()
