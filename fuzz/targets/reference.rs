@@ -64,14 +64,15 @@ fn decoded(path: &str) -> Vec<u8> {
 /// key of an object it is a character like any other.
 fn leaves(path: &[u8], server: bool) -> bool {
     let mut depth = 0;
-    path.split(|&b| b == b'/' || server && b == b'\\').any(|part| {
-        match part {
-            b"" | b"." => {}
-            b".." => depth -= 1,
-            _ => depth += 1,
-        }
-        depth < 0
-    })
+    path.split(|&b| b == b'/' || server && b == b'\\')
+        .any(|part| {
+            match part {
+                b"" | b"." => {}
+                b".." => depth -= 1,
+                _ => depth += 1,
+            }
+            depth < 0
+        })
 }
 
 /// Whether a path has a `..` in it.
