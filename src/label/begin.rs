@@ -3,7 +3,7 @@
 //! Compares the job with the output's manifest and with the journal of an unfinished run. What differs is said, and only
 //! `--overwrite` goes past it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
@@ -262,6 +262,21 @@ async fn fresh(
         }
         Comparison::Same { new } => new,
     };
+    let there: HashSet<String> = job.output.target.list().await?.into_iter().collect();
+    let missing: Vec<&str> = before
+        .files
+        .iter()
+        .map(|file| file.path.as_str())
+        .filter(|path| !there.contains(*path))
+        .collect();
+    if let Some(first) = missing.first() {
+        return Err(AppError::Usage(format!(
+            "'{shown}' is not whole: of the {} files in its manifest {} cannot be found, first '{first}'; put back what \
+             is missing, name another folder or use --overwrite",
+            before.files.len(),
+            missing.len(),
+        )));
+    }
     if job.retry_failed {
         let known = before.job.files.len();
         files.retain(|(_, file)| (file.id as usize) < known);
@@ -314,7 +329,7 @@ async fn discard(job: &Job, journal: Journal) -> Result<(), AppError> {
 /// # Errors
 /// When the output cannot be listed or a file not be removed.
 pub async fn remove_strays(job: &Job, journal: &Journal, kept: &[String]) -> Result<(), AppError> {
-    let remembered: std::collections::HashSet<&str> = journal
+    let remembered: HashSet<&str> = journal
         .shards
         .iter()
         .flat_map(|shard| &shard.files)

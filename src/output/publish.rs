@@ -136,9 +136,15 @@ impl Output {
     pub async fn check(&self) -> Result<(), AppError> {
         let shown = &self.target;
         let others = match shown {
-            Place::Local(path) if path.is_file() => {
+            // A link that leads nowhere and a device are there too, and a rename would replace them.
+            Place::Local(path) if path.symlink_metadata().is_ok() && !path.is_dir() => {
                 return Err(AppError::Usage(format!(
-                    "the output '{shown}' is a file; name a folder"
+                    "the output '{shown}' is {}; name a folder",
+                    if path.is_file() {
+                        "a file"
+                    } else {
+                        "no folder"
+                    }
                 )));
             }
             Place::Local(path) => match std::fs::read_dir(path) {

@@ -412,6 +412,42 @@ fn a_run_replaces_only_what_it_may() {
 }
 
 #[test]
+#[cfg(unix)]
+fn what_is_no_folder_is_not_replaced() {
+    use std::os::unix::fs::FileTypeExt;
+    let out = tempdir().unwrap();
+    let (file, fifo, link) = (
+        out.path().join("file"),
+        out.path().join("fifo"),
+        out.path().join("link"),
+    );
+    std::fs::write(&file, "mine").unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.unwrap().success());
+    std::os::unix::fs::symlink("nowhere", &link).unwrap();
+    for (target, what) in [
+        (&file, "a file"),
+        (&fifo, "no folder"),
+        (&link, "no folder"),
+    ] {
+        let target = target.to_str().unwrap();
+        for more in [&[][..], &["--overwrite"]] {
+            let mut args = vec!["label", EMBEDDED, "-o", target, "--categories", "fish"];
+            args.extend(more);
+            let said = refused(&picsift(args));
+            assert!(
+                said.contains(&format!("is {what}; name a folder")),
+                "{said}"
+            );
+        }
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
+    assert!(std::fs::metadata(&fifo).unwrap().file_type().is_fifo());
+    assert_eq!(std::fs::read_link(&link).unwrap().to_str(), Some("nowhere"));
+    assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 3);
+}
+
+#[test]
 fn a_cold_start_labels_within_a_second() {
     let out = tempdir().unwrap();
     let run = |name: &str| {

@@ -96,7 +96,12 @@ impl Work {
         let journal = self.path(".out.picsift/journal");
         let begun = Instant::now();
         loop {
-            let records = std::fs::read_dir(&journal).map_or(0, |entries| entries.count());
+            // Not what is still being written, which has another name.
+            let written = |entry: &std::fs::DirEntry| {
+                entry.path().extension().is_some_and(|end| end == "json")
+            };
+            let records = std::fs::read_dir(&journal)
+                .map_or(0, |entries| entries.flatten().filter(written).count());
             // The job and the run come first.
             if records >= count + 2 {
                 return;
@@ -149,6 +154,26 @@ fn a_finished_job_run_again_does_nothing_and_says_so() {
         .unwrap();
     assert_eq!(before, after);
     assert_eq!(work.names(), ["input", "out"], "no trace of the work");
+}
+
+#[test]
+fn an_output_that_lost_a_file_is_not_taken_for_done() {
+    let work = Work::new();
+    work.table("a.parquet", 0, 30);
+    stdout(&work.label(&[]));
+    let files = parquet_files(&work.path("out"));
+    std::fs::remove_file(&files[0]).unwrap();
+    work.table("b.parquet", 30, 10);
+    for more in [&["--incremental"][..], &["--retry-failed"]] {
+        let said = refused(&work.label(more));
+        let name = files[0].file_name().unwrap().to_str().unwrap();
+        assert!(
+            said.contains("is not whole") && said.contains(name),
+            "{said}"
+        );
+    }
+    stdout(&work.label(&["--overwrite"]));
+    assert_eq!(work.ids(), (0..40).collect::<Vec<_>>());
 }
 
 #[test]
