@@ -2,11 +2,12 @@
 //!
 //! [`job`] checks everything that can be wrong before an image is touched; [`begin`] finds out what of it is done already (the
 //! [`journal`] of an unfinished run, the [`manifest`] of a published one, both with the job's [`identity`]); [`run`] moves the
-//! rows, and `publish` makes an output of them. Around them: which image [`columns`], what a person
-//! sees ([`progress`]), what stops it ([`signals`]) and what failed ([`failures`]).
+//! rows, and `publish` makes an output of them. Around them: where they go (`destination`), which image [`columns`], what a
+//! person sees ([`progress`]), what stops it ([`signals`]) and what failed ([`failures`]).
 
 pub mod begin;
 pub mod columns;
+mod destination;
 pub mod failures;
 pub mod identity;
 pub mod job;
