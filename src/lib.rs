@@ -11,6 +11,7 @@ pub mod error;
 pub mod image;
 pub mod input;
 pub mod label;
+pub mod labelled;
 pub mod models;
 pub mod output;
 pub mod session;

@@ -1,0 +1,312 @@
+//! A labelled table: the output of `picsift label`, or any table with columns `is_...` and `score_...`.
+//!
+//! Owns which columns of a table are answers, to which question, and where its images lie; what is made of them (an
+//! evaluation, a gallery, an export) is decided elsewhere. The manifest says it all where there is one; without it names
+//! and types do.
+
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion::datasource::listing::ListingTableUrl;
+use datafusion::prelude::{DataFrame, SessionContext};
+use object_store::path::Path as StorePath;
+use object_store::{ObjectStore, ObjectStoreExt};
+use picsift_udf::{CLASH_PREFIX, is_string, table_base};
+use serde_json::Value;
+use url::Url;
+
+use crate::error::AppError;
+use crate::label::columns::image_column;
+use crate::label::manifest::Manifest;
+use crate::output::publish::MANIFEST;
+use crate::tables;
+
+/// A table with answers in it.
+#[derive(Debug)]
+pub struct Labelled {
+    /// Its rows.
+    pub frame: DataFrame,
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// The categories that were asked for, in the order of their columns; never empty.
+    pub categories: Vec<LabelledCategory>,
+    /// Model, revision, device and so on, as the manifest has them; `None` without a manifest.
+    pub model: Option<Value>,
+    /// The column of the images, where there still is one.
+    pub image: Option<String>,
+    /// The folder that relative references are relative to: that of the table that was labelled, or without a manifest this one's.
+    /// `None` where tables of several folders were labelled together.
+    pub base: Option<Url>,
+    /// The columns about a whole row.
+    pub columns: RowColumns,
+    /// The tables as a person would write them.
+    pub shown: String,
+}
+
+/// One category's columns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LabelledCategory {
+    /// Its name; without a manifest what follows `is_`.
+    pub name: String,
+    /// The question as it was put to the model, for a model that reads one.
+    pub prompt: Option<String>,
+    /// Score from which it held, where that is known.
+    pub threshold: Option<f32>,
+    /// Its BOOLEAN column.
+    pub is_column: String,
+    /// Its column of scores, where it has one.
+    pub score_column: Option<String>,
+}
+
+/// Names of the columns about a whole row, where the table has them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RowColumns {
+    /// `LIST<UTF8>`: all categories that hold.
+    pub labels: Option<String>,
+    /// UTF8: the best of them.
+    pub label: Option<String>,
+    /// UTF8: JSON of category to boolean.
+    pub answers: Option<String>,
+    /// UTF8: who decided, `model` or `person`.
+    pub source: Option<String>,
+    /// STRUCT: why the image failed.
+    pub error: Option<String>,
+}
+
+impl Labelled {
+    /// Opens the tables at `inputs` (outputs of `picsift label`, folders, files, globs) as one.
+    ///
+    /// # Errors
+    /// [`AppError::Plan`] for what is no table, [`AppError::Usage`] for a table without answers or tables with different ones,
+    /// [`AppError::Object`] for a manifest that cannot be read.
+    pub async fn open(context: &SessionContext, inputs: &[String]) -> Result<Self, AppError> {
+        let locations = inputs
+            .iter()
+            .map(|input| tables::locate(input))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(AppError::Plan)?;
+        let state = context.state();
+        let table = tables::open(&state, &locations)
+            .await
+            .map_err(AppError::Plan)?;
+        let frame = context.read_table(table).map_err(AppError::Plan)?;
+        let schema = SchemaRef::new(frame.schema().as_arrow().clone());
+        let shown = locations
+            .iter()
+            .map(tables::shown)
+            .collect::<Vec<_>>()
+            .join(", ");
+
+        let mut manifests = Vec::new();
+        for location in &locations {
+            let store = context
+                .runtime_env()
+                .object_store(location)
+                .map_err(AppError::Plan)?;
+            manifests.extend(manifest(store.as_ref(), location).await?);
+        }
+        let all_have_one = manifests.len() == locations.len();
+        let (categories, model, base, named) = match manifests.first() {
+            Some(first) if all_have_one => {
+                let categories = of_manifest(first);
+                for other in &manifests[1..] {
+                    if of_manifest(other) != categories {
+                        return Err(AppError::Usage(format!(
+                            "{shown} were not labelled alike: their categories, prompts or thresholds differ; take one at a time"
+                        )));
+                    }
+                }
+                (
+                    categories,
+                    Some(first.model.clone()),
+                    base_of(&manifests),
+                    Some(first.input.image_column.clone()),
+                )
+            }
+            _ => (
+                of_schema(&schema),
+                None,
+                locations.first().and_then(table_base),
+                None,
+            ),
+        };
+        if categories.is_empty() {
+            return Err(AppError::Usage(format!(
+                "{shown} has no answers: no BOOLEAN column is called is_...; label it first with picsift label"
+            )));
+        }
+        for category in &categories {
+            let columns = [Some(&category.is_column), category.score_column.as_ref()];
+            for column in columns.into_iter().flatten() {
+                if schema.column_with_name(column).is_none() {
+                    return Err(AppError::Usage(format!(
+                        "{shown} has no column '{column}' although its {MANIFEST} names it"
+                    )));
+                }
+            }
+        }
+        let image = match named {
+            Some(column) => schema.column_with_name(&column).map(|_| column),
+            None => image_column(&schema, None).ok(),
+        };
+        Ok(Self {
+            columns: RowColumns::of(&schema),
+            frame,
+            schema,
+            categories,
+            model,
+            image,
+            base,
+            shown,
+        })
+    }
+}
+
+impl RowColumns {
+    fn of(schema: &Schema) -> Self {
+        // As `AddedColumns` names them: with the prefix where the table had that name itself.
+        let own = |name: &str, fits: fn(&DataType) -> bool| {
+            [format!("{CLASH_PREFIX}{name}"), name.to_string()]
+                .into_iter()
+                .find(|name| {
+                    schema
+                        .field_with_name(name)
+                        .is_ok_and(|field| fits(field.data_type()))
+                })
+        };
+        Self {
+            labels: own("labels", |t| matches!(t, DataType::List(_))),
+            label: own("label", is_string),
+            answers: own("answers", is_string),
+            source: own("label_source", is_string),
+            error: own("picsift_error", |t| matches!(t, DataType::Struct(_))),
+        }
+    }
+}
+
+async fn manifest(
+    store: &dyn ObjectStore,
+    location: &ListingTableUrl,
+) -> Result<Option<Manifest>, AppError> {
+    if !location.is_collection() || location.get_glob().is_some() {
+        return Ok(None);
+    }
+    let place = || format!("{}{MANIFEST}", tables::shown(location));
+    let failed = |source| AppError::Object {
+        action: "read",
+        place: place(),
+        source,
+    };
+    let path = StorePath::from(format!("{}/{MANIFEST}", location.prefix()));
+    let bytes = match store.get(&path).await {
+        Err(object_store::Error::NotFound { .. }) => return Ok(None),
+        found => found.map_err(failed)?.bytes().await.map_err(failed)?,
+    };
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+        AppError::Usage(format!(
+            "{} is no manifest of this version of picsift: {error}",
+            place()
+        ))
+    })
+}
+
+fn of_manifest(manifest: &Manifest) -> Vec<LabelledCategory> {
+    manifest
+        .categories
+        .iter()
+        .map(|category| LabelledCategory {
+            name: category.name.clone(),
+            prompt: category.prompt.clone(),
+            threshold: Some(category.threshold),
+            is_column: category.is_column.clone(),
+            score_column: Some(category.score_column.clone()),
+        })
+        .collect()
+}
+
+fn of_schema(schema: &Schema) -> Vec<LabelledCategory> {
+    let is = |name: &str| {
+        let name = name.strip_prefix(CLASH_PREFIX).unwrap_or(name);
+        name.strip_prefix("is_").map(str::to_string)
+    };
+    let booleans = schema
+        .fields()
+        .iter()
+        .filter(|field| *field.data_type() == DataType::Boolean);
+    booleans
+        .filter_map(|field| {
+            let name = is(field.name())?;
+            let score = [
+                format!("{CLASH_PREFIX}score_{name}"),
+                format!("score_{name}"),
+            ];
+            let score_column = score.into_iter().find(|score| {
+                schema
+                    .field_with_name(score)
+                    .is_ok_and(|field| field.data_type().is_floating())
+            });
+            Some(LabelledCategory {
+                name,
+                prompt: None,
+                threshold: None,
+                is_column: field.name().clone(),
+                score_column,
+            })
+        })
+        .collect()
+}
+
+/// The one folder of all tables that were labelled.
+fn base_of(manifests: &[Manifest]) -> Option<Url> {
+    let mut bases = manifests
+        .iter()
+        .flat_map(|manifest| &manifest.input.tables)
+        .map(|table| {
+            tables::locate(table)
+                .ok()
+                .and_then(|location| table_base(&location))
+        });
+    let first = bases.next()??;
+    bases
+        .all(|other| other.as_ref() == Some(&first))
+        .then_some(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::Field;
+
+    use super::*;
+
+    #[test]
+    fn without_a_manifest_names_and_types_say_what_an_answer_is() {
+        let field = |name: &str, data_type| Field::new(name, data_type, true);
+        let schema = Schema::new(vec![
+            field("is_dog", DataType::Boolean),
+            field("score_dog", DataType::Float32),
+            field("picsift_is_cat", DataType::Boolean),
+            field("is_cat", DataType::Utf8),
+            field("is_new", DataType::Boolean),
+            field("label", DataType::Int64),
+            field("picsift_label", DataType::Utf8),
+        ]);
+        let found: Vec<_> = of_schema(&schema)
+            .into_iter()
+            .map(|category| (category.name, category.is_column, category.score_column))
+            .collect();
+        let text = str::to_string;
+        assert_eq!(
+            found,
+            [
+                (text("dog"), text("is_dog"), Some(text("score_dog"))),
+                (text("cat"), text("picsift_is_cat"), None),
+                (text("new"), text("is_new"), None),
+            ]
+        );
+        assert_eq!(
+            RowColumns::of(&schema),
+            RowColumns {
+                label: Some(text("picsift_label")),
+                ..RowColumns::default()
+            }
+        );
+    }
+}
