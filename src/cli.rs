@@ -2,6 +2,8 @@
 //!
 //! What flags mean together is resolved by the commands; nothing here opens a file.
 
+mod judge;
+
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +21,8 @@ use picsift_vision::store::LEAST_BYTES;
 use crate::cache;
 use crate::error::AppError;
 use crate::models::progress::FetchReport;
+
+pub use judge::{EvalArgs, ReportForm};
 
 /// Label images with SQL.
 #[derive(Debug, Parser)]
@@ -42,6 +46,8 @@ pub enum Command {
     Label(Box<LabelArgs>),
     /// Run SQL over tables and images, from a query, a file or a shell
     Sql(SqlArgs),
+    /// Judge the labels of a table: precision, recall and more against the truth, thresholds, worst mistakes
+    Eval(EvalArgs),
     /// Label image files and print one JSON object for each
     Image(ImageArgs),
     /// List, show, fetch and verify models
@@ -284,7 +290,7 @@ pub struct LabelArgs {
     #[arg(long, conflicts_with = "overwrite")]
     pub retry_failed: bool,
     /// Stop when more than this share of the images fails, 0 to 1, judged from 100 images on and at the end; what is done is kept
-    #[arg(long, value_parser = ratio, value_name = "RATIO")]
+    #[arg(long, value_parser = share, value_name = "RATIO")]
     pub max_error_ratio: Option<f64>,
     /// Rows that are written together and remembered: what a job that is killed does again, and what a file of the output holds
     /// at least
@@ -435,7 +441,7 @@ pub enum ModelsCommand {
 /// Rows of a shard unless they are set: a minute or two of the built-in model on two cores.
 pub const SHARD_ROWS: usize = 20_000;
 
-fn ratio(text: &str) -> Result<f64, String> {
+fn share(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
         _ => Err("it must be a number from 0 to 1".to_string()),

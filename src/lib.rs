@@ -8,6 +8,7 @@ pub mod cache;
 pub mod cli;
 pub mod devices;
 pub mod error;
+pub mod eval;
 pub mod image;
 pub mod input;
 pub mod label;
@@ -40,6 +41,7 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
         match cli.command {
             Command::Label(args) => label::label(*args).await,
             Command::Sql(args) => sql::sql(args).await,
+            Command::Eval(args) => eval::eval(args).await,
             Command::Image(args) => image::image(args).await,
             Command::Models(args) => models::models(&args),
             Command::Cache(args) => tokio::task::block_in_place(|| cache::cache(args)),

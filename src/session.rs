@@ -11,13 +11,17 @@ use datafusion::common::config::MaxRowGroupBytes;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use picsift_udf::Engine;
+use picsift_udf::{Engine, EngineOptions};
 
+use crate::error::AppError;
 use crate::stores::StoreRegistry;
 use crate::tables::PathTables;
 
 /// Rows of a batch: with images of 100 KB inside them a batch is some 6 MB, where DataFusion's 8192 rows would be 800 MB.
 const BATCH_ROWS: usize = 64;
+
+/// Rows of a batch that carries no images: DataFusion's own number.
+const COLUMN_ROWS: usize = 8192;
 
 /// Bytes of a Parquet row group in memory while it is written.
 pub const ROW_GROUP_BYTES: usize = 32 << 20;
@@ -63,5 +67,22 @@ pub fn session(engine: &Arc<Engine>, partitions: usize) -> Result<SessionContext
     let context = SessionContext::new_with_state(state);
     tables.attach(&context);
     picsift_udf::register_all(&context, engine)?;
+    Ok(context)
+}
+
+/// A session for commands that read columns but no images: its batches are larger.
+///
+/// # Errors
+/// As [`session`], and when the engine cannot start.
+pub fn of_columns(partitions: usize) -> std::result::Result<SessionContext, AppError> {
+    let engine = Arc::new(Engine::new(EngineOptions {
+        decode_threads: 1,
+        ..EngineOptions::default()
+    })?);
+    let context = session(&engine, partitions).map_err(AppError::Plan)?;
+    let state = context.state_ref();
+    let mut state = state.write();
+    *state.config_mut() = state.config().clone().with_batch_size(COLUMN_ROWS);
+    drop(state);
     Ok(context)
 }

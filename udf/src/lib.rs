@@ -4,6 +4,7 @@
 //! and the operator that asks them; [`annotate()`] is a labelling as a plan. An [`Engine`] holds what all run on: fetcher, decode
 //! pool and one service per model. How pixels are made is `picsift-images`' to know, what a model is `picsift-vision`'s: here they meet.
 
+mod aggregates;
 mod allowance;
 mod annotate;
 mod ask;
@@ -22,6 +23,7 @@ mod kept;
 mod labelling;
 mod lineage;
 mod marker;
+pub mod metrics;
 mod node;
 mod outcome;
 mod planner;
@@ -73,6 +75,9 @@ pub fn register_all(
     let mut state = state.write();
     for function in functions::all() {
         state.register_udf(function)?;
+    }
+    for aggregate in aggregates::all() {
+        state.register_udaf(aggregate)?;
     }
     let planner = planner::InferQueryPlanner::new(Arc::clone(engine));
     let resolve = resolve::ResolveCalls::new(Arc::clone(engine));

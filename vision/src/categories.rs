@@ -151,7 +151,7 @@ pub fn parse(text: &str) -> Result<Vec<JobCategory>, toml::de::Error> {
 }
 
 /// A category's name as part of a column's: lower case, everything else but letters and digits as `_`.
-fn column_name(category: &str) -> String {
+pub fn column_name(category: &str) -> String {
     category
         .to_lowercase()
         .split(|c: char| !c.is_alphanumeric())

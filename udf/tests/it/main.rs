@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod aggregates;
 mod engine;
 mod fake;
 mod functions;

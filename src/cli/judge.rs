@@ -1,0 +1,56 @@
+//! Flags of the commands that judge labels.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// `picsift eval`.
+#[derive(Debug, Args)]
+pub struct EvalArgs {
+    /// Outputs of `picsift label`, or tables with columns is_... and score_...
+    #[arg(required = true, value_name = "LABELLED")]
+    pub inputs: Vec<String>,
+    /// What is true: a column of labels (one as text, or a list), a BOOLEAN column for a single category, CATEGORY=COLUMN, or
+    /// a pattern such as truth_{}; may be given several times
+    #[arg(long, value_name = "COLUMN")]
+    pub truth: Vec<String>,
+    /// CSV, JSON lines or Parquet that has the truth, joined by --key
+    #[arg(long, value_name = "FILE")]
+    pub truth_file: Option<String>,
+    /// Column that says which row is which, in both tables or as LABELLED=TRUTH [default: the image's reference, and 'key' in the
+    /// truth]
+    #[arg(long, value_name = "COLUMN")]
+    pub key: Option<String>,
+    /// Look for better thresholds: the best F1, or what the next two say
+    #[arg(long)]
+    pub sweep: bool,
+    /// Of thresholds with this precision, 0 to 1, the one with the most recall
+    #[arg(long, requires = "sweep", conflicts_with = "min_recall", value_parser = super::share, value_name = "SHARE")]
+    pub min_precision: Option<f64>,
+    /// Of thresholds with this recall, 0 to 1, the one with the most precision
+    #[arg(long, requires = "sweep", value_parser = super::share, value_name = "SHARE")]
+    pub min_recall: Option<f64>,
+    /// Write the thresholds that were found into this categories file, which `label` takes; the rest of it stays
+    #[arg(long, requires = "sweep", value_name = "FILE")]
+    pub categories_file: Option<PathBuf>,
+    /// Worst mistakes shown for each category
+    #[arg(long, default_value_t = 3, value_name = "ROWS")]
+    pub mistakes: usize,
+    /// Seed of the bootstrap
+    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+    pub seed: u64,
+    /// Form of the report
+    #[arg(long, default_value = "table", value_name = "FORMAT")]
+    pub format: ReportForm,
+}
+
+/// `--format` of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportForm {
+    /// For the terminal
+    Table,
+    /// For a program: every digit, `null` for what is undefined
+    Json,
+    /// For a model's or data set's card
+    Markdown,
+}

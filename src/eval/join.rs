@@ -1,0 +1,199 @@
+//! Truth that stands in another table, put beside the rows it is about.
+
+use arrow::array::AsArray;
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::functions_aggregate::expr_fn::count;
+use datafusion::logical_expr::{Expr, JoinType, cast, col, lit};
+use datafusion::prelude::{DataFrame, SessionContext};
+use serde::Serialize;
+
+use super::gather::{name_of, plain};
+use super::truth::Truth;
+use crate::error::AppError;
+use crate::labelled::Labelled;
+use crate::tables;
+
+/// The key of a labelled row.
+const KEY: &str = "picsift_key";
+/// The key of a row of the truth.
+const TRUTH_KEY: &str = "picsift_truth_key";
+
+/// How the two tables fit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Joined {
+    /// Labelled rows whose key is in the truth.
+    pub matched: u64,
+    /// Labelled rows whose key is not.
+    pub without_truth: u64,
+    /// Rows of the truth whose key no labelled row has.
+    pub unmatched_truth: u64,
+}
+
+/// Another table's truth.
+pub struct Beside {
+    /// The labelled rows with the truth's columns.
+    pub frame: DataFrame,
+    /// Where the truth stands in them.
+    pub truth: Truth,
+    /// How the tables fit.
+    pub joined: Joined,
+}
+
+/// Joins the table at `file` on `key`: the name of a column of both, or `LABELLED=TRUTH`, else the image column and `key`.
+///
+/// # Errors
+/// A sentence when a column is missing, a key stands twice in the truth, or no key is in both.
+pub async fn beside(
+    context: &SessionContext,
+    labelled: &Labelled,
+    file: &str,
+    key: Option<&str>,
+    asked: &[String],
+) -> Result<Beside, AppError> {
+    let location = tables::locate(file).map_err(AppError::Plan)?;
+    let table = tables::open(&context.state(), &[location])
+        .await
+        .map_err(AppError::Plan)?;
+    let truths = context.read_table(table).map_err(AppError::Plan)?;
+    let schema = SchemaRef::new(truths.schema().as_arrow().clone());
+    let (ours, theirs) = keys(labelled, &schema, key, file)?;
+    if asked.is_empty() {
+        return Err(AppError::Usage(format!(
+            "say with --truth which column of {file} is the truth"
+        )));
+    }
+    let truth = Truth::resolve(asked, &labelled.categories, &schema)?;
+
+    // Names that the labelled table cannot have by chance.
+    let renamed = |column: &str| format!("picsift_truth_{column}");
+    let all: Vec<usize> = (0..labelled.categories.len()).collect();
+    let mut columns: Vec<Expr> = Vec::new();
+    for column in truth.columns(&all) {
+        let expr = plain(&column).alias(renamed(&column));
+        if !columns.contains(&expr) {
+            columns.push(expr);
+        }
+    }
+    columns.push(cast(theirs, DataType::Utf8).alias(TRUTH_KEY));
+    let plan = |frame: datafusion::common::Result<DataFrame>| frame.map_err(AppError::Plan);
+    let truths = plan(truths.select(columns))?;
+    let truths = plan(truths.filter(col(TRUTH_KEY).is_not_null()))?;
+    let rows = plan(
+        labelled
+            .frame
+            .clone()
+            .with_column(KEY, cast(ours, DataType::Utf8)),
+    )?;
+    unique(&truths, file).await?;
+
+    let on = |kind| {
+        let (left, right) = (rows.clone(), truths.clone());
+        plan(left.join(right, kind, &[KEY], &[TRUTH_KEY], None))
+    };
+    let total = counted(rows.clone()).await?;
+    let matched = counted(on(JoinType::LeftSemi)?).await?;
+    let unmatched_truth = counted(on(JoinType::RightAnti)?).await?;
+    if matched == 0 {
+        let ours = example(&rows, KEY).await?;
+        let theirs = example(&truths, TRUTH_KEY).await?;
+        return Err(AppError::Usage(format!(
+            "no row of {} has its key in {file}: keys there look like {theirs}, here like {ours}; --key LABELLED=TRUTH names the columns",
+            labelled.shown
+        )));
+    }
+    Ok(Beside {
+        frame: on(JoinType::Left)?,
+        truth: truth.renamed(renamed),
+        joined: Joined {
+            matched,
+            without_truth: total - matched,
+            unmatched_truth,
+        },
+    })
+}
+
+/// The keys of both sides.
+fn keys(
+    labelled: &Labelled,
+    truths: &SchemaRef,
+    key: Option<&str>,
+    file: &str,
+) -> Result<(Expr, Expr), AppError> {
+    let (ours, theirs) = match (key, &labelled.image) {
+        (Some(key), _) => {
+            let both = key.split_once('=').unwrap_or((key, key));
+            (both.0.to_string(), both.1.to_string())
+        }
+        (None, Some(image)) => {
+            let theirs = ["key", image]
+                .into_iter()
+                .find(|name| truths.column_with_name(name).is_some());
+            let theirs = theirs.ok_or_else(|| {
+                AppError::Usage(format!(
+                    "{file} has no column 'key' or '{image}'; say with --key LABELLED=TRUTH which columns say whose truth it is"
+                ))
+            })?;
+            (image.clone(), theirs.to_string())
+        }
+        (None, None) => {
+            return Err(AppError::Usage(format!(
+                "{} has no image column to go by; say with --key LABELLED=TRUTH which columns say whose truth it is",
+                labelled.shown
+            )));
+        }
+    };
+    let named = |schema: &SchemaRef, column: &str, table: &str| {
+        let field = schema.field_with_name(column).map_err(|_| {
+            AppError::Usage(format!("{table} has no column '{column}' to be the key"))
+        })?;
+        name_of(column, field.data_type()).ok_or_else(|| {
+            AppError::Usage(format!(
+                "column '{column}' of {table} is {}; a key is text, a whole number, or an image with a path",
+                field.data_type()
+            ))
+        })
+    };
+    Ok((
+        named(&labelled.schema, &ours, &labelled.shown)?,
+        named(truths, &theirs, file)?,
+    ))
+}
+
+/// # Errors
+/// When a key stands twice: which truth holds?
+async fn unique(truths: &DataFrame, file: &str) -> Result<(), AppError> {
+    let twice = truths
+        .clone()
+        .aggregate(vec![col(TRUTH_KEY)], vec![count(lit(1)).alias("rows")])
+        .and_then(|groups| groups.filter(col("rows").gt(lit(1))))
+        .and_then(|groups| groups.limit(0, Some(1)))
+        .map_err(AppError::Plan)?;
+    let found = twice.collect().await.map_err(AppError::Run)?;
+    match found.iter().find(|batch| batch.num_rows() > 0) {
+        None => Ok(()),
+        Some(batch) => Err(AppError::Usage(format!(
+            "the key '{}' stands more than once in {file}: each row of the truth needs its own",
+            batch.column(0).as_string::<i32>().value(0)
+        ))),
+    }
+}
+
+/// Rows of a frame.
+pub async fn counted(frame: DataFrame) -> Result<u64, AppError> {
+    let rows = frame.count().await.map_err(AppError::Run)?;
+    Ok(rows as u64)
+}
+
+async fn example(frame: &DataFrame, key: &str) -> Result<String, AppError> {
+    let one = frame
+        .clone()
+        .filter(col(key).is_not_null())
+        .and_then(|frame| frame.select(vec![col(key)]))
+        .and_then(|frame| frame.limit(0, Some(1)))
+        .map_err(AppError::Plan)?;
+    let found = one.collect().await.map_err(AppError::Run)?;
+    let text = found.iter().find(|batch| batch.num_rows() > 0);
+    Ok(text.map_or("nothing".to_string(), |batch| {
+        format!("'{}'", batch.column(0).as_string::<i32>().value(0))
+    }))
+}

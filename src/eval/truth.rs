@@ -1,0 +1,428 @@
+//! What is true of each row: which columns say so, and the yes or no of each category in them.
+//!
+//! Truth is a boolean per category, a list of labels, one label, or corrections that people made. Words are compared by their
+//! letters and digits alone, in lower case: `measuringTape` is `measuring tape`.
+
+use std::collections::HashMap;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Schema};
+use datafusion::common::Result;
+use picsift_udf::{CLASH_PREFIX, is_string};
+
+use crate::error::AppError;
+use crate::labelled::LabelledCategory;
+
+/// Words whose category is remembered; others are looked up again.
+const REMEMBERED: usize = 100_000;
+
+/// Words of the truth that no category has, kept for the report.
+const STRANGERS: usize = 1000;
+
+/// Which columns say what is true.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Truth {
+    /// A BOOLEAN column for each category that has one.
+    Booleans(Vec<Option<String>>),
+    /// A column of one label a row.
+    Label(String),
+    /// A column of lists of labels.
+    Labels(String),
+}
+
+impl Truth {
+    /// What `asked` (`--truth`) means among the columns of `schema`.
+    ///
+    /// # Errors
+    /// A sentence: a column or category that is not there, or of another type.
+    pub fn resolve(
+        asked: &[String],
+        categories: &[LabelledCategory],
+        schema: &Schema,
+    ) -> Result<Self, AppError> {
+        if let [only] = asked
+            && !only.contains('=')
+            && !only.contains("{}")
+        {
+            return one_column(only, categories, schema);
+        }
+        let mut columns = vec![None; categories.len()];
+        for text in asked {
+            if let Some((name, column)) = text.split_once('=') {
+                let index = categories
+                    .iter()
+                    .position(|category| folded(&category.name) == folded(name))
+                    .ok_or_else(|| {
+                        AppError::Usage(format!(
+                            "--truth {text}: '{name}' is no category of the table; those are {}",
+                            names(categories)
+                        ))
+                    })?;
+                boolean(column, schema, text)?;
+                columns[index] = Some(column.to_string());
+            } else if text.contains("{}") {
+                for (category, place) in categories.iter().zip(&mut columns) {
+                    let named = [category.name.as_str(), stem(&category.is_column)]
+                        .map(|name| text.replace("{}", name))
+                        .into_iter()
+                        .find(|column| schema.column_with_name(column).is_some());
+                    if let Some(column) = named {
+                        boolean(&column, schema, text)?;
+                        *place = Some(column);
+                    }
+                }
+            } else {
+                return Err(AppError::Usage(format!(
+                    "--truth {text}: of several, each is CATEGORY=COLUMN or a pattern such as truth_{{}}"
+                )));
+            }
+        }
+        if columns.iter().all(Option::is_none) {
+            return Err(AppError::Usage(format!(
+                "--truth {}: no such column for any of the categories {}; the columns are {}",
+                asked.join(" --truth "),
+                names(categories),
+                columns_of(schema)
+            )));
+        }
+        Ok(Self::Booleans(columns))
+    }
+
+    /// The columns that have to be read for the categories of these numbers.
+    pub fn columns(&self, categories: &[usize]) -> Vec<String> {
+        match self {
+            Self::Booleans(columns) => categories
+                .iter()
+                .filter_map(|index| columns[*index].clone())
+                .collect(),
+            Self::Label(column) | Self::Labels(column) => vec![column.clone()],
+        }
+    }
+
+    /// The same with other names of columns.
+    pub fn renamed(self, name: impl Fn(&str) -> String) -> Self {
+        match self {
+            Self::Booleans(columns) => Self::Booleans(
+                columns
+                    .into_iter()
+                    .map(|column| column.map(|column| name(&column)))
+                    .collect(),
+            ),
+            Self::Label(column) => Self::Label(name(&column)),
+            Self::Labels(column) => Self::Labels(name(&column)),
+        }
+    }
+}
+
+fn one_column(
+    column: &str,
+    categories: &[LabelledCategory],
+    schema: &Schema,
+) -> Result<Truth, AppError> {
+    let Some((_, field)) = schema.column_with_name(column) else {
+        return Err(AppError::Usage(format!(
+            "--truth {column}: there is no such column; the columns are {}",
+            columns_of(schema)
+        )));
+    };
+    match field.data_type() {
+        t if is_text(t) => Ok(Truth::Label(column.to_string())),
+        DataType::List(item) | DataType::LargeList(item) if is_text(item.data_type()) => {
+            Ok(Truth::Labels(column.to_string()))
+        }
+        DataType::Boolean if categories.len() == 1 => {
+            Ok(Truth::Booleans(vec![Some(column.to_string())]))
+        }
+        DataType::Boolean => Err(AppError::Usage(format!(
+            "--truth {column}: one BOOLEAN column cannot be the truth of {} categories; name one for each (--truth CATEGORY={column} ...) \
+             or a pattern such as truth_{{}}",
+            categories.len()
+        ))),
+        other => Err(AppError::Usage(format!(
+            "--truth {column}: the column is {other}; truth is BOOLEAN, one label as text, or a list of labels"
+        ))),
+    }
+}
+
+fn boolean(column: &str, schema: &Schema, text: &str) -> Result<(), AppError> {
+    match schema.column_with_name(column) {
+        None => Err(AppError::Usage(format!(
+            "--truth {text}: there is no column '{column}'; the columns are {}",
+            columns_of(schema)
+        ))),
+        Some((_, field)) if *field.data_type() != DataType::Boolean => {
+            Err(AppError::Usage(format!(
+                "--truth {text}: column '{column}' is {}, not BOOLEAN",
+                field.data_type()
+            )))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// What stands behind `is_` in the name of a category's column.
+pub fn stem(column: &str) -> &str {
+    let column = column.strip_prefix(CLASH_PREFIX).unwrap_or(column);
+    column.strip_prefix("is_").unwrap_or(column)
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    is_string(data_type) || matches!(data_type, DataType::Dictionary(_, value) if is_string(value))
+}
+
+fn names(categories: &[LabelledCategory]) -> String {
+    let names: Vec<_> = categories.iter().map(|c| c.name.as_str()).collect();
+    names.join(", ")
+}
+
+fn columns_of(schema: &Schema) -> String {
+    let names: Vec<_> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+    names.join(", ")
+}
+
+/// A word by its letters and digits, in lower case.
+pub fn folded(word: &str) -> String {
+    word.chars()
+        .filter(|c| c.is_alphanumeric())
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+/// Finds the category of a word.
+#[derive(Debug)]
+pub struct Words {
+    by_folded: HashMap<String, usize>,
+    known: HashMap<String, Option<usize>>,
+    /// Words that no category has, with how many rows have them.
+    pub strangers: HashMap<String, u64>,
+}
+
+impl Words {
+    /// For these categories.
+    pub fn new(categories: &[LabelledCategory]) -> Self {
+        let by_folded = categories
+            .iter()
+            .enumerate()
+            .map(|(index, category)| (folded(&category.name), index))
+            .collect();
+        Self {
+            by_folded,
+            known: HashMap::new(),
+            strangers: HashMap::new(),
+        }
+    }
+
+    /// The number of the word's category.
+    pub fn category(&mut self, word: &str) -> Option<usize> {
+        let found = match self.known.get(word) {
+            Some(found) => *found,
+            None => {
+                let found = self.by_folded.get(&folded(word)).copied();
+                if self.known.len() < REMEMBERED {
+                    self.known.insert(word.to_string(), found);
+                }
+                found
+            }
+        };
+        if found.is_none() {
+            if let Some(rows) = self.strangers.get_mut(word) {
+                *rows += 1;
+            } else if self.strangers.len() < STRANGERS {
+                self.strangers.insert(word.to_string(), 1);
+            }
+        }
+        found
+    }
+}
+
+/// The truth of a batch.
+pub struct Said {
+    /// Per category asked for, whether it holds; NULL where the truth is unknown.
+    pub holds: Vec<BooleanArray>,
+    /// Of truth with one label a row, the number of its category; the outer `None` is an unknown truth, the inner one another word.
+    pub label: Option<Vec<Option<Option<usize>>>>,
+}
+
+/// Reads `columns`, those of [`Truth::columns`] for the same `categories`.
+///
+/// # Errors
+/// Arrow's, for a column of another type than was resolved.
+pub fn said(
+    truth: &Truth,
+    categories: &[usize],
+    columns: &[ArrayRef],
+    rows: usize,
+    words: &mut Words,
+) -> Result<Said> {
+    match truth {
+        Truth::Booleans(named) => {
+            let mut columns = columns.iter();
+            let holds = categories
+                .iter()
+                .map(|index| {
+                    let column = named[*index].as_ref().and_then(|_| columns.next());
+                    match column {
+                        Some(column) => column.as_boolean().clone(),
+                        None => BooleanArray::new_null(rows),
+                    }
+                })
+                .collect();
+            Ok(Said { holds, label: None })
+        }
+        Truth::Label(_) => {
+            let texts = texts(&columns[0])?;
+            let labels: Vec<_> = texts
+                .iter()
+                .map(|text| text.map(|text| words.category(text)))
+                .collect();
+            let holds = categories
+                .iter()
+                .map(|index| {
+                    let holds = |label: &Option<Option<usize>>| label.map(|l| l == Some(*index));
+                    labels.iter().map(holds).collect()
+                })
+                .collect();
+            Ok(Said {
+                holds,
+                label: Some(labels),
+            })
+        }
+        Truth::Labels(_) => {
+            let lists = cast(&columns[0], &DataType::new_list(DataType::Utf8, true))?;
+            let lists = lists.as_list::<i32>();
+            let texts = texts(lists.values())?;
+            let mut builders: Vec<_> = categories
+                .iter()
+                .map(|_| BooleanBuilder::with_capacity(rows))
+                .collect();
+            let mut found = Vec::new();
+            for (row, range) in lists.offsets().windows(2).enumerate() {
+                if lists.is_null(row) {
+                    builders.iter_mut().for_each(BooleanBuilder::append_null);
+                    continue;
+                }
+                found.clear();
+                for place in range[0] as usize..range[1] as usize {
+                    if texts.is_valid(place) {
+                        found.extend(words.category(texts.value(place)));
+                    }
+                }
+                for (builder, index) in builders.iter_mut().zip(categories) {
+                    builder.append_value(found.contains(index));
+                }
+            }
+            let holds = builders.iter_mut().map(BooleanBuilder::finish).collect();
+            Ok(Said { holds, label: None })
+        }
+    }
+}
+
+fn texts(column: &ArrayRef) -> Result<StringArray> {
+    Ok(cast(column, &DataType::Utf8)?.as_string::<i32>().clone())
+}
+
+/// An image column's, or any other column's, values as text: what a row is called.
+pub fn is_named(data_type: &DataType) -> bool {
+    is_text(data_type) || data_type.is_integer()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ListBuilder, StringBuilder};
+    use arrow::datatypes::Field;
+
+    use super::*;
+
+    fn category(name: &str, stem: &str) -> LabelledCategory {
+        LabelledCategory {
+            name: name.to_string(),
+            prompt: None,
+            threshold: Some(0.5),
+            is_column: format!("is_{stem}"),
+            score_column: None,
+        }
+    }
+
+    fn schema() -> Schema {
+        let field = |name: &str, data_type| Field::new(name, data_type, true);
+        Schema::new(vec![
+            field("tags", DataType::new_list(DataType::Utf8, true)),
+            field("class", DataType::Utf8),
+            field("really_dog", DataType::Boolean),
+            field("really_polar_bear", DataType::Boolean),
+            field("n", DataType::Int64),
+        ])
+    }
+
+    #[test]
+    fn a_column_is_what_its_type_says() {
+        let both = [category("dog", "dog"), category("polar bear", "polar_bear")];
+        let resolve = |asked: &[&str], categories: &[LabelledCategory]| {
+            let asked: Vec<_> = asked.iter().map(|text| text.to_string()).collect();
+            Truth::resolve(&asked, categories, &schema()).map_err(|error| error.to_string())
+        };
+        assert_eq!(
+            resolve(&["tags"], &both),
+            Ok(Truth::Labels("tags".to_string()))
+        );
+        assert_eq!(
+            resolve(&["class"], &both),
+            Ok(Truth::Label("class".to_string()))
+        );
+        let columns = |dog: Option<&str>, bear: Option<&str>| {
+            Ok(Truth::Booleans(vec![
+                dog.map(str::to_string),
+                bear.map(str::to_string),
+            ]))
+        };
+        assert_eq!(
+            resolve(&["really_{}"], &both),
+            columns(Some("really_dog"), Some("really_polar_bear"))
+        );
+        assert_eq!(
+            resolve(&["Polar_Bear=really_dog"], &both),
+            columns(None, Some("really_dog"))
+        );
+        assert_eq!(
+            resolve(&["really_dog"], &both[..1]),
+            Ok(Truth::Booleans(vec![Some("really_dog".to_string())]))
+        );
+        for (wrong, part) in [
+            ("really_dog", "2 categories"),
+            ("n", "Int64"),
+            ("cat=really_dog", "no category"),
+            ("dog=class", "not BOOLEAN"),
+            ("no_{}", "no such column"),
+            ("nothing", "really_dog"),
+        ] {
+            let error = resolve(&[wrong], &both).unwrap_err();
+            assert!(error.contains(part), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn lists_are_read_by_their_words() {
+        let categories = [category("measuring tape", "t"), category("dog", "dog")];
+        let mut lists = ListBuilder::new(StringBuilder::new());
+        lists.append_value([Some("measuringTape"), Some("cat")]);
+        lists.append_null();
+        lists.append_value(Vec::<Option<&str>>::new());
+        lists.append_value([Some("Dog"), Some("measuring_tape"), None]);
+        let column: ArrayRef = Arc::new(lists.finish());
+        let mut words = Words::new(&categories);
+        let truth = Truth::Labels("tags".to_string());
+        let said = said(&truth, &[1, 0], &[column], 4, &mut words).unwrap();
+        let expected = |values: [Option<bool>; 4]| BooleanArray::from(values.to_vec());
+        assert_eq!(
+            said.holds,
+            [
+                expected([Some(false), None, Some(false), Some(true)]),
+                expected([Some(true), None, Some(false), Some(true)]),
+            ]
+        );
+        assert_eq!(words.strangers, HashMap::from([("cat".to_string(), 1)]));
+    }
+}
