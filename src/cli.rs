@@ -22,7 +22,7 @@ use crate::cache;
 use crate::error::AppError;
 use crate::models::progress::FetchReport;
 
-pub use judge::{EvalArgs, ReportForm};
+pub use judge::{EvalArgs, ReportForm, SampleArgs};
 
 /// Label images with SQL.
 #[derive(Debug, Parser)]
@@ -48,6 +48,8 @@ pub enum Command {
     Sql(SqlArgs),
     /// Judge the labels of a table: precision, recall and more against the truth, thresholds, worst mistakes
     Eval(EvalArgs),
+    /// Draw a small table to annotate, with weights by which `eval` judges the whole one
+    Sample(SampleArgs),
     /// Label image files and print one JSON object for each
     Image(ImageArgs),
     /// List, show, fetch and verify models

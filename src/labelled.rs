@@ -4,8 +4,12 @@
 //! evaluation, a gallery, an export) is decided elsewhere. The manifest says it all where there is one; without it names
 //! and types do.
 
+use std::sync::Arc;
+
 use arrow::datatypes::{DataType, Schema, SchemaRef};
-use datafusion::datasource::listing::ListingTableUrl;
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::listing::{ListingTable, ListingTableUrl};
+use datafusion::execution::SessionState;
 use datafusion::prelude::{DataFrame, SessionContext};
 use object_store::path::Path as StorePath;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -19,17 +23,22 @@ use crate::label::manifest::Manifest;
 use crate::output::publish::MANIFEST;
 use crate::tables;
 
+/// Key of a Parquet file's metadata under which it carries the manifest of the table that it was taken from.
+pub const METADATA: &str = "picsift";
+
 /// A table with answers in it.
 #[derive(Debug)]
 pub struct Labelled {
+    /// The table.
+    pub table: Arc<ListingTable>,
     /// Its rows.
     pub frame: DataFrame,
     /// Its columns.
     pub schema: SchemaRef,
     /// The categories that were asked for, in the order of their columns; never empty.
     pub categories: Vec<LabelledCategory>,
-    /// Model, revision, device and so on, as the manifest has them; `None` without a manifest.
-    pub model: Option<Value>,
+    /// What the job wrote down, of the first table.
+    pub manifest: Option<Manifest>,
     /// The column of the images, where there still is one.
     pub image: Option<String>,
     /// The folder that relative references are relative to: that of the table that was labelled, or without a manifest this one's.
@@ -87,7 +96,8 @@ impl Labelled {
         let table = tables::open(&state, &locations)
             .await
             .map_err(AppError::Plan)?;
-        let frame = context.read_table(table).map_err(AppError::Plan)?;
+        let provider = Arc::clone(&table) as Arc<dyn TableProvider>;
+        let frame = context.read_table(provider).map_err(AppError::Plan)?;
         let schema = SchemaRef::new(frame.schema().as_arrow().clone());
         let shown = locations
             .iter()
@@ -101,10 +111,14 @@ impl Labelled {
                 .runtime_env()
                 .object_store(location)
                 .map_err(AppError::Plan)?;
-            manifests.extend(manifest(store.as_ref(), location).await?);
+            let found = manifest(store.as_ref(), location).await?;
+            manifests.extend(match found {
+                None => carried(&state, location).await?,
+                found => found,
+            });
         }
         let all_have_one = manifests.len() == locations.len();
-        let (categories, model, base, named) = match manifests.first() {
+        let (categories, base, named) = match manifests.first() {
             Some(first) if all_have_one => {
                 let categories = of_manifest(first);
                 for other in &manifests[1..] {
@@ -116,14 +130,12 @@ impl Labelled {
                 }
                 (
                     categories,
-                    Some(first.model.clone()),
                     base_of(&manifests),
                     Some(first.input.image_column.clone()),
                 )
             }
             _ => (
                 of_schema(&schema),
-                None,
                 locations.first().and_then(table_base),
                 None,
             ),
@@ -149,14 +161,22 @@ impl Labelled {
         };
         Ok(Self {
             columns: RowColumns::of(&schema),
+            manifest: all_have_one.then(|| manifests.swap_remove(0)),
+            table,
             frame,
             schema,
             categories,
-            model,
             image,
             base,
             shown,
         })
+    }
+}
+
+impl Labelled {
+    /// Model, revision, device and so on, as the manifest has them.
+    pub fn model(&self) -> Option<&Value> {
+        self.manifest.as_ref().map(|manifest| &manifest.model)
     }
 }
 
@@ -206,6 +226,19 @@ async fn manifest(
             place()
         ))
     })
+}
+
+/// The manifest that a file carries in its own metadata, as samples do.
+async fn carried(
+    state: &SessionState,
+    location: &ListingTableUrl,
+) -> Result<Option<Manifest>, AppError> {
+    let schema = tables::stored_schema(state, location)
+        .await
+        .map_err(AppError::Plan)?;
+    let text = schema.and_then(|schema| schema.metadata().get(METADATA).cloned());
+    // Whatever else others keep under that key is none of ours.
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
 fn of_manifest(manifest: &Manifest) -> Vec<LabelledCategory> {

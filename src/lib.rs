@@ -15,6 +15,7 @@ pub mod label;
 pub mod labelled;
 pub mod models;
 pub mod output;
+pub mod sample;
 pub mod session;
 pub mod sql;
 pub mod stores;
@@ -42,6 +43,7 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
             Command::Label(args) => label::label(*args).await,
             Command::Sql(args) => sql::sql(args).await,
             Command::Eval(args) => eval::eval(args).await,
+            Command::Sample(args) => sample::sample(args).await,
             Command::Image(args) => image::image(args).await,
             Command::Models(args) => models::models(&args),
             Command::Cache(args) => tokio::task::block_in_place(|| cache::cache(args)),

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::sample::LEAST;
+use crate::sample::strata::By;
+
 /// `picsift eval`.
 #[derive(Debug, Args)]
 pub struct EvalArgs {
@@ -53,4 +56,27 @@ pub enum ReportForm {
     Json,
     /// For a model's or data set's card
     Markdown,
+}
+
+/// `picsift sample`.
+#[derive(Debug, Args)]
+pub struct SampleArgs {
+    /// Outputs of `picsift label`, or tables with columns is_... and score_...
+    #[arg(required = true, value_name = "LABELLED")]
+    pub inputs: Vec<String>,
+    /// Parquet file that gets the sample: the table's columns, picsift_weight, and an empty truth_... for each category
+    #[arg(long, short, value_name = "FILE")]
+    pub output: String,
+    /// Rows to draw for each category; a row may serve several
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(LEAST..), value_name = "ROWS")]
+    pub per_category: u64,
+    /// Which rows are drawn more often; the weights make up for it
+    #[arg(long, default_value = "uncertainty", value_name = "WHAT")]
+    pub by: By,
+    /// Seed of the draw
+    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+    pub seed: u64,
+    /// Replace the output file
+    #[arg(long)]
+    pub overwrite: bool,
 }

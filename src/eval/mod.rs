@@ -338,7 +338,7 @@ fn finish(
     Ok(Evaluation {
         picsift: env!("CARGO_PKG_VERSION").to_string(),
         labelled: labelled.shown.clone(),
-        model: labelled.model.clone(),
+        model: labelled.model().cloned(),
         rows: read.rows,
         weighted,
         seed: args.seed,

@@ -160,7 +160,7 @@ impl Job {
         };
         let partition_by = partition_columns(&args.partition_by, &schema, &added)?;
         let absent = [partition_by.as_slice(), dropped.as_slice()].concat();
-        let schema = huggingface::with_features(&schema, &added, &absent);
+        let schema = huggingface::with_features(&schema, &added.fields(), &absent);
 
         let identity = identity(&Parts {
             model: service.info(),

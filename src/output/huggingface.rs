@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use picsift_udf::AddedColumns;
 use serde_json::{Value, json};
 
 /// Key of the schema's metadata.
@@ -15,7 +14,7 @@ const KEY: &str = "huggingface";
 
 /// `schema` whose `huggingface` metadata, where it has any that can be read, names the `added` columns and none of the
 /// `absent` ones, which the file will not have.
-pub fn with_features(schema: &SchemaRef, added: &AddedColumns, absent: &[String]) -> SchemaRef {
+pub fn with_features(schema: &SchemaRef, added: &[Field], absent: &[String]) -> SchemaRef {
     let Some(text) = schema.metadata().get(KEY) else {
         return Arc::clone(schema);
     };
@@ -29,8 +28,8 @@ pub fn with_features(schema: &SchemaRef, added: &AddedColumns, absent: &[String]
     else {
         return Arc::clone(schema);
     };
-    for field in added.fields() {
-        features.insert(field.name().clone(), feature(&field));
+    for field in added {
+        features.insert(field.name().clone(), feature(field));
     }
     features.retain(|name, _| !absent.contains(name));
     let mut metadata = schema.metadata().clone();
@@ -43,6 +42,7 @@ fn feature(field: &Field) -> Value {
     match field.data_type() {
         DataType::Boolean => value("bool"),
         DataType::Float32 => value("float32"),
+        DataType::Float64 => value("float64"),
         // "List" is the newer name, which releases before 4.0 do not know; all later ones read this one.
         DataType::Struct(fields) => fields
             .iter()
@@ -58,6 +58,8 @@ fn feature(field: &Field) -> Value {
 mod tests {
     use std::collections::HashMap;
 
+    use picsift_udf::AddedColumns;
+
     use super::*;
 
     fn schema(metadata: &[(&str, &str)]) -> SchemaRef {
@@ -71,8 +73,9 @@ mod tests {
         ))
     }
 
-    fn added() -> AddedColumns {
-        AddedColumns::new(&["fish".to_string()], &Schema::empty()).unwrap()
+    fn added() -> Vec<Field> {
+        let added = AddedColumns::new(&["fish".to_string()], &Schema::empty());
+        added.unwrap().fields()
     }
 
     #[test]

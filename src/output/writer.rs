@@ -345,7 +345,7 @@ fn hive_folder(name: &str, value: Option<&str>) -> String {
 }
 
 /// Images are compressed already: their columns are stored as they are, without dictionary and statistics.
-pub(super) fn properties(schema: &Schema) -> WriterProperties {
+pub(crate) fn properties(schema: &Schema) -> WriterProperties {
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))

@@ -65,7 +65,12 @@ impl Draw {
         let mut places = Vec::new();
         for (lowest, drawn) in self.lowest.into_iter().zip(&drawn) {
             let lowest = lowest.into_sorted_vec();
-            places.extend(lowest.into_iter().take(*drawn as usize).map(|(_, place)| place));
+            places.extend(
+                lowest
+                    .into_iter()
+                    .take(*drawn as usize)
+                    .map(|(_, place)| place),
+            );
         }
         Drawn {
             strata: self.strata,

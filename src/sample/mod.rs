@@ -54,16 +54,24 @@ pub async fn sample(args: SampleArgs) -> Result<(), AppError> {
         return Err(AppError::Usage(format!(
             "the output {} is there already; name another{}",
             output.display(),
-            if output.is_file() { " or replace it with --overwrite" } else { "" }
+            if output.is_file() {
+                " or replace it with --overwrite"
+            } else {
+                ""
+            }
         )));
     }
     // One stream, so that rows are in their order.
     let context = session::of_columns(1)?;
     let labelled = Labelled::open(&context, &args.inputs).await?;
     check(&labelled, args.by)?;
-    let files = files::list(&context.state(), &labelled.table, labelled.table.table_paths())
-        .await
-        .map_err(AppError::Plan)?;
+    let files = files::list(
+        &context.state(),
+        &labelled.table,
+        labelled.table.table_paths(),
+    )
+    .await
+    .map_err(AppError::Plan)?;
     let drawn = drawn(&context, &labelled, &files, &args)
         .await
         .map_err(AppError::Run)?;
@@ -98,7 +106,10 @@ fn check(labelled: &Labelled, by: By) -> Result<(), AppError> {
             labelled.shown
         )));
     }
-    let unscored = labelled.categories.iter().find(|c| c.score_column.is_none());
+    let unscored = labelled
+        .categories
+        .iter()
+        .find(|c| c.score_column.is_none());
     if by == By::Uncertainty
         && let Some(category) = unscored
     {
@@ -227,8 +238,8 @@ async fn write(
     };
     let file = tempfile::NamedTempFile::new_in(folder).map_err(AppError::file("write", output))?;
     let failed = |error| AppError::Run(DataFusionError::from(error));
-    let mut writer =
-        ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties(&schema))).map_err(failed)?;
+    let mut writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties(&schema)))
+        .map_err(failed)?;
     let mut written = 0;
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(AppError::Run)?;
@@ -288,7 +299,10 @@ fn weighted(
     let mut columns = Vec::new();
     for category in &labelled.categories {
         let names = [Some(&category.is_column), category.score_column.as_ref()];
-        for (name, data_type) in names.into_iter().zip([DataType::Boolean, DataType::Float64]) {
+        for (name, data_type) in names
+            .into_iter()
+            .zip([DataType::Boolean, DataType::Float64])
+        {
             if let Some(column) = name.and_then(|name| batch.column_by_name(name)) {
                 columns.push(arrow::compute::cast(column, &data_type)?);
             }

@@ -104,7 +104,10 @@ mod tests {
         assert_eq!(drawn.iter().sum::<u64>(), 63);
         assert!(drawn.windows(2).all(|pair| pair[0] >= pair[1]), "{drawn:?}");
         assert_eq!(drawn[0], 32);
-        assert_eq!(doubt.allocate(20, &[2, 0, 0, 0, 0, 1000]), [2, 0, 0, 0, 0, 18]);
+        assert_eq!(
+            doubt.allocate(20, &[2, 0, 0, 0, 0, 1000]),
+            [2, 0, 0, 0, 0, 18]
+        );
         assert_eq!(doubt.allocate(20, &[3, 0, 0, 0, 1, 4]), [3, 0, 0, 0, 1, 4]);
         assert_eq!(doubt.allocate(2, &[9; 6]), [1; 6]);
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float32Array, Float64Array, Int64Array, ListBuilder, StringArray,
+    Array, ArrayRef, BooleanArray, Float32Array, Float64Array, Int64Array, ListBuilder, StringArray,
     StringBuilder,
 };
 use rand::rngs::StdRng;
