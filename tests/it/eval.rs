@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, Float32Array, Float64Array, Int64Array, ListBuilder, StringArray,
-    StringBuilder,
+    Array, ArrayRef, BooleanArray, Float32Array, Float64Array, Int64Array, ListBuilder,
+    StringArray, StringBuilder,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -15,7 +15,7 @@ use tempfile::tempdir;
 
 use crate::support::*;
 
-const CATEGORIES: &str = "animal,bird,building,fish,measuring tape,tool";
+const CATEGORIES: &str = "animal,bird,building,fish,screwdriver,tool";
 
 fn eval(args: &[&str]) -> Value {
     let mut all = vec!["eval"];
@@ -81,10 +81,10 @@ fn photographs_are_judged_as_scikit_learn_judges_them() {
         notes.contains("in the truth but no category here"),
         "{notes}"
     );
-    let tape = &found["categories"][4];
+    let driver = &found["categories"][4];
     assert!(
-        tape["support"].as_f64().unwrap() > 0.0,
-        "measuringTape is a measuring tape"
+        driver["support"].as_f64().unwrap() > 0.0,
+        "screwDriver is a screwdriver"
     );
     // The same seed gives the same intervals.
     assert_eq!(eval(&[&table, "--truth", "truth"]), found);
@@ -268,7 +268,7 @@ fn a_sweep_writes_thresholds_that_label_takes() {
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.starts_with("# tuned by eval\n[animal]\n"), "{text}");
     assert!(
-        text.contains("# too high") && text.contains("[\"measuring tape\"]"),
+        text.contains("# too high") && text.contains("[screwdriver]"),
         "{text}"
     );
 
@@ -407,4 +407,83 @@ fn what_has_no_figure_has_none() {
     }
     let said = refused(&picsift(["eval", EMBEDDED, "--truth", "truth"]));
     assert!(said.contains("label it first"), "{said}");
+}
+
+/// What a person types who has no truth: draw, annotate, judge.
+#[test]
+fn a_sample_stands_for_the_table_it_was_drawn_from() {
+    let out = tempdir().unwrap();
+    let path = out.path().join("table.parquet");
+    random_table(&path, 4_000, false, false);
+    let path = path.to_str().unwrap();
+    let whole = eval(&[path, "--truth", "truth_{}"]);
+    let total =
+        |found: &Value, part: &str| found["categories"][0]["counts"][part].as_f64().unwrap();
+    for by in ["uncertainty", "random", "stratified"] {
+        let mut sums = [0.0; 2];
+        for seed in 0..8 {
+            let seed = seed.to_string();
+            let drawn = out.path().join(format!("{by}{seed}.parquet"));
+            let drawn = drawn.to_str().unwrap();
+            let args = [
+                "sample",
+                path,
+                "-o",
+                drawn,
+                "--by",
+                by,
+                "--per-category",
+                "200",
+                "--seed",
+                &seed,
+            ];
+            let said = stdout(&picsift(args));
+            assert!(said.contains("dog: 200 of"), "{said}");
+            let found = eval(&[drawn, "--truth", "truth_{}"]);
+            assert_eq!(found["weighted"], true);
+            sums[0] += total(&found, "true_positive") / 8.0;
+            sums[1] += total(&found, "false_positive") / 8.0;
+        }
+        for (mean, part) in sums.into_iter().zip(["true_positive", "false_positive"]) {
+            let expected = total(&whole, part);
+            assert!(
+                (mean / expected - 1.0).abs() < 0.2,
+                "{by} {part}: {mean} of {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_sample_is_a_table_to_annotate() {
+    let out = tempdir().unwrap();
+    let table = labelled(out.path());
+    let path = out.path().join("sample.parquet");
+    let drawn = path.to_str().unwrap();
+    let args = ["sample", &table, "-o", drawn, "--per-category", "20"];
+    stdout(&picsift(args));
+    let file = fs::File::open(&path).unwrap();
+    let sample =
+        parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let schema = sample.schema().clone();
+    for name in [
+        "image",
+        "is_fish",
+        "picsift_weight",
+        "truth_fish",
+        "truth_screwdriver",
+    ] {
+        assert!(schema.column_with_name(name).is_some(), "{name}");
+    }
+    // It knows what the table knew.
+    let found = eval(&[drawn, "--truth", "truth"]);
+    assert_eq!(found["model"]["name"], "efficientnet-lite0");
+    assert!(found["categories"][0]["threshold"].is_number());
+    let said = refused(&picsift(args));
+    assert!(said.contains("--overwrite"), "{said}");
+    stdout(&picsift([&args[..], &["--overwrite"]].concat()));
+    let said = refused(&picsift(["sample", drawn, "-o", "x.parquet"]));
+    assert!(said.contains("a sample already"), "{said}");
+    let said = refused(&picsift(["sample", &table, "-o", "s3://bucket/x"]));
+    assert!(said.contains("local Parquet file"), "{said}");
 }

@@ -25,9 +25,10 @@ pub fn wilson(successes: f64, trials: f64) -> Option<Interval> {
     let centre = (share + Z * Z / (2.0 * trials)) / scale;
     let half =
         Z / scale * (share * (1.0 - share) / trials + Z * Z / (4.0 * trials * trials)).sqrt();
+    // At the ends it holds the share itself, which rounding may miss.
     Some(Interval {
-        low: (centre - half).max(0.0),
-        high: (centre + half).min(1.0),
+        low: (centre - half).clamp(0.0, share),
+        high: (centre + half).clamp(share, 1.0),
     })
 }
 
