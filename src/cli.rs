@@ -298,6 +298,10 @@ pub struct LabelArgs {
     /// at least
     #[arg(long, default_value_t = NonZeroUsize::new(SHARD_ROWS).unwrap_or(NonZeroUsize::MIN), value_name = "ROWS")]
     pub shard_rows: NonZeroUsize,
+    /// Corrections that people made (Parquet, CSV or JSON lines with key, category and is): they win over the model, and the column
+    /// label_source says so
+    #[arg(long, value_name = "FILE")]
+    pub corrections: Option<String>,
     /// Stop after asking the model about this many images; what is done by then is published as a partial result
     #[arg(long, value_name = "IMAGES")]
     pub max_images: Option<u64>,
@@ -339,6 +343,9 @@ pub struct SqlArgs {
     /// Form of the results
     #[arg(long, default_value = "table", value_name = "FORMAT")]
     pub format: Format,
+    /// Corrections that people made (Parquet, CSV or JSON lines with key, category and is): they win over the model
+    #[arg(long, value_name = "FILE")]
+    pub corrections: Option<String>,
     /// Do not run queries: ask about a few images of each and say how many it will ask and how long that will take
     #[arg(long)]
     pub estimate: bool,

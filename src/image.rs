@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
-use picsift_udf::{Engine, ImageSource, Inquiry, Labelling, RowError, best_label, labels};
+use picsift_udf::{Engine, ImageSource, Inquiry, Labelling, RowError, labels};
 use picsift_vision::{Answer, Question, Service};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -153,7 +153,8 @@ fn line<'a>(
         let names = labelling.names();
         line.answers = Some(object(names, held.iter().map(|held| Value::from(*held))));
         line.scores = Some(object(names, scores.iter().map(|score| rounded(*score))));
-        line.label = best_label(names, &held, &scores);
+        line.label = labelling.best(&scores);
+        let held: Vec<_> = held.into_iter().map(Some).collect();
         line.labels = Some(labels(names, &held));
     }
     line

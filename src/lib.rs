@@ -6,6 +6,7 @@
 
 pub mod cache;
 pub mod cli;
+pub mod corrections;
 pub mod devices;
 pub mod error;
 pub mod eval;

@@ -17,7 +17,7 @@ pub struct EvalArgs {
     /// a pattern such as truth_{}; may be given several times
     #[arg(long, value_name = "COLUMN")]
     pub truth: Vec<String>,
-    /// CSV, JSON lines or Parquet that has the truth, joined by --key
+    /// CSV, JSON lines or Parquet that has the truth, joined by --key; of corrections (key, category, is) no --truth need be said
     #[arg(long, value_name = "FILE")]
     pub truth_file: Option<String>,
     /// Column that says which row is which, in both tables or as LABELLED=TRUTH [default: the image's reference, and 'key' in the

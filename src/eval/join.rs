@@ -1,14 +1,20 @@
 //! Truth that stands in another table, put beside the rows it is about.
 
-use arrow::array::AsArray;
-use arrow::datatypes::{DataType, SchemaRef};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, SchemaRef};
+use datafusion::functions::expr_fn::{concat, encode, sha256};
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{Expr, JoinType, cast, col, lit};
 use datafusion::prelude::{DataFrame, SessionContext};
+use picsift_udf::{DIGEST_PREFIX, is_binary};
 use serde::Serialize;
 
 use super::gather::{name_of, plain};
 use super::truth::Truth;
+use crate::corrections;
 use crate::error::AppError;
 use crate::labelled::Labelled;
 use crate::tables;
@@ -56,14 +62,83 @@ pub async fn beside(
         .map_err(AppError::Plan)?;
     let truths = context.read_table(table).map_err(AppError::Plan)?;
     let schema = SchemaRef::new(truths.schema().as_arrow().clone());
-    let (ours, theirs) = keys(labelled, &schema, key, file)?;
+    let corrections = ["key", "category", "is"]
+        .iter()
+        .all(|name| schema.column_with_name(name).is_some());
+    if asked.is_empty() && corrections {
+        return corrected(context, labelled, file, key).await;
+    }
+    let (ours, theirs) = keys_of(labelled, &schema, key, file)?;
     if asked.is_empty() {
         return Err(AppError::Usage(format!(
             "say with --truth which column of {file} is the truth"
         )));
     }
     let truth = Truth::resolve(asked, &labelled.categories, &schema)?;
+    joined(labelled, truths, truth, (ours, theirs), file).await
+}
 
+/// As [`beside`], with the truth that people's corrections say.
+async fn corrected(
+    context: &SessionContext,
+    labelled: &Labelled,
+    file: &str,
+    key: Option<&str>,
+) -> Result<Beside, AppError> {
+    let loaded = corrections::load(file).await?;
+    let all = loaded.corrections.all();
+    let mut rows: BTreeMap<&str, Vec<Option<bool>>> = BTreeMap::new();
+    for (key, category, is) in all {
+        let index = labelled.categories.iter().position(|c| c.name == category);
+        let row = rows
+            .entry(key)
+            .or_insert_with(|| vec![None; labelled.categories.len()]);
+        if let Some(index) = index {
+            row[index] = Some(is);
+        }
+    }
+    let keys: StringArray = rows.keys().map(|key| Some(*key)).collect();
+    let mut columns: Vec<(String, ArrayRef)> = vec![("key".to_string(), Arc::new(keys))];
+    let mut named = Vec::new();
+    for index in 0..labelled.categories.len() {
+        let truth: BooleanArray = rows.values().map(|row| row[index]).collect();
+        named.push((truth.null_count() < truth.len()).then(|| format!("c{index}")));
+        columns.push((format!("c{index}"), Arc::new(truth)));
+    }
+    if named.iter().all(Option::is_none) {
+        return Err(AppError::Usage(format!(
+            "no correction in {file} is about a category of {}",
+            labelled.shown
+        )));
+    }
+    let batch = RecordBatch::try_from_iter(columns).map_err(|e| AppError::Run(e.into()))?;
+    let truths = context.read_batch(batch).map_err(AppError::Plan)?;
+    let ours = match (key, &labelled.image) {
+        (None, Some(image)) => {
+            let data_type = labelled.schema.field_with_name(image).map(Field::data_type);
+            let nameless = data_type.is_ok_and(is_binary);
+            nameless.then(|| {
+                let digest = encode(sha256(plain(image)), lit("hex"));
+                concat(vec![lit(DIGEST_PREFIX), digest])
+            })
+        }
+        _ => None,
+    };
+    let schema = SchemaRef::new(truths.schema().as_arrow().clone());
+    let keys = match ours {
+        Some(ours) => (ours, plain("key")),
+        None => keys_of(labelled, &schema, key, file)?,
+    };
+    joined(labelled, truths, Truth::Booleans(named), keys, file).await
+}
+
+async fn joined(
+    labelled: &Labelled,
+    truths: DataFrame,
+    truth: Truth,
+    (ours, theirs): (Expr, Expr),
+    file: &str,
+) -> Result<Beside, AppError> {
     // Names that the labelled table cannot have by chance.
     let renamed = |column: &str| format!("picsift_truth_{column}");
     let all: Vec<usize> = (0..labelled.categories.len()).collect();
@@ -113,7 +188,7 @@ pub async fn beside(
 }
 
 /// The keys of both sides.
-fn keys(
+fn keys_of(
     labelled: &Labelled,
     truths: &SchemaRef,
     key: Option<&str>,

@@ -107,7 +107,7 @@ fn real(path: &Path) -> PathBuf {
 }
 
 /// A signed URL's query is a credential; it stays out of what is written.
-pub(super) fn without_query(input: String) -> String {
+pub(crate) fn without_query(input: String) -> String {
     match input.split_once('?') {
         Some((location, _)) if input.contains("://") => location.to_string(),
         _ => input,

@@ -33,6 +33,8 @@ pub struct Parts<'a> {
     pub partition_by: &'a [String],
     /// Columns that are left out.
     pub dropped: &'a [String],
+    /// Digest of the corrections.
+    pub corrections: Option<&'a str>,
 }
 
 /// The identity of the job with these parts.
@@ -51,7 +53,7 @@ pub fn identity(parts: &Parts<'_>) -> Value {
     for field in parts.schema.fields() {
         columns.insert(field.name().clone(), field.data_type().to_string().into());
     }
-    json!({
+    let mut identity = json!({
         "model": parts.model.name,
         "revision": parts.model.revision,
         "number format": parts.model.dtype,
@@ -64,7 +66,12 @@ pub fn identity(parts: &Parts<'_>) -> Value {
         "left-out column": parts.dropped,
         "column": columns,
         "order of columns": parts.schema.fields().iter().map(|f| f.name()).collect::<Vec<_>>(),
-    })
+    });
+    // Jobs of earlier versions had none.
+    if let (Some(digest), Some(all)) = (parts.corrections, identity.as_object_mut()) {
+        all.insert("content of the corrections".to_string(), digest.into());
+    }
+    identity
 }
 
 /// A threshold as a person wrote it, not as its nearest float.

@@ -8,8 +8,8 @@ use datafusion::catalog::TableProvider;
 use datafusion::datasource::listing::{ListingTable, ListingTableUrl};
 use datafusion::prelude::{DataFrame, SessionContext};
 use picsift_udf::{
-    AddedColumns, Allowance, Annotation, AtEnd, Engine, Labelling, OnError, RunStats,
-    output_schema, table_base,
+    AddedColumns, Allowance, Annotation, AtEnd, Engine, EngineOptions, Labelling, OnError,
+    RunStats, output_schema, table_base,
 };
 use picsift_vision::Service;
 use url::Url;
@@ -21,6 +21,7 @@ use super::identity::{Parts, identity};
 use super::journal::Mode;
 use super::run::Tally;
 use crate::cli::{ImageColumn, LabelArgs, ModelArgs, SHARD_ROWS};
+use crate::corrections::{self, CorrectionsEntry, Loaded};
 use crate::error::AppError;
 use crate::input::files::{self, InputFile};
 use crate::input::rows::ShardSize;
@@ -102,6 +103,8 @@ pub struct Job {
     pub max_error_ratio: Option<f64>,
     /// What of the input makes a shard.
     pub shard: ShardSize,
+    /// The corrections that are applied.
+    pub corrections: Option<CorrectionsEntry>,
     /// All that decides what the answers are.
     pub identity: serde_json::Value,
 }
@@ -123,9 +126,14 @@ impl Job {
             .map(|input| tables::locate(input))
             .collect::<Result<Vec<_>, _>>()
             .map_err(AppError::Plan)?;
-        let engine = Arc::new(Engine::new(
-            args.limits.engine_options(&args.cache, Some(&args.fetch))?,
-        )?);
+        let corrections = match &args.corrections {
+            Some(file) => Some(corrections::load(file).await?),
+            None => None,
+        };
+        let engine = Arc::new(Engine::new(EngineOptions {
+            corrections: corrections.as_ref().map(|c| Arc::clone(&c.corrections)),
+            ..args.limits.engine_options(&args.cache, Some(&args.fetch))?
+        })?);
         let output = open_output(&args.output, &locations, &engine)?;
         let service = engine.service(&args.model.model, &args.model.load_options())?;
         let specs: Vec<_> = categories
@@ -152,7 +160,8 @@ impl Job {
             .iter()
             .map(|category| category.column.clone())
             .collect();
-        let added = AddedColumns::new(&names, &table_schema).map_err(AppError::Plan)?;
+        let added = AddedColumns::new(&names, &table_schema, corrections.is_some())
+            .map_err(AppError::Plan)?;
         let schema = output_schema(&table_schema, &added);
         let dropped = match args.image_column {
             ImageColumn::Keep => Vec::new(),
@@ -162,6 +171,10 @@ impl Job {
         let absent = [partition_by.as_slice(), dropped.as_slice()].concat();
         let schema = huggingface::with_features(&schema, &added.fields(), &absent);
 
+        let corrections = match corrections {
+            Some(loaded) => Some(fitting(&loaded, &context, &sources, &image, &categories).await?),
+            None => None,
+        };
         let identity = identity(&Parts {
             model: service.info(),
             categories: &categories,
@@ -173,6 +186,7 @@ impl Job {
             limit: args.limit,
             partition_by: &partition_by,
             dropped: &dropped,
+            corrections: corrections.as_ref().map(|c| c.digest.as_str()),
         });
         let job = Self {
             engine,
@@ -207,6 +221,7 @@ impl Job {
                 rows: args.shard_rows.get(),
                 ..SHARD
             },
+            corrections,
             identity,
         };
         for source in &job.sources {
@@ -312,6 +327,32 @@ impl Job {
         }
         Ok(Some(limit.map_or(rows, |limit| rows.min(limit))))
     }
+}
+
+/// Compares corrections with the job's tables and categories.
+///
+/// # Errors
+/// As [`Loaded::check`].
+async fn fitting(
+    loaded: &Loaded,
+    context: &SessionContext,
+    sources: &[Source],
+    image: &str,
+    categories: &[JobCategory],
+) -> Result<CorrectionsEntry, AppError> {
+    let names: Vec<_> = categories
+        .iter()
+        .map(|category| category.spec.category.name.as_str())
+        .collect();
+    let tables = sources
+        .iter()
+        .map(|source| Arc::clone(&source.table) as Arc<dyn TableProvider>);
+    Ok(CorrectionsEntry {
+        file: loaded.shown.clone(),
+        digest: loaded.digest(&names),
+        images: loaded.corrections.images(),
+        matched: loaded.check(context, tables, image, &names).await?,
+    })
 }
 
 /// Opens the locations; neighbours that share a folder become one table, so that the work does not pause between them.

@@ -10,6 +10,7 @@ use picsift_udf::{Labelling, RunStats};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::corrections::CorrectionsEntry;
 use crate::input::Position;
 use crate::input::files::FileEntry;
 use crate::output::writer::WrittenFile;
@@ -29,6 +30,9 @@ pub struct Manifest {
     pub categories: Vec<CategoryEntry>,
     /// The tables that were read, and how.
     pub input: InputEntry,
+    /// The corrections that were applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corrections: Option<CorrectionsEntry>,
     /// What became of the rows.
     pub counts: Counts,
     /// Where the time went.
@@ -319,7 +323,7 @@ mod tests {
         let specs: Vec<_> = categories.iter().map(|c| c.spec.clone()).collect();
         let labelling = Labelling::new(&service, &specs, None).unwrap();
         let names = categories.each_ref().map(|c| c.column.clone());
-        let added = AddedColumns::new(&names, &Schema::empty()).unwrap();
+        let added = AddedColumns::new(&names, &Schema::empty(), false).unwrap();
         let entries = category_entries(&categories, &labelling, &added, &[0, 0]);
         let prompts: Vec<_> = entries.iter().map(|e| e.prompt.as_deref()).collect();
         assert_eq!(prompts, [Some("Is there a dog?"), Some("Is a cat asleep?")]);

@@ -20,6 +20,8 @@ pub mod run;
 pub mod signals;
 mod summary;
 
+pub(crate) use destination::without_query;
+
 use std::time::Instant;
 
 use crate::cli::LabelArgs;

@@ -166,6 +166,7 @@ fn manifest(job: &Job, journal: &Journal, before: Option<&Manifest>) -> Manifest
             limit: job.limit,
             partition_by: job.partition_by.clone(),
         },
+        corrections: job.corrections.clone(),
         counts,
         seconds,
         files,

@@ -189,7 +189,7 @@ mod tests {
             },
         };
         let output = Output::local(Path::new("out")).unwrap();
-        let added = AddedColumns::new(&[], &Schema::empty()).unwrap();
+        let added = AddedColumns::new(&[], &Schema::empty(), false).unwrap();
         let mut text = Vec::new();
         write(&mut text, &output, &added, &model, &manifest).unwrap();
         String::from_utf8(text).unwrap()

@@ -74,7 +74,7 @@ mod tests {
     }
 
     fn added() -> Vec<Field> {
-        let added = AddedColumns::new(&["fish".to_string()], &Schema::empty());
+        let added = AddedColumns::new(&["fish".to_string()], &Schema::empty(), false);
         added.unwrap().fields()
     }
 

@@ -14,21 +14,26 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{DFParser, Statement};
-use picsift_udf::{Engine, PicsiftOptions};
+use picsift_udf::{Corrections, Engine, EngineOptions, PicsiftOptions};
 
 use crate::cli::{Format, ModelArgs, SqlArgs};
 use crate::devices::Devices;
 use crate::error::AppError;
-use crate::session;
+use crate::{corrections, session};
 
 /// Runs the command.
 ///
 /// # Errors
 /// The first statement's that fails, outside the shell.
 pub async fn sql(args: SqlArgs) -> Result<(), AppError> {
-    let engine = Arc::new(Engine::new(
-        args.limits.engine_options(&args.cache, Some(&args.fetch))?,
-    )?);
+    let corrections = match &args.corrections {
+        Some(file) => Some(corrections::load(file).await?.corrections),
+        None => None,
+    };
+    let engine = Arc::new(Engine::new(EngineOptions {
+        corrections: corrections.clone(),
+        ..args.limits.engine_options(&args.cache, Some(&args.fetch))?
+    })?);
     let partitions = std::thread::available_parallelism().map_or(2, |n| n.get());
     let context = session::session(&engine, partitions).map_err(AppError::Plan)?;
     choose_model(&context, &args.model);
@@ -38,7 +43,9 @@ pub async fn sql(args: SqlArgs) -> Result<(), AppError> {
         && std::io::stdin().is_terminal()
         && !args.estimate
     {
-        return shell::run(&context, &engine, args.format).await;
+        shell::run(&context, &engine, args.format).await?;
+        say_met(corrections.as_deref());
+        return Ok(());
     }
     for query in &args.command {
         run_script(&context, query, &args).await?;
@@ -55,7 +62,19 @@ pub async fn sql(args: SqlArgs) -> Result<(), AppError> {
         }
     }
     Devices::default().say(&engine);
+    say_met(corrections.as_deref());
     Ok(())
+}
+
+/// Says how many of the corrected images the queries judged.
+fn say_met(corrections: Option<&Corrections>) {
+    if let Some(corrections) = corrections {
+        eprintln!(
+            "corrections: {} of {} corrected images came up in what was asked",
+            corrections.met(),
+            corrections.images()
+        );
+    }
 }
 
 /// Makes the flags the settings that the session begins with.

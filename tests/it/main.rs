@@ -10,6 +10,7 @@ mod bounds;
 mod corpus;
 #[path = "../../images/tests/corpus/mod.rs"]
 mod corpus_files;
+mod corrections;
 mod eval;
 mod examples;
 mod explain;

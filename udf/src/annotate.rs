@@ -32,6 +32,8 @@ pub struct AddedColumns {
     pub labels: String,
     /// UTF8: the best category that holds, or NULL.
     pub label: String,
+    /// UTF8: who decided, `model` or `person`; only where people were asked too.
+    pub source: Option<String>,
     /// UTF8: JSON object of category to boolean.
     pub answers: String,
     /// `STRUCT<stage, kind, message, reference>` of UTF8: why an image failed, NULL when all is well.
@@ -41,11 +43,11 @@ pub struct AddedColumns {
 impl AddedColumns {
     /// Names for categories whose own column names are `names`, beside the columns of `input`.
     ///
-    /// Where the table has a column of that name, ours gets [`CLASH_PREFIX`].
+    /// With `corrected` there is a column that says who decided. Where the table has a column of that name, ours gets [`CLASH_PREFIX`].
     ///
     /// # Errors
     /// A planning error when two added columns would have one name, or the table has the prefixed name as well.
-    pub fn new(names: &[String], input: &Schema) -> Result<Self> {
+    pub fn new(names: &[String], input: &Schema, corrected: bool) -> Result<Self> {
         let mut used: HashSet<String> = HashSet::new();
         let mut free = |name: String| -> Result<String> {
             let taken = |name: &str| input.column_with_name(name).is_some();
@@ -78,6 +80,9 @@ impl AddedColumns {
                 .collect::<Result<_>>()?,
             labels: free("labels".to_string())?,
             label: free("label".to_string())?,
+            source: corrected
+                .then(|| free("label_source".to_string()))
+                .transpose()?,
             answers: free("answers".to_string())?,
             error: free("picsift_error".to_string())?,
         })
@@ -91,7 +96,8 @@ impl AddedColumns {
             fields.push(Field::new(score, DataType::Float32, true));
         }
         fields.push(Field::new(&self.labels, columns::text_list_type(), true));
-        for name in [&self.label, &self.answers] {
+        let texts = [Some(&self.label), self.source.as_ref(), Some(&self.answers)];
+        for name in texts.into_iter().flatten() {
             fields.push(Field::new(name, DataType::Utf8, true));
         }
         fields.push(Field::new(&self.error, failure_type(), true));
@@ -163,6 +169,7 @@ pub fn annotate(
         score,
         labels,
         label,
+        source,
         answers,
         error,
     } = &annotation.added;
@@ -178,12 +185,15 @@ pub fn annotate(
         columns.push(call("classify_score", category, score)?);
     }
     for (function, name) in [
-        ("classify_labels", labels),
-        ("classify_label", label),
-        ("classify_json", answers),
-        ("failure", error),
+        ("classify_labels", Some(labels)),
+        ("classify_label", Some(label)),
+        ("label_source", source.as_ref()),
+        ("classify_json", Some(answers)),
+        ("failure", Some(error)),
     ] {
-        columns.push(call(function, &annotation.categories, name)?);
+        if let Some(name) = name {
+            columns.push(call(function, &annotation.categories, name)?);
+        }
     }
     LogicalPlanBuilder::from(input).project(columns)?.build()
 }
@@ -210,7 +220,8 @@ mod tests {
 
     #[test]
     fn a_name_the_table_has_is_prefixed() {
-        let added = AddedColumns::new(&["fish".to_string()], &schema(&["image", "label"])).unwrap();
+        let added =
+            AddedColumns::new(&["fish".to_string()], &schema(&["image", "label"]), false).unwrap();
         assert_eq!(added.label, "picsift_label");
         assert_eq!(
             (added.is[0].as_str(), added.labels.as_str()),
@@ -221,12 +232,12 @@ mod tests {
     #[test]
     fn a_name_taken_twice_over_is_refused() {
         let table = schema(&["label", "picsift_label"]);
-        let message = AddedColumns::new(&["fish".to_string()], &table)
+        let message = AddedColumns::new(&["fish".to_string()], &table, false)
             .unwrap_err()
             .to_string();
         assert!(message.contains("'label' and 'picsift_label'"), "{message}");
         let twice = ["fish".to_string(), "fish".to_string()];
-        let message = AddedColumns::new(&twice, &schema(&[]))
+        let message = AddedColumns::new(&twice, &schema(&[]), false)
             .unwrap_err()
             .to_string();
         assert!(message.contains("is_fish"), "{message}");

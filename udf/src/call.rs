@@ -15,6 +15,7 @@ use datafusion::logical_expr::{
 use picsift_vision::{CategorySpec, Generation, LoadOptions, Question, Service};
 use url::Url;
 
+use crate::corrections::Corrections;
 use crate::engine::Engine;
 use crate::functions;
 use crate::labelling::Labelling;
@@ -65,6 +66,8 @@ pub(crate) struct Call {
     pub(crate) function: Arc<dyn ImageFunction>,
     pub(crate) service: Option<Service>,
     pub(crate) asked: Asked,
+    /// What people said, which wins.
+    pub(crate) corrections: Option<Arc<Corrections>>,
 }
 
 impl Call {
@@ -103,6 +106,7 @@ impl Call {
             function,
             service,
             asked,
+            corrections: engine.corrections().cloned(),
         })
     }
 

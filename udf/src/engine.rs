@@ -16,6 +16,7 @@ use picsift_vision::{FetchProgress, LoadOptions, ModelInfo, Service, ServiceOpti
 use tokio::runtime::{Handle, RuntimeFlavor};
 use url::Url;
 
+use crate::corrections::Corrections;
 use crate::reuse::ByContent;
 
 /// How many fetches, decodes and images an engine has under way at most.
@@ -33,6 +34,8 @@ pub struct EngineOptions {
     pub policy: FetchPolicy,
     /// Where answers are kept beyond the engine's life; `None` keeps none.
     pub store: Option<Store>,
+    /// What people said, which wins over what a model says.
+    pub corrections: Option<Arc<Corrections>>,
     /// Batching and queue of each model's service.
     pub service: ServiceOptions,
     /// Who is told when a model is fetched first.
@@ -48,6 +51,7 @@ impl Default for EngineOptions {
             limits: Limits::default(),
             policy: FetchPolicy::default(),
             store: None,
+            corrections: None,
             service: ServiceOptions::default(),
             progress: Arc::new(()),
         }
@@ -122,6 +126,11 @@ impl Engine {
     /// What earlier runs have found out, if it is kept.
     pub fn store(&self) -> Option<&Store> {
         self.options.store.as_ref()
+    }
+
+    /// What people said of images.
+    pub(crate) fn corrections(&self) -> Option<&Arc<Corrections>> {
+        self.options.corrections.as_ref()
     }
 
     /// What the models have said of images so far, as far as it is in memory.

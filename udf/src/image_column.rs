@@ -105,7 +105,7 @@ pub fn image_sources(column: &ArrayRef) -> Result<Vec<Option<ImageSource>>> {
 ///
 /// # Errors
 /// An execution error for text that cannot be read as such.
-pub(crate) fn image_names(column: &ArrayRef) -> Result<Vec<Option<String>>> {
+pub fn image_names(column: &ArrayRef) -> Result<Vec<Option<String>>> {
     match column.data_type() {
         DataType::Struct(fields) if is_image_struct(fields) => {
             match column.as_struct().column_by_name("path") {

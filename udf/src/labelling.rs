@@ -8,6 +8,8 @@ use std::sync::Arc;
 use datafusion::common::{Result, plan_datafusion_err, plan_err};
 use picsift_vision::{CategorySpec, Question, Service};
 
+use crate::outcome::{Outcome, value};
+
 /// Categories checked against one model: names, thresholds and the model's questions, in one order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Labelling {
@@ -82,39 +84,96 @@ impl Labelling {
     pub fn holds(&self, scores: &[f32]) -> Vec<bool> {
         holds(&self.thresholds, scores)
     }
+
+    /// The name with the highest score among those that hold; the first of equals; `None` when none holds.
+    pub fn best(&self, scores: &[f32]) -> Option<&str> {
+        Scored::new(Some(Ok(scores.to_vec())), Vec::new()).best(self)
+    }
 }
 
 /// Whether each score reaches its threshold.
-pub fn holds(thresholds: &[f32], scores: &[f32]) -> Vec<bool> {
+fn holds(thresholds: &[f32], scores: &[f32]) -> Vec<bool> {
     scores.iter().zip(thresholds).map(|(s, t)| s >= t).collect()
 }
 
+/// What became of one row, and what people said of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Scored {
+    outcome: Outcome<Vec<f32>>,
+    /// For each category what was said; empty where nothing was.
+    said: Vec<Option<bool>>,
+}
+
+impl Scored {
+    pub(crate) fn new(outcome: Outcome<Vec<f32>>, said: Vec<Option<bool>>) -> Self {
+        Self { outcome, said }
+    }
+
+    pub(crate) fn outcome(&self) -> &Outcome<Vec<f32>> {
+        &self.outcome
+    }
+
+    /// The model's scores, of an image that it was asked about.
+    pub(crate) fn scores(&self) -> Option<&Vec<f32>> {
+        value(&self.outcome)
+    }
+
+    /// Whether a person decided about one of the categories.
+    pub(crate) fn is_corrected(&self) -> bool {
+        !self.said.is_empty()
+    }
+
+    /// Whether each category holds, by what a person said or else by its score; `None` for one about which neither is known,
+    /// and for a row of which nothing is.
+    pub(crate) fn holds(&self, labelling: &Labelling) -> Option<Vec<Option<bool>>> {
+        let by_model = self.scores().map(|scores| labelling.holds(scores));
+        if by_model.is_none() && !self.is_corrected() {
+            return None;
+        }
+        let each = (0..labelling.names().len()).map(|index| {
+            let said = self.said.get(index).copied().flatten();
+            said.or_else(|| by_model.as_ref()?.get(index).copied())
+        });
+        Some(each.collect())
+    }
+
+    /// The best of the categories that hold: what a person said comes first, then the highest score, the first of equals.
+    pub(crate) fn best<'a>(&self, labelling: &'a Labelling) -> Option<&'a str> {
+        let holds = self.holds(labelling)?;
+        let worth = |index: usize| {
+            let said = self.said.get(index).copied().flatten() == Some(true);
+            let score = self.scores().and_then(|scores| scores.get(index).copied());
+            (said, score.unwrap_or(0.0))
+        };
+        let mut best: Option<usize> = None;
+        for (index, held) in holds.iter().enumerate() {
+            let better = |best: usize| worth(index) > worth(best);
+            if *held == Some(true) && best.is_none_or(better) {
+                best = Some(index);
+            }
+        }
+        best.map(|index| labelling.names()[index].as_str())
+    }
+}
+
 /// The names that hold, in the order in which they were asked.
-pub fn labels<'a>(names: &'a [String], holds: &[bool]) -> Vec<&'a str> {
+pub fn labels<'a>(names: &'a [String], holds: &[Option<bool>]) -> Vec<&'a str> {
     names
         .iter()
         .zip(holds)
-        .filter_map(|(name, held)| held.then_some(name.as_str()))
+        .filter_map(|(name, held)| (*held == Some(true)).then_some(name.as_str()))
         .collect()
 }
 
-/// The name with the highest score among those that hold; the first of equals; `None` when none holds.
-pub fn best_label<'a>(names: &'a [String], holds: &[bool], scores: &[f32]) -> Option<&'a str> {
-    let mut best: Option<(usize, f32)> = None;
-    for (index, (&score, &held)) in scores.iter().zip(holds).enumerate() {
-        if held && best.is_none_or(|(_, top)| score > top) {
-            best = Some((index, score));
-        }
-    }
-    best.map(|(index, _)| names[index].as_str())
-}
-
-/// The answers as a JSON object, name to boolean, in the order in which they were asked.
-pub fn answers_json(names: &[String], holds: &[bool]) -> String {
+/// The answers as a JSON object, name to boolean, in the order in which they were asked; null where none is known.
+pub(crate) fn answers_json(names: &[String], holds: &[Option<bool>]) -> String {
     let members: Vec<String> = names
         .iter()
         .zip(holds)
-        .map(|(name, held)| format!("{}: {held}", serde_json::Value::from(name.as_str())))
+        .map(|(name, held)| {
+            let held = held.map_or("null".to_string(), |held| held.to_string());
+            format!("{}: {held}", serde_json::Value::from(name.as_str()))
+        })
         .collect();
     format!("{{{}}}", members.join(", "))
 }
@@ -122,6 +181,7 @@ pub fn answers_json(names: &[String], holds: &[bool]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::RowError;
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|n| n.to_string()).collect()
@@ -135,33 +195,59 @@ mod tests {
         );
     }
 
+    fn labelling(names: &[&str], thresholds: &[f32]) -> Labelling {
+        Labelling {
+            names: names.iter().map(|name| name.to_string()).collect(),
+            thresholds: thresholds.to_vec(),
+            questions: Arc::new([]),
+        }
+    }
+
+    fn scored(scores: &[f32], said: &[Option<bool>]) -> Scored {
+        Scored::new(Some(Ok(scores.to_vec())), said.to_vec())
+    }
+
+    fn failed(said: &[Option<bool>]) -> Scored {
+        let error = RowError::model("refused", "no");
+        Scored::new(Some(Err(error)), said.to_vec())
+    }
+
     #[test]
     fn labels_keep_the_order_asked() {
         let names = names(&["dog", "cat", "bird"]);
-        assert_eq!(labels(&names, &[true, false, true]), ["dog", "bird"]);
-        assert!(labels(&names, &[false; 3]).is_empty());
+        let (yes, no) = (Some(true), Some(false));
+        assert_eq!(labels(&names, &[yes, no, yes]), ["dog", "bird"]);
+        assert!(labels(&names, &[no, None, no]).is_empty());
     }
 
     #[test]
     fn best_is_the_highest_that_holds() {
-        let names = names(&["dog", "cat", "bird"]);
-        assert_eq!(
-            best_label(&names, &[true, true, false], &[0.3, 0.4, 0.9]),
-            Some("cat")
-        );
-        assert_eq!(
-            best_label(&names, &[true, true, false], &[0.4, 0.4, 0.9]),
-            Some("dog")
-        );
-        assert_eq!(best_label(&names, &[false; 3], &[0.1; 3]), None);
+        let three = labelling(&["dog", "cat", "bird"], &[0.2, 0.2, 0.95]);
+        assert_eq!(scored(&[0.3, 0.4, 0.9], &[]).best(&three), Some("cat"));
+        assert_eq!(scored(&[0.4, 0.4, 0.9], &[]).best(&three), Some("dog"));
+        assert_eq!(scored(&[0.1; 3], &[]).best(&three), None);
+    }
+
+    #[test]
+    fn what_a_person_said_wins() {
+        let three = labelling(&["dog", "cat", "bird"], &[0.5; 3]);
+        let (yes, no) = (Some(true), Some(false));
+        let row = scored(&[0.9, 0.6, 0.1], &[no, None, yes]);
+        assert_eq!(row.holds(&three), Some(vec![no, yes, yes]));
+        assert_eq!(row.best(&three), Some("bird"));
+        // Of an image that could not be read, what was said is all that is known.
+        assert_eq!(failed(&[]).holds(&three), None);
+        let row = failed(&[None, yes, None]);
+        assert_eq!(row.holds(&three), Some(vec![None, yes, None]));
+        assert_eq!(row.best(&three), Some("cat"));
     }
 
     #[test]
     fn json_escapes_names() {
-        let names = names(&["fish", "a \"b\""]);
+        let names = names(&["fish", "a \"b\"", "cow"]);
         assert_eq!(
-            answers_json(&names, &[true, false]),
-            r#"{"fish": true, "a \"b\"": false}"#
+            answers_json(&names, &[Some(true), Some(false), None]),
+            r#"{"fish": true, "a \"b\"": false, "cow": null}"#
         );
     }
 }

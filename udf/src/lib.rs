@@ -12,6 +12,7 @@ mod budget;
 mod call;
 mod codec;
 mod columns;
+mod corrections;
 mod engine;
 mod estimate;
 mod exec;
@@ -42,14 +43,16 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 pub use allowance::{Allowance, AtEnd, Exhausted};
 pub use annotate::{AddedColumns, Annotation, CLASH_PREFIX, annotate, output_schema};
 pub use codec::InferCodec;
+pub use corrections::{Corrections, DIGEST_PREFIX};
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use estimate::{Estimate, Sample, estimate};
 pub use exec::InferExec;
 pub use image_column::{
-    IMAGE_TYPES, ImageSource, image_sources, is_binary, is_image_struct, is_image_type, is_string,
+    IMAGE_TYPES, ImageSource, image_names, image_sources, is_binary, is_image_struct,
+    is_image_type, is_string,
 };
 pub use inquiry::{Inquiry, Questioned};
-pub use labelling::{Labelling, answers_json, best_label, holds, labels};
+pub use labelling::{Labelling, labels};
 pub use lineage::{base_of, table_base};
 pub use outcome::{Outcome, RowError};
 pub use planner::InferPlanner;

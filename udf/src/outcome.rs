@@ -12,7 +12,7 @@ use datafusion::common::Result as DataFusionResult;
 use picsift_images::{ImageError, ImageInfo};
 use picsift_vision::VisionError;
 
-use crate::labelling::Labelling;
+use crate::labelling::{Labelling, Scored};
 
 /// Why one image has no answer: the stage that failed, a word for reports and one sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,8 +89,8 @@ pub(crate) fn failure<T>(row: &Outcome<T>) -> Option<String> {
     row.as_ref()?.as_ref().err().map(ToString::to_string)
 }
 
-/// Scores of each row's categories to a column.
-pub(crate) type ScoresKernel = fn(&Labelling, &[Outcome<Vec<f32>>]) -> DataFusionResult<ArrayRef>;
+/// Scores of each row's categories, and what people said of them, to a column.
+pub(crate) type ScoresKernel = fn(&Labelling, &[Scored]) -> DataFusionResult<ArrayRef>;
 
 /// The step from rows to a column: one value a row, in their order. What it takes says what has to be found out about an image.
 #[derive(Debug, Clone, Copy)]

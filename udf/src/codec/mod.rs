@@ -83,13 +83,17 @@ fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusion
 }
 
 /// Writes a call that stands in an expression; whether it was one.
-fn write_call(function: &ScalarUDF, bytes: &mut Vec<u8>) -> bool {
+///
+/// # Errors
+/// For a call with corrections, which stay in this process.
+fn write_call(function: &ScalarUDF, bytes: &mut Vec<u8>) -> Result<bool> {
     let Some(resolved) = function.inner().downcast_ref::<ResolvedFunction>() else {
-        return false;
+        return Ok(false);
     };
+    wire::check(&resolved.call)?;
     bytes.extend_from_slice(CALL);
     bytes.extend(wire::Call::from(&resolved.call.spec).encode_to_vec());
-    true
+    Ok(true)
 }
 
 impl LogicalExtensionCodec for InferCodec {
@@ -137,7 +141,7 @@ impl LogicalExtensionCodec for InferCodec {
         let asks = asks.collect::<Result<Vec<_>>>()?;
         let predicates = infer.predicates.iter().map(expr).collect::<Result<_>>()?;
         bytes.extend_from_slice(INFER);
-        bytes.extend(wire::Infer::new(&asks, predicates, &infer.allowance).encode_to_vec());
+        bytes.extend(wire::Infer::new(&asks, predicates, &infer.allowance)?.encode_to_vec());
         Ok(())
     }
 
@@ -168,7 +172,7 @@ impl LogicalExtensionCodec for InferCodec {
     }
 
     fn try_encode_udf(&self, function: &ScalarUDF, bytes: &mut Vec<u8>) -> Result<()> {
-        if write_call(function, bytes) {
+        if write_call(function, bytes)? {
             return Ok(());
         }
         self.logical.try_encode_udf(function, bytes)
@@ -241,7 +245,7 @@ impl PhysicalExtensionCodec for InferCodec {
         let asks = asks.collect::<Result<Vec<_>>>()?;
         let predicates = infer.predicates().iter().map(expr).collect::<Result<_>>()?;
         bytes.extend_from_slice(INFER);
-        bytes.extend(wire::Infer::new(&asks, predicates, infer.allowance()).encode_to_vec());
+        bytes.extend(wire::Infer::new(&asks, predicates, infer.allowance())?.encode_to_vec());
         Ok(())
     }
 }

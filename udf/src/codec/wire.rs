@@ -104,18 +104,23 @@ struct NamedCategory {
 }
 
 impl Infer {
+    /// # Errors
+    /// As [`check`].
     pub(super) fn new(
         asks: &[crate::ask::Ask<Vec<u8>>],
         predicates: Vec<Vec<u8>>,
         allowance: &Allowance,
-    ) -> Self {
-        Self {
+    ) -> Result<Self> {
+        for column in asks.iter().flat_map(|ask| &ask.columns) {
+            check(&column.call)?;
+        }
+        Ok(Self {
             asks: asks.iter().map(Ask::from).collect(),
             predicates,
             max_images: allowance.max_images,
             max_seconds: allowance.max_time.map(|time| time.as_secs_f64()),
             stops: allowance.at_end == AtEnd::Stop,
-        }
+        })
     }
 
     /// The allowance, from its start.
@@ -126,6 +131,17 @@ impl Infer {
             .map_err(|e| plan_datafusion_err!("max_seconds of an Infer message: {e}"))?;
         let at_end = if self.stops { AtEnd::Stop } else { AtEnd::Fail };
         Ok(Allowance::new(self.max_images, max_time, at_end))
+    }
+}
+
+/// # Errors
+/// For a call with corrections: they stay in this process, and without them its answers would be others.
+pub(super) fn check(call: &crate::call::Call) -> Result<()> {
+    match call.corrections {
+        None => Ok(()),
+        Some(_) => plan_err!(
+            "a plan with corrections cannot be run on other machines; apply them with picsift label"
+        ),
     }
 }
 

@@ -17,8 +17,10 @@ use tokio::sync::Semaphore;
 use crate::allowance::Exhausted;
 use crate::ask::Ask;
 use crate::call::{Asked, Call};
+use crate::corrections::Corrections;
 use crate::image_column::{ImageSource, image_names, image_sources};
 use crate::inquiry::{Inquiry, Seen, Wanted};
+use crate::labelling::Scored;
 use crate::outcome::{Kernel, Outcome, RowError};
 use crate::settings::OnError;
 
@@ -120,6 +122,7 @@ impl Stage {
     ) -> Result<Answered> {
         let choices = self.choices(batch)?;
         let (images, names) = self.images(batch, &choices)?;
+        let keys = self.keys(&images, &names).await;
         let (mut rows, exhausted) = self.look(images, choices).await;
         for (place, seen) in rows.iter_mut().enumerate() {
             self.check(seen, || match &names[place] {
@@ -138,7 +141,7 @@ impl Stage {
             }
         }
         let columns = (0..self.ask.columns.len())
-            .map(|column| self.column(column, &rows))
+            .map(|column| self.column(column, &rows, &keys))
             .collect::<Result<_>>()?;
         Ok(Answered { columns, exhausted })
     }
@@ -279,8 +282,35 @@ impl Stage {
         Ok(())
     }
 
-    /// A column's values for the rows.
-    fn column(&self, column: usize, rows: &[Row]) -> Result<ArrayRef> {
+    /// What corrections call each row's image; empty where there are none.
+    async fn keys(
+        &self,
+        images: &[Option<ImageSource>],
+        names: &[Option<String>],
+    ) -> Vec<Option<String>> {
+        let Some(corrections) = self.corrections() else {
+            return Vec::new();
+        };
+        let mut keys = Vec::with_capacity(names.len());
+        for (image, name) in images.iter().zip(names) {
+            keys.push(match (name, image) {
+                (Some(name), _) => Some(name.clone()),
+                (None, Some(ImageSource::Bytes(bytes))) if corrections.has_digests() => {
+                    self.inquiry.digest_key(bytes.clone()).await
+                }
+                _ => None,
+            });
+        }
+        keys
+    }
+
+    /// What people said of images: the same for all columns, as it is the engine's.
+    fn corrections(&self) -> Option<&Arc<Corrections>> {
+        self.ask.columns.first()?.call.corrections.as_ref()
+    }
+
+    /// A column's values for the rows, whose corrections have these keys.
+    fn column(&self, column: usize, rows: &[Row], keys: &[Option<String>]) -> Result<ArrayRef> {
         let call = &self.ask.columns[column].call;
         let each = rows.iter().map(|row| row.as_ref());
         match call.function.kernel() {
@@ -296,12 +326,23 @@ impl Stage {
                 let Asked::Labelling(labelling) = &call.asked else {
                     return Err(unplanned(call));
                 };
-                let values: Vec<Outcome<Vec<f32>>> = each
-                    .map(|row| {
-                        self.picked(column, row?, |answer| match answer {
-                            Answer::Score(score) => Some(*score),
-                            Answer::Text(_) => None,
-                        })
+                let said = |place: usize| {
+                    let corrections = self.corrections()?;
+                    let key = keys.get(place)?.as_ref()?;
+                    Some(corrections.said(key, labelling.names()))
+                };
+                let values: Vec<Scored> = each
+                    .enumerate()
+                    .map(|(place, row)| {
+                        let scores = row.and_then(|row| {
+                            self.picked(column, row, |answer| match answer {
+                                Answer::Score(score) => Some(*score),
+                                Answer::Text(_) => None,
+                            })
+                        });
+                        // Nobody wants to know about a row that was not asked.
+                        let said = scores.as_ref().and_then(|_| said(place));
+                        Scored::new(scores, said.unwrap_or_default())
                     })
                     .collect();
                 kernel(labelling, &values)

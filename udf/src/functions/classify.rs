@@ -8,9 +8,9 @@ use datafusion::common::Result;
 use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
-use crate::labelling::Labelling;
+use crate::labelling::{Labelling, Scored};
 use crate::marker::{ImageFunction, Operand};
-use crate::outcome::{Kernel, Outcome, value};
+use crate::outcome::Kernel;
 
 /// `classify(image, category)`.
 #[user_doc(
@@ -54,10 +54,10 @@ impl ImageFunction for Classify {
     }
 }
 
-fn held(labelling: &Labelling, rows: &[Outcome<Vec<f32>>]) -> Result<ArrayRef> {
+fn held(labelling: &Labelling, rows: &[Scored]) -> Result<ArrayRef> {
     let held: BooleanArray = rows
         .iter()
-        .map(|row| labelling.holds(value(row)?).first().copied())
+        .map(|row| *row.holds(labelling)?.first()?)
         .collect();
     Ok(Arc::new(held))
 }

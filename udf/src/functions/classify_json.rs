@@ -8,9 +8,9 @@ use datafusion::common::Result;
 use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
-use crate::labelling::{Labelling, answers_json};
+use crate::labelling::{Labelling, Scored, answers_json};
 use crate::marker::{ImageFunction, Operand};
-use crate::outcome::{Kernel, Outcome, value};
+use crate::outcome::Kernel;
 
 /// `classify_json(image, categories)`.
 #[user_doc(
@@ -50,11 +50,11 @@ impl ImageFunction for ClassifyJson {
     }
 }
 
-fn json(labelling: &Labelling, rows: &[Outcome<Vec<f32>>]) -> Result<ArrayRef> {
+fn json(labelling: &Labelling, rows: &[Scored]) -> Result<ArrayRef> {
     let answers: StringArray = rows
         .iter()
         .map(|row| {
-            let held = labelling.holds(value(row)?);
+            let held = row.holds(labelling)?;
             Some(answers_json(labelling.names(), &held))
         })
         .collect();

@@ -8,9 +8,9 @@ use datafusion::common::Result;
 use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
-use crate::labelling::{Labelling, best_label};
+use crate::labelling::{Labelling, Scored};
 use crate::marker::{ImageFunction, Operand};
-use crate::outcome::{Kernel, Outcome, value};
+use crate::outcome::Kernel;
 
 /// `classify_label(image, categories)`.
 #[user_doc(
@@ -50,13 +50,7 @@ impl ImageFunction for ClassifyLabel {
     }
 }
 
-fn best(labelling: &Labelling, rows: &[Outcome<Vec<f32>>]) -> Result<ArrayRef> {
-    let best: StringArray = rows
-        .iter()
-        .map(|row| {
-            let scores = value(row)?;
-            best_label(labelling.names(), &labelling.holds(scores), scores)
-        })
-        .collect();
+fn best(labelling: &Labelling, rows: &[Scored]) -> Result<ArrayRef> {
+    let best: StringArray = rows.iter().map(|row| row.best(labelling)).collect();
     Ok(Arc::new(best))
 }

@@ -7,9 +7,9 @@ use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
 use crate::columns;
-use crate::labelling::{Labelling, labels};
+use crate::labelling::{Labelling, Scored, labels};
 use crate::marker::{ImageFunction, Operand};
-use crate::outcome::{Kernel, Outcome, value};
+use crate::outcome::Kernel;
 
 /// `classify_labels(image, categories)`.
 #[user_doc(
@@ -49,9 +49,9 @@ impl ImageFunction for ClassifyLabels {
     }
 }
 
-fn all(labelling: &Labelling, rows: &[Outcome<Vec<f32>>]) -> Result<ArrayRef> {
+fn all(labelling: &Labelling, rows: &[Scored]) -> Result<ArrayRef> {
     Ok(columns::text_lists(rows.iter().map(|row| {
-        let held = labelling.holds(value(row)?);
+        let held = row.holds(labelling)?;
         Some(labels(labelling.names(), &held))
     })))
 }

@@ -8,9 +8,9 @@ use datafusion::common::Result;
 use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
-use crate::labelling::Labelling;
+use crate::labelling::{Labelling, Scored};
 use crate::marker::{ImageFunction, Operand};
-use crate::outcome::{Kernel, Outcome, value};
+use crate::outcome::Kernel;
 
 /// `classify_score(image, category)`.
 #[user_doc(
@@ -53,10 +53,10 @@ impl ImageFunction for ClassifyScore {
     }
 }
 
-fn score(_labelling: &Labelling, rows: &[Outcome<Vec<f32>>]) -> Result<ArrayRef> {
+fn score(_labelling: &Labelling, rows: &[Scored]) -> Result<ArrayRef> {
     let scores: Float32Array = rows
         .iter()
-        .map(|row| value(row)?.first().copied())
+        .map(|row| row.scores()?.first().copied())
         .collect();
     Ok(Arc::new(scores))
 }

@@ -10,9 +10,9 @@ use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::Result;
 use datafusion::logical_expr::Documentation;
 
-use crate::labelling::Labelling;
+use crate::labelling::{Labelling, Scored};
 use crate::marker::{ImageFunction, Operand};
-use crate::outcome::{Kernel, Outcome, RowError};
+use crate::outcome::{Kernel, RowError};
 
 /// Stage, kind, message and reference of a failure; NULL when all is well, and for a NULL image.
 #[derive(Debug, Default)]
@@ -57,10 +57,10 @@ fn parts() -> Fields {
         .into()
 }
 
-fn errors(_labelling: &Labelling, rows: &[Outcome<Vec<f32>>]) -> Result<ArrayRef> {
+fn errors(_labelling: &Labelling, rows: &[Scored]) -> Result<ArrayRef> {
     let errors: Vec<Option<&RowError>> = rows
         .iter()
-        .map(|row| row.as_ref()?.as_ref().err())
+        .map(|row| row.outcome().as_ref()?.as_ref().err())
         .collect();
     let text = |part: for<'a> fn(&'a RowError) -> Option<&'a str>| -> ArrayRef {
         let texts: StringArray = errors.iter().map(|error| part((*error)?)).collect();

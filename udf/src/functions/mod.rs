@@ -20,11 +20,12 @@ mod classify_labels;
 mod classify_score;
 mod failure;
 mod image_info;
+mod label_source;
 mod load_image;
 mod try_classify;
 
 /// All functions that SQL has.
-fn public() -> [Arc<dyn ImageFunction>; 10] {
+fn public() -> [Arc<dyn ImageFunction>; 11] {
     [
         Arc::new(ask::Ask),
         Arc::new(ask_classes::AskClasses),
@@ -34,6 +35,7 @@ fn public() -> [Arc<dyn ImageFunction>; 10] {
         Arc::new(classify_labels::ClassifyLabels),
         Arc::new(classify_score::ClassifyScore),
         Arc::new(image_info::ImageInfo),
+        Arc::new(label_source::LabelSource),
         Arc::new(load_image::LoadImage),
         Arc::new(try_classify::TryClassify),
     ]

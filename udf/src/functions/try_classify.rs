@@ -9,9 +9,9 @@ use datafusion::common::Result;
 use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
-use crate::labelling::Labelling;
+use crate::labelling::{Labelling, Scored};
 use crate::marker::{ImageFunction, Operand};
-use crate::outcome::{Kernel, Outcome, failure, value};
+use crate::outcome::{Kernel, failure};
 
 /// `try_classify(image, category)`.
 #[user_doc(
@@ -58,15 +58,15 @@ impl ImageFunction for TryClassify {
     }
 }
 
-fn tried(labelling: &Labelling, rows: &[Outcome<Vec<f32>>]) -> Result<ArrayRef> {
-    let score = |row: &Outcome<Vec<f32>>| value(row)?.first().copied();
+fn tried(labelling: &Labelling, rows: &[Scored]) -> Result<ArrayRef> {
+    let score = |row: &Scored| row.scores()?.first().copied();
     let values: BooleanArray = rows
         .iter()
-        .map(|row| labelling.holds(value(row)?).first().copied())
+        .map(|row| *row.holds(labelling)?.first()?)
         .collect();
     let scores: Float32Array = rows.iter().map(score).collect();
-    let errors: StringArray = rows.iter().map(failure).collect();
-    let nulls: NullBuffer = rows.iter().map(Option::is_some).collect();
+    let errors: StringArray = rows.iter().map(|row| failure(row.outcome())).collect();
+    let nulls: NullBuffer = rows.iter().map(|row| row.outcome().is_some()).collect();
     Ok(Arc::new(StructArray::try_new(
         fields(),
         vec![Arc::new(values), Arc::new(scores), Arc::new(errors)],
