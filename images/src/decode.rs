@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::format::Format;
-use crate::geometry::swaps_axes;
+use crate::geometry::{Raster, swaps_axes};
 use crate::{Geometry, ImageError, Limits, jpeg, raster};
 
 /// Decoded pixels: 8-bit sRGB, interleaved R, G, B, row after row from the top left.
@@ -78,11 +78,19 @@ pub fn image_info(bytes: &[u8], limits: &Limits) -> Result<ImageInfo, ImageError
 ///
 /// Of an animation it is the first frame. A truncated image is an error, never a half-grey picture.
 pub fn prepare(bytes: &[u8], geometry: Geometry, limits: &Limits) -> Result<RgbPixels, ImageError> {
+    geometry.apply(raster(bytes, geometry, limits)?)
+}
+
+/// Decodes an image at a scale that is enough for `geometry`.
+pub(crate) fn raster(
+    bytes: &[u8],
+    geometry: Geometry,
+    limits: &Limits,
+) -> Result<Raster, ImageError> {
     geometry.check()?;
     limits.check_bytes(bytes)?;
-    let raster = match Format::of(bytes)? {
-        Format::Jpeg => jpeg::decode(bytes, geometry.needed_short_side(), limits)?,
-        other => raster::decode(bytes, other, limits)?,
-    };
-    geometry.apply(raster)
+    match Format::of(bytes)? {
+        Format::Jpeg => jpeg::decode(bytes, geometry, limits),
+        other => raster::decode(bytes, other, limits),
+    }
 }

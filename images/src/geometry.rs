@@ -31,6 +31,11 @@ pub enum Geometry {
         /// Side of the square that is cut out, in pixels; 1 to `short_side`.
         size: u32,
     },
+    /// The whole image, upright, so small that its longer side is at most `side`, with the same filter; never enlarged.
+    Within {
+        /// Longest side in pixels, at least 1.
+        side: u32,
+    },
 }
 
 /// Decoded pixels in the orientation in which they are stored.
@@ -63,15 +68,21 @@ impl Geometry {
             Geometry::CentreCrop { short_side, size } if size == 0 || size > short_side => {
                 Err(ImageError::BadGeometry { short_side, size })
             }
+            Geometry::Within { side: 0 } => Err(ImageError::Resize {
+                width: 0,
+                height: 0,
+                reason: "no side can have 0 pixels".to_owned(),
+            }),
             _ => Ok(()),
         }
     }
 
-    /// The shortest side that a decoder must still deliver, if it may decode at reduced scale.
-    pub(crate) fn needed_short_side(self) -> Option<u32> {
+    /// Whether a decoder that works at reduced scale may deliver a picture of this size.
+    pub(crate) fn is_enough(self, width: u32, height: u32) -> bool {
         match self {
-            Geometry::Full => None,
-            Geometry::CentreCrop { short_side, .. } => Some(short_side),
+            Geometry::Full => false,
+            Geometry::CentreCrop { short_side, .. } => width.min(height) >= short_side,
+            Geometry::Within { side } => width.max(height) >= side,
         }
     }
 
@@ -81,8 +92,24 @@ impl Geometry {
             Geometry::Full => Ok(upright(raster.pixels, raster.orientation)),
             Geometry::CentreCrop { short_side, size } => {
                 let window = Window::new(&raster, short_side, size);
-                let cropped = resize(&raster.pixels, &window, size)?;
+                let cropped = resize(&raster.pixels, &window, (size, size))?;
                 Ok(upright(cropped, raster.orientation))
+            }
+            Geometry::Within { side } => {
+                let (width, height) = raster.full;
+                let scale = f64::from(side) / f64::from(width.max(height));
+                if scale >= 1.0 {
+                    return Ok(upright(raster.pixels, raster.orientation));
+                }
+                let scaled = |side: u32| (f64::from(side) * scale).round().max(1.0) as u32;
+                let window = Window {
+                    left: 0.0,
+                    top: 0.0,
+                    width: raster.extent.0,
+                    height: raster.extent.1,
+                };
+                let resized = resize(&raster.pixels, &window, (scaled(width), scaled(height)))?;
+                Ok(upright(resized, raster.orientation))
             }
         }
     }
@@ -203,7 +230,11 @@ thread_local! {
     static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
 }
 
-fn resize(pixels: &RgbPixels, window: &Window, size: u32) -> Result<RgbPixels, ImageError> {
+fn resize(
+    pixels: &RgbPixels,
+    window: &Window,
+    (width, height): (u32, u32),
+) -> Result<RgbPixels, ImageError> {
     let failed = |reason: String| ImageError::Resize {
         width: pixels.width,
         height: pixels.height,
@@ -211,7 +242,7 @@ fn resize(pixels: &RgbPixels, window: &Window, size: u32) -> Result<RgbPixels, I
     };
     let source = ImageRef::new(pixels.width, pixels.height, &pixels.data, PixelType::U8x3)
         .map_err(|e| failed(e.to_string()))?;
-    let mut target = Image::new(size, size, PixelType::U8x3);
+    let mut target = Image::new(width, height, PixelType::U8x3);
     let options = ResizeOptions::new()
         .resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom))
         .crop(window.left, window.top, window.width, window.height);
@@ -219,8 +250,8 @@ fn resize(pixels: &RgbPixels, window: &Window, size: u32) -> Result<RgbPixels, I
         .with_borrow_mut(|resizer| resizer.resize(&source, &mut target, &options))
         .map_err(|e| failed(e.to_string()))?;
     Ok(RgbPixels {
-        width: size,
-        height: size,
+        width,
+        height,
         data: target.into_vec(),
     })
 }

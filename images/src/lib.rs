@@ -17,6 +17,7 @@
 //! ```
 
 mod address;
+mod copies;
 mod decode;
 mod error;
 mod fetch;
@@ -34,6 +35,7 @@ mod stores;
 mod version;
 mod webp;
 
+pub use copies::{DisplayCopies, display_copies};
 pub use decode::{ImageInfo, RgbPixels, image_info, prepare, sha256};
 pub use error::{Cause, ImageError, Stage};
 pub use fetch::{Fetch, Fetched, Fetcher, Lookup};

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::copies::{self, DisplayCopies};
 use crate::{Geometry, ImageError, ImageInfo, Limits, RgbPixels, decode};
 
 /// Jobs admitted per thread: one at work, one ready so that no thread waits for a caller to wake.
@@ -118,6 +119,18 @@ impl DecodePool {
             .run(move |limits| decode::image_info(&bytes, limits))
             .await?;
         Ok(info)
+    }
+
+    /// [`display_copies`](crate::display_copies) on a thread of the pool.
+    pub async fn display_copies(
+        &self,
+        bytes: Bytes,
+        sides: &'static [u32],
+    ) -> Result<DisplayCopies, ImageError> {
+        let (copies, _) = self
+            .run(move |limits| copies::display_copies(&bytes, sides, limits))
+            .await?;
+        Ok(copies)
     }
 
     /// Runs `work` on the pool and gives its result with the time it took.

@@ -164,6 +164,7 @@ mod tests {
                 limit: None,
                 partition_by: Vec::new(),
             },
+            corrections: None,
             counts: Counts {
                 rows: 1200,
                 images: 1000,

@@ -35,6 +35,7 @@ impl ImageError {
             | TooManyPixels { .. }
             | BadGeometry { .. }
             | Resize { .. }
+            | Encode { .. }
             | DecodeTimedOut { .. }
             | DecoderPanicked { .. }
             | PoolStart { .. }
@@ -80,6 +81,7 @@ impl ImageError {
             TooManyPixels { .. } => "too_many_pixels",
             BadGeometry { .. } => "bad_geometry",
             Resize { .. } => "resize",
+            Encode { .. } => "encode",
             DecoderPanicked { .. } => "panicked",
             PoolStart { .. } | PoolClosed => "pool",
         }

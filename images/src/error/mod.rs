@@ -294,6 +294,16 @@ pub enum ImageError {
         /// What the resizer says.
         reason: String,
     },
+    /// A copy of the image could not be encoded.
+    #[error("the copy of {width} x {height} pixels cannot be encoded as JPEG: {reason}")]
+    Encode {
+        /// Width of the copy.
+        width: u32,
+        /// Height of the copy.
+        height: u32,
+        /// What the encoder says.
+        reason: String,
+    },
     /// Decoding took longer than [`Limits::timeout`](crate::Limits::timeout).
     #[error("the image was not decoded within {limit:?}")]
     DecodeTimedOut {

@@ -22,7 +22,7 @@ mod scaled;
 use image::metadata::Orientation;
 
 use crate::geometry::Raster;
-use crate::{ImageError, Limits};
+use crate::{Geometry, ImageError, Limits};
 
 const FORMAT: &str = "JPEG";
 
@@ -49,14 +49,14 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// The smallest scale in eighths that leaves `needed` pixels of the short side, where reducing pays (see the
-    /// module); `None` for full scale.
-    fn scale(&self, needed: u32) -> Option<u8> {
-        let short = self.width.min(self.height);
+    /// The smallest scale in eighths that is enough for `geometry`, where reducing pays (see the module); `None` for full
+    /// scale.
+    fn scale(&self, geometry: Geometry) -> Option<u8> {
         let colour = matches!(self.components, 1 | 3);
-        [1, 2]
-            .into_iter()
-            .find(|&eighths| colour && short * u32::from(eighths) / 8 >= needed)
+        [1, 2].into_iter().find(|&eighths| {
+            let reduced = |side: u32| side * u32::from(eighths) / 8;
+            colour && geometry.is_enough(reduced(self.width), reduced(self.height))
+        })
     }
 
     /// Whether the end marker follows the first scan. Within the picture's data it cannot occur by chance.
@@ -150,16 +150,16 @@ impl Header {
     }
 }
 
-/// Decodes at the smallest scale that leaves `needed_short_side` pixels, or at full scale.
+/// Decodes at the smallest scale that is enough for `geometry`, or at full scale.
 pub(crate) fn decode(
     bytes: &[u8],
-    needed_short_side: Option<u32>,
+    geometry: Geometry,
     limits: &Limits,
 ) -> Result<Raster, ImageError> {
     let header = Header::read(bytes)?;
     limits.check_pixels(header.width, header.height)?;
     header.check_data(bytes)?;
-    if let Some(eighths) = needed_short_side.and_then(|needed| header.scale(needed))
+    if let Some(eighths) = header.scale(geometry)
         // libjpeg invents what a truncated picture lacks.
         && header.has_end(bytes)
         && let Some(pixels) = scaled::decode(bytes, eighths)
