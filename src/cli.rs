@@ -2,6 +2,7 @@
 //!
 //! What flags mean together is resolved by the commands; nothing here opens a file.
 
+mod gallery;
 mod judge;
 
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -22,6 +23,7 @@ use crate::cache;
 use crate::error::AppError;
 use crate::models::progress::FetchReport;
 
+pub use gallery::GalleryArgs;
 pub use judge::{EvalArgs, ReportForm, SampleArgs};
 
 /// Label images with SQL.
@@ -50,6 +52,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Draw a small table to annotate, with weights by which `eval` judges the whole one
     Sample(SampleArgs),
+    /// Make static pages of a labelled table, to look at its pictures and correct them
+    Gallery(Box<GalleryArgs>),
     /// Label image files and print one JSON object for each
     Image(ImageArgs),
     /// List, show, fetch and verify models
@@ -131,12 +135,15 @@ impl LimitArgs {
     /// When the folder for kept answers was named and cannot be used.
     pub fn engine_options(
         &self,
-        cache: &CacheArgs,
+        cache: Option<&CacheArgs>,
         fetch: Option<&FetchArgs>,
     ) -> Result<EngineOptions, AppError> {
         let default = EngineOptions::default();
         Ok(EngineOptions {
-            store: cache::open(cache)?,
+            store: match cache {
+                Some(cache) => cache::open(cache)?,
+                None => None,
+            },
             fetch_concurrency: fetch.map_or(default.fetch_concurrency, |f| f.fetches.get()),
             policy: fetch.map(FetchArgs::policy).unwrap_or_default(),
             limits: Limits {

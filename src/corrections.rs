@@ -28,6 +28,15 @@ pub struct Loaded {
     pub shown: String,
 }
 
+/// How corrections fit a job.
+#[derive(Debug)]
+pub struct Fit {
+    /// Images that are in both.
+    pub matched: usize,
+    /// What fits and what does not, in words.
+    pub notes: Vec<String>,
+}
+
 /// What a manifest says of the corrections that a job applied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CorrectionsEntry {
@@ -136,8 +145,7 @@ impl Loaded {
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Compares it with the images of `tables` and the categories that are asked for, and says on standard error what does not fit; how
-    /// many images are in both.
+    /// Compares it with the images of `tables` and the categories that are asked for.
     ///
     /// # Errors
     /// [`AppError::Usage`] when nothing fits, [`AppError::Run`] when a table cannot be read.
@@ -147,7 +155,8 @@ impl Loaded {
         tables: impl IntoIterator<Item = Arc<dyn TableProvider>>,
         image: &str,
         categories: &[&str],
-    ) -> Result<usize, AppError> {
+    ) -> Result<Fit, AppError> {
+        let mut notes = Vec::new();
         let mut others: BTreeMap<&str, usize> = BTreeMap::new();
         let all = self.corrections.all();
         for (_, category, _) in &all {
@@ -165,10 +174,10 @@ impl Loaded {
             )));
         }
         if strange > 0 {
-            eprintln!(
+            notes.push(format!(
                 "corrections: {strange} of {} are about categories that are not asked for: {named}",
                 all.len()
-            );
+            ));
         }
         let mut found = HashSet::new();
         let mut example = None;
@@ -186,15 +195,18 @@ impl Loaded {
                 example.map_or("nothing".to_string(), |key| format!("'{key}'")),
             )));
         }
-        eprintln!(
+        notes.push(format!(
             "corrections: {} of {images} corrected images are in the table{}",
             found.len(),
             match images - found.len() {
                 0 => String::new(),
                 missing => format!(", {missing} are not"),
             }
-        );
-        Ok(found.len())
+        ));
+        Ok(Fit {
+            matched: found.len(),
+            notes,
+        })
     }
 
     /// Which of its keys the images of a table have; only what the keys are made of is read.

@@ -52,7 +52,9 @@ struct Asked {
 /// its own object instead.
 pub async fn image(args: ImageArgs) -> Result<(), AppError> {
     let files = files(&args.files)?;
-    let engine = Arc::new(Engine::new(args.limits.engine_options(&args.cache, None)?)?);
+    let engine = Arc::new(Engine::new(
+        args.limits.engine_options(Some(&args.cache), None)?,
+    )?);
     let service = engine.service(&args.model.model, &args.model.load_options())?;
     let Asked {
         labelling,

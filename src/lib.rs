@@ -10,6 +10,7 @@ pub mod corrections;
 pub mod devices;
 pub mod error;
 pub mod eval;
+pub mod gallery;
 pub mod image;
 pub mod input;
 pub mod label;
@@ -45,6 +46,7 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
             Command::Sql(args) => sql::sql(args).await,
             Command::Eval(args) => eval::eval(args).await,
             Command::Sample(args) => sample::sample(args).await,
+            Command::Gallery(args) => gallery::gallery(*args).await,
             Command::Image(args) => image::image(args).await,
             Command::Models(args) => models::models(&args),
             Command::Cache(args) => tokio::task::block_in_place(|| cache::cache(args)),

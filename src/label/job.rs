@@ -105,6 +105,8 @@ pub struct Job {
     pub shard: ShardSize,
     /// The corrections that are applied.
     pub corrections: Option<CorrectionsEntry>,
+    /// What else a person should know before it begins.
+    pub notes: Vec<String>,
     /// All that decides what the answers are.
     pub identity: serde_json::Value,
 }
@@ -132,7 +134,9 @@ impl Job {
         };
         let engine = Arc::new(Engine::new(EngineOptions {
             corrections: corrections.as_ref().map(|c| Arc::clone(&c.corrections)),
-            ..args.limits.engine_options(&args.cache, Some(&args.fetch))?
+            ..args
+                .limits
+                .engine_options(Some(&args.cache), Some(&args.fetch))?
         })?);
         let output = open_output(&args.output, &locations, &engine)?;
         let service = engine.service(&args.model.model, &args.model.load_options())?;
@@ -171,9 +175,12 @@ impl Job {
         let absent = [partition_by.as_slice(), dropped.as_slice()].concat();
         let schema = huggingface::with_features(&schema, &added.fields(), &absent);
 
-        let corrections = match corrections {
-            Some(loaded) => Some(fitting(&loaded, &context, &sources, &image, &categories).await?),
-            None => None,
+        let (corrections, notes) = match corrections {
+            Some(loaded) => {
+                let fit = fitting(&loaded, &context, &sources, &image, &categories).await?;
+                (Some(fit.0), fit.1)
+            }
+            None => (None, Vec::new()),
         };
         let identity = identity(&Parts {
             model: service.info(),
@@ -222,6 +229,7 @@ impl Job {
                 ..SHARD
             },
             corrections,
+            notes,
             identity,
         };
         for source in &job.sources {
@@ -339,7 +347,7 @@ async fn fitting(
     sources: &[Source],
     image: &str,
     categories: &[JobCategory],
-) -> Result<CorrectionsEntry, AppError> {
+) -> Result<(CorrectionsEntry, Vec<String>), AppError> {
     let names: Vec<_> = categories
         .iter()
         .map(|category| category.spec.category.name.as_str())
@@ -347,12 +355,14 @@ async fn fitting(
     let tables = sources
         .iter()
         .map(|source| Arc::clone(&source.table) as Arc<dyn TableProvider>);
-    Ok(CorrectionsEntry {
+    let fit = loaded.check(context, tables, image, &names).await?;
+    let entry = CorrectionsEntry {
         file: loaded.shown.clone(),
         digest: loaded.digest(&names),
         images: loaded.corrections.images(),
-        matched: loaded.check(context, tables, image, &names).await?,
-    })
+        matched: fit.matched,
+    };
+    Ok((entry, fit.notes))
 }
 
 /// Opens the locations; neighbours that share a folder become one table, so that the work does not pause between them.

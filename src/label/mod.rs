@@ -40,7 +40,7 @@ pub async fn label(args: LabelArgs) -> Result<(), AppError> {
             Ok(())
         }
         begin::Plan::Work(work) => {
-            for note in &work.notes {
+            for note in job.notes.iter().chain(&work.notes) {
                 eprintln!("{note}");
             }
             let manifest = run::run(&job, *work, started).await?;

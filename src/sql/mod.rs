@@ -32,7 +32,9 @@ pub async fn sql(args: SqlArgs) -> Result<(), AppError> {
     };
     let engine = Arc::new(Engine::new(EngineOptions {
         corrections: corrections.clone(),
-        ..args.limits.engine_options(&args.cache, Some(&args.fetch))?
+        ..args
+            .limits
+            .engine_options(Some(&args.cache), Some(&args.fetch))?
     })?);
     let partitions = std::thread::available_parallelism().map_or(2, |n| n.get());
     let context = session::session(&engine, partitions).map_err(AppError::Plan)?;

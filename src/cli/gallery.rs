@@ -1,0 +1,58 @@
+//! Flags of `picsift gallery`.
+
+use clap::Args;
+
+use super::{FetchArgs, LimitArgs};
+
+/// `picsift gallery`.
+#[derive(Debug, Args)]
+pub struct GalleryArgs {
+    /// Output of `picsift label`, or a table with columns is_... and score_...; none shows the gallery that is there, with --serve
+    #[arg(value_name = "LABELLED")]
+    pub inputs: Vec<String>,
+    /// Folder that gets the pages
+    #[arg(long, short, value_name = "DIR")]
+    pub output: String,
+    /// Replace an earlier gallery
+    #[arg(long)]
+    pub overwrite: bool,
+    /// What the pages are headed [default: the table]
+    #[arg(long, value_name = "TEXT")]
+    pub title: Option<String>,
+    /// Column of the images [default: the one that was labelled]
+    #[arg(long, value_name = "COLUMN")]
+    pub image: Option<String>,
+    /// Folder or URL that relative references are relative to [default: that of the table that was labelled]
+    #[arg(long, value_name = "PLACE")]
+    pub base: Option<String>,
+    /// Show at most this many rows
+    #[arg(long, value_name = "ROWS")]
+    pub limit: Option<usize>,
+    /// Make larger copies too, of at most 1024 pixels [default: up to 2,000 rows]
+    #[arg(long, conflicts_with = "no_pictures")]
+    pub pictures: bool,
+    /// Make thumbnails alone
+    #[arg(long)]
+    pub no_pictures: bool,
+    /// What is true, as for `picsift eval`: its figures stand beside the pictures, and disagreement can be looked for
+    #[arg(long, value_name = "COLUMN")]
+    pub truth: Vec<String>,
+    /// Table that has the truth, as for `picsift eval`
+    #[arg(long, value_name = "FILE")]
+    pub truth_file: Option<String>,
+    /// Column that says which row is which, as for `picsift eval`
+    #[arg(long, value_name = "COLUMN")]
+    pub key: Option<String>,
+    /// Show the gallery on this machine and keep corrections in its folder, until Ctrl-C
+    #[arg(long)]
+    pub serve: bool,
+    /// Port for --serve [default: any that is free]
+    #[arg(long, requires = "serve", default_value_t = 0, value_name = "PORT")]
+    pub port: u16,
+    /// Limits on one image.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+    /// What references may reach.
+    #[command(flatten)]
+    pub fetch: FetchArgs,
+}

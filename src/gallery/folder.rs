@@ -1,0 +1,166 @@
+//! Where a gallery is written: a folder that appears whole, and what makes it one of ours.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::error::AppError;
+use crate::output::place::open_to_others;
+
+/// The file that says that picsift made the folder.
+pub const MARKER: &str = "_picsift_gallery.json";
+
+/// The pages, the same for every gallery.
+pub const ASSETS: [(&str, &str); 7] = [
+    ("index.html", include_str!("assets/index.html")),
+    ("gallery.css", include_str!("assets/gallery.css")),
+    ("gallery-data.js", include_str!("assets/gallery-data.js")),
+    ("gallery-view.js", include_str!("assets/gallery-view.js")),
+    ("gallery-large.js", include_str!("assets/gallery-large.js")),
+    ("gallery-side.js", include_str!("assets/gallery-side.js")),
+    ("gallery.js", include_str!("assets/gallery.js")),
+];
+
+/// A folder in the making; what is in it is gone unless it is published.
+#[derive(Debug)]
+pub struct Folder {
+    staged: TempDir,
+    target: PathBuf,
+}
+
+impl Folder {
+    /// Prepares to write the folder `target`.
+    ///
+    /// # Errors
+    /// [`AppError::Usage`] for a URL, for something that picsift did not write, and for a gallery without `overwrite`.
+    pub fn begin(target: &str, overwrite: bool) -> Result<Self, AppError> {
+        if target.contains("://") {
+            return Err(AppError::Usage(format!(
+                "the output '{target}' must be a local folder"
+            )));
+        }
+        let target = PathBuf::from(target);
+        check(&target, overwrite)?;
+        let parent = match target.parent() {
+            Some(parent) if parent != Path::new("") => parent.to_path_buf(),
+            _ => PathBuf::from("."),
+        };
+        std::fs::create_dir_all(&parent).map_err(AppError::file("make", &parent))?;
+        let staged = tempfile::Builder::new()
+            .prefix(".picsift-gallery-")
+            .tempdir_in(&parent)
+            .map_err(AppError::file("write in", &parent))?;
+        Ok(Self { staged, target })
+    }
+
+    /// Where files are written meanwhile.
+    pub fn path(&self) -> &Path {
+        self.staged.path()
+    }
+
+    /// Puts the folder in its place.
+    ///
+    /// # Errors
+    /// [`AppError::File`].
+    pub fn publish(self) -> Result<(), AppError> {
+        open_to_others_folder(self.staged.path())?;
+        let staged = self.staged.keep();
+        let former = self.target.exists().then(|| {
+            let mut name = staged.clone().into_os_string();
+            name.push("-former");
+            PathBuf::from(name)
+        });
+        if let Some(former) = &former {
+            std::fs::rename(&self.target, former)
+                .map_err(AppError::file("replace", &self.target))?;
+        }
+        std::fs::rename(&staged, &self.target).map_err(AppError::file("write", &self.target))?;
+        if let Some(former) = former {
+            std::fs::remove_dir_all(&former).map_err(AppError::file("remove", &former))?;
+        }
+        Ok(())
+    }
+}
+
+/// # Errors
+/// When `target` is there and may not be replaced.
+fn check(target: &Path, overwrite: bool) -> Result<(), AppError> {
+    let Ok(found) = target.symlink_metadata() else {
+        return Ok(());
+    };
+    let shown = target.display();
+    if !found.is_dir() {
+        return Err(AppError::Usage(format!(
+            "the output {shown} is there and no folder; name another"
+        )));
+    }
+    let mut entries = std::fs::read_dir(target).map_err(AppError::file("read", target))?;
+    if entries.next().is_none() {
+        return Ok(());
+    }
+    match (target.join(MARKER).is_file(), overwrite) {
+        (false, _) => Err(AppError::Usage(format!(
+            "the output {shown} is not empty and has no {MARKER}, so picsift did not write it and will not replace it"
+        ))),
+        (true, false) => Err(AppError::Usage(format!(
+            "there is a gallery at {shown} already; replace it with --overwrite, or show it with --serve alone"
+        ))),
+        (true, true) => Ok(()),
+    }
+}
+
+fn open_to_others_folder(path: &Path) -> Result<(), AppError> {
+    open_to_others(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let found = std::fs::metadata(path).map_err(AppError::file("read", path))?;
+        let mode = found.permissions().mode();
+        // Who may read a folder may look into it.
+        let open = std::fs::Permissions::from_mode(mode | ((mode & 0o444) >> 2));
+        std::fs::set_permissions(path, open).map_err(AppError::file("open", path))?;
+    }
+    Ok(())
+}
+
+/// Writes a file of the folder, and the folders it lies in.
+///
+/// # Errors
+/// [`AppError::File`].
+pub fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> Result<u64, AppError> {
+    let path = folder.join(name);
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(AppError::file("make", parent))?;
+    }
+    std::fs::write(&path, bytes.as_ref()).map_err(AppError::file("write", &path))?;
+    Ok(bytes.as_ref().len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_appears_whole_and_only_ours_is_replaced() {
+        let place = tempfile::tempdir().unwrap();
+        let target = place.path().join("gallery");
+        let name = target.to_str().unwrap();
+        let make = |overwrite| -> Result<(), AppError> {
+            let folder = Folder::begin(name, overwrite)?;
+            write(folder.path(), MARKER, "{}")?;
+            write(folder.path(), "data/x.js", "1")?;
+            assert!(overwrite || !target.exists());
+            folder.publish()
+        };
+        make(false).unwrap();
+        assert!(target.join("data/x.js").is_file());
+        assert!(make(false).is_err());
+        make(true).unwrap();
+        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
+        std::fs::remove_file(target.join(MARKER)).unwrap();
+        assert!(make(true).is_err());
+        assert!(Folder::begin("s3://bucket/gallery", false).is_err());
+        drop(Folder::begin(place.path().join("never").to_str().unwrap(), false).unwrap());
+        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
+    }
+}

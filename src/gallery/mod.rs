@@ -1,0 +1,327 @@
+//! `picsift gallery`: a labelled table as static pages, to look at and to correct.
+//!
+//! [`rows`] turns the table into thumbnails and scripts, [`data`] owns the form of those, [`folder`] the place where they appear
+//! and the pages themselves (`assets/`), [`serve`] shows the folder on this machine and takes corrections. How good
+//! the labels are is `crate::eval`'s to say.
+
+pub mod data;
+pub mod folder;
+pub mod rows;
+pub mod serve;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use datafusion::prelude::DataFrame;
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use picsift_udf::Engine;
+use serde_json::Value;
+use url::Url;
+
+use crate::cli::{EvalArgs, GalleryArgs, ReportForm};
+use crate::error::{AppError, Signal};
+use crate::eval::gather::plain;
+use crate::eval::join::{self, counted};
+use crate::eval::truth::Truth;
+use crate::eval::{self, report::Evaluation};
+use crate::labelled::{Labelled, LabelledCategory};
+use crate::{session, tables};
+use data::{CHUNK, CategoryMeta, Column, Meta, VERSION};
+use folder::{ASSETS, Folder, MARKER};
+use rows::{Made, Making, unwritable};
+
+/// Rows up to which larger copies are made unless something else is said.
+const PICTURE_ROWS: u64 = 2000;
+
+/// Most rows: thumbnails of more are no gallery but a disk full of them.
+const MOST_ROWS: u64 = 1_000_000;
+
+/// The threshold that is drawn where the table's own is not known.
+const THRESHOLD: f32 = 0.5;
+
+/// Runs the command.
+///
+/// # Errors
+/// [`AppError`]; the output is as it was before then.
+pub async fn gallery(args: GalleryArgs) -> Result<(), AppError> {
+    let shown_only = args.inputs.is_empty();
+    if shown_only && !args.serve {
+        return Err(AppError::Usage(
+            "name the labelled table that the gallery is of".to_string(),
+        ));
+    }
+    if !shown_only {
+        tokio::select! {
+            made = make(&args) => made?,
+            _ = tokio::signal::ctrl_c() => {
+                return Err(AppError::Interrupted {
+                    signal: Signal::Interrupt,
+                    state: "no gallery was written".to_string(),
+                });
+            }
+        }
+    }
+    if args.serve {
+        serve::serve(Path::new(&args.output), args.port).await?;
+    }
+    Ok(())
+}
+
+async fn make(args: &GalleryArgs) -> Result<(), AppError> {
+    let started = Instant::now();
+    let folder = Folder::begin(&args.output, args.overwrite)?;
+    let engine = Arc::new(Engine::new(
+        args.limits.engine_options(None, Some(&args.fetch))?,
+    )?);
+    let context = session::session(&engine, 1).map_err(AppError::Plan)?;
+    let labelled = Labelled::open(&context, &args.inputs).await?;
+    let Some(image) = args.image.clone().or(labelled.image.clone()) else {
+        return Err(AppError::Usage(format!(
+            "{} has no image column to show; say which with --image COLUMN",
+            labelled.shown
+        )));
+    };
+    let evaluation = match args.truth.is_empty() && args.truth_file.is_none() {
+        true => None,
+        false => Some(eval::evaluate(&eval_args(args)).await?),
+    };
+    let (frame, truth) = truth(&context, &labelled, args).await?;
+    let rows = counted(labelled.frame.clone()).await?;
+    let rows = args.limit.map_or(rows, |limit| rows.min(limit as u64));
+    if rows > MOST_ROWS {
+        return Err(AppError::Usage(format!(
+            "{rows} rows are too many for a gallery (at most {MOST_ROWS}); take some with --limit, or draw them with picsift sample"
+        )));
+    }
+    let pictures = match (args.pictures, args.no_pictures) {
+        (true, _) => true,
+        (_, true) => false,
+        _ => {
+            let few = rows <= PICTURE_ROWS;
+            if !few {
+                eprintln!(
+                    "more than {PICTURE_ROWS} rows: thumbnails alone are made; --pictures makes larger copies too"
+                );
+            }
+            few
+        }
+    };
+    let making = Making {
+        engine: &engine,
+        labelled: &labelled,
+        image: &image,
+        base: base(args, &labelled)?,
+        truth,
+        pictures,
+        folder: folder.path(),
+        bar: bar(rows),
+    };
+    let stream = selected(frame, &making, args.limit)
+        .map_err(AppError::Plan)?
+        .execute_stream()
+        .await
+        .map_err(AppError::Run)?;
+    let made = making.run(stream).await?;
+    making.bar.finish_and_clear();
+    let index = describe(args, &labelled, &made, evaluation.as_ref(), pictures)?;
+    tokio::task::block_in_place(|| publish(folder, &index, &made))?;
+    say(args, &labelled, &made, started);
+    Ok(())
+}
+
+fn eval_args(args: &GalleryArgs) -> EvalArgs {
+    EvalArgs {
+        inputs: args.inputs.clone(),
+        truth: args.truth.clone(),
+        truth_file: args.truth_file.clone(),
+        key: args.key.clone(),
+        sweep: false,
+        min_precision: None,
+        min_recall: None,
+        categories_file: None,
+        mistakes: 0,
+        seed: 0,
+        format: ReportForm::Json,
+    }
+}
+
+/// The rows with their truth, where one is asked for.
+async fn truth(
+    context: &datafusion::prelude::SessionContext,
+    labelled: &Labelled,
+    args: &GalleryArgs,
+) -> Result<(DataFrame, Option<Truth>), AppError> {
+    let frame = labelled.frame.clone();
+    match &args.truth_file {
+        Some(file) => {
+            let key = args.key.as_deref();
+            let beside = join::beside(context, labelled, file, key, &args.truth).await?;
+            Ok((beside.frame, Some(beside.truth)))
+        }
+        None if args.truth.is_empty() => Ok((frame, None)),
+        None => {
+            let truth = Truth::resolve(&args.truth, &labelled.categories, &labelled.schema)?;
+            Ok((frame, Some(truth)))
+        }
+    }
+}
+
+fn base(args: &GalleryArgs, labelled: &Labelled) -> Result<Option<Url>, AppError> {
+    match &args.base {
+        None => Ok(labelled.base.clone()),
+        Some(text) => {
+            let location = tables::locate(text).map_err(AppError::Plan)?;
+            Ok(picsift_udf::table_base(&location))
+        }
+    }
+}
+
+/// The columns that a gallery needs.
+fn selected(
+    frame: DataFrame,
+    making: &Making<'_>,
+    limit: Option<usize>,
+) -> datafusion::common::Result<DataFrame> {
+    let labelled = making.labelled;
+    let mut names = vec![making.image.to_string()];
+    for category in &labelled.categories {
+        names.push(category.is_column.clone());
+        names.extend(category.score_column.clone());
+    }
+    let own = &labelled.columns;
+    names.extend(
+        [&own.label, &own.source, &own.error]
+            .into_iter()
+            .flatten()
+            .cloned(),
+    );
+    let all: Vec<usize> = (0..labelled.categories.len()).collect();
+    names.extend(making.truth.iter().flat_map(|truth| truth.columns(&all)));
+    let mut once: Vec<String> = Vec::new();
+    for name in names {
+        if !once.contains(&name) {
+            once.push(name);
+        }
+    }
+    let frame = frame.select(once.iter().map(|name| plain(name)).collect::<Vec<_>>())?;
+    match limit {
+        Some(limit) => frame.limit(0, Some(limit)),
+        None => Ok(frame),
+    }
+}
+
+fn describe(
+    args: &GalleryArgs,
+    labelled: &Labelled,
+    made: &Made,
+    evaluation: Option<&Evaluation>,
+    pictures: bool,
+) -> Result<Meta, AppError> {
+    let part = |name: &str| {
+        let value = labelled.model()?.get(name)?.as_str()?;
+        Some(value.to_string())
+    };
+    let mut categories = Vec::new();
+    for (index, (category, column)) in labelled.categories.iter().zip(&made.columns).enumerate() {
+        let judged = evaluation.and_then(|evaluation| evaluation.categories.get(index));
+        let judged = judged
+            .map(serde_json::to_value)
+            .transpose()
+            .map_err(unwritable)?;
+        categories.push(category_meta(category, column, judged));
+    }
+    let title = args.title.clone().unwrap_or_else(|| labelled.shown.clone());
+    let id = picsift_images::sha256(format!("{}\n{}", labelled.shown, args.output).as_bytes());
+    Ok(Meta {
+        version: VERSION,
+        title,
+        id: id[..8].iter().map(|byte| format!("{byte:02x}")).collect(),
+        model: part("name"),
+        revision: part("revision"),
+        rows: made.rows,
+        chunk: CHUNK,
+        pictures,
+        categories,
+        errors: made.errors.len(),
+        notes: evaluation.map(|e| e.notes.clone()).unwrap_or_default(),
+        serve: None,
+    })
+}
+
+fn category_meta(
+    category: &LabelledCategory,
+    column: &Column,
+    evaluation: Option<Value>,
+) -> CategoryMeta {
+    let [refused, held, unknown] = column.counts();
+    CategoryMeta {
+        name: category.name.clone(),
+        prompt: category.prompt.clone(),
+        threshold: category.threshold.unwrap_or(THRESHOLD),
+        held,
+        refused,
+        unknown,
+        histogram: column.histogram(),
+        truth: column.truth.is_some(),
+        evaluation,
+    }
+}
+
+/// Writes what is known only at the end, and puts the folder in its place.
+fn publish(folder: Folder, meta: &Meta, made: &Made) -> Result<(), AppError> {
+    let path = folder.path();
+    for (name, text) in ASSETS {
+        folder::write(path, name, text)?;
+    }
+    for (index, column) in made.columns.iter().enumerate() {
+        folder::write(
+            path,
+            &format!("data/category-{index}.js"),
+            column.script(index),
+        )?;
+    }
+    let errors = data::script("errors", "", &made.errors).map_err(unwritable)?;
+    folder::write(path, "data/errors.js", errors)?;
+    let script = data::script("meta", "", meta).map_err(unwritable)?;
+    folder::write(path, "data/meta.js", script)?;
+    let names: Vec<_> = meta.categories.iter().map(|c| c.name.as_str()).collect();
+    let marker = serde_json::json!({
+        "picsift": env!("CARGO_PKG_VERSION"),
+        "version": VERSION,
+        "rows": meta.rows,
+        "categories": names,
+    });
+    folder::write(path, MARKER, format!("{marker}\n"))?;
+    folder.publish()
+}
+
+fn bar(rows: u64) -> ProgressBar {
+    let bar = ProgressBar::new(rows);
+    let style = ProgressStyle::with_template(
+        "{bar:30} {human_pos}/{human_len} images, {per_sec}, {eta} left",
+    );
+    if let Ok(style) = style {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn say(args: &GalleryArgs, labelled: &Labelled, made: &Made, started: Instant) {
+    let seconds = started.elapsed().as_secs_f64();
+    println!(
+        "{} rows of {}, {} without a picture; {} of copies in {seconds:.1} s ({:.0} images/s)",
+        made.rows,
+        labelled.shown,
+        made.errors.len(),
+        HumanBytes(made.bytes),
+        made.rows as f64 / seconds.max(1e-9),
+    );
+    if !args.serve {
+        println!(
+            "open {} in a browser, or run picsift gallery -o {} --serve to keep corrections there",
+            Path::new(&args.output).join("index.html").display(),
+            args.output
+        );
+    }
+}

@@ -1,0 +1,314 @@
+//! From the rows of a table to the files of a gallery: images fetched and made small, a bounded number at once, rows in order.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch, StringArray, StructArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float32Type};
+use datafusion::common::Result as DataFusionResult;
+use futures::{StreamExt, TryStreamExt, stream};
+use indicatif::ProgressBar;
+use picsift_images::{Fetch, ImageError};
+use picsift_udf::{DIGEST_PREFIX, Engine, ImageSource, image_names, image_sources};
+use url::Url;
+
+use super::data::{self, CHUNK, Column, Failure, Row, code};
+use super::folder;
+use crate::error::AppError;
+use crate::eval::truth::{Said, Truth, Words, said};
+use crate::labelled::Labelled;
+use crate::output::place;
+
+/// Longer side of a thumbnail in pixels: sharp at the size in which pages show it.
+const THUMB: u32 = 192;
+/// Longer side of a larger copy.
+const PICTURE: u32 = 1024;
+
+/// How rows become files.
+pub struct Making<'a> {
+    /// Fetcher and decode pool.
+    pub engine: &'a Arc<Engine>,
+    /// The table.
+    pub labelled: &'a Labelled,
+    /// The column of its images.
+    pub image: &'a str,
+    /// What relative references are relative to.
+    pub base: Option<Url>,
+    /// Where truth stands, if it is known.
+    pub truth: Option<Truth>,
+    /// Whether larger copies are made.
+    pub pictures: bool,
+    /// The folder that is written.
+    pub folder: &'a Path,
+    /// What a person sees meanwhile.
+    pub bar: ProgressBar,
+}
+
+/// What was made.
+#[derive(Debug, Default)]
+pub struct Made {
+    /// Rows.
+    pub rows: usize,
+    /// Numbers of the rows whose image failed.
+    pub errors: Vec<usize>,
+    /// The categories' columns.
+    pub columns: Vec<Column>,
+    /// Bytes of the copies.
+    pub bytes: u64,
+}
+
+/// One row before its image is looked at.
+struct Pending {
+    image: Option<ImageSource>,
+    name: Option<String>,
+    label: Option<String>,
+    error: Option<Failure>,
+}
+
+impl Making<'_> {
+    /// Writes thumbnails and scripts of all rows that `stream` gives, in their order.
+    ///
+    /// # Errors
+    /// [`AppError::Run`] while reading, [`AppError::File`] while writing. An image that fails is its row's.
+    pub async fn run(
+        &self,
+        rows: datafusion::execution::SendableRecordBatchStream,
+    ) -> Result<Made, AppError> {
+        let mut made = Made {
+            columns: self
+                .labelled
+                .categories
+                .iter()
+                .map(|_| Column::default())
+                .collect(),
+            ..Made::default()
+        };
+        let mut words = Words::new(&self.labelled.categories);
+        let mut chunk = Vec::with_capacity(CHUNK);
+        let mut rows = rows;
+        while let Some(batch) = rows.next().await {
+            let batch = batch.map_err(AppError::Run)?;
+            self.note(&batch, &mut made.columns, &mut words)
+                .map_err(AppError::Run)?;
+            let pending = self.pending(&batch).map_err(AppError::Run)?;
+            let first = made.rows;
+            let mut looked = stream::iter(pending.into_iter().enumerate())
+                .map(|(place, row)| self.look(first + place, row))
+                .buffered(self.engine.options().images_in_flight);
+            while let Some((row, bytes)) = looked.try_next().await? {
+                if row.error.is_some() {
+                    made.errors.push(made.rows);
+                }
+                made.bytes += bytes;
+                made.rows += 1;
+                chunk.push(row);
+                self.bar.inc(1);
+                if chunk.len() == CHUNK {
+                    self.write(made.rows / CHUNK - 1, &mut chunk)?;
+                }
+            }
+        }
+        if !chunk.is_empty() {
+            self.write(made.rows / CHUNK, &mut chunk)?;
+        }
+        Ok(made)
+    }
+
+    fn write(&self, number: usize, chunk: &mut Vec<Row>) -> Result<(), AppError> {
+        let text = data::script("rows", &format!("{number},"), &chunk).map_err(unwritable)?;
+        chunk.clear();
+        tokio::task::block_in_place(|| {
+            folder::write(self.folder, &format!("data/rows-{number}.js"), text)
+        })?;
+        Ok(())
+    }
+
+    /// Notes the answers of a batch.
+    fn note(
+        &self,
+        batch: &RecordBatch,
+        columns: &mut [Column],
+        words: &mut Words,
+    ) -> DataFusionResult<()> {
+        let rows = batch.num_rows();
+        let find = |name: &str| batch.column_by_name(name);
+        let person: Option<Vec<bool>> = match self.labelled.columns.source.as_deref().and_then(find)
+        {
+            Some(source) => Some(texts(source)?.iter().map(|s| s == Some("person")).collect()),
+            None => None,
+        };
+        let said = match &self.truth {
+            None => None,
+            Some(truth) => {
+                let all: Vec<usize> = (0..columns.len()).collect();
+                let named = truth.columns(&all);
+                let named: Vec<_> = named
+                    .iter()
+                    .filter_map(|name| find(name).cloned())
+                    .collect();
+                let Said { holds, .. } = said(truth, &all, &named, rows, words)?;
+                Some(holds)
+            }
+        };
+        for (index, (category, column)) in self.labelled.categories.iter().zip(columns).enumerate()
+        {
+            let scores = match category.score_column.as_deref().and_then(find) {
+                Some(scores) => Some(cast(scores, &DataType::Float32)?),
+                None => None,
+            };
+            let scores = scores.as_ref().map(|s| s.as_primitive::<Float32Type>());
+            let answers = find(&category.is_column).map(|answers| answers.as_boolean());
+            for row in 0..rows {
+                let score = scores.filter(|s| s.is_valid(row)).map(|s| s.value(row));
+                column.scores.push(score.unwrap_or(f32::NAN));
+                let answer = answers.filter(|a| a.is_valid(row)).map(|a| a.value(row));
+                column.answers.push(code(answer));
+                if let Some(person) = &person {
+                    // The table says it of rows: a person's are the answers that the score does not give.
+                    let model = score.zip(category.threshold).map(|(s, t)| s >= t);
+                    let decided = person[row] && answer != model;
+                    column.source.get_or_insert_default().push(decided.into());
+                }
+            }
+            if let Some(holds) = &said {
+                let known = holds[index].iter().map(code);
+                column.truth.get_or_insert_default().extend(known);
+            }
+        }
+        Ok(())
+    }
+
+    fn pending(&self, batch: &RecordBatch) -> DataFusionResult<Vec<Pending>> {
+        let find = |name: &Option<String>| name.as_deref().and_then(|n| batch.column_by_name(n));
+        let Some(images) = batch.column_by_name(self.image) else {
+            return Ok(Vec::new());
+        };
+        let labels = match find(&self.labelled.columns.label) {
+            Some(labels) => Some(texts(labels)?),
+            None => None,
+        };
+        let errors = find(&self.labelled.columns.error).map(|errors| errors.as_struct());
+        let sources = image_sources(images)?;
+        let names = image_names(images)?;
+        let rows = sources.into_iter().zip(names).enumerate();
+        Ok(rows
+            .map(|(row, (image, name))| Pending {
+                image,
+                name,
+                label: labels.as_ref().and_then(|labels| text(labels, row)),
+                error: errors.and_then(|errors| failure(errors, row)),
+            })
+            .collect())
+    }
+
+    /// Makes the copies of one image; its row, and the bytes that were written.
+    async fn look(&self, number: usize, row: Pending) -> Result<(Row, u64), AppError> {
+        let mut entry = Row {
+            key: row.name.clone().unwrap_or_default(),
+            reference: row.name.as_deref().map(picsift_images::shown),
+            label: row.label,
+            error: row.error,
+            width: None,
+            height: None,
+        };
+        let Some(image) = row.image else {
+            entry.error.get_or_insert(Failure {
+                stage: "fetch".to_string(),
+                kind: "null".to_string(),
+                message: "the row has no image".to_string(),
+            });
+            return Ok((entry, 0));
+        };
+        let nameless = row.name.is_none();
+        match self.copies(image, nameless, &mut entry).await {
+            Ok(copies) => {
+                let folder = self.folder.to_path_buf();
+                let names: Vec<_> = ["thumbs", "pictures"]
+                    .iter()
+                    .map(|kind| format!("{kind}/{:03}/{number:06}.jpg", number / 1000))
+                    .collect();
+                let mut bytes = 0;
+                place::blocking(move || {
+                    // The thumbnail is the last and smallest.
+                    for (name, jpeg) in names.iter().zip(copies.iter().rev()) {
+                        bytes += folder::write(&folder, name, jpeg)?;
+                    }
+                    Ok(bytes)
+                })
+                .await
+                .map(|bytes| (entry, bytes))
+            }
+            Err(error) => {
+                entry.error.get_or_insert(Failure {
+                    stage: error.stage().to_string(),
+                    kind: error.kind().to_string(),
+                    message: error.to_string(),
+                });
+                Ok((entry, 0))
+            }
+        }
+    }
+
+    async fn copies(
+        &self,
+        image: ImageSource,
+        nameless: bool,
+        entry: &mut Row,
+    ) -> Result<Vec<Vec<u8>>, ImageError> {
+        let bytes = match image {
+            ImageSource::Bytes(bytes) => bytes,
+            ImageSource::Reference(reference) => {
+                match self
+                    .engine
+                    .fetch(&reference, self.base.as_ref(), None)
+                    .await?
+                {
+                    Fetch::Changed(fetched) => fetched.bytes,
+                    Fetch::Unchanged => return Ok(Vec::new()),
+                }
+            }
+        };
+        let pool = self.engine.pool();
+        if nameless {
+            let digest = pool.hash(bytes.clone()).await?;
+            let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            entry.key = format!("{DIGEST_PREFIX}{hex}");
+        }
+        let sides: &'static [u32] = match self.pictures {
+            true => &[PICTURE, THUMB],
+            false => &[THUMB],
+        };
+        let copies = pool.display_copies(bytes, sides).await?;
+        (entry.width, entry.height) = (Some(copies.width), Some(copies.height));
+        Ok(copies.jpegs)
+    }
+}
+
+fn texts(column: &dyn Array) -> DataFusionResult<StringArray> {
+    Ok(cast(column, &DataType::Utf8)?.as_string::<i32>().clone())
+}
+
+fn text(texts: &StringArray, row: usize) -> Option<String> {
+    texts.is_valid(row).then(|| texts.value(row).to_string())
+}
+
+fn failure(errors: &StructArray, row: usize) -> Option<Failure> {
+    if errors.is_null(row) {
+        return None;
+    }
+    let part = |name: &str| {
+        let part = errors.column_by_name(name)?.as_string_opt::<i32>()?;
+        text(part, row)
+    };
+    Some(Failure {
+        stage: part("stage").unwrap_or_default(),
+        kind: part("kind").unwrap_or_default(),
+        message: part("message").unwrap_or_default(),
+    })
+}
+
+/// What is written as JSON always is.
+pub fn unwritable(error: serde_json::Error) -> AppError {
+    AppError::Terminal(error.into())
+}

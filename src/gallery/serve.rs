@@ -1,0 +1,272 @@
+//! A gallery shown on this machine, whose corrections are kept beside it.
+//!
+//! It listens on the loopback address alone, and still trusts no page: other sites can make a browser send requests here (CSRF), and
+//! a name of theirs may lead here (DNS rebinding). So the Host must be this machine, an Origin must be this page, and
+//! corrections need a token that only this page has.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::Mutex;
+use tower_http::services::ServeDir;
+
+use super::folder::MARKER;
+use crate::error::AppError;
+
+/// Where corrections are kept, in the gallery's folder.
+pub const CORRECTIONS: &str = "corrections.jsonl";
+
+/// The header with the token.
+const TOKEN: &str = "x-picsift-token";
+
+/// Most bytes of corrections that are taken at once: some hundred thousand of them.
+const MOST_BYTES: usize = 32 << 20;
+
+/// What pages may load and do; the same stands in them for when they are opened from disk.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+struct Shown {
+    folder: PathBuf,
+    hosts: [String; 2],
+    token: String,
+    rows: u64,
+    categories: Vec<String>,
+    /// Held while the file is read and replaced.
+    writing: Mutex<()>,
+}
+
+/// One line of a corrections file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Correction {
+    key: String,
+    row: u64,
+    category: String,
+    was: Option<bool>,
+    is: bool,
+    who: String,
+    when: String,
+}
+
+/// Serves the gallery in `folder` until Ctrl-C; `port` 0 is any that is free.
+///
+/// # Errors
+/// [`AppError::Usage`] when there is no gallery or the port is taken.
+pub async fn serve(folder: &Path, port: u16) -> Result<(), AppError> {
+    let (rows, categories) = known(folder)?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .await
+        .map_err(|error| AppError::Usage(format!("cannot listen on port {port}: {error}")))?;
+    let port = listener.local_addr().map_err(AppError::Terminal)?.port();
+    let shown = Arc::new(Shown {
+        folder: folder.to_path_buf(),
+        hosts: [format!("127.0.0.1:{port}"), format!("localhost:{port}")],
+        token: token()?,
+        rows,
+        categories,
+        writing: Mutex::new(()),
+    });
+    println!(
+        "the gallery is at http://127.0.0.1:{port}/ until Ctrl-C; corrections go to {}",
+        folder.join(CORRECTIONS).display()
+    );
+    let app = Router::new()
+        .route("/data/meta.js", get(meta))
+        .route("/corrections", post(save))
+        .fallback_service(ServeDir::new(folder))
+        .layer(DefaultBodyLimit::max(MOST_BYTES))
+        .layer(middleware::from_fn_with_state(Arc::clone(&shown), guard))
+        .with_state(shown);
+    axum::serve(listener, app)
+        .with_graceful_shutdown(async {
+            // An error means that no signal can come: it goes on until it is killed.
+            if tokio::signal::ctrl_c().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        })
+        .await
+        .map_err(AppError::Terminal)
+}
+
+/// Rows and categories of the gallery.
+fn known(folder: &Path) -> Result<(u64, Vec<String>), AppError> {
+    #[derive(Deserialize)]
+    struct Marker {
+        rows: u64,
+        categories: Vec<String>,
+    }
+    let path = folder.join(MARKER);
+    let text = std::fs::read(&path).map_err(|error| {
+        AppError::Usage(format!(
+            "there is no gallery at {}: cannot read {MARKER}: {error}",
+            folder.display()
+        ))
+    })?;
+    let marker: Marker = serde_json::from_slice(&text)
+        .map_err(|error| AppError::Usage(format!("{} is no gallery's: {error}", path.display())))?;
+    Ok((marker.rows, marker.categories))
+}
+
+fn token() -> Result<String, AppError> {
+    let mut bytes = [0; 32];
+    getrandom::getrandom(&mut bytes).map_err(|error| AppError::Terminal(error.into()))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Lets only this machine's own page through, and marks every answer.
+async fn guard(State(shown): State<Arc<Shown>>, request: Request, next: Next) -> Response {
+    let mut answer = match refused(&shown, request.headers()) {
+        Some(reason) => refusal(StatusCode::FORBIDDEN, reason),
+        None => next.run(request).await,
+    };
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-cache"),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+    ] {
+        answer
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    answer
+}
+
+fn refused(shown: &Shown, headers: &HeaderMap) -> Option<&'static str> {
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or(""));
+    let ours = |host: &str| shown.hosts.iter().any(|known| known == host);
+    if !text(header::HOST).is_some_and(ours) {
+        return Some("the gallery answers to 127.0.0.1 and localhost alone");
+    }
+    match text(header::ORIGIN) {
+        Some(origin) if !origin.strip_prefix("http://").is_some_and(ours) => {
+            Some("the gallery answers to its own page alone")
+        }
+        _ => None,
+    }
+}
+
+fn refusal(status: StatusCode, reason: impl Into<String>) -> Response {
+    (status, axum::Json(json!({"error": reason.into()}))).into_response()
+}
+
+/// What the pages know, with the token.
+async fn meta(State(shown): State<Arc<Shown>>) -> Response {
+    match tokio::fs::read_to_string(shown.folder.join("data/meta.js")).await {
+        Ok(text) => {
+            let served = format!("\"serve\":{{\"token\":\"{}\"}}", shown.token);
+            // The last member, so that no text of the data is taken for it.
+            let text = match text.rsplit_once("\"serve\":null") {
+                Some((before, after)) => format!("{before}{served}{after}"),
+                None => text,
+            };
+            (
+                [(header::CONTENT_TYPE, "text/javascript; charset=utf-8")],
+                text,
+            )
+                .into_response()
+        }
+        Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
+async fn save(State(shown): State<Arc<Shown>>, headers: HeaderMap, body: Bytes) -> Response {
+    let is = |name: &str, wanted: &str| headers.get(name).is_some_and(|value| value == wanted);
+    if !is(TOKEN, &shown.token) {
+        return refusal(
+            StatusCode::FORBIDDEN,
+            "the page is not this run's: reload it",
+        );
+    }
+    if !is("content-type", "application/x-ndjson") {
+        return refusal(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "corrections are application/x-ndjson",
+        );
+    }
+    let new = match parse(&shown, &body) {
+        Ok(new) => new,
+        Err(reason) => return refusal(StatusCode::BAD_REQUEST, reason),
+    };
+    let _writing = shown.writing.lock().await;
+    let (folder, saved) = (shown.folder.clone(), new.len());
+    match tokio::task::spawn_blocking(move || keep(&folder, new)).await {
+        Ok(Ok(())) => axum::Json(json!({"saved": saved})).into_response(),
+        Ok(Err(error)) => refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
+fn parse(shown: &Shown, body: &[u8]) -> Result<Vec<Correction>, String> {
+    let text = std::str::from_utf8(body).map_err(|error| format!("it is no text: {error}"))?;
+    let mut all = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let wrong = |reason: String| format!("line {} is no correction: {reason}", number + 1);
+        let one: Correction = serde_json::from_str(line).map_err(|e| wrong(e.to_string()))?;
+        if one.row >= shown.rows {
+            return Err(wrong(format!("the gallery has no row {}", one.row)));
+        }
+        if !shown.categories.contains(&one.category) {
+            return Err(wrong(format!(
+                "'{}' is no category of the gallery",
+                one.category
+            )));
+        }
+        all.push(one);
+    }
+    Ok(all)
+}
+
+/// Adds corrections to those that are kept: of one image and category the last. The file is replaced as a whole.
+fn keep(folder: &Path, new: Vec<Correction>) -> Result<(), AppError> {
+    let path = folder.join(CORRECTIONS);
+    let former = match std::fs::read_to_string(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        read => read.map_err(AppError::file("read", &path))?,
+    };
+    let mut all = Vec::new();
+    for line in former.lines() {
+        let one: Correction = serde_json::from_str(line).map_err(|error| {
+            AppError::Usage(format!(
+                "{} has a line that is no correction: {error}",
+                path.display()
+            ))
+        })?;
+        all.push(one);
+    }
+    all.extend(new);
+    let mut last = HashMap::new();
+    for (place, one) in all.iter().enumerate() {
+        last.insert((one.key.clone(), one.category.clone()), place);
+    }
+    let mut file =
+        tempfile::NamedTempFile::new_in(folder).map_err(AppError::file("write", &path))?;
+    for (place, one) in all.iter().enumerate() {
+        if last.get(&(one.key.clone(), one.category.clone())) == Some(&place) {
+            let line = serde_json::to_string(one).map_err(super::rows::unwritable)?;
+            writeln!(file, "{line}").map_err(AppError::file("write", &path))?;
+        }
+    }
+    crate::output::place::open_to_others(file.path())?;
+    file.persist(&path)
+        .map_err(|error| AppError::file("write", &path)(error.error))?;
+    Ok(())
+}
