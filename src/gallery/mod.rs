@@ -231,7 +231,7 @@ fn describe(
             .map_err(unwritable)?;
         categories.push(category_meta(category, column, judged));
     }
-    let title = args.title.clone().unwrap_or_else(|| labelled.shown.clone());
+    let title = args.title.clone().unwrap_or_else(|| named(&labelled.shown));
     let id = picsift_images::sha256(format!("{}\n{}", labelled.shown, args.output).as_bytes());
     Ok(Meta {
         version: VERSION,
@@ -247,6 +247,14 @@ fn describe(
         notes: evaluation.map(|e| e.notes.clone()).unwrap_or_default(),
         serve: None,
     })
+}
+
+/// What a gallery of this table is called: the end of its path, for the rest is this machine's own business.
+fn named(shown: &str) -> String {
+    let end = shown.trim_end_matches('/').rsplit('/').next();
+    end.filter(|end| !end.is_empty())
+        .unwrap_or(shown)
+        .to_string()
 }
 
 fn category_meta(

@@ -15,6 +15,7 @@ mod eval;
 mod examples;
 mod explain;
 mod failing;
+mod gallery;
 mod image_command;
 mod inputs;
 mod kept;

@@ -86,7 +86,10 @@ picsift.large = (() => {
       const mark = document.createElement("b");
       mark.style.left = `${100 * category.threshold}%`;
       bar.append(fill, mark);
-      score.append(bar);
+      const number = document.createElement("span");
+      number.className = "score-value";
+      number.textContent = value.toFixed(3);
+      score.append(bar, number);
     }
     const told = document.createElement("td");
     const flip = document.createElement("button");

@@ -129,6 +129,8 @@
     el("about").textContent = `${meta.rows.toLocaleString("en")} rows${errors}${model}`;
     meta.categories.forEach((category, k) => el("category").append(new Option(category.name, String(k))));
     listen();
+    // On a phone the pictures come first.
+    el("more").open = innerWidth > 760;
     side.show(0);
     tellUnsaved();
     await view.refresh(false);

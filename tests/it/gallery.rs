@@ -1,0 +1,473 @@
+//! `picsift gallery`: what is in its folder, what a browser makes of it, and who may send corrections.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use arrow::array::{Array, BinaryArray, BooleanArray, Float32Array, StringArray};
+use serde_json::Value;
+use tempfile::tempdir;
+
+use crate::support::*;
+
+fn labelled(folder: &Path, input: &str) -> String {
+    let target = folder.join("labelled").to_str().unwrap().to_string();
+    stdout(&picsift([
+        "label",
+        input,
+        "-o",
+        &target,
+        "--categories",
+        "fish,building,animal",
+    ]));
+    target
+}
+
+/// The argument of a script's one call.
+fn data(gallery: &Path, file: &str) -> Value {
+    let text = fs::read_to_string(gallery.join("data").join(file)).unwrap();
+    let (_, rest) = text.split_once('(').unwrap();
+    let inside = rest.trim_end().strip_suffix(");").unwrap();
+    let start = inside.find(['{', '[']).unwrap();
+    serde_json::from_str(&inside[start..]).unwrap()
+}
+
+#[test]
+fn a_gallery_has_every_row_and_its_picture() {
+    let out = tempdir().unwrap();
+    let table = labelled(out.path(), REFERENCES);
+    let gallery = out.path().join("gallery");
+    let args = [
+        "gallery",
+        &table,
+        "-o",
+        gallery.to_str().unwrap(),
+        "--truth",
+        "truth",
+    ];
+    let said = stdout(&picsift(args));
+    assert!(
+        said.contains("221 rows") && said.contains("0 without a picture"),
+        "{said}"
+    );
+    let meta = data(&gallery, "meta.js");
+    assert_eq!(
+        (&meta["rows"], &meta["title"]),
+        (&Value::from(221), &Value::from("labelled"))
+    );
+    assert_eq!(meta["model"], "efficientnet-lite0");
+    let fish = &meta["categories"][0];
+    assert_eq!(
+        (&fish["name"], &fish["truth"]),
+        (&Value::from("fish"), &Value::from(true))
+    );
+    assert_eq!(fish["evaluation"]["support"], 28.0);
+    let sum = |class: &str| -> u64 {
+        let bins = fish["histogram"]["truth"][class].as_array().unwrap();
+        bins.iter().map(|bin| bin.as_u64().unwrap()).sum()
+    };
+    assert_eq!((sum("yes"), sum("no")), (28, 193));
+    let rows = [data(&gallery, "rows-0.js"), data(&gallery, "rows-1.js")];
+    let rows: Vec<&Value> = rows
+        .iter()
+        .flat_map(|rows| rows.as_array().unwrap())
+        .collect();
+    assert_eq!(rows.len(), 221);
+    for (number, row) in rows.iter().enumerate() {
+        let thumb = fs::read(gallery.join(format!("thumbs/000/{number:06}.jpg"))).unwrap();
+        let info = picsift_images::image_info(&thumb, &Default::default()).unwrap();
+        assert!(info.width.max(info.height) <= 192);
+        let (width, height) = (
+            row["width"].as_f64().unwrap(),
+            row["height"].as_f64().unwrap(),
+        );
+        let shape = f64::from(info.width) / f64::from(info.height);
+        assert!((shape / (width / height) - 1.0).abs() < 0.02, "{row}");
+        assert!(
+            gallery
+                .join(format!("pictures/000/{number:06}.jpg"))
+                .is_file()
+        );
+    }
+
+    let said = refused(&picsift(args));
+    assert!(said.contains("--overwrite"), "{said}");
+    stdout(&picsift(
+        [&args[..], &["--overwrite", "--no-pictures", "--limit", "5"]].concat(),
+    ));
+    assert!(!gallery.join("pictures").exists() && !gallery.join("data/rows-1.js").exists());
+    fs::remove_file(gallery.join("_picsift_gallery.json")).unwrap();
+    let said = refused(&picsift([&args[..], &["--overwrite"]].concat()));
+    assert!(said.contains("did not write it"), "{said}");
+    // Nothing is left beside it.
+    let left: Vec<_> = fs::read_dir(out.path()).unwrap().collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+}
+
+/// Names and errors that would be markup, and images that are none.
+fn hostile(path: &Path) -> usize {
+    let names = [
+        "<script>window.hacked = true</script>.jpg",
+        "\"><img src=x onerror=\"window.hacked = true\">",
+        "</script><script>window.hacked = true</script>",
+        "javascript:window.hacked=true//.png",
+        "\u{202e}gpj.exe\u{2028}\u{2029}",
+    ];
+    let rows = 2 * names.len();
+    let names: Vec<_> = names.iter().cycle().take(rows).copied().collect();
+    let good = photo("dam1_055.jpg");
+    let images: Vec<&[u8]> = (0..rows)
+        .map(|row| {
+            if row < rows / 2 {
+                good.as_slice()
+            } else {
+                b"<html>"
+            }
+        })
+        .collect();
+    let fields = vec![
+        arrow::datatypes::Field::new("bytes", arrow::datatypes::DataType::Binary, true),
+        arrow::datatypes::Field::new("path", arrow::datatypes::DataType::Utf8, true),
+    ];
+    let images = arrow::array::StructArray::new(
+        fields.into(),
+        vec![
+            array(BinaryArray::from_vec(images)),
+            array(StringArray::from(names)),
+        ],
+        None,
+    );
+    let scores: Vec<f32> = (0..rows).map(|row| row as f32 / rows as f32).collect();
+    let answers: Vec<bool> = scores.iter().map(|score| *score >= 0.5).collect();
+    write_table(
+        path,
+        vec![
+            ("image", array(images)),
+            ("is_fish", array(BooleanArray::from(answers.clone()))),
+            ("score_fish", array(Float32Array::from(scores))),
+            ("is_<b>cat</b>", array(BooleanArray::from(answers.clone()))),
+            ("truth", array(BooleanArray::from(answers))),
+            ("label", array(StringArray::from(vec!["<i>fish</i>"; rows]))),
+        ],
+    );
+    rows
+}
+
+/// Chromium over a gallery; `None` where this machine has none and need not have one.
+fn browse(gallery: &Path, shots: &Path, url: Option<&str>) -> Option<Value> {
+    let python = python("playwright").and_then(|python| {
+        let found = Command::new("chromium").arg("--version").output();
+        found
+            .map(|_| python)
+            .map_err(|error| format!("chromium cannot be run: {error}"))
+    });
+    let python = match python {
+        Ok(python) => python,
+        Err(reason) if std::env::var_os("PICSIFT_REQUIRE_READERS").is_some() => panic!("{reason}"),
+        Err(reason) => {
+            eprintln!("skipped: {reason}");
+            return None;
+        }
+    };
+    let mut command = Command::new(python);
+    command
+        .arg("tests/gallery/browser.py")
+        .args([gallery, shots])
+        .current_dir(root());
+    if let Some(url) = url {
+        command.args(["--url", url]);
+    }
+    let run = command.output().unwrap();
+    Some(serde_json::from_str(&stdout(&run)).unwrap())
+}
+
+/// Screenshots to be looked at, in the folder of the build.
+fn shots(name: &str) -> std::path::PathBuf {
+    let target = Path::new(env!("CARGO_BIN_EXE_picsift"))
+        .ancestors()
+        .nth(2)
+        .unwrap();
+    target.join("gallery-screenshots").join(name)
+}
+
+#[test]
+fn a_browser_corrects_and_a_job_takes_it() {
+    let out = tempdir().unwrap();
+    let table = labelled(out.path(), REFERENCES);
+    let gallery = out.path().join("gallery");
+    let args = [
+        "gallery",
+        &table,
+        "-o",
+        gallery.to_str().unwrap(),
+        "--truth",
+        "truth",
+    ];
+    stdout(&picsift(args));
+    let shots = shots("photographs");
+    let Some(found) = browse(&gallery, &shots, None) else {
+        return;
+    };
+    assert!(found["first_bytes"].as_u64().unwrap() < 2 << 20, "{found}");
+    assert!(found["open_seconds"].as_f64().unwrap() < 5.0, "{found}");
+    let corrections = shots.join("corrections.jsonl");
+    let again = out.path().join("again");
+    stdout(&picsift([
+        "label",
+        REFERENCES,
+        "-o",
+        again.to_str().unwrap(),
+        "--categories",
+        "fish,building,animal",
+        "--corrections",
+        corrections.to_str().unwrap(),
+    ]));
+    let rows = read_table(&again);
+    let (names, fish) = (
+        column::<StringArray>(&rows, "image"),
+        column::<BooleanArray>(&rows, "is_fish"),
+    );
+    let sources = column::<StringArray>(&rows, "label_source");
+    let flipped = found["flipped"].as_array().unwrap();
+    assert_eq!(flipped.len(), 3);
+    for one in flipped {
+        let row = (0..names.len())
+            .find(|row| names.value(*row) == one["key"])
+            .unwrap();
+        assert_eq!(fish.value(row), one["is"].as_bool().unwrap());
+        assert_eq!(sources.value(row), "person");
+    }
+    let people = sources.iter().filter(|source| *source == Some("person"));
+    assert_eq!(people.count(), 3);
+}
+
+#[test]
+fn hostile_texts_stay_texts() {
+    let out = tempdir().unwrap();
+    let path = out.path().join("hostile.parquet");
+    let rows = hostile(&path);
+    let gallery = out.path().join("gallery");
+    let args = [
+        "gallery",
+        path.to_str().unwrap(),
+        "-o",
+        gallery.to_str().unwrap(),
+        "--title",
+        "<script>window.hacked = true</script>",
+        "--truth",
+        "fish=truth",
+    ];
+    let said = stdout(&picsift(args));
+    assert!(
+        said.contains(&format!("{} without a picture", rows / 2)),
+        "{said}"
+    );
+    let row = &data(&gallery, "rows-0.js")[rows - 1];
+    assert_eq!(row["error"]["stage"], "decode");
+    assert!(row["width"].is_null());
+    for file in ["meta.js", "rows-0.js", "category-0.js"] {
+        let text = fs::read_to_string(gallery.join("data").join(file)).unwrap();
+        assert!(!text.contains('<') && !text.contains('\u{2028}'), "{file}");
+    }
+    // The browser's own check says that no script of the data ran.
+    browse(&gallery, &shots("hostile"), None);
+}
+
+/// A gallery that is served, until it is dropped.
+struct Served {
+    child: Child,
+    port: u16,
+}
+
+impl Served {
+    fn start(gallery: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_picsift"))
+            .args(["gallery", "-o", gallery.to_str().unwrap(), "--serve"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        said.read_line(&mut line).unwrap();
+        let (_, rest) = line.split_once("127.0.0.1:").unwrap();
+        let port = rest.split('/').next().unwrap().parse().unwrap();
+        Self { child, port }
+    }
+
+    /// Status and text of the answer to a request with these headers.
+    fn ask(&self, request: &str, headers: &[&str], body: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let headers: String = headers
+            .iter()
+            .map(|header| format!("{header}\r\n"))
+            .collect();
+        write!(
+            stream,
+            "{request} HTTP/1.1\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, answer)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn only_its_own_page_may_correct() {
+    let out = tempdir().unwrap();
+    let table = labelled(out.path(), REFERENCES);
+    let gallery = out.path().join("gallery");
+    let args = [
+        "gallery",
+        &table,
+        "-o",
+        gallery.to_str().unwrap(),
+        "--truth",
+        "truth",
+    ];
+    stdout(&picsift(args));
+    let served = Served::start(&gallery);
+    let host = format!("Host: 127.0.0.1:{}", served.port);
+    let (status, page) = served.ask("GET /", &[&host], "");
+    assert_eq!(status, 200);
+    assert!(
+        page.contains("content-security-policy: default-src 'none'"),
+        "{page}"
+    );
+    let (_, meta) = served.ask("GET /data/meta.js", &[&host], "");
+    let (_, rest) = meta.split_once("\"serve\":{\"token\":\"").unwrap();
+    let token = format!("X-Picsift-Token: {}", rest.split('"').next().unwrap());
+    // On the disk there is no token.
+    assert!(data(&gallery, "meta.js")["serve"].is_null());
+
+    let kind = "Content-Type: application/x-ndjson";
+    let line = |row: u64, category: &str, is: bool| {
+        serde_json::json!({"key": "images/x.jpg", "row": row, "category": category, "was": null, "is": is, "who": "ada", "when": "2026-01-01T00:00:00Z"})
+            .to_string()
+            + "\n"
+    };
+    let good = line(3, "fish", true);
+    let rebound = format!("Host: evil.example:{}", served.port);
+    let other = "Origin: http://evil.example";
+    let own = format!("Origin: http://localhost:{}", served.port);
+    for (request, headers, body, status) in [
+        ("GET /", vec![rebound.as_str()], "", 403),
+        ("GET /data/rows-0.js", vec![&rebound], "", 403),
+        ("GET /data/meta.js", vec![&host, other], "", 403),
+        (
+            "POST /corrections",
+            vec![&rebound, &token, kind],
+            &good,
+            403,
+        ),
+        (
+            "POST /corrections",
+            vec![&host, other, &token, kind],
+            &good,
+            403,
+        ),
+        (
+            "POST /corrections",
+            vec![&host, "Origin: null", &token, kind],
+            &good,
+            403,
+        ),
+        ("POST /corrections", vec![&host, kind], &good, 403),
+        (
+            "POST /corrections",
+            vec![&host, "X-Picsift-Token: guess", kind],
+            &good,
+            403,
+        ),
+        (
+            "POST /corrections",
+            vec![&host, &token, "Content-Type: text/plain"],
+            &good,
+            415,
+        ),
+        (
+            "POST /corrections",
+            vec![&host, &token, kind],
+            "no json\n",
+            400,
+        ),
+        (
+            "POST /corrections",
+            vec![&host, &token, kind],
+            &line(9999, "fish", true),
+            400,
+        ),
+        (
+            "POST /corrections",
+            vec![&host, &token, kind],
+            &line(3, "cow", true),
+            400,
+        ),
+        ("GET /../labelled/_picsift.json", vec![&host], "", 404),
+        ("GET /%2e%2e/labelled/_picsift.json", vec![&host], "", 404),
+    ] {
+        let (found, text) = served.ask(request, &headers, body);
+        assert_eq!(found, status, "{request} {headers:?} {body}: {text}");
+    }
+    let kept = gallery.join("corrections.jsonl");
+    assert!(!kept.exists());
+    let (status, text) = served.ask("POST /corrections", &[&host, &own, &token, kind], &good);
+    assert_eq!(status, 200, "{text}");
+    // The last word about an image and a category stays.
+    let more = line(3, "fish", false) + &line(3, "animal", true);
+    served.ask("POST /corrections", &[&host, &token, kind], &more);
+    let lines: Vec<Value> = fs::read_to_string(&kept)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!(
+        (&lines[0]["category"], &lines[0]["is"]),
+        (&Value::from("fish"), &Value::from(false))
+    );
+
+    fs::remove_file(&kept).unwrap();
+    let url = format!("http://127.0.0.1:{}/index.html", served.port);
+    if let Some(found) = browse(&gallery, &shots("served"), Some(&url)) {
+        assert_eq!(
+            fs::read_to_string(&kept).unwrap().lines().count(),
+            3,
+            "{found}"
+        );
+    }
+}
+
+#[test]
+fn what_is_no_gallery_is_said() {
+    let out = tempdir().unwrap();
+    let place = out.path().join("gallery");
+    let place = place.to_str().unwrap();
+    for (args, part) in [
+        (vec!["gallery", "-o", place], "name the labelled table"),
+        (
+            vec!["gallery", "-o", place, "--serve"],
+            "there is no gallery",
+        ),
+        (vec!["gallery", EMBEDDED, "-o", place], "label it first"),
+        (
+            vec!["gallery", EMBEDDED, "-o", "s3://bucket/gallery"],
+            "local folder",
+        ),
+    ] {
+        let said = refused(&picsift(args));
+        assert!(said.contains(part), "{said}");
+        assert!(!Path::new(place).exists());
+    }
+}
