@@ -2,6 +2,7 @@
 //!
 //! What flags mean together is resolved by the commands; nothing here opens a file.
 
+mod export;
 mod gallery;
 mod judge;
 
@@ -23,6 +24,7 @@ use crate::cache;
 use crate::error::AppError;
 use crate::models::progress::FetchReport;
 
+pub use export::ExportArgs;
 pub use gallery::GalleryArgs;
 pub use judge::{EvalArgs, ReportForm, SampleArgs};
 
@@ -54,6 +56,8 @@ pub enum Command {
     Sample(SampleArgs),
     /// Make static pages of a labelled table, to look at its pictures and correct them
     Gallery(Box<GalleryArgs>),
+    /// Write a labelled table as a data set to train on: WebDataset, folders of classes, or Hugging Face Parquet
+    Export(Box<ExportArgs>),
     /// Label image files and print one JSON object for each
     Image(ImageArgs),
     /// List, show, fetch and verify models

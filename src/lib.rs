@@ -10,6 +10,7 @@ pub mod corrections;
 pub mod devices;
 pub mod error;
 pub mod eval;
+pub mod export;
 pub mod gallery;
 pub mod image;
 pub mod input;
@@ -47,6 +48,7 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
             Command::Eval(args) => eval::eval(args).await,
             Command::Sample(args) => sample::sample(args).await,
             Command::Gallery(args) => gallery::gallery(*args).await,
+            Command::Export(args) => export::export(*args).await,
             Command::Image(args) => image::image(args).await,
             Command::Models(args) => models::models(&args),
             Command::Cache(args) => tokio::task::block_in_place(|| cache::cache(args)),

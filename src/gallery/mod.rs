@@ -1,11 +1,10 @@
 //! `picsift gallery`: a labelled table as static pages, to look at and to correct.
 //!
-//! [`rows`] turns the table into thumbnails and scripts, [`data`] owns the form of those, [`folder`] the place where they appear
-//! and the pages themselves (`assets/`), [`serve`] shows the folder on this machine and takes corrections. How good
+//! [`rows`] turns the table into thumbnails and scripts, [`data`] owns the form of those, `assets/` holds the pages, [`serve`] shows the folder on this machine and takes corrections. How good
 //! the labels are is `crate::eval`'s to say.
 
+mod assets;
 pub mod data;
-pub mod folder;
 pub mod rows;
 pub mod serve;
 
@@ -26,10 +25,14 @@ use crate::eval::join::{self, counted};
 use crate::eval::truth::Truth;
 use crate::eval::{self, report::Evaluation};
 use crate::labelled::{Labelled, LabelledCategory};
+use crate::output::folder::{self, Folder};
 use crate::{session, tables};
+use assets::ASSETS;
 use data::{CHUNK, CategoryMeta, Column, Meta, VERSION};
-use folder::{ASSETS, Folder, MARKER};
 use rows::{Made, Making, unwritable};
+
+/// The file that says that picsift made the folder.
+pub const MARKER: &str = "_picsift_gallery.json";
 
 /// Rows up to which larger copies are made unless something else is said.
 const PICTURE_ROWS: u64 = 2000;
@@ -70,7 +73,7 @@ pub async fn gallery(args: GalleryArgs) -> Result<(), AppError> {
 
 async fn make(args: &GalleryArgs) -> Result<(), AppError> {
     let started = Instant::now();
-    let folder = Folder::begin(&args.output, args.overwrite)?;
+    let folder = Folder::begin(&args.output, MARKER, args.overwrite)?;
     let engine = Arc::new(Engine::new(
         args.limits.engine_options(None, Some(&args.fetch))?,
     )?);

@@ -14,11 +14,10 @@ use picsift_udf::{DIGEST_PREFIX, Engine, ImageSource, image_names, image_sources
 use url::Url;
 
 use super::data::{self, CHUNK, Column, Failure, Row, code};
-use super::folder;
 use crate::error::AppError;
 use crate::eval::truth::{Said, Truth, Words, said};
 use crate::labelled::Labelled;
-use crate::output::place;
+use crate::output::{folder, place};
 
 /// Longer side of a thumbnail in pixels: sharp at the size in which pages show it.
 const THUMB: u32 = 192;

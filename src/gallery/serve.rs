@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tower_http::services::ServeDir;
 
-use super::folder::MARKER;
+use super::MARKER;
 use crate::error::AppError;
 
 /// Where corrections are kept, in the gallery's folder.

@@ -37,10 +37,12 @@ pub fn with_features(schema: &SchemaRef, added: &[Field], absent: &[String]) -> 
     Arc::new(Schema::new_with_metadata(schema.fields().clone(), metadata))
 }
 
-fn feature(field: &Field) -> Value {
+/// What `datasets` calls the type of a field.
+pub fn feature(field: &Field) -> Value {
     let value = |dtype: &str| json!({"dtype": dtype, "_type": "Value"});
     match field.data_type() {
         DataType::Boolean => value("bool"),
+        DataType::Float16 => value("float16"),
         DataType::Float32 => value("float32"),
         DataType::Float64 => value("float64"),
         // "List" is the newer name, which releases before 4.0 do not know; all later ones read this one.
@@ -49,7 +51,12 @@ fn feature(field: &Field) -> Value {
             .map(|part| (part.name().clone(), feature(part)))
             .collect::<serde_json::Map<_, _>>()
             .into(),
-        DataType::List(_) => json!({"feature": value("string"), "_type": "Sequence"}),
+        DataType::List(item) => json!({"feature": feature(item), "_type": "Sequence"}),
+        DataType::Binary | DataType::LargeBinary => value("binary"),
+        DataType::LargeUtf8 => value("large_string"),
+        DataType::Date32 => value("date32"),
+        DataType::Timestamp(unit, None) => value(&format!("timestamp[{unit}]")),
+        integer if integer.is_integer() => value(&integer.to_string().to_lowercase()),
         _ => value("string"),
     }
 }

@@ -4,6 +4,7 @@
 //! that one program does so at a time.
 
 pub mod claim;
+pub mod folder;
 pub mod huggingface;
 pub mod place;
 pub mod publish;

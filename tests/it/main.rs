@@ -14,6 +14,7 @@ mod corrections;
 mod eval;
 mod examples;
 mod explain;
+mod export;
 mod failing;
 mod gallery;
 mod image_command;

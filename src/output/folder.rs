@@ -1,25 +1,14 @@
-//! Where a gallery is written: a folder that appears whole, and what makes it one of ours.
+//! A local folder that appears whole, and only ever replaces one that picsift made.
+//!
+//! For what is made of a labelled table (a gallery, an export). A job's own output can go on where it stopped and lies in stores
+//! too: that is [`super::publish`].
 
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use super::place::open_to_others;
 use crate::error::AppError;
-use crate::output::place::open_to_others;
-
-/// The file that says that picsift made the folder.
-pub const MARKER: &str = "_picsift_gallery.json";
-
-/// The pages, the same for every gallery.
-pub const ASSETS: [(&str, &str); 7] = [
-    ("index.html", include_str!("assets/index.html")),
-    ("gallery.css", include_str!("assets/gallery.css")),
-    ("gallery-data.js", include_str!("assets/gallery-data.js")),
-    ("gallery-view.js", include_str!("assets/gallery-view.js")),
-    ("gallery-large.js", include_str!("assets/gallery-large.js")),
-    ("gallery-side.js", include_str!("assets/gallery-side.js")),
-    ("gallery.js", include_str!("assets/gallery.js")),
-];
 
 /// A folder in the making; what is in it is gone unless it is published.
 #[derive(Debug)]
@@ -29,25 +18,25 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Prepares to write the folder `target`.
+    /// Prepares to write the folder `target`, in which the file `marker` says that picsift made it.
     ///
     /// # Errors
-    /// [`AppError::Usage`] for a URL, for something that picsift did not write, and for a gallery without `overwrite`.
-    pub fn begin(target: &str, overwrite: bool) -> Result<Self, AppError> {
+    /// [`AppError::Usage`] for a URL, for something that picsift did not write, and for one of ours without `overwrite`.
+    pub fn begin(target: &str, marker: &str, overwrite: bool) -> Result<Self, AppError> {
         if target.contains("://") {
             return Err(AppError::Usage(format!(
                 "the output '{target}' must be a local folder"
             )));
         }
         let target = PathBuf::from(target);
-        check(&target, overwrite)?;
+        check(&target, marker, overwrite)?;
         let parent = match target.parent() {
             Some(parent) if parent != Path::new("") => parent.to_path_buf(),
             _ => PathBuf::from("."),
         };
         std::fs::create_dir_all(&parent).map_err(AppError::file("make", &parent))?;
         let staged = tempfile::Builder::new()
-            .prefix(".picsift-gallery-")
+            .prefix(".picsift-")
             .tempdir_in(&parent)
             .map_err(AppError::file("write in", &parent))?;
         Ok(Self { staged, target })
@@ -84,7 +73,7 @@ impl Folder {
 
 /// # Errors
 /// When `target` is there and may not be replaced.
-fn check(target: &Path, overwrite: bool) -> Result<(), AppError> {
+fn check(target: &Path, marker: &str, overwrite: bool) -> Result<(), AppError> {
     let Ok(found) = target.symlink_metadata() else {
         return Ok(());
     };
@@ -98,12 +87,12 @@ fn check(target: &Path, overwrite: bool) -> Result<(), AppError> {
     if entries.next().is_none() {
         return Ok(());
     }
-    match (target.join(MARKER).is_file(), overwrite) {
+    match (target.join(marker).is_file(), overwrite) {
         (false, _) => Err(AppError::Usage(format!(
-            "the output {shown} is not empty and has no {MARKER}, so picsift did not write it and will not replace it"
+            "the output {shown} is not empty and has no {marker}, so picsift did not write it and will not replace it"
         ))),
         (true, false) => Err(AppError::Usage(format!(
-            "there is a gallery at {shown} already; replace it with --overwrite, or show it with --serve alone"
+            "the output {shown} is there already; replace it with --overwrite or name another"
         ))),
         (true, true) => Ok(()),
     }
@@ -146,8 +135,8 @@ mod tests {
         let target = place.path().join("gallery");
         let name = target.to_str().unwrap();
         let make = |overwrite| -> Result<(), AppError> {
-            let folder = Folder::begin(name, overwrite)?;
-            write(folder.path(), MARKER, "{}")?;
+            let folder = Folder::begin(name, "marker", overwrite)?;
+            write(folder.path(), "marker", "{}")?;
             write(folder.path(), "data/x.js", "1")?;
             assert!(overwrite || !target.exists());
             folder.publish()
@@ -157,10 +146,11 @@ mod tests {
         assert!(make(false).is_err());
         make(true).unwrap();
         assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
-        std::fs::remove_file(target.join(MARKER)).unwrap();
+        std::fs::remove_file(target.join("marker")).unwrap();
         assert!(make(true).is_err());
-        assert!(Folder::begin("s3://bucket/gallery", false).is_err());
-        drop(Folder::begin(place.path().join("never").to_str().unwrap(), false).unwrap());
+        assert!(Folder::begin("s3://bucket/gallery", "marker", false).is_err());
+        let never = place.path().join("never");
+        drop(Folder::begin(never.to_str().unwrap(), "marker", false).unwrap());
         assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
     }
 }

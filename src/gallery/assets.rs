@@ -1,0 +1,12 @@
+//! The pages of a gallery, the same for every one: no build step, nothing from elsewhere.
+
+/// Names and texts.
+pub(super) const ASSETS: [(&str, &str); 7] = [
+    ("index.html", include_str!("assets/index.html")),
+    ("gallery.css", include_str!("assets/gallery.css")),
+    ("gallery-data.js", include_str!("assets/gallery-data.js")),
+    ("gallery-view.js", include_str!("assets/gallery-view.js")),
+    ("gallery-large.js", include_str!("assets/gallery-large.js")),
+    ("gallery-side.js", include_str!("assets/gallery-side.js")),
+    ("gallery.js", include_str!("assets/gallery.js")),
+];
