@@ -9,7 +9,7 @@ pub mod names;
 pub mod sinks;
 pub mod split;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
@@ -38,7 +38,7 @@ use crate::{session, tables};
 use card::Card;
 use item::{Item, extension};
 use sinks::{Form, Plan, Sink};
-use split::{Splits, is_kept};
+use split::{Splits, order};
 
 /// The file that says that picsift made the folder.
 pub const MARKER: &str = "_picsift_export.json";
@@ -102,17 +102,18 @@ async fn make(args: &ExportArgs) -> Result<(), AppError> {
         image: image.clone(),
         label: label.clone(),
     });
+    let chosen = match most {
+        Some(most) => Some(chosen(&labelled, &plan, most, args.seed).await?),
+        None => None,
+    };
     let mut export = Export {
         engine,
         base: match &args.base {
             None => labelled.base.clone(),
             Some(text) => picsift_udf::table_base(&tables::locate(text).map_err(AppError::Plan)?),
         },
-        shares: classes
-            .iter()
-            .map(|(_, rows)| most.map_or(1.0, |most| most as f64 / (*rows).max(1) as f64))
-            .collect(),
-        most,
+        chosen,
+        read: 0,
         splits,
         seed: args.seed,
         unlabelled: args.keep_unlabelled,
@@ -246,6 +247,44 @@ async fn classes(
     Ok(classes)
 }
 
+/// The places of at most `most` rows of each class, as if drawn by lot; no image is read for it. Memory is that of what is drawn.
+async fn chosen(
+    labelled: &Labelled,
+    plan: &Plan,
+    most: u64,
+    seed: u64,
+) -> Result<HashSet<u64>, AppError> {
+    let mut columns = vec![plain(&plan.label)];
+    columns.extend(labelled.columns.error.as_deref().map(plain));
+    let mut stream = labelled
+        .frame
+        .clone()
+        .select(columns)
+        .map_err(AppError::Plan)?
+        .execute_stream()
+        .await
+        .map_err(AppError::Run)?;
+    let mut drawn: HashMap<Option<String>, BinaryHeap<(u64, u64)>> = HashMap::new();
+    let mut place = 0;
+    while let Some(batch) = stream.next().await {
+        let batch = batch.map_err(AppError::Run)?;
+        let labels = texts(batch.column(0)).map_err(AppError::Run)?;
+        let failed = batch.columns().get(1);
+        for (row, label) in labels.iter().enumerate() {
+            if failed.is_none_or(|failed| failed.is_null(row)) {
+                let lots = drawn.entry(label.map(str::to_string)).or_default();
+                lots.push((order(place, seed), place));
+                if lots.len() as u64 > most {
+                    lots.pop();
+                }
+            }
+            place += 1;
+        }
+    }
+    let places = drawn.into_values().flatten();
+    Ok(places.map(|(_, place)| place).collect())
+}
+
 /// The columns beside the image, in types that all readers know.
 fn rest(schema: &Schema, image: &str) -> SchemaRef {
     let fields = schema.fields().iter().filter(|field| field.name() != image);
@@ -264,10 +303,10 @@ struct Export {
     splits: Splits,
     seed: u64,
     plan: Arc<Plan>,
-    /// What part of each class is kept.
-    shares: Vec<f64>,
-    /// Most pictures of a class.
-    most: Option<u64>,
+    /// Places of the rows that are kept of each class; `None` is all.
+    chosen: Option<HashSet<u64>>,
+    /// Rows that were read.
+    read: u64,
     unlabelled: bool,
     error: Option<String>,
     source: Option<String>,
@@ -331,14 +370,21 @@ impl Export {
             .and_then(|name| rows.column_by_name(name));
         let wanted = sources.into_iter().enumerate().map(|(row, source)| {
             let unread = failed.is_some_and(|failed| failed.is_valid(row));
+            let place = self.read + row as u64;
+            let chosen = self
+                .chosen
+                .as_ref()
+                .is_none_or(|chosen| chosen.contains(&place));
             match (unread, classes[row], source) {
                 (true, ..) => Err("the image had failed when it was labelled"),
                 (_, None, _) => Err("it has no label"),
                 (_, _, None) => Err("the row has no image"),
+                (false, Some(_), Some(_)) if !chosen => Err("its class has enough pictures"),
                 (false, Some(_), Some(source)) => Ok(source),
             }
         });
         let wanted: Vec<_> = wanted.collect();
+        self.read += batch.num_rows() as u64;
         let (engine, base) = (&self.engine, self.base.as_ref());
         let read: Vec<Result<Got, String>> = stream::iter(wanted)
             .map(|source| async move {
@@ -353,7 +399,7 @@ impl Export {
         let objects = objects(&rows)?;
         let mut items = Vec::new();
         for (row, (got, columns)) in read.into_iter().zip(objects).enumerate() {
-            let kept = got.and_then(|got| self.kept(&got, classes[row]).map(|place| (got, place)));
+            let kept = got.and_then(|got| self.place(&got, classes[row]).map(|place| (got, place)));
             match kept {
                 Ok((got, (split, class))) => {
                     self.note(&rows, row, &columns);
@@ -393,16 +439,10 @@ impl Export {
             .collect())
     }
 
-    /// Split and class of a picture that is kept.
-    fn kept(&mut self, got: &Got, class: Option<usize>) -> Result<(usize, usize), String> {
+    /// Split and class of a picture.
+    fn place(&mut self, got: &Got, class: Option<usize>) -> Result<(usize, usize), String> {
         let class = class.ok_or("it has no label")?;
-        let digest = &got.info.sha256;
-        let of_class: u64 = self.counts.iter().map(|split| split[class]).sum();
-        let full = self.most.is_some_and(|most| of_class >= most);
-        if full || !is_kept(digest, self.seed, self.shares[class]) {
-            return Err("its class has enough pictures".to_string());
-        }
-        let split = self.splits.of(digest, self.seed);
+        let split = self.splits.of(&got.info.sha256, self.seed);
         self.counts[split][class] += 1;
         Ok((split, class))
     }

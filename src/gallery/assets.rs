@@ -1,8 +1,9 @@
 //! The pages of a gallery, the same for every one: no build step, nothing from elsewhere.
 
 /// Names and texts.
-pub(super) const ASSETS: [(&str, &str); 7] = [
+pub(super) const ASSETS: [(&str, &str); 8] = [
     ("index.html", include_str!("assets/index.html")),
+    ("icon.svg", include_str!("assets/icon.svg")),
     ("gallery.css", include_str!("assets/gallery.css")),
     ("gallery-data.js", include_str!("assets/gallery-data.js")),
     ("gallery-view.js", include_str!("assets/gallery-view.js")),

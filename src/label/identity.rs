@@ -53,7 +53,7 @@ pub fn identity(parts: &Parts<'_>) -> Value {
     for field in parts.schema.fields() {
         columns.insert(field.name().clone(), field.data_type().to_string().into());
     }
-    let mut identity = json!({
+    let rest = json!({
         "model": parts.model.name,
         "revision": parts.model.revision,
         "number format": parts.model.dtype,
@@ -67,11 +67,15 @@ pub fn identity(parts: &Parts<'_>) -> Value {
         "column": columns,
         "order of columns": parts.schema.fields().iter().map(|f| f.name()).collect::<Vec<_>>(),
     });
-    // Jobs of earlier versions had none.
-    if let (Some(digest), Some(all)) = (parts.corrections, identity.as_object_mut()) {
-        all.insert("content of the corrections".to_string(), digest.into());
+    // Jobs of earlier versions had none. In front, because columns change with it.
+    let mut identity = Map::new();
+    if let Some(digest) = parts.corrections {
+        identity.insert("content of the corrections".to_string(), digest.into());
     }
-    identity
+    if let Value::Object(rest) = rest {
+        identity.extend(rest);
+    }
+    identity.into()
 }
 
 /// A threshold as a person wrote it, not as its nearest float.

@@ -84,7 +84,8 @@
 
   function number(id, fallback) {
     const value = Number.parseFloat(el(id).value);
-    return Number.isFinite(value) ? Math.min(1, Math.max(0, value)) : fallback;
+    // Scores are floats of 32 bits: 0.9 among them is a little less than 0.9.
+    return Number.isFinite(value) ? Math.fround(Math.min(1, Math.max(0, value))) : fallback;
   }
 
   async function filter() {
