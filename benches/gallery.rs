@@ -25,7 +25,7 @@ fn main() {
         &labelled,
         "--no-cache",
         "--categories",
-        "fish,building",
+        support::CATEGORIES,
     ]);
     let started = Instant::now();
     run(&["gallery", &labelled, "-o", &gallery]);

@@ -121,6 +121,11 @@ impl AppError {
         }
     }
 
+    /// What should be JSON and is not, for `map_err`.
+    pub fn json(source: serde_json::Error) -> Self {
+        Self::Run(DataFusionError::External(Box::new(source)))
+    }
+
     /// A file error, for `map_err`.
     pub fn file(
         action: &'static str,

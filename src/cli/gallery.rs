@@ -47,7 +47,13 @@ pub struct GalleryArgs {
     #[arg(long)]
     pub serve: bool,
     /// Port for --serve [default: any that is free]
-    #[arg(long, requires = "serve", default_value_t = 0, value_name = "PORT")]
+    #[arg(
+        long,
+        requires = "serve",
+        default_value_t = 0,
+        hide_default_value = true,
+        value_name = "PORT"
+    )]
     pub port: u16,
     /// Limits on one image.
     #[command(flatten)]

@@ -505,7 +505,7 @@ fn objects(rows: &RecordBatch) -> Result<Vec<Map<String, Value>>, AppError> {
     let mut writer = builder.build::<_, JsonArray>(Vec::new());
     writer.write(rows).map_err(failed)?;
     writer.finish().map_err(failed)?;
-    serde_json::from_slice(&writer.into_inner()).map_err(|error| AppError::Terminal(error.into()))
+    serde_json::from_slice(&writer.into_inner()).map_err(AppError::json)
 }
 
 fn texts(column: &dyn Array) -> DataFusionResult<StringArray> {

@@ -154,7 +154,7 @@ impl Tars {
         let class = item.class.to_string();
         let mut rest = item.columns.clone();
         rest.insert("__name".to_string(), json!(item.name));
-        let text = serde_json::to_string(&rest).map_err(unwritable)?;
+        let text = serde_json::to_string(&rest).map_err(AppError::json)?;
         for (end, bytes) in [
             (item.extension, item.bytes.as_ref()),
             ("cls", class.as_bytes()),
@@ -226,7 +226,7 @@ impl Folders {
                 self.plan.label.clone(),
                 json!(self.plan.classes[item.class]),
             );
-            let line = serde_json::to_string(&line).map_err(unwritable)?;
+            let line = serde_json::to_string(&line).map_err(AppError::json)?;
             writeln!(file, "{line}").map_err(AppError::file("write", &*path))?;
         }
         Ok(())
@@ -388,8 +388,4 @@ fn hf_batch(
 
 fn failed(error: parquet::errors::ParquetError) -> AppError {
     AppError::Run(DataFusionError::from(error))
-}
-
-fn unwritable(error: serde_json::Error) -> AppError {
-    AppError::Terminal(error.into())
 }

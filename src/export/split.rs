@@ -107,7 +107,7 @@ mod tests {
         for (count, share) in counts.iter().zip([0.8, 0.1, 0.1]) {
             let (mean, deviation) = (
                 20_000.0 * share,
-                (20_000.0 * share * (1.0 - share) as f64).sqrt(),
+                f64::sqrt(20_000.0 * share * (1.0 - share)),
             );
             assert!(
                 (f64::from(*count) - mean).abs() < 4.0 * deviation,

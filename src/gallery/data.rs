@@ -10,8 +10,8 @@ use serde_json::Value;
 /// Version of the form, for pages and data to know each other.
 pub const VERSION: u32 = 1;
 
-/// Rows of one script.
-pub const CHUNK: usize = 200;
+/// Rows of one script: the cards in sight are of as many scripts, sorted by score, so each should be small.
+pub const CHUNK: usize = 50;
 
 /// Bins of a histogram of scores.
 const BINS: usize = 50;

@@ -29,7 +29,7 @@ use crate::output::folder::{self, Folder};
 use crate::{session, tables};
 use assets::ASSETS;
 use data::{CHUNK, CategoryMeta, Column, Meta, VERSION};
-use rows::{Made, Making, unwritable};
+use rows::{Made, Making};
 
 /// The file that says that picsift made the folder.
 pub const MARKER: &str = "_picsift_gallery.json";
@@ -231,7 +231,7 @@ fn describe(
         let judged = judged
             .map(serde_json::to_value)
             .transpose()
-            .map_err(unwritable)?;
+            .map_err(AppError::json)?;
         categories.push(category_meta(category, column, judged));
     }
     let title = args.title.clone().unwrap_or_else(|| named(&labelled.shown));
@@ -292,9 +292,9 @@ fn publish(folder: Folder, meta: &Meta, made: &Made) -> Result<(), AppError> {
             column.script(index),
         )?;
     }
-    let errors = data::script("errors", "", &made.errors).map_err(unwritable)?;
+    let errors = data::script("errors", "", &made.errors).map_err(AppError::json)?;
     folder::write(path, "data/errors.js", errors)?;
-    let script = data::script("meta", "", meta).map_err(unwritable)?;
+    let script = data::script("meta", "", meta).map_err(AppError::json)?;
     folder::write(path, "data/meta.js", script)?;
     let names: Vec<_> = meta.categories.iter().map(|c| c.name.as_str()).collect();
     let marker = serde_json::json!({

@@ -115,7 +115,7 @@ impl Making<'_> {
     }
 
     fn write(&self, number: usize, chunk: &mut Vec<Row>) -> Result<(), AppError> {
-        let text = data::script("rows", &format!("{number},"), &chunk).map_err(unwritable)?;
+        let text = data::script("rows", &format!("{number},"), &chunk).map_err(AppError::json)?;
         chunk.clear();
         tokio::task::block_in_place(|| {
             folder::write(self.folder, &format!("data/rows-{number}.js"), text)
@@ -305,9 +305,4 @@ fn failure(errors: &StructArray, row: usize) -> Option<Failure> {
         kind: part("kind").unwrap_or_default(),
         message: part("message").unwrap_or_default(),
     })
-}
-
-/// What is written as JSON always is.
-pub fn unwritable(error: serde_json::Error) -> AppError {
-    AppError::Terminal(error.into())
 }

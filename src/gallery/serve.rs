@@ -71,7 +71,11 @@ pub async fn serve(folder: &Path, port: u16) -> Result<(), AppError> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .await
         .map_err(|error| AppError::Usage(format!("cannot listen on port {port}: {error}")))?;
-    let port = listener.local_addr().map_err(AppError::Terminal)?.port();
+    let failed = AppError::file("serve", folder);
+    let port = match listener.local_addr() {
+        Ok(address) => address.port(),
+        Err(error) => return Err(failed(error)),
+    };
     let shown = Arc::new(Shown {
         folder: folder.to_path_buf(),
         hosts: [format!("127.0.0.1:{port}"), format!("localhost:{port}")],
@@ -99,7 +103,7 @@ pub async fn serve(folder: &Path, port: u16) -> Result<(), AppError> {
             }
         })
         .await
-        .map_err(AppError::Terminal)
+        .map_err(failed)
 }
 
 /// Rows and categories of the gallery.
@@ -123,7 +127,8 @@ fn known(folder: &Path) -> Result<(u64, Vec<String>), AppError> {
 
 fn token() -> Result<String, AppError> {
     let mut bytes = [0; 32];
-    getrandom::getrandom(&mut bytes).map_err(|error| AppError::Terminal(error.into()))?;
+    getrandom::getrandom(&mut bytes)
+        .map_err(|error| AppError::file("read", "the system's random numbers")(error.into()))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
@@ -261,7 +266,7 @@ fn keep(folder: &Path, new: Vec<Correction>) -> Result<(), AppError> {
         tempfile::NamedTempFile::new_in(folder).map_err(AppError::file("write", &path))?;
     for (place, one) in all.iter().enumerate() {
         if last.get(&(one.key.clone(), one.category.clone())) == Some(&place) {
-            let line = serde_json::to_string(one).map_err(super::rows::unwritable)?;
+            let line = serde_json::to_string(one).map_err(AppError::json)?;
             writeln!(file, "{line}").map_err(AppError::file("write", &path))?;
         }
     }
