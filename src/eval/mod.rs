@@ -1,6 +1,6 @@
 //! `picsift eval`: how good the answers of a labelled table are, given the truth.
 //!
-//! [`truth`] finds what is true of a row (or [`join`]s it from another table), [`gather`] reads what counts into compact
+//! [`truth`] finds what is true of a row (or [`join`]s it from another table), [mod@gather] reads what counts into compact
 //! [`rows`], [`figures`] and [`sweep`] say what follows, [`report`] shows it. The formulas are `picsift-udf`'s, which the SQL
 //! aggregates use too. No image is opened here.
 
