@@ -142,7 +142,7 @@ fn failure(error: image::ImageError, bytes: &[u8], format: Format) -> ImageError
     if let image::ImageError::Unsupported(unsupported) = &error {
         return ImageError::UnsupportedFeature {
             format,
-            feature: unsupported.to_string(),
+            feature: crate::error::bounded(unsupported.to_string()),
         };
     }
     if let image::ImageError::Limits(_) = &error {

@@ -333,7 +333,18 @@ pub(crate) fn root_cause(error: &(dyn StdError + 'static)) -> String {
     while let Some(source) = inner.source() {
         inner = source;
     }
-    inner.to_string()
+    bounded(inner.to_string())
+}
+
+/// Most characters of a reason that others have written: some decoders print whole tables of the file.
+const MOST_REASON: usize = 300;
+
+/// A reason short enough for a sentence.
+pub(crate) fn bounded(reason: String) -> String {
+    match reason.char_indices().nth(MOST_REASON) {
+        None => reason,
+        Some((end, _)) => format!("{}...", &reason[..end]),
+    }
 }
 
 /// The first error of type `E` among `error` and what is beneath it.

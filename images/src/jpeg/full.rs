@@ -72,10 +72,10 @@ fn failure(bytes: &[u8], header: &Header, error: DecodeErrors) -> ImageError {
     if let DecodeErrors::Unsupported(scheme) = &error {
         return ImageError::UnsupportedFeature {
             format: FORMAT,
-            feature: format!("{scheme:?}"),
+            feature: crate::error::bounded(format!("{scheme:?}")),
         };
     }
-    let reason = error.to_string();
+    let reason = crate::error::bounded(error.to_string());
     let source: Option<Cause> = Some(Arc::new(error));
     if header.has_end(bytes) {
         ImageError::Corrupt {
