@@ -1,9 +1,10 @@
 //! The SQL aggregates that judge answers: names, documentation, arguments, and what of two columns they sum up.
 //!
 //! The figures are [`crate::metrics`]'s. A row counts where truth and answer are both known; the others are left out, and
-//! `confusion` says how many they were. States merge in any order, so that a plan may sum up parts anywhere.
+//! `left_out` and `confusion` say how many they were. States merge in any order, so that a plan may sum up parts anywhere.
 
 mod answers;
+mod left_out;
 mod mean;
 mod ranked;
 
@@ -15,7 +16,8 @@ use arrow::datatypes::{DataType, FieldRef, Float64Type};
 use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, DocSection, Documentation, Signature, Volatility,
+    Accumulator, AggregateUDF, AggregateUDFImpl, DocSection, Documentation, Signature,
+    TypeSignature, Volatility,
 };
 
 /// What is summed up, and the figure that is read off.
@@ -24,6 +26,7 @@ enum Figure {
     Answers(answers::Figure),
     Ranked(ranked::Figure),
     Brier,
+    LeftOut,
 }
 
 /// An aggregate over truth and answer or score.
@@ -37,18 +40,29 @@ struct Metric {
 
 impl Metric {
     fn new(name: &'static str, figure: Figure, description: &str) -> Self {
-        let scores = !matches!(figure, Figure::Answers(_));
-        let (second, data_type, meaning) = match scores {
-            true => ("score", DataType::Float64, "The model's score, 0 to 1."),
-            false => (
+        let with = |data_type| TypeSignature::Exact(vec![DataType::Boolean, data_type]);
+        let (second, types, meaning, column) = match figure {
+            Figure::Answers(_) => (
                 "predicted",
-                DataType::Boolean,
+                with(DataType::Boolean),
                 "BOOLEAN: what was answered.",
+                "is_dog",
+            ),
+            Figure::Ranked(_) | Figure::Brier => (
+                "score",
+                with(DataType::Float64),
+                "The model's score, 0 to 1.",
+                "score_dog",
+            ),
+            Figure::LeftOut => (
+                "answer",
+                TypeSignature::OneOf([DataType::Boolean, DataType::Float64].map(with).into()),
+                "BOOLEAN: what was answered, or the model's score.",
+                "score_dog",
             ),
         };
         let example = format!(
-            "```sql\nSELECT collection, {name}(truth, {}) FROM 'labelled/' GROUP BY collection;\n```",
-            if scores { "score_dog" } else { "is_dog" }
+            "```sql\nSELECT collection, {name}(truth, {column}) FROM 'labelled/' GROUP BY collection;\n```"
         );
         let section = DocSection {
             include: true,
@@ -64,7 +78,7 @@ impl Metric {
         Self {
             name,
             figure,
-            signature: Signature::exact(vec![DataType::Boolean, data_type], Volatility::Immutable),
+            signature: Signature::new(types, Volatility::Immutable),
             documentation,
         }
     }
@@ -98,6 +112,7 @@ impl AggregateUDFImpl for Metric {
         Ok(match self.figure {
             Figure::Answers(figure) => figure.data_type(),
             Figure::Ranked(_) | Figure::Brier => DataType::Float64,
+            Figure::LeftOut => DataType::Int64,
         })
     }
 
@@ -112,6 +127,7 @@ impl AggregateUDFImpl for Metric {
             Figure::Answers(figure) => Box::new(answers::Answers::new(figure)),
             Figure::Ranked(figure) => Box::new(ranked::Ranked::new(self.name, figure)),
             Figure::Brier => Box::new(mean::Brier::default()),
+            Figure::LeftOut => Box::new(left_out::LeftOut::default()),
         })
     }
 
@@ -120,6 +136,7 @@ impl AggregateUDFImpl for Metric {
             Figure::Answers(_) => answers::state_fields(args.name),
             Figure::Ranked(_) => ranked::state_fields(args.name),
             Figure::Brier => mean::state_fields(args.name),
+            Figure::LeftOut => left_out::state_fields(args.name),
         })
     }
 
@@ -171,6 +188,11 @@ static ALL: LazyLock<Vec<Arc<AggregateUDF>>> = LazyLock::new(|| {
             "brier",
             Figure::Brier,
             "Mean squared difference of score and truth, 0 the best. NULL without rows; scores must lie within 0 to 1. Rows where truth or score is NULL are left out.",
+        ),
+        (
+            "left_out",
+            Figure::LeftOut,
+            "BIGINT: rows where truth or answer is NULL, which the other aggregates leave out.",
         ),
     ]
     .into_iter()
