@@ -7,6 +7,7 @@ pub mod claim;
 pub mod folder;
 pub mod huggingface;
 pub mod place;
+pub mod properties;
 pub mod publish;
 pub mod rewrite;
 pub mod writer;

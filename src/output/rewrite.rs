@@ -12,7 +12,8 @@ use datafusion::common::{Result, exec_datafusion_err};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::writer::{cannot_write, properties};
+use super::properties::properties;
+use super::writer::cannot_write;
 
 /// Rows read at once: they may hold images.
 const BATCH_ROWS: usize = 64;

@@ -10,16 +10,14 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{cast, take_record_batch};
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::{Result, exec_datafusion_err};
 use datafusion::error::DataFusionError;
 use parquet::arrow::ArrowWriter;
-use parquet::basic::Compression;
-use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
+use parquet::file::properties::WriterProperties;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
+use super::properties::properties;
 use crate::session::ROW_GROUP_BYTES;
 
 /// Files open at once; past it the fullest is finished. A partition seen again then gets one more file.
@@ -344,50 +342,6 @@ fn hive_folder(name: &str, value: Option<&str>) -> String {
     format!("{}={value}", utf8_percent_encode(name, ESCAPED))
 }
 
-/// Images are compressed already: their columns are stored as they are, without dictionary and statistics.
-pub(crate) fn properties(schema: &Schema) -> WriterProperties {
-    let mut builder = WriterProperties::builder()
-        .set_compression(Compression::SNAPPY)
-        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
-        // Beside the copy in the stored Arrow schema, because some readers look at one and some at the other.
-        .set_key_value_metadata(Some(
-            schema
-                .metadata()
-                .iter()
-                .map(|(key, value)| KeyValue::new(key.clone(), value.clone()))
-                .collect(),
-        ))
-        .set_created_by(concat!("picsift ", env!("CARGO_PKG_VERSION")).to_string());
-    for path in binary_leaves(schema) {
-        builder = builder
-            .set_column_compression(path.clone(), Compression::UNCOMPRESSED)
-            .set_column_dictionary_enabled(path.clone(), false)
-            .set_column_statistics_enabled(path, EnabledStatistics::None);
-    }
-    builder.build()
-}
-
-fn binary_leaves(schema: &Schema) -> Vec<ColumnPath> {
-    let mut leaves = Vec::new();
-    for field in schema.fields() {
-        if picsift_udf::is_binary(field.data_type()) {
-            leaves.push(ColumnPath::from(vec![field.name().clone()]));
-        }
-        if let DataType::Struct(fields) = field.data_type() {
-            for part in fields
-                .iter()
-                .filter(|part| picsift_udf::is_binary(part.data_type()))
-            {
-                leaves.push(ColumnPath::from(vec![
-                    field.name().clone(),
-                    part.name().clone(),
-                ]));
-            }
-        }
-    }
-    leaves
-}
-
 pub(super) fn cannot_write(path: &Path, error: &std::io::Error) -> DataFusionError {
     exec_datafusion_err!("cannot write {}: {error}", path.display())
 }
@@ -395,7 +349,7 @@ pub(super) fn cannot_write(path: &Path, error: &std::io::Error) -> DataFusionErr
 #[cfg(test)]
 mod tests {
     use arrow::array::{Int64Array, StringArray};
-    use arrow::datatypes::Field;
+    use arrow::datatypes::{Field, Schema};
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
     use super::*;

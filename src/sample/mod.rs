@@ -26,7 +26,7 @@ use crate::input::files::{self, InputFile};
 use crate::input::select::Rows;
 use crate::input::{FILE_COLUMN, ROW_COLUMN, scan};
 use crate::labelled::{Labelled, LabelledCategory, METADATA};
-use crate::output::writer::properties;
+use crate::output::properties::properties;
 use crate::output::{huggingface, place};
 use crate::session;
 use draw::{Draw, Drawn, places, weight};

@@ -101,8 +101,12 @@ pub(crate) struct Fake {
 impl Fake {
     /// The model's name is set; scans have so many partitions at most.
     pub(crate) fn new(partitions: usize) -> Self {
+        Self::with(partitions, EngineOptions::default())
+    }
+
+    /// The same with an engine of these options.
+    pub(crate) fn with(partitions: usize, mut options: EngineOptions) -> Self {
         let batches = Batches::default();
-        let mut options = EngineOptions::default();
         // Pictures that a test writes for itself.
         options.policy.folders.push(std::env::temp_dir());
         let engine = Arc::new(Engine::new(options).unwrap());

@@ -11,3 +11,4 @@ mod operator;
 mod random;
 mod shipped;
 mod stock;
+mod tables;

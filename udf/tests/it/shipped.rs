@@ -17,10 +17,10 @@ use datafusion_proto::bytes::{
 use datafusion_proto::logical_plan::LogicalExtensionCodec;
 use futures::FutureExt;
 use parquet::arrow::ArrowWriter;
-use picsift_udf::InferCodec;
+use picsift_udf::{Corrections, EngineOptions, InferCodec};
 
 use crate::fake::Fake;
-use crate::operator::images;
+use crate::tables::images;
 
 /// Every form of query that the other tests have.
 const QUERIES: [&str; 14] = [
@@ -218,4 +218,32 @@ async fn bytes_that_are_no_plan_are_an_error() {
         let context = fake.context.task_ctx();
         assert!(LogicalExtensionCodec::try_decode(&codec, bytes, &[], &context).is_err());
     }
+}
+
+/// Corrections are this process's: a plan that went elsewhere without them would answer otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_with_corrections_stays_here() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(session(folder.path()).await);
+    let one = ("a.jpg".to_string(), "red".to_string(), true);
+    let fake = Fake::with(
+        1,
+        EngineOptions {
+            corrections: Some(Arc::new(Corrections::new([one]))),
+            ..EngineOptions::default()
+        },
+    );
+    let path = folder.path().join("t.parquet");
+    fake.context
+        .register_parquet("t", path.to_str().unwrap(), Default::default())
+        .await
+        .unwrap();
+    let frame = fake.context.sql(QUERIES[0]).await.unwrap();
+    let codec = InferCodec::new(Arc::clone(&fake.engine));
+    let logical = frame.clone().into_optimized_plan().unwrap();
+    let error = logical_plan_to_bytes_with_extension_codec(&logical, &codec).unwrap_err();
+    assert!(error.to_string().contains("corrections"), "{error}");
+    let physical = frame.create_physical_plan().await.unwrap();
+    let error = physical_plan_to_bytes_with_extension_codec(physical, &codec).unwrap_err();
+    assert!(error.to_string().contains("corrections"), "{error}");
 }

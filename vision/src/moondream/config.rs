@@ -3,7 +3,9 @@
 //! The published checkpoints leave out what has the published value, as the reference code's defaults allow; so a
 //! missing field means the 2B model's value. Whether the tensors have these sizes is found when they are read.
 
-use serde::Deserialize;
+mod raw;
+
+use raw::{Raw2024, Raw2025};
 
 use super::checkpoint::{Checkpoint, CheckpointError};
 
@@ -346,153 +348,6 @@ fn vision_2024(checkpoint: &Checkpoint<'_>) -> Result<VisionConfig, ConfigError>
         overlap_margin: 0,
         projection_dim: projection[0],
     })
-}
-
-/// The reference code's schema of 2025, with its defaults.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Raw2025 {
-    text: RawText,
-    vision: RawVision,
-    tokenizer: RawTokenizer,
-}
-
-#[derive(Deserialize)]
-#[serde(default)]
-struct RawText {
-    dim: usize,
-    ff_dim: usize,
-    n_layers: usize,
-    vocab_size: usize,
-    max_context: usize,
-    n_heads: usize,
-    n_kv_heads: Option<usize>,
-    prefix_attn: usize,
-    group_size: Option<usize>,
-}
-
-impl Default for RawText {
-    fn default() -> Self {
-        Self {
-            dim: 2048,
-            ff_dim: 8192,
-            n_layers: 24,
-            vocab_size: 51200,
-            max_context: 2048,
-            n_heads: 32,
-            n_kv_heads: None,
-            prefix_attn: 730,
-            group_size: None,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(default)]
-struct RawVision {
-    enc_dim: usize,
-    enc_patch_size: usize,
-    enc_n_layers: usize,
-    enc_ff_dim: usize,
-    enc_n_heads: usize,
-    crop_size: usize,
-    in_channels: usize,
-    max_crops: usize,
-    overlap_margin: usize,
-    proj_inner_dim: usize,
-}
-
-impl Default for RawVision {
-    fn default() -> Self {
-        Self {
-            enc_dim: 1152,
-            enc_patch_size: 14,
-            enc_n_layers: 27,
-            enc_ff_dim: 4304,
-            enc_n_heads: 16,
-            crop_size: 378,
-            in_channels: 3,
-            max_crops: 12,
-            overlap_margin: 4,
-            proj_inner_dim: 8192,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(default)]
-struct RawTokenizer {
-    bos_id: u32,
-    eos_id: u32,
-    answer_id: u32,
-    templates: RawTemplates,
-}
-
-impl Default for RawTokenizer {
-    fn default() -> Self {
-        Self {
-            bos_id: 0,
-            eos_id: 0,
-            answer_id: 3,
-            templates: RawTemplates::default(),
-        }
-    }
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct RawTemplates {
-    query: Option<RawQuery>,
-}
-
-#[derive(Deserialize)]
-struct RawQuery {
-    prefix: Vec<u32>,
-    suffix: Vec<u32>,
-}
-
-impl Default for RawQuery {
-    fn default() -> Self {
-        Self {
-            prefix: vec![1, 15381, 2],
-            suffix: vec![3],
-        }
-    }
-}
-
-/// The `config.json` of 2024: the language model is Phi-1.5's.
-#[derive(Deserialize)]
-struct Raw2024 {
-    #[serde(default)]
-    text_config: RawPhi,
-}
-
-#[derive(Deserialize)]
-#[serde(default)]
-struct RawPhi {
-    vocab_size: usize,
-    hidden_size: usize,
-    intermediate_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    max_position_embeddings: usize,
-    bos_token_id: u32,
-    eos_token_id: u32,
-}
-
-impl Default for RawPhi {
-    fn default() -> Self {
-        Self {
-            vocab_size: 51200,
-            hidden_size: 2048,
-            intermediate_size: 8192,
-            num_hidden_layers: 24,
-            num_attention_heads: 32,
-            max_position_embeddings: 2048,
-            bos_token_id: 50256,
-            eos_token_id: 50256,
-        }
-    }
 }
 
 #[cfg(test)]
