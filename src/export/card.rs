@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+use super::licences::Licences;
 use super::sinks::Form;
 use crate::eval::report::escaped;
 use crate::labelled::Labelled;
@@ -24,8 +25,8 @@ pub struct Card<'a> {
     pub classes: &'a [String],
     /// Pictures by split and class.
     pub counts: &'a [Vec<u64>],
-    /// Pictures by licence, where the table has a column of them.
-    pub licences: &'a BTreeMap<String, u64>,
+    /// Their licences.
+    pub licences: &'a Licences,
     /// Pictures about which a person decided, where the table says so.
     pub people: Option<u64>,
     /// Rows that were left out, by reason.
@@ -43,9 +44,10 @@ impl Card<'_> {
         let total: u64 = self.counts.iter().flatten().sum();
         text += &format!("\n# {}\n\n", escaped(&title(&self.labelled.shown)));
         text += &format!(
-            "{total} pictures in {} classes, labelled by [picsift](https://github.com/picsift/picsift) and written as {}. Splits are by the \
+            "{total} pictures in {} classes, labelled by picsift {} and written as {}. Splits are by the \
              SHA-256 of a picture (seed {}), so that the same picture is never in two of them.\n",
             self.classes.len(),
+            env!("CARGO_PKG_VERSION"),
             match self.form {
                 Form::Webdataset => "WebDataset",
                 Form::Imagefolder => "ImageFolder",
@@ -71,11 +73,11 @@ impl Card<'_> {
             }
         }
         text += "\n## Licences\n\n";
-        match self.licences.is_empty() {
+        match self.licences.named.is_empty() {
             true => text += "The table says nothing of the licences of its pictures.\n",
             false => {
-                let rows = self.licences.iter();
-                let rows = rows.map(|(name, rows)| vec![escaped(name), rows.to_string()]);
+                let rows = self.licences.rows().into_iter();
+                let rows = rows.map(|(name, rows)| vec![escaped(&name), rows.to_string()]);
                 table(
                     &mut text,
                     &["licence".to_string(), "pictures".to_string()],
@@ -96,15 +98,10 @@ impl Card<'_> {
             1_000_000..10_000_000 => "1M<n<10M",
             _ => "10M<n<100M",
         };
-        let licence = match self.licences.keys().collect::<Vec<_>>().as_slice() {
-            [only] if slug(only).is_some() => slug(only).unwrap_or_default(),
-            [] => "unknown".to_string(),
-            _ => "other".to_string(),
-        };
         let mut text = format!(
             "---\npretty_name: {}\nlicense: {}\ntask_categories:\n- image-classification\nsize_categories:\n- {size}\ntags:\n- picsift\n",
             quoted(&title(&self.labelled.shown)),
-            quoted(&licence),
+            quoted(&self.licences.slug()),
         );
         text += "configs:\n- config_name: default\n  data_files:\n";
         for (split, counts) in self.splits.iter().zip(self.counts) {
@@ -225,11 +222,4 @@ fn title(shown: &str) -> String {
 /// A text in the header: JSON's form of it, which YAML reads as the same.
 fn quoted(text: &str) -> String {
     Value::from(text).to_string()
-}
-
-/// A licence as Hugging Face names it, if it looks like such a name.
-fn slug(licence: &str) -> Option<String> {
-    let slug = licence.trim().to_lowercase().replace(' ', "-");
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
-    (!slug.is_empty() && slug.chars().all(plain)).then_some(slug)
 }

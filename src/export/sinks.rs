@@ -20,7 +20,7 @@ use tar::{Builder, Header};
 use super::item::Item;
 use super::names;
 use crate::error::AppError;
-use crate::output::writer::properties;
+use crate::output::properties::properties;
 
 /// Forms of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
