@@ -200,13 +200,11 @@ fn notes<K: Packed>(rows: &Rows<K>, scores: bool, summary: &Summary) -> Vec<Stri
             "{} outside 0 to 1: AP, ROC AUC, Brier and ECE are undefined",
             count(rows.outside, "score is", "scores are")
         ));
-    } else {
-        if rows.unscored_rows > 0 {
-            notes.push(format!(
-                "{} without a score: counted in precision, recall, F1 and balanced accuracy alone",
-                count(rows.unscored_rows, "answer", "answers")
-            ));
-        }
+    } else if rows.without_score() > 0 {
+        notes.push(format!(
+            "{} without a score: counted in precision, recall, F1 and balanced accuracy alone",
+            count(rows.without_score(), "answer", "answers")
+        ));
     }
     for (rows, what) in [
         (rows.without_truth, "without truth left out"),
@@ -346,6 +344,28 @@ mod tests {
                 low <= value && value <= high && low < high,
                 "{name} {figure:?}"
             );
+        }
+    }
+
+    /// Thirty rows that stand for thirty thousand are known no better than thirty rows are.
+    #[test]
+    fn rows_that_stand_for_others_are_still_few() {
+        for score in [Some(0.75), None] {
+            let mut rows = Rows::<u32>::default();
+            for number in 0..30 {
+                rows.push(Row {
+                    truth: Some(number % 3 > 0),
+                    predicted: Some(true),
+                    score,
+                    weight: Some(1000.0),
+                });
+            }
+            rows.sort();
+            let judged = judge(&rows, score.is_some(), true, 1);
+            let precision = judged.figures.precision;
+            assert_eq!(precision.value, Some(20.0 / 30.0));
+            let wide = precision.high.unwrap() - precision.low.unwrap();
+            assert!((0.2..0.5).contains(&wide), "{precision:?}");
         }
     }
 

@@ -37,21 +37,24 @@ pub struct Joined {
 
 /// Another table's truth.
 pub struct Beside {
-    /// The labelled rows with the truth's columns.
+    /// The labelled rows with the truth's columns, in any order.
     pub frame: DataFrame,
     /// Where the truth stands in them.
     pub truth: Truth,
     /// How the tables fit.
     pub joined: Joined,
+    /// Whether the truth is corrections: about rows that people chose to look at.
+    pub chosen: bool,
 }
 
-/// Joins the table at `file` on `key`: the name of a column of both, or `LABELLED=TRUTH`, else the image column and `key`.
+/// Joins the table at `file` to `rows`, those of the labelled table, on `key`: the name of a column of both, or `LABELLED=TRUTH`, else the image column and `key`.
 ///
 /// # Errors
 /// A sentence when a column is missing, a key stands twice in the truth, or no key is in both.
 pub async fn beside(
     context: &SessionContext,
     labelled: &Labelled,
+    rows: DataFrame,
     file: &str,
     key: Option<&str>,
     asked: &[String],
@@ -66,7 +69,7 @@ pub async fn beside(
         .iter()
         .all(|name| schema.column_with_name(name).is_some());
     if asked.is_empty() && corrections {
-        return corrected(context, labelled, file, key).await;
+        return corrected(context, labelled, rows, file, key).await;
     }
     let (ours, theirs) = keys_of(labelled, &schema, key, file)?;
     if asked.is_empty() {
@@ -75,33 +78,34 @@ pub async fn beside(
         )));
     }
     let truth = Truth::resolve(asked, &labelled.categories, &schema)?;
-    joined(labelled, truths, truth, (ours, theirs), file).await
+    joined(labelled, rows, (truths, truth), (ours, theirs), file).await
 }
 
 /// As [`beside`], with the truth that people's corrections say.
 async fn corrected(
     context: &SessionContext,
     labelled: &Labelled,
+    rows: DataFrame,
     file: &str,
     key: Option<&str>,
 ) -> Result<Beside, AppError> {
     let loaded = corrections::load(file).await?;
     let all = loaded.corrections.all();
-    let mut rows: BTreeMap<&str, Vec<Option<bool>>> = BTreeMap::new();
+    let mut said: BTreeMap<&str, Vec<Option<bool>>> = BTreeMap::new();
     for (key, category, is) in all {
         let index = labelled.categories.iter().position(|c| c.name == category);
-        let row = rows
+        let row = said
             .entry(key)
             .or_insert_with(|| vec![None; labelled.categories.len()]);
         if let Some(index) = index {
             row[index] = Some(is);
         }
     }
-    let keys: StringArray = rows.keys().map(|key| Some(*key)).collect();
+    let keys: StringArray = said.keys().map(|key| Some(*key)).collect();
     let mut columns: Vec<(String, ArrayRef)> = vec![("key".to_string(), Arc::new(keys))];
     let mut named = Vec::new();
     for index in 0..labelled.categories.len() {
-        let truth: BooleanArray = rows.values().map(|row| row[index]).collect();
+        let truth: BooleanArray = said.values().map(|row| row[index]).collect();
         named.push((truth.null_count() < truth.len()).then(|| format!("c{index}")));
         columns.push((format!("c{index}"), Arc::new(truth)));
     }
@@ -129,13 +133,17 @@ async fn corrected(
         Some(ours) => (ours, plain("key")),
         None => keys_of(labelled, &schema, key, file)?,
     };
-    joined(labelled, truths, Truth::Booleans(named), keys, file).await
+    let beside = joined(labelled, rows, (truths, Truth::Booleans(named)), keys, file).await?;
+    Ok(Beside {
+        chosen: true,
+        ..beside
+    })
 }
 
 async fn joined(
     labelled: &Labelled,
-    truths: DataFrame,
-    truth: Truth,
+    rows: DataFrame,
+    (truths, truth): (DataFrame, Truth),
     (ours, theirs): (Expr, Expr),
     file: &str,
 ) -> Result<Beside, AppError> {
@@ -153,12 +161,7 @@ async fn joined(
     let plan = |frame: datafusion::common::Result<DataFrame>| frame.map_err(AppError::Plan);
     let truths = plan(truths.select(columns))?;
     let truths = plan(truths.filter(col(TRUTH_KEY).is_not_null()))?;
-    let rows = plan(
-        labelled
-            .frame
-            .clone()
-            .with_column(KEY, cast(ours, DataType::Utf8)),
-    )?;
+    let rows = plan(rows.with_column(KEY, cast(ours, DataType::Utf8)))?;
     unique(&truths, file).await?;
 
     let on = |kind| {
@@ -176,14 +179,17 @@ async fn joined(
             labelled.shown
         )));
     }
+    // The labelled rows on the right, which keep their order if they have one.
+    let frame = truths.join(rows, JoinType::Right, &[TRUTH_KEY], &[KEY], None);
     Ok(Beside {
-        frame: on(JoinType::Left)?,
+        frame: plan(frame)?,
         truth: truth.renamed(renamed),
         joined: Joined {
             matched,
             without_truth: total - matched,
             unmatched_truth,
         },
+        chosen: false,
     })
 }
 

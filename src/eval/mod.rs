@@ -71,10 +71,24 @@ pub async fn evaluate(args: &EvalArgs) -> Result<Evaluation, AppError> {
     let partitions = std::thread::available_parallelism().map_or(2, |n| n.get());
     let context = session::of_columns(partitions)?;
     let labelled = Labelled::open(&context, &args.inputs).await?;
+    let mut notes = Vec::new();
     let (frame, truth, joined) = match &args.truth_file {
         Some(file) => {
             let key = args.key.as_deref();
-            let beside = join::beside(&context, &labelled, file, key, &args.truth).await?;
+            let beside = join::beside(
+                &context,
+                &labelled,
+                labelled.frame.clone(),
+                file,
+                key,
+                &args.truth,
+            )
+            .await?;
+            if beside.chosen {
+                notes.push(
+                    "the truth is corrections: the figures are those of rows that people chose to look at, not of the whole table".to_string(),
+                );
+            }
             (beside.frame, beside.truth, Some(beside.joined))
         }
         None if args.truth.is_empty() => {
@@ -133,7 +147,7 @@ pub async fn evaluate(args: &EvalArgs) -> Result<Evaluation, AppError> {
         false => passes::<u32>(reading, rows, &judging).await,
     };
     let read = read.map_err(AppError::Run)?;
-    finish(args, &labelled, joined, read, weighted)
+    finish(args, &labelled, joined, read, weighted, notes)
 }
 
 fn goal(args: &EvalArgs) -> Goal {
@@ -241,7 +255,7 @@ fn outcome<K: Packed>(
         true => sweep::sweep(rows, goal),
         false => Err("it has no column of scores".to_string()),
     });
-    let with_truth = rows.scored() + rows.without_answer + rows.unscored_rows;
+    let with_truth = rows.scored() + rows.without_answer + rows.without_score();
     Outcome {
         judged,
         choice,
@@ -255,6 +269,7 @@ fn finish(
     joined: Option<Joined>,
     read: Read,
     weighted: bool,
+    mut notes: Vec<String>,
 ) -> Result<Evaluation, AppError> {
     if read.outcomes.iter().all(|outcome| outcome.with_truth == 0) {
         return Err(AppError::Usage(format!(
@@ -266,7 +281,6 @@ fn finish(
             }
         )));
     }
-    let mut notes = Vec::new();
     if weighted {
         notes.push(format!(
             "rows are weighted by {WEIGHT}: counts and figures are estimates for the table that was sampled"

@@ -3,6 +3,8 @@
 //! A score within 0 to 1 is a number whose bits order as it does and whose two highest bits are clear, so that truth and answer
 //! fit beside it: sorting these numbers sorts the rows. Rows that stand for others have their weight beside them.
 
+use std::collections::BTreeMap;
+
 use picsift_udf::metrics::{Calibration, Cell, CellBuilder, Confusion, Ranking, Tie};
 use rayon::slice::ParallelSliceMut;
 
@@ -58,10 +60,8 @@ pub struct Row {
 pub struct Rows<K> {
     plain: Vec<K>,
     weighted: Vec<(K, f64)>,
-    /// Rows with truth and answer but no score.
-    pub unscored: Confusion,
-    /// How many those are.
-    pub unscored_rows: u64,
+    /// Rows with truth and answer but no score, by truth, answer and the bits of their weight.
+    unscored: BTreeMap<(bool, bool, u64), u64>,
     /// Rows whose truth is unknown.
     pub without_truth: u64,
     /// Rows with a truth but no answer.
@@ -75,8 +75,7 @@ impl<K> Default for Rows<K> {
         Self {
             plain: Vec::new(),
             weighted: Vec::new(),
-            unscored: Confusion::default(),
-            unscored_rows: 0,
+            unscored: BTreeMap::new(),
             without_truth: 0,
             without_answer: 0,
             outside: 0,
@@ -113,8 +112,8 @@ impl<K: Packed> Rows<K> {
         let weight = row.weight.unwrap_or(1.0);
         let Some(score) = row.score.filter(|score| (0.0..=1.0).contains(score)) else {
             self.outside += u64::from(row.score.is_some());
-            self.unscored.count(truth, predicted, weight);
-            self.unscored_rows += 1;
+            let alike = (truth, predicted, weight.to_bits());
+            *self.unscored.entry(alike).or_default() += 1;
             return;
         };
         // Zero has two signs, of which one orders last.
@@ -129,8 +128,9 @@ impl<K: Packed> Rows<K> {
     pub fn merge(&mut self, mut other: Self) {
         self.plain.append(&mut other.plain);
         self.weighted.append(&mut other.weighted);
-        self.unscored += other.unscored;
-        self.unscored_rows += other.unscored_rows;
+        for (alike, rows) in other.unscored {
+            *self.unscored.entry(alike).or_default() += rows;
+        }
         self.without_truth += other.without_truth;
         self.without_answer += other.without_answer;
         self.outside += other.outside;
@@ -158,9 +158,25 @@ impl<K: Packed> Rows<K> {
         (self.plain.len() + self.weighted.len()) as u64
     }
 
+    /// How many rows have truth and answer, but no score.
+    pub fn without_score(&self) -> u64 {
+        self.unscored.values().sum()
+    }
+
+    /// Those rows: truth, answer, the weight of each, and how many are alike.
+    fn unscored(&self) -> impl Iterator<Item = (bool, bool, f64, f64)> {
+        let alike = self.unscored.iter();
+        alike.map(|((truth, predicted, weight), rows)| {
+            (*truth, *predicted, f64::from_bits(*weight), *rows as f64)
+        })
+    }
+
     /// All that the figures need, in one pass over sorted rows.
     pub fn summary(&self) -> Summary {
-        let (mut confusion, mut ranking) = (self.unscored, Ranking::default());
+        let (mut confusion, mut ranking) = (Confusion::default(), Ranking::default());
+        for (truth, predicted, weight, rows) in self.unscored() {
+            confusion.count(truth, predicted, weight * rows);
+        }
         let mut calibration = Calibration::default();
         let (mut tie, mut last) = (Tie::default(), f64::NAN);
         for run in self.runs() {
@@ -203,16 +219,8 @@ impl<K: Packed> Rows<K> {
                 run.rows,
             );
         }
-        let unscored = self.unscored;
-        for (truth, predicted, rows) in [
-            (true, true, unscored.true_positive),
-            (false, true, unscored.false_positive),
-            (true, false, unscored.false_negative),
-            (false, false, unscored.true_negative),
-        ] {
-            if rows > 0.0 {
-                cells.push(None, truth, predicted, 1.0, rows);
-            }
+        for (truth, predicted, weight, rows) in self.unscored() {
+            cells.push(None, truth, predicted, weight, rows);
         }
         cells.finish()
     }

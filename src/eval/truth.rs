@@ -192,6 +192,8 @@ pub fn folded(word: &str) -> String {
 /// Finds the category of a word.
 #[derive(Debug)]
 pub struct Words {
+    /// Names as they stand, which go before other spellings: `hot dog` is not `hotdog` where both are categories.
+    by_name: HashMap<String, usize>,
     by_folded: HashMap<String, usize>,
     known: HashMap<String, Option<usize>>,
     /// Words that no category has, with how many rows have them.
@@ -201,13 +203,10 @@ pub struct Words {
 impl Words {
     /// For these categories.
     pub fn new(categories: &[LabelledCategory]) -> Self {
-        let by_folded = categories
-            .iter()
-            .enumerate()
-            .map(|(index, category)| (folded(&category.name), index))
-            .collect();
+        let named = categories.iter().enumerate();
         Self {
-            by_folded,
+            by_name: named.clone().map(|(i, c)| (c.name.clone(), i)).collect(),
+            by_folded: named.map(|(i, c)| (folded(&c.name), i)).collect(),
             known: HashMap::new(),
             strangers: HashMap::new(),
         }
@@ -218,7 +217,9 @@ impl Words {
         let found = match self.known.get(word) {
             Some(found) => *found,
             None => {
-                let found = self.by_folded.get(&folded(word)).copied();
+                let exact = self.by_name.get(word);
+                let found = exact.or_else(|| self.by_folded.get(&folded(word)));
+                let found = found.copied();
                 if self.known.len() < REMEMBERED {
                     self.known.insert(word.to_string(), found);
                 }
@@ -424,5 +425,12 @@ mod tests {
             ]
         );
         assert_eq!(words.strangers, HashMap::from([("cat".to_string(), 1)]));
+    }
+
+    #[test]
+    fn the_very_name_goes_before_another_spelling() {
+        let mut words = Words::new(&[category("hot dog", "a"), category("hotdog", "b")]);
+        let found = ["hot dog", "hotdog", "Hotdog"].map(|word| words.category(word));
+        assert_eq!(found, [Some(0), Some(1), Some(1)]);
     }
 }

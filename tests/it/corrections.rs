@@ -218,6 +218,8 @@ fn a_query_and_an_evaluation_take_them_too() {
     let run = picsift(["eval", target, "--truth-file", file, "--format", "json"]);
     let found: Value = serde_json::from_str(&stdout(&run)).unwrap();
     assert_eq!(found["joined"]["matched"], 2);
+    let note = found["notes"][0].as_str().unwrap();
+    assert!(note.contains("chose to look at"), "{note}");
     assert_eq!(found["categories"][0]["counts"]["true_positive"], 1.0);
 }
 
