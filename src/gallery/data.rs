@@ -189,7 +189,7 @@ pub fn script(name: &str, before: &str, value: &impl Serialize) -> serde_json::R
 }
 
 /// JSON in which no character can end a script or a line of it; outside of its strings there are none of them.
-fn harmless(json: &str) -> String {
+pub fn harmless(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
         match c {

@@ -1,10 +1,11 @@
 //! `picsift gallery`: a labelled table as static pages, to look at and to correct.
 //!
-//! [`rows`] turns the table into thumbnails and scripts, [`data`] owns the form of those, `assets/` holds the pages, [`serve`] shows the folder on this machine and takes corrections. How good
-//! the labels are is `crate::eval`'s to say.
+//! [`rows`] turns the table into thumbnails and scripts, [`data`] owns the form of those, `assets/` holds the pages, [`serve`] shows
+//! the folder on this machine and takes corrections, [`kept`] is their file. How good the labels are is `crate::eval`'s to say.
 
 mod assets;
 pub mod data;
+pub mod kept;
 pub mod rows;
 pub mod serve;
 
@@ -12,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use datafusion::functions_window::expr_fn::row_number;
 use datafusion::prelude::DataFrame;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use picsift_udf::Engine;
@@ -42,6 +44,9 @@ const MOST_ROWS: u64 = 1_000_000;
 
 /// The threshold that is drawn where the table's own is not known.
 const THRESHOLD: f32 = 0.5;
+
+/// The place of a row in the table.
+const PLACE: &str = "picsift_place";
 
 /// Runs the command.
 ///
@@ -74,10 +79,16 @@ pub async fn gallery(args: GalleryArgs) -> Result<(), AppError> {
 async fn make(args: &GalleryArgs) -> Result<(), AppError> {
     let started = Instant::now();
     let folder = Folder::begin(&args.output, MARKER, args.overwrite)?;
+    let corrected = kept::read(Path::new(&args.output))?;
     let engine = Arc::new(Engine::new(
         args.limits.engine_options(None, Some(&args.fetch))?,
     )?);
     let context = session::session(&engine, 1).map_err(AppError::Plan)?;
+    // For `beside`: rows that are joined stay in their order.
+    let state = context.state_ref();
+    let mut state = state.write();
+    state.config_mut().options_mut().optimizer.join_reordering = false;
+    drop(state);
     let labelled = Labelled::open(&context, &args.inputs).await?;
     let Some(image) = args.image.clone().or(labelled.image.clone()) else {
         return Err(AppError::Usage(format!(
@@ -117,6 +128,7 @@ async fn make(args: &GalleryArgs) -> Result<(), AppError> {
         base: base(args, &labelled)?,
         truth,
         pictures,
+        corrected: corrected.into_iter().map(|one| one.key).collect(),
         folder: folder.path(),
         bar: bar(rows),
     };
@@ -128,7 +140,11 @@ async fn make(args: &GalleryArgs) -> Result<(), AppError> {
     let made = making.run(stream).await?;
     making.bar.finish_and_clear();
     let index = describe(args, &labelled, &made, evaluation.as_ref(), pictures)?;
-    tokio::task::block_in_place(|| publish(folder, &index, &made))?;
+    let former = Path::new(&args.output);
+    let corrections = tokio::task::block_in_place(|| publish(folder, former, &index, &made))?;
+    if corrections > 0 {
+        println!("{corrections} corrections of the gallery that was there are kept");
+    }
     say(args, &labelled, &made, started);
     Ok(())
 }
@@ -159,8 +175,13 @@ async fn truth(
     match &args.truth_file {
         Some(file) => {
             let key = args.key.as_deref();
-            let beside = join::beside(context, labelled, file, key, &args.truth).await?;
-            Ok((beside.frame, Some(beside.truth)))
+            // A plan knows rows to be in order only by a column that says so; then it needs no sort.
+            let rows = frame.window(vec![row_number().alias(PLACE)]);
+            let rows = rows.map_err(AppError::Plan)?;
+            let beside = join::beside(context, labelled, rows, file, key, &args.truth).await?;
+            let frame = beside.frame.sort(vec![plain(PLACE).sort(true, false)]);
+            let frame = frame.map_err(AppError::Plan)?;
+            Ok((frame, Some(beside.truth)))
         }
         None if args.truth.is_empty() => Ok((frame, None)),
         None => {
@@ -279,8 +300,8 @@ fn category_meta(
     }
 }
 
-/// Writes what is known only at the end, and puts the folder in its place.
-fn publish(folder: Folder, meta: &Meta, made: &Made) -> Result<(), AppError> {
+/// Writes what is known only at the end, and puts the folder in the place of `former`, whose corrections it takes over: how many.
+fn publish(folder: Folder, former: &Path, meta: &Meta, made: &Made) -> Result<usize, AppError> {
     let path = folder.path();
     for (name, text) in ASSETS {
         folder::write(path, name, text)?;
@@ -304,7 +325,10 @@ fn publish(folder: Folder, meta: &Meta, made: &Made) -> Result<(), AppError> {
         "categories": names,
     });
     folder::write(path, MARKER, format!("{marker}\n"))?;
-    folder.publish()
+    // Read again: somebody may have gone on correcting.
+    let corrections = kept::take_over(former, path, &made.corrected)?;
+    folder.publish()?;
+    Ok(corrections)
 }
 
 fn bar(rows: u64) -> ProgressBar {

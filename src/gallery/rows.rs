@@ -1,5 +1,6 @@
 //! From the rows of a table to the files of a gallery: images fetched and made small, a bounded number at once, rows in order.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -38,6 +39,8 @@ pub struct Making<'a> {
     pub truth: Option<Truth>,
     /// Whether larger copies are made.
     pub pictures: bool,
+    /// Keys of images that people corrected in the gallery that was there.
+    pub corrected: HashSet<String>,
     /// The folder that is written.
     pub folder: &'a Path,
     /// What a person sees meanwhile.
@@ -55,6 +58,8 @@ pub struct Made {
     pub columns: Vec<Column>,
     /// Bytes of the copies.
     pub bytes: u64,
+    /// First rows of the images that [`Making::corrected`] names.
+    pub corrected: HashMap<String, usize>,
 }
 
 /// One row before its image is looked at.
@@ -98,6 +103,9 @@ impl Making<'_> {
             while let Some((row, bytes)) = looked.try_next().await? {
                 if row.error.is_some() {
                     made.errors.push(made.rows);
+                }
+                if self.corrected.contains(&row.key) {
+                    made.corrected.entry(row.key.clone()).or_insert(made.rows);
                 }
                 made.bytes += bytes;
                 made.rows += 1;

@@ -4,8 +4,6 @@
 //! a name of theirs may lead here (DNS rebinding). So the Host must be this machine, an Origin must be this page, and
 //! corrections need a token that only this page has.
 
-use std::collections::HashMap;
-use std::io::Write;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,17 +15,16 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tower_http::services::ServeDir;
 
-use super::MARKER;
+use super::kept::{self, CORRECTIONS, Correction};
+use super::{MARKER, data};
 use crate::error::AppError;
-
-/// Where corrections are kept, in the gallery's folder.
-pub const CORRECTIONS: &str = "corrections.jsonl";
+use crate::output::place;
 
 /// The header with the token.
 const TOKEN: &str = "x-picsift-token";
@@ -49,25 +46,14 @@ struct Shown {
     writing: Mutex<()>,
 }
 
-/// One line of a corrections file.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Correction {
-    key: String,
-    row: u64,
-    category: String,
-    was: Option<bool>,
-    is: bool,
-    who: String,
-    when: String,
-}
-
 /// Serves the gallery in `folder` until Ctrl-C; `port` 0 is any that is free.
 ///
 /// # Errors
 /// [`AppError::Usage`] when there is no gallery or the port is taken.
 pub async fn serve(folder: &Path, port: u16) -> Result<(), AppError> {
     let (rows, categories) = known(folder)?;
+    // What cannot be read is said here, not in a browser.
+    kept::read(folder)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .await
         .map_err(|error| AppError::Usage(format!("cannot listen on port {port}: {error}")))?;
@@ -173,11 +159,18 @@ fn refusal(status: StatusCode, reason: impl Into<String>) -> Response {
     (status, axum::Json(json!({"error": reason.into()}))).into_response()
 }
 
-/// What the pages know, with the token.
+/// What the pages know, with the token and what was corrected before.
 async fn meta(State(shown): State<Arc<Shown>>) -> Response {
-    match tokio::fs::read_to_string(shown.folder.join("data/meta.js")).await {
-        Ok(text) => {
-            let served = format!("\"serve\":{{\"token\":\"{}\"}}", shown.token);
+    let folder = shown.folder.clone();
+    let read = move || {
+        let path = folder.join("data/meta.js");
+        let text = std::fs::read_to_string(&path).map_err(AppError::file("read", &path))?;
+        Ok::<_, AppError>((text, kept::read(&folder)?))
+    };
+    match place::blocking(read).await {
+        Ok((text, corrections)) => {
+            let serve = json!({"token": shown.token, "corrections": corrections});
+            let served = format!("\"serve\":{}", data::harmless(&serve.to_string()));
             // The last member, so that no text of the data is taken for it.
             let text = match text.rsplit_once("\"serve\":null") {
                 Some((before, after)) => format!("{before}{served}{after}"),
@@ -213,9 +206,8 @@ async fn save(State(shown): State<Arc<Shown>>, headers: HeaderMap, body: Bytes) 
     };
     let _writing = shown.writing.lock().await;
     let (folder, saved) = (shown.folder.clone(), new.len());
-    match tokio::task::spawn_blocking(move || keep(&folder, new)).await {
-        Ok(Ok(())) => axum::Json(json!({"saved": saved})).into_response(),
-        Ok(Err(error)) => refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    match place::blocking(move || kept::add(&folder, new)).await {
+        Ok(()) => axum::Json(json!({"saved": saved})).into_response(),
         Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }
 }
@@ -226,8 +218,10 @@ fn parse(shown: &Shown, body: &[u8]) -> Result<Vec<Correction>, String> {
     for (number, line) in text.lines().enumerate() {
         let wrong = |reason: String| format!("line {} is no correction: {reason}", number + 1);
         let one: Correction = serde_json::from_str(line).map_err(|e| wrong(e.to_string()))?;
-        if one.row >= shown.rows {
-            return Err(wrong(format!("the gallery has no row {}", one.row)));
+        match one.row {
+            Some(row) if row < shown.rows => {}
+            Some(row) => return Err(wrong(format!("the gallery has no row {row}"))),
+            None => return Err(wrong("it has no row".to_string())),
         }
         if !shown.categories.contains(&one.category) {
             return Err(wrong(format!(
@@ -238,40 +232,4 @@ fn parse(shown: &Shown, body: &[u8]) -> Result<Vec<Correction>, String> {
         all.push(one);
     }
     Ok(all)
-}
-
-/// Adds corrections to those that are kept: of one image and category the last. The file is replaced as a whole.
-fn keep(folder: &Path, new: Vec<Correction>) -> Result<(), AppError> {
-    let path = folder.join(CORRECTIONS);
-    let former = match std::fs::read_to_string(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        read => read.map_err(AppError::file("read", &path))?,
-    };
-    let mut all = Vec::new();
-    for line in former.lines() {
-        let one: Correction = serde_json::from_str(line).map_err(|error| {
-            AppError::Usage(format!(
-                "{} has a line that is no correction: {error}",
-                path.display()
-            ))
-        })?;
-        all.push(one);
-    }
-    all.extend(new);
-    let mut last = HashMap::new();
-    for (place, one) in all.iter().enumerate() {
-        last.insert((one.key.clone(), one.category.clone()), place);
-    }
-    let mut file =
-        tempfile::NamedTempFile::new_in(folder).map_err(AppError::file("write", &path))?;
-    for (place, one) in all.iter().enumerate() {
-        if last.get(&(one.key.clone(), one.category.clone())) == Some(&place) {
-            let line = serde_json::to_string(one).map_err(AppError::json)?;
-            writeln!(file, "{line}").map_err(AppError::file("write", &path))?;
-        }
-    }
-    crate::output::place::open_to_others(file.path())?;
-    file.persist(&path)
-        .map_err(|error| AppError::file("write", &path)(error.error))?;
-    Ok(())
 }

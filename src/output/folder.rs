@@ -63,7 +63,13 @@ impl Folder {
             std::fs::rename(&self.target, former)
                 .map_err(AppError::file("replace", &self.target))?;
         }
-        std::fs::rename(&staged, &self.target).map_err(AppError::file("write", &self.target))?;
+        if let Err(error) = std::fs::rename(&staged, &self.target) {
+            if let Some(former) = &former {
+                std::fs::rename(former, &self.target)
+                    .map_err(AppError::file("put back", &self.target))?;
+            }
+            return Err(AppError::file("write", &self.target)(error));
+        }
         if let Some(former) = former {
             std::fs::remove_dir_all(&former).map_err(AppError::file("remove", &former))?;
         }

@@ -79,6 +79,11 @@ def selected(page):
     return int(page.get_attribute("[aria-selected=true]", "id").removeprefix("card-"))
 
 
+def save(page, said):
+    page.locator("body").press("s")
+    until(page, f"document.querySelector('#unsaved').textContent === '{said}'")
+
+
 def walk(page):
     """Filters, keys, the large view, three corrections, undo and save."""
     rows = shown(page)
@@ -142,9 +147,19 @@ def walk(page):
     page.click("#keys-close")
     target = given.out / "corrections.jsonl"
     if given.url:
-        page.locator("body").press("s")
-        until(page, "document.querySelector('#unsaved').textContent === '3 saved'")
-        shutil.copy(pathlib.Path(given.gallery) / "corrections.jsonl", target)
+        kept = pathlib.Path(given.gallery) / "corrections.jsonl"
+        save(page, "3 saved")
+        # What is undone leaves the file too.
+        page.locator("body").press("u")
+        check(page.inner_text("#unsaved") == "1 unsaved", page.inner_text("#unsaved"))
+        save(page, "2 saved")
+        check(len(kept.read_text().splitlines()) == 2, f"kept: {kept.read_text()}")
+        last = flipped[-1]
+        page.select_option("#sort", "row")
+        page.evaluate("r => picsift.view.select(r, true)", last["row"])
+        page.keyboard.press("y" if last["is"] else "n")
+        save(page, "3 saved")
+        shutil.copy(kept, target)
     else:
         with page.expect_download() as download:
             page.locator("body").press("s")
@@ -182,6 +197,12 @@ with sync_playwright() as playwright:
         "phone-dark": {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"},
     }.items():
         page, problems, _, _ = opened(browser, **options)
+        if given.url:
+            # Another browser sees what was saved.
+            check(page.inner_text("#unsaved") == "3 saved", f"{name}: {page.inner_text('#unsaved')}")
+            page.check("#corrected")
+            until(page, "document.querySelector('#shown').textContent.startsWith('3 of')")
+            page.uncheck("#corrected")
         wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         check(wide <= 0, f"{name}: the page is {wide} pixels wider than the window")
         page.screenshot(path=given.out / f"{name}.png")

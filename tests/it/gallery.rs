@@ -108,6 +108,55 @@ fn a_gallery_has_every_row_and_its_picture() {
     assert_eq!(left.len(), 2, "{left:?}");
 }
 
+/// Truth of another table stands beside its rows, which keep their order, however many of them it is about.
+#[test]
+fn truth_of_another_table_moves_no_row() {
+    let out = tempdir().unwrap();
+    let table = labelled(out.path(), REFERENCES);
+    let rows = read_table(Path::new(&table));
+    let keys = column::<StringArray>(&rows, "image");
+    let gallery = out.path().join("gallery");
+    let truth = out.path().join("truth.parquet");
+    for about in [vec![200, 7, 30], (0..keys.len()).rev().collect()] {
+        let names: Vec<_> = about.iter().map(|row| keys.value(*row)).collect();
+        let holds: Vec<_> = about.iter().map(|row| row % 2 == 1).collect();
+        write_table(
+            &truth,
+            vec![
+                ("key", array(StringArray::from(names))),
+                ("fish", array(BooleanArray::from(holds))),
+            ],
+        );
+        stdout(&picsift([
+            "gallery",
+            &table,
+            "-o",
+            gallery.to_str().unwrap(),
+            "--overwrite",
+            "--no-pictures",
+            "--truth-file",
+            truth.to_str().unwrap(),
+            "--truth",
+            "fish=fish",
+        ]));
+        let column = data(&gallery, "category-0.js");
+        let codes = base64(column["truth"].as_str().unwrap());
+        for row in 0..keys.len() {
+            let shown = &data(&gallery, &format!("rows-{}.js", row / 50))[row % 50];
+            assert_eq!(shown["key"], keys.value(row));
+            let known = about.contains(&row);
+            assert_eq!(codes[row], if known { (row % 2) as u8 } else { 2 }, "{row}");
+        }
+    }
+}
+
+fn base64(text: &str) -> Vec<u8> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .unwrap()
+}
+
 /// Names and errors that would be markup, and images that are none.
 fn hostile(path: &Path) -> usize {
     let names = [
@@ -440,6 +489,12 @@ fn only_its_own_page_may_correct() {
         (&Value::from("fish"), &Value::from(false))
     );
 
+    // What is taken back leaves the file.
+    let back = line(3, "animal", true).replace("\"is\":true", "\"is\":null");
+    let (status, text) = served.ask("POST /corrections", &[&host, &token, kind], &back);
+    assert_eq!(status, 200, "{text}");
+    assert_eq!(fs::read_to_string(&kept).unwrap().lines().count(), 1);
+
     fs::remove_file(&kept).unwrap();
     let url = format!("http://127.0.0.1:{}/index.html", served.port);
     if let Some(found) = browse(&gallery, &shots("served"), Some(&url)) {
@@ -449,6 +504,44 @@ fn only_its_own_page_may_correct() {
             "{found}"
         );
     }
+}
+
+/// A new gallery in the same place shows what was corrected in the old one, where its images now are.
+#[test]
+fn corrections_outlive_their_gallery() {
+    let out = tempdir().unwrap();
+    let table = labelled(out.path(), REFERENCES);
+    let gallery = out.path().join("gallery");
+    let make = ["gallery", &table, "-o", gallery.to_str().unwrap()];
+    let make = |more: &[&str]| picsift([&make[..], more].concat());
+    stdout(&make(&["--no-pictures"]));
+    let key = |row: usize| data(&gallery, "rows-0.js")[row]["key"].clone();
+    let line = |key: &Value, row: usize| serde_json::json!({"key": key, "row": row, "category": "fish", "was": false, "is": true, "who": "ada", "when": "2026-01-01T00:00:00Z"});
+    let (near, far) = (key(2), key(9));
+    let kept = gallery.join("corrections.jsonl");
+    // The rows are others than they were.
+    fs::write(&kept, format!("{}\n{}\n", line(&near, 1), line(&far, 3))).unwrap();
+    let said = stdout(&make(&["--overwrite", "--no-pictures", "--limit", "5"]));
+    assert!(said.contains("2 corrections"), "{said}");
+    let lines: Vec<Value> = fs::read_to_string(&kept)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    // One image is not shown any more; what was said of it stays.
+    let mut away = line(&far, 3);
+    away["row"] = Value::Null;
+    assert_eq!(lines, [line(&near, 2), away]);
+
+    // The page hears of both, and a file that says nothing is not passed over.
+    let served = Served::start(&gallery);
+    let host = format!("Host: 127.0.0.1:{}", served.port);
+    let (_, meta) = served.ask("GET /data/meta.js", &[&host], "");
+    assert!(meta.contains("\"corrections\":[{"), "{meta}");
+    fs::write(&kept, "no correction\n").unwrap();
+    let said = refused(&make(&["--overwrite"]));
+    assert!(said.contains("line 1 of"), "{said}");
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "no correction\n");
 }
 
 #[test]

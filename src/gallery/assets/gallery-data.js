@@ -55,44 +55,68 @@ const picsift = (() => {
   const digits = (n, width) => String(n).padStart(width, "0");
   const file = (kind, r) => `${kind}/${digits(Math.floor(r / 1000), 3)}/${digits(r, 6)}.jpg`;
 
-  // Corrections: by row and category, with the order in which they were made.
+  // Corrections by row and category. `saved`: a file has this very word; `kept`: the served gallery has some word about it. What
+  // is taken back of the latter stands here with `is` null until the server knows.
   const corrections = new Map();
+  // What was done, each with what stood there before.
   let history = [];
   const name = (r, k) => `${r}:${k}`;
   const store = (key, value) => { try { localStorage.setItem(key, value); } catch { /* a browser may keep nothing */ } };
   const stored = (key) => { try { return localStorage.getItem(key); } catch { return null; } };
+  const now = () => new Date().toISOString().replace(/\.\d+Z/, "Z");
 
   function keep() {
     store(`picsift-${meta.id}`, JSON.stringify([...corrections.values()]));
   }
 
+  // What was corrected before: by the server's file where there is one, then by what this browser has not saved.
   function recall() {
+    const places = new Map(meta.categories.map((category, k) => [category.name, k]));
+    for (const one of meta.serve ? meta.serve.corrections : []) {
+      const k = places.get(one.category);
+      if (k === undefined || one.row === null || one.row >= meta.rows) continue;
+      corrections.set(name(one.row, k), { row: one.row, category: k, was: one.was, is: one.is, when: one.when, saved: true, kept: true });
+    }
     try {
-      for (const one of JSON.parse(stored(`picsift-${meta.id}`) || "[]")) {
+      const all = JSON.parse(stored(`picsift-${meta.id}`) || "[]");
+      for (const one of all.sort((a, b) => (a.when < b.when ? -1 : a.when > b.when ? 1 : 0))) {
         const fits = one.row < meta.rows && one.category < meta.categories.length;
-        if (fits) { corrections.set(name(one.row, one.category), one); history.push(name(one.row, one.category)); }
+        if (!fits || (meta.serve && one.saved)) continue;
+        const key = name(one.row, one.category);
+        const before = corrections.get(key);
+        if (one.is === null && !before) continue;
+        corrections.set(key, { ...one, kept: Boolean(before && before.kept) });
+        if (!one.saved) history.push([key, before]);
       }
     } catch { /* what cannot be read is not ours */ }
   }
 
   function correct(r, k, was, is) {
     const key = name(r, k);
-    history = history.filter((other) => other !== key);
-    history.push(key);
-    corrections.set(key, { row: r, category: k, was, is, when: new Date().toISOString().replace(/\.\d+Z/, "Z"), saved: false });
+    const before = corrections.get(key);
+    history.push([key, before]);
+    corrections.set(key, { row: r, category: k, was, is, when: now(), saved: false, kept: Boolean(before && before.kept) });
     keep();
   }
 
+  // The row of what was undone.
   function undo() {
-    const key = history.pop();
-    if (key === undefined) return null;
+    if (!history.length) return null;
+    const [key, before] = history.pop();
     const one = corrections.get(key);
-    corrections.delete(key);
+    if (before) corrections.set(key, { ...before, saved: before.saved && !one.saved, kept: one.kept });
+    else if (one.kept) corrections.set(key, { ...one, is: null, when: now(), saved: false });
+    else corrections.delete(key);
     keep();
-    return one;
+    return one.row;
   }
 
-  const correction = (r, k) => corrections.get(name(r, k));
+  function correction(r, k) {
+    const one = corrections.get(name(r, k));
+    return one && one.is !== null ? one : undefined;
+  }
+
+  const standing = () => [...corrections.values()].filter((one) => one.is !== null);
   const unsaved = () => [...corrections.values()].filter((one) => !one.saved);
 
   async function lines(all) {
@@ -107,8 +131,11 @@ const picsift = (() => {
     return text.join("");
   }
 
+  // A download has all that stands; a server is told what is new.
+  const toSave = () => (meta.serve ? unsaved() : standing());
+
   async function save() {
-    const all = [...corrections.values()];
+    const all = toSave();
     const text = await lines(all);
     if (meta.serve) {
       const answer = await fetch("corrections", {
@@ -128,10 +155,20 @@ const picsift = (() => {
       link.remove();
       setTimeout(() => URL.revokeObjectURL(link.href), 10000);
     }
-    for (const one of all) one.saved = true;
+    for (const one of all) {
+      const key = name(one.row, one.category);
+      // Somebody may have gone on while it was sent.
+      const newer = corrections.get(key) !== one;
+      one.saved = !newer;
+      one.kept = Boolean(meta.serve) && one.is !== null;
+      if (newer && corrections.has(key)) corrections.get(key).kept = one.kept;
+      else if (one.is === null) corrections.delete(key);
+    }
     keep();
-    return all.length;
   }
+
+  // Who saved last, to be offered as who saves now.
+  const lastSaver = () => (meta.serve && meta.serve.corrections.length ? meta.serve.corrections.at(-1).who : "");
 
   return {
     UNKNOWN,
@@ -148,6 +185,7 @@ const picsift = (() => {
     rows(c, value) { chunks.set(c, value); },
     errors(value) { errors = new Set(value); },
     load: { start: () => load("data/meta.js"), category, row, failed, known: (k) => categories.get(k) },
-    file, correct, undo, correction, corrections, unsaved, save, store, stored,
+    file, correct, undo, correction, standing, unsaved, toSave, save, store, stored, lastSaver,
+    canUndo: () => history.length > 0,
   };
 })();

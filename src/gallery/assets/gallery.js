@@ -12,11 +12,11 @@
 
   function tellUnsaved() {
     const unsaved = picsift.unsaved().length;
-    const all = picsift.corrections.size;
+    const all = picsift.standing().length;
     el("unsaved").textContent = unsaved ? `${unsaved} unsaved` : all ? `${all} saved` : "";
-    el("save").disabled = all === 0;
+    el("save").disabled = picsift.toSave().length === 0;
     el("save").classList.toggle("primary", unsaved > 0);
-    el("undo").disabled = all === 0;
+    el("undo").disabled = !picsift.canUndo();
   }
 
   picsift.correctRow = (r, k, is) => {
@@ -36,19 +36,20 @@
   }
 
   function undo() {
-    const one = picsift.undo();
-    if (!one) return;
-    view.update(one.row);
+    const row = picsift.undo();
+    if (row === null) return;
+    view.update(row);
     large.show();
     tellUnsaved();
   }
 
   async function save() {
-    if (!picsift.corrections.size) return;
+    if (!picsift.toSave().length) return;
     if (!picsift.stored("picsift-who")) {
       el("keys").showModal();
-      el("who").focus();
+      el("who").value = picsift.lastSaver();
       el("who").placeholder = "say who you are, then save";
+      el("who").select();
       return;
     }
     await picsift.save();
@@ -109,7 +110,7 @@
     };
     for (const [id, act] of Object.entries(clicks)) el(id).addEventListener("click", act);
     el("who").value = picsift.stored("picsift-who") || "";
-    el("who").addEventListener("input", () => picsift.store("picsift-who", el("who").value.trim()));
+    el("keys").addEventListener("close", () => picsift.store("picsift-who", el("who").value.trim()));
     let asked = false;
     addEventListener("scroll", () => {
       if (asked) return;
