@@ -1,7 +1,8 @@
-//! `picsift gallery` of 10,000 photographs as a process: thumbnails a second, and the weight of what a browser reads first.
+//! `picsift gallery` of 10,000 photographs as a process: thumbnails a second, and what Chromium takes to the first page.
 //!
 //! `cargo bench --bench gallery` prints the figures; `PICSIFT_BENCH_ROWS` takes another number of rows. The pictures are distinct
-//! JPEGs of 512 pixels that the table holds; labelling them first is not timed.
+//! JPEGs of 512 pixels that the table holds; labelling them first is not timed. The page is opened by `benches/browser/first_page.py`
+//! with `PICSIFT_PYTHON` (else `python3`), which needs `tests/readers/requirements.txt` and chromium.
 
 #![allow(clippy::unwrap_used)]
 
@@ -34,18 +35,23 @@ fn main() {
         "{rows} rows: {seconds:.1} s, {:.0} thumbnails/s",
         rows as f64 / seconds
     );
-    let size = |name: &str| Path::new(&gallery).join(name).metadata().unwrap().len();
-    let entries = Path::new(&gallery).read_dir().unwrap();
-    let pages: u64 = entries
-        .map(|entry| entry.unwrap())
-        .filter(|entry| entry.file_type().unwrap().is_file())
-        .map(|entry| entry.metadata().unwrap().len())
-        .sum();
-    let data = size("data/meta.js") + size("data/category-0.js") + size("data/rows-0.js");
-    let thumbs: u64 = (0..40)
-        .map(|row| size(&format!("thumbs/000/{row:06}.jpg")))
-        .sum();
-    println!("pages {pages} bytes, first data {data}, 40 thumbnails {thumbs}");
+    let python = std::env::var("PICSIFT_PYTHON").unwrap_or_else(|_| "python3".to_string());
+    let opened = Command::new(python)
+        .args([
+            concat!(env!("CARGO_MANIFEST_DIR"), "/benches/browser/first_page.py"),
+            &gallery,
+        ])
+        .output();
+    match opened {
+        Ok(opened) if opened.status.success() => {
+            print!("first page: {}", String::from_utf8_lossy(&opened.stdout));
+        }
+        Ok(opened) => println!(
+            "first page not opened: {}",
+            String::from_utf8_lossy(&opened.stderr)
+        ),
+        Err(error) => println!("first page not opened: {error}"),
+    }
 }
 
 fn run(args: &[&str]) {
