@@ -217,7 +217,20 @@ fn below(base: &Url, reference: &str) -> Result<Url, ImageError> {
     Ok(url)
 }
 
-/// `reference` for a message: without query and password, which may be credentials, and not endlessly long.
+/// Whether a reference has a part that may be a credential: a URL's query or password.
+pub fn may_hold_credential(reference: &str) -> bool {
+    let url = Url::parse(reference).ok().filter(Url::has_host);
+    url.is_some_and(|url| url.query().is_some() || url.password().is_some())
+}
+
+/// Whether a terminal or a browser would not show `c` but obey it: a control character, or one that turns the line's direction.
+fn is_obeyed(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// `reference` for a message: without query and password, which may be credentials, not endlessly long, and with control characters
+/// written as `\u{1b}`.
 pub fn shown(reference: &str) -> String {
     let mut text = match Url::parse(reference) {
         Ok(url) if url.scheme() == "file" => match url.to_file_path() {
@@ -240,6 +253,13 @@ pub fn shown(reference: &str) -> String {
     if let Some((cut, _)) = text.char_indices().nth(SHOWN_CHARS) {
         text.truncate(cut);
         text.push_str("...");
+    }
+    if text.contains(is_obeyed) {
+        let parts = text.chars().map(|c| match is_obeyed(c) {
+            true => c.escape_unicode().to_string(),
+            false => c.to_string(),
+        });
+        text = parts.collect();
     }
     text
 }
@@ -392,5 +412,13 @@ mod tests {
         );
         assert_eq!(shown("file:///a%20b.jpg"), "/a b.jpg");
         assert!(shown(&"x".repeat(1000)).len() < 310);
+        // Neither a terminal nor a browser obeys a name.
+        assert_eq!(
+            shown("\u{1b}[2J\u{202e}gpj.exe\n"),
+            "\\u{1b}[2J\\u{202e}gpj.exe\\u{a}"
+        );
+        assert!(may_hold_credential("https://h/a.jpg?sig=secret"));
+        assert!(may_hold_credential("https://me:secret@h/a.jpg"));
+        assert!(!may_hold_credential("https://h/a.jpg") && !may_hold_credential("what?.jpg"));
     }
 }

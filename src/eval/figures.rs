@@ -40,6 +40,10 @@ impl Figure {
             interval: interval.map(|_| method),
         }
     }
+
+    fn has_no_width(&self) -> bool {
+        self.low.is_some() && self.low == self.high
+    }
 }
 
 /// All figures, in the order in which they are shown.
@@ -164,10 +168,20 @@ pub fn judge<K: Packed>(rows: &Rows<K>, scores: bool, weighted: bool, seed: u64)
             summary.calibration.expected_error(),
         );
     }
+    let mut notes = notes(rows, scores, &summary);
+    if figures
+        .named()
+        .iter()
+        .any(|(_, figure)| figure.has_no_width())
+    {
+        notes.push(
+            "a bootstrap interval without width: where there is no mistake none can be drawn, which does not mean that others have none".to_string(),
+        );
+    }
     Judged {
         confusion,
         figures,
-        notes: notes(rows, scores, &summary),
+        notes,
         drawn,
         grouped,
     }
@@ -330,6 +344,17 @@ mod tests {
         let always = judged(&[(true, 0.25)]);
         assert_eq!(always.figures.precision.value, None);
         assert!(always.notes[0].contains("always yes"), "{:?}", always.notes);
+    }
+
+    #[test]
+    fn an_interval_without_width_is_said_to_mean_little() {
+        let right: Vec<_> = (0..50)
+            .map(|row| (row % 2 == 0, if row % 2 == 0 { 0.9 } else { 0.1 }))
+            .collect();
+        let said = |judged: Judged| judged.notes.iter().any(|note| note.contains("width"));
+        assert!(said(judged(&right)));
+        let mixed = [(true, 0.9), (false, 0.8), (true, 0.3), (false, 0.1)].repeat(20);
+        assert!(!said(judged(&mixed)));
     }
 
     #[test]

@@ -299,7 +299,7 @@ fn finish(
             .strangers
             .iter()
             .take(SHOWN_WORDS)
-            .map(|(word, rows)| format!("{word} ({rows})"))
+            .map(|(word, rows)| format!("{} ({rows})", picsift_images::shown(word)))
             .collect();
         let more = read.strangers.len().saturating_sub(SHOWN_WORDS);
         notes.push(format!(

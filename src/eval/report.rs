@@ -330,9 +330,11 @@ fn mistakes_part(evaluation: &Evaluation) -> Part {
     let mut rows = Vec::new();
     for category in &evaluation.categories {
         for mistake in &category.mistakes {
+            // Reports are passed on: no query of a signed URL, no character that a terminal obeys.
+            let image = mistake.key.as_deref().map(picsift_images::shown);
             rows.push(vec![
                 category.name.clone(),
-                mistake.key.clone().unwrap_or("-".to_string()),
+                image.unwrap_or("-".to_string()),
                 yes(mistake.truth),
                 yes(mistake.predicted),
                 mistake

@@ -352,6 +352,12 @@ fn say(args: &GalleryArgs, labelled: &Labelled, made: &Made, started: Instant) {
         HumanBytes(made.bytes),
         made.rows as f64 / seconds.max(1e-9),
     );
+    if made.credentials > 0 {
+        eprintln!(
+            "{} references have a query or password, which may be a credential; data/ has them, for corrections need their keys: think before you publish it",
+            made.credentials
+        );
+    }
     if !args.serve {
         println!(
             "open {} in a browser, or run picsift gallery -o {} --serve to keep corrections there",

@@ -58,6 +58,8 @@ pub struct Made {
     pub columns: Vec<Column>,
     /// Bytes of the copies.
     pub bytes: u64,
+    /// Rows whose reference may hold a credential.
+    pub credentials: usize,
     /// First rows of the images that [`Making::corrected`] names.
     pub corrected: HashMap<String, usize>,
 }
@@ -104,6 +106,7 @@ impl Making<'_> {
                 if row.error.is_some() {
                     made.errors.push(made.rows);
                 }
+                made.credentials += usize::from(picsift_images::may_hold_credential(&row.key));
                 if self.corrected.contains(&row.key) {
                     made.corrected.entry(row.key.clone()).or_insert(made.rows);
                 }

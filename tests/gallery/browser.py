@@ -188,6 +188,10 @@ with sync_playwright() as playwright:
     found["cards"] = page.locator(".card").count()
     check(page.locator(".card img:not([alt])").count() == 0, "an image has no alt text")
     check(not page.evaluate("Boolean(window.hacked)"), "a script of the data ran")
+    turned = page.evaluate("[...document.querySelectorAll('.card .name')].filter(n => /[\\u202a-\\u202e]/.test(n.textContent)).length")
+    check(turned == 0, "a name turns its line around")
+    if found["cards"] and "gpj.exe" in page.inner_text("#grid"):
+        check("\\u{202e}gpj.exe" in page.inner_text("#grid"), "a name hides a character")
     page.screenshot(path=given.out / "desktop.png")
     walk(page)
     check(not problems, f"the page had problems: {problems}")

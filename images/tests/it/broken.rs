@@ -338,18 +338,23 @@ fn limits_are_settings() {
 /// Some decoders print what stands in the file; a row's error is one sentence all the same.
 #[test]
 fn an_error_does_not_quote_the_file() {
-    // A TIFF whose compression is a list of 5000 numbers.
+    // A TIFF with 5000 sample formats.
     let count = 5000_u32;
     let mut tiff = b"II*\0\x08\0\0\0".to_vec();
-    let entries = [(256_u16, 4_u16, 1, 4), (257, 4, 1, 4), (259, 3, count, 50)];
+    let entries = [
+        (256_u16, 4_u16, 1, 4),
+        (257, 4, 1, 4),
+        (262, 3, 1, 1),
+        (339, 3, count, 62),
+    ];
     tiff.extend((entries.len() as u16).to_le_bytes());
     for (tag, kind, count, value) in entries {
         tiff.extend([tag.to_le_bytes(), kind.to_le_bytes()].concat());
         tiff.extend([u32::to_le_bytes(count), u32::to_le_bytes(value)].concat());
     }
     tiff.extend([0; 4]);
-    assert_eq!(tiff.len(), 50);
+    assert_eq!(tiff.len(), 62);
     tiff.extend((0..count).flat_map(|n| (n as u16).to_le_bytes()));
     let text = error(&tiff, Geometry::Full).to_string();
-    assert!(text.len() < 500 && text.ends_with("..."), "{text}");
+    assert!(text.len() < 500 && text.contains("... is not"), "{text}");
 }

@@ -52,6 +52,10 @@ const picsift = (() => {
     return errors;
   }
 
+  // Text of the data as people can read it: characters that turn a line around or are none are shown by their numbers.
+  const plain = (text) => text.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
+    (c) => `\\u{${c.charCodeAt(0).toString(16)}}`);
+
   const digits = (n, width) => String(n).padStart(width, "0");
   const file = (kind, r) => `${kind}/${digits(Math.floor(r / 1000), 3)}/${digits(r, 6)}.jpg`;
 
@@ -182,10 +186,17 @@ const picsift = (() => {
         source: value.source && bytes(value.source),
       });
     },
-    rows(c, value) { chunks.set(c, value); },
+    rows(c, value) {
+      for (const row of value) {
+        row.called = plain(row.reference || row.key);
+        row.label = row.label && plain(row.label);
+        if (row.error) row.error.message = plain(row.error.message);
+      }
+      chunks.set(c, value);
+    },
     errors(value) { errors = new Set(value); },
     load: { start: () => load("data/meta.js"), category, row, failed, known: (k) => categories.get(k) },
-    file, correct, undo, correction, standing, unsaved, toSave, save, store, stored, lastSaver,
+    file, plain, correct, undo, correction, standing, unsaved, toSave, save, store, stored, lastSaver,
     canUndo: () => history.length > 0,
   };
 })();

@@ -29,14 +29,14 @@ picsift.large = (() => {
     if (failed) image.removeAttribute("src");
     else image.src = picsift.file(meta.pictures ? "pictures" : "thumbs", r);
     image.alt = picsift.view.described(row);
-    el("large-title").textContent = row.reference || row.key;
+    el("large-title").textContent = row.called;
     const category = meta.categories[picsift.view.state.k];
     el("facts").replaceChildren(
       ...fact("Place", `${picsift.view.place() + 1} of ${picsift.view.count()} shown, row ${r}`),
       ...fact("Label", row.label),
       ...fact("Question", category.prompt || category.name),
       ...fact("Pixels", failed ? null : `${row.width} \u00d7 ${row.height}`),
-      ...fact("Key", row.key),
+      ...fact("Key", picsift.plain(row.key)),
       ...fact("Error", row.error && `${row.error.stage}, ${row.error.kind}: ${row.error.message}`),
       ...fact("Model", meta.model && [meta.model, meta.revision].filter(Boolean).join(" ")),
     );

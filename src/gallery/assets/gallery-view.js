@@ -132,7 +132,7 @@ picsift.view = (() => {
     card.addEventListener("click", () => { select(place); picsift.large.open(); });
     told(card, r);
     picsift.load.row(r).then((row) => {
-      const called = row.reference || row.key;
+      const { called } = row;
       name.textContent = called;
       name.title = called;
       card.setAttribute("aria-label", `${called}: ${WORDS[answer(r)][0]}`);
@@ -149,7 +149,7 @@ picsift.view = (() => {
     return card;
   }
 
-  const described = (row) => [row.reference || row.key, row.label && `labelled ${row.label}`].filter(Boolean).join(", ");
+  const described = (row) => [row.called, row.label && `labelled ${row.label}`].filter(Boolean).join(", ");
 
   // Answer and score of a card.
   function told(card, r) {
