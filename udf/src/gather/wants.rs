@@ -121,7 +121,6 @@ impl Want {
             LogicalPlan::SubqueryAlias(alias) => {
                 Column::new(Some(alias.alias.clone()), found.name.clone())
             }
-            LogicalPlan::Projection(_) => Column::new_unqualified(found.name.clone()),
             _ => found.clone(),
         }
     }
@@ -133,14 +132,8 @@ pub(super) fn pass_on(projection: Projection, columns: &[Column]) -> Result<Logi
         mut expr, input, ..
     } = projection;
     for column in columns {
+        // Under the name that it has: beside a column of the same name without its table, DataFusion's rules fail.
         let passed = Expr::Column(column.clone());
-        let own = Column::new_unqualified(column.name.clone());
-        // Its own name has no table, so that it is found above by that name alone.
-        let passed = if column.relation.is_some() {
-            passed.alias(own.name)
-        } else {
-            passed
-        };
         if !expr.contains(&passed) {
             expr.push(passed);
         }

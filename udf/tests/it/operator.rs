@@ -469,3 +469,14 @@ async fn views_subqueries_and_functions_of_answers_share_too() {
     }
     drop(fake);
 }
+
+/// DataFusion moves the part of an answer below the sort and into the subquery, behind the operator's back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_an_answer_above_a_named_subquery() {
+    let fake = Fake::with_images(40);
+    let query = "SELECT id, try_classify(image, 'red')['error'] AS e FROM (SELECT id, image FROM t) AS s \
+                 WHERE image_info(image)['width'] > 0 ORDER BY id LIMIT 3";
+    let batches = fake.context.sql(query).await.unwrap();
+    assert_eq!(rows(&batches.collect().await.unwrap()), 3);
+    assert_eq!(fake.encoded(), 40);
+}
