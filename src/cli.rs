@@ -18,7 +18,9 @@ use picsift_vision::store::LEAST_BYTES;
 pub use export::ExportArgs;
 pub use gallery::GalleryArgs;
 pub use judge::{EvalArgs, ReportForm, SampleArgs};
-pub use shared::{CacheArgs, CategoryArgs, FetchArgs, GenerationArgs, LimitArgs, ModelArgs};
+pub use shared::{
+    CacheArgs, CategoryArgs, FetchArgs, GenerationArgs, LimitArgs, ModelArgs, TruthArgs,
+};
 
 use shared::CACHE_BYTES;
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{FetchArgs, LimitArgs};
+use super::{FetchArgs, LimitArgs, TruthArgs};
 
 /// `picsift gallery`.
 #[derive(Debug, Args)]
@@ -34,15 +34,6 @@ pub struct GalleryArgs {
     /// Make thumbnails alone
     #[arg(long)]
     pub no_pictures: bool,
-    /// What is true, as for `picsift eval`: its figures stand beside the pictures, and disagreement can be looked for
-    #[arg(long, value_name = "COLUMN")]
-    pub truth: Vec<String>,
-    /// Table that has the truth, as for `picsift eval`
-    #[arg(long, value_name = "FILE")]
-    pub truth_file: Option<String>,
-    /// Column that says which row is which, as for `picsift eval`
-    #[arg(long, value_name = "COLUMN")]
-    pub key: Option<String>,
     /// Show the gallery on this machine and keep corrections in its folder, until Ctrl-C
     #[arg(long)]
     pub serve: bool,
@@ -55,6 +46,9 @@ pub struct GalleryArgs {
         value_name = "PORT"
     )]
     pub port: u16,
+    /// What is true, if its figures shall stand beside the pictures, and disagreement be looked for.
+    #[command(flatten)]
+    pub truth: TruthArgs,
     /// Limits on one image.
     #[command(flatten)]
     pub limits: LimitArgs,

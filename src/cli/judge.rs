@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::TruthArgs;
 use crate::sample::LEAST;
 use crate::sample::strata::By;
 
@@ -13,17 +14,6 @@ pub struct EvalArgs {
     /// Outputs of `picsift label`, or tables with columns is_... and score_...
     #[arg(required = true, value_name = "LABELLED")]
     pub inputs: Vec<String>,
-    /// What is true: a column of labels (one as text, or a list), a BOOLEAN column for a single category, CATEGORY=COLUMN, or
-    /// a pattern such as truth_{}; may be given several times
-    #[arg(long, value_name = "COLUMN")]
-    pub truth: Vec<String>,
-    /// CSV, JSON lines or Parquet that has the truth, joined by --key; of corrections (key, category, is) no --truth need be said
-    #[arg(long, value_name = "FILE")]
-    pub truth_file: Option<String>,
-    /// Column that says which row is which, in both tables or as LABELLED=TRUTH [default: the image's reference, and 'key' in the
-    /// truth]
-    #[arg(long, value_name = "COLUMN")]
-    pub key: Option<String>,
     /// Look for better thresholds: the best F1, or what the next two say
     #[arg(long)]
     pub sweep: bool,
@@ -45,6 +35,9 @@ pub struct EvalArgs {
     /// Form of the report
     #[arg(long, default_value = "table", value_name = "FORMAT")]
     pub format: ReportForm,
+    /// What is true.
+    #[command(flatten)]
+    pub truth: TruthArgs,
 }
 
 /// `--format` of a report.

@@ -188,6 +188,30 @@ pub struct CategoryArgs {
     pub threshold: Option<f32>,
 }
 
+/// What is true of the rows of a labelled table.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "What is true")]
+pub struct TruthArgs {
+    /// What is true: a column of labels (one as text, or a list), a BOOLEAN column for a single category, CATEGORY=COLUMN, or
+    /// a pattern such as truth_{}; may be given several times
+    #[arg(long = "truth", value_name = "COLUMN")]
+    pub columns: Vec<String>,
+    /// CSV, JSON lines or Parquet that has the truth, joined by --key; of corrections (key, category, is) no --truth need be said
+    #[arg(long = "truth-file", value_name = "FILE")]
+    pub file: Option<String>,
+    /// Column that says which row is which, in both tables or as LABELLED=TRUTH [default: the image's reference, and 'key' in the
+    /// truth]
+    #[arg(long, value_name = "COLUMN")]
+    pub key: Option<String>,
+}
+
+impl TruthArgs {
+    /// Whether nothing is said.
+    pub fn is_empty(&self) -> bool {
+        self.columns.is_empty() && self.file.is_none()
+    }
+}
+
 fn max_tokens(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(tokens) if tokens >= 1 => Ok(tokens),

@@ -40,10 +40,6 @@ impl Figure {
             interval: interval.map(|_| method),
         }
     }
-
-    fn has_no_width(&self) -> bool {
-        self.low.is_some() && self.low == self.high
-    }
 }
 
 /// All figures, in the order in which they are shown.
@@ -169,13 +165,10 @@ pub fn judge<K: Packed>(rows: &Rows<K>, scores: bool, weighted: bool, seed: u64)
         );
     }
     let mut notes = notes(rows, scores, &summary);
-    if figures
-        .named()
-        .iter()
-        .any(|(_, figure)| figure.has_no_width())
-    {
+    let perfect = |figure: &Figure| figure.value == Some(1.0) && figure.low == figure.high;
+    if figures.named().iter().any(|(_, figure)| perfect(figure)) {
         notes.push(
-            "a bootstrap interval without width: where there is no mistake none can be drawn, which does not mean that others have none".to_string(),
+            "there is no mistake among these rows, so that the bootstrap draws none either: an interval without width does not mean that other rows have none".to_string(),
         );
     }
     Judged {
@@ -347,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_without_width_is_said_to_mean_little() {
+    fn an_interval_without_width_is_explained() {
         let right: Vec<_> = (0..50)
             .map(|row| (row % 2 == 0, if row % 2 == 0 { 0.9 } else { 0.1 }))
             .collect();

@@ -18,7 +18,7 @@ pub mod truth;
 use arrow::datatypes::DataType;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 
-use crate::cli::{EvalArgs, ReportForm};
+use crate::cli::{EvalArgs, ReportForm, TruthArgs};
 use crate::error::AppError;
 use crate::labelled::Labelled;
 use crate::session;
@@ -47,7 +47,14 @@ const SHOWN_WORDS: usize = 10;
 /// # Errors
 /// [`AppError`]; nothing is written then.
 pub async fn eval(args: EvalArgs) -> Result<(), AppError> {
-    let evaluation = evaluate(&args).await?;
+    let wanted = Wanted {
+        inputs: &args.inputs,
+        truth: &args.truth,
+        mistakes: args.mistakes,
+        seed: args.seed,
+        goal: args.sweep.then(|| goal(&args)),
+    };
+    let evaluation = evaluate(&wanted).await?;
     let text = match args.format {
         ReportForm::Table => report::table(&evaluation)?,
         ReportForm::Markdown => report::markdown(&evaluation),
@@ -63,25 +70,41 @@ pub async fn eval(args: EvalArgs) -> Result<(), AppError> {
     Ok(())
 }
 
+/// What is to be judged, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The labelled tables.
+    pub inputs: &'a [String],
+    /// What is true.
+    pub truth: &'a TruthArgs,
+    /// Worst mistakes kept for each category.
+    pub mistakes: usize,
+    /// Seed of the bootstrap.
+    pub seed: u64,
+    /// What a better threshold is to reach, if one is looked for.
+    pub goal: Option<Goal>,
+}
+
 /// Compares answers and truth.
 ///
 /// # Errors
 /// [`AppError::Usage`] and [`AppError::Plan`] for a command or tables that do not fit, [`AppError::Run`] while reading.
-pub async fn evaluate(args: &EvalArgs) -> Result<Evaluation, AppError> {
+pub async fn evaluate(wanted: &Wanted<'_>) -> Result<Evaluation, AppError> {
+    let asked = wanted.truth;
     let partitions = std::thread::available_parallelism().map_or(2, |n| n.get());
     let context = session::of_columns(partitions)?;
-    let labelled = Labelled::open(&context, &args.inputs).await?;
+    let labelled = Labelled::open(&context, wanted.inputs).await?;
     let mut notes = Vec::new();
-    let (frame, truth, joined) = match &args.truth_file {
+    let (frame, truth, joined) = match &asked.file {
         Some(file) => {
-            let key = args.key.as_deref();
+            let key = asked.key.as_deref();
             let beside = join::beside(
                 &context,
                 &labelled,
                 labelled.frame.clone(),
                 file,
                 key,
-                &args.truth,
+                &asked.columns,
             )
             .await?;
             if beside.chosen {
@@ -91,19 +114,19 @@ pub async fn evaluate(args: &EvalArgs) -> Result<Evaluation, AppError> {
             }
             (beside.frame, beside.truth, Some(beside.joined))
         }
-        None if args.truth.is_empty() => {
+        None if asked.columns.is_empty() => {
             return Err(AppError::Usage(
                 "say what is true: --truth COLUMN of the table, or --truth-file FILE with --truth COLUMN".to_string(),
             ));
         }
         None => (
             labelled.frame.clone(),
-            Truth::resolve(&args.truth, &labelled.categories, &labelled.schema)?,
+            Truth::resolve(&asked.columns, &labelled.categories, &labelled.schema)?,
             None,
         ),
     };
     let schema = &labelled.schema;
-    let key = match args.key.as_deref().or(labelled.image.as_deref()) {
+    let key = match asked.key.as_deref().or(labelled.image.as_deref()) {
         None => None,
         Some(column) => {
             let column = column.split('=').next().unwrap_or(column);
@@ -126,7 +149,7 @@ pub async fn evaluate(args: &EvalArgs) -> Result<Evaluation, AppError> {
         key,
         weight: weighted.then(|| WEIGHT.to_string()),
         label: labelled.columns.label.clone(),
-        mistakes: args.mistakes,
+        mistakes: wanted.mistakes,
     };
     let rows = counted(labelled.frame.clone()).await?;
     let wide = labelled.categories.iter().any(|category| {
@@ -139,15 +162,15 @@ pub async fn evaluate(args: &EvalArgs) -> Result<Evaluation, AppError> {
     });
     let judging = Judging {
         weighted,
-        seed: args.seed,
-        goal: args.sweep.then(|| goal(args)),
+        seed: wanted.seed,
+        goal: wanted.goal,
     };
     let read = match wide {
         true => passes::<u64>(reading, rows, &judging).await,
         false => passes::<u32>(reading, rows, &judging).await,
     };
     let read = read.map_err(AppError::Run)?;
-    finish(args, &labelled, joined, read, weighted, notes)
+    finish(wanted, &labelled, joined, read, weighted, notes)
 }
 
 fn goal(args: &EvalArgs) -> Goal {
@@ -264,7 +287,7 @@ fn outcome<K: Packed>(
 }
 
 fn finish(
-    args: &EvalArgs,
+    wanted: &Wanted<'_>,
     labelled: &Labelled,
     joined: Option<Joined>,
     read: Read,
@@ -312,7 +335,7 @@ fn finish(
             }
         ));
     }
-    let goal = goal(args).said();
+    let goal = wanted.goal.map(Goal::said).unwrap_or_default();
     let mut categories = Vec::with_capacity(read.outcomes.len());
     let mut judged = Vec::with_capacity(read.outcomes.len());
     for ((category, outcome), worst) in labelled
@@ -355,7 +378,7 @@ fn finish(
         model: labelled.model().cloned(),
         rows: read.rows,
         weighted,
-        seed: args.seed,
+        seed: wanted.seed,
         joined,
         overall: overall(&judged, weighted),
         matrix: read

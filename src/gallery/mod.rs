@@ -20,7 +20,7 @@ use picsift_udf::Engine;
 use serde_json::Value;
 use url::Url;
 
-use crate::cli::{EvalArgs, GalleryArgs, ReportForm};
+use crate::cli::{GalleryArgs, TruthArgs};
 use crate::error::{AppError, Signal};
 use crate::eval::gather::plain;
 use crate::eval::join::{self, counted};
@@ -96,11 +96,20 @@ async fn make(args: &GalleryArgs) -> Result<(), AppError> {
             labelled.shown
         )));
     };
-    let evaluation = match args.truth.is_empty() && args.truth_file.is_none() {
+    let evaluation = match args.truth.is_empty() {
         true => None,
-        false => Some(eval::evaluate(&eval_args(args)).await?),
+        false => {
+            let wanted = eval::Wanted {
+                inputs: &args.inputs,
+                truth: &args.truth,
+                mistakes: 0,
+                seed: 0,
+                goal: None,
+            };
+            Some(eval::evaluate(&wanted).await?)
+        }
     };
-    let (frame, truth) = truth(&context, &labelled, args).await?;
+    let (frame, truth) = truth(&context, &labelled, &args.truth).await?;
     let rows = counted(labelled.frame.clone()).await?;
     let rows = args.limit.map_or(rows, |limit| rows.min(limit as u64));
     if rows > MOST_ROWS {
@@ -149,43 +158,27 @@ async fn make(args: &GalleryArgs) -> Result<(), AppError> {
     Ok(())
 }
 
-fn eval_args(args: &GalleryArgs) -> EvalArgs {
-    EvalArgs {
-        inputs: args.inputs.clone(),
-        truth: args.truth.clone(),
-        truth_file: args.truth_file.clone(),
-        key: args.key.clone(),
-        sweep: false,
-        min_precision: None,
-        min_recall: None,
-        categories_file: None,
-        mistakes: 0,
-        seed: 0,
-        format: ReportForm::Json,
-    }
-}
-
 /// The rows with their truth, where one is asked for.
 async fn truth(
     context: &datafusion::prelude::SessionContext,
     labelled: &Labelled,
-    args: &GalleryArgs,
+    asked: &TruthArgs,
 ) -> Result<(DataFrame, Option<Truth>), AppError> {
     let frame = labelled.frame.clone();
-    match &args.truth_file {
+    match &asked.file {
         Some(file) => {
-            let key = args.key.as_deref();
+            let key = asked.key.as_deref();
             // A plan knows rows to be in order only by a column that says so; then it needs no sort.
             let rows = frame.window(vec![row_number().alias(PLACE)]);
             let rows = rows.map_err(AppError::Plan)?;
-            let beside = join::beside(context, labelled, rows, file, key, &args.truth).await?;
+            let beside = join::beside(context, labelled, rows, file, key, &asked.columns).await?;
             let frame = beside.frame.sort(vec![plain(PLACE).sort(true, false)]);
             let frame = frame.map_err(AppError::Plan)?;
             Ok((frame, Some(beside.truth)))
         }
-        None if args.truth.is_empty() => Ok((frame, None)),
+        None if asked.columns.is_empty() => Ok((frame, None)),
         None => {
-            let truth = Truth::resolve(&args.truth, &labelled.categories, &labelled.schema)?;
+            let truth = Truth::resolve(&asked.columns, &labelled.categories, &labelled.schema)?;
             Ok((frame, Some(truth)))
         }
     }
