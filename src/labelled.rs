@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
-use datafusion::catalog::TableProvider;
 use datafusion::datasource::listing::{ListingTable, ListingTableUrl};
 use datafusion::execution::SessionState;
 use datafusion::prelude::{DataFrame, SessionContext};
@@ -96,7 +95,7 @@ impl Labelled {
         let table = tables::open(&state, &locations)
             .await
             .map_err(AppError::Plan)?;
-        let provider = Arc::clone(&table) as Arc<dyn TableProvider>;
+        let provider = tables::with_null_partitions(&table).map_err(AppError::Plan)?;
         let frame = context.read_table(provider).map_err(AppError::Plan)?;
         let schema = SchemaRef::new(frame.schema().as_arrow().clone());
         let shown = locations

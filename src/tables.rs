@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{TableProvider, UrlTableFactory};
-use datafusion::common::{Result, plan_datafusion_err, plan_err};
+use datafusion::common::{Column, Result, plan_datafusion_err, plan_err};
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::csv::CsvFormat;
 use datafusion::datasource::file_format::json::JsonFormat;
@@ -17,8 +17,11 @@ use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{
     ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
 };
+use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::execution::SessionState;
 use datafusion::execution::context::SessionContext;
+use datafusion::functions::expr_fn::nullif;
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, UNNAMED_TABLE, lit};
 use futures::TryStreamExt;
 use glob::Pattern;
 use url::Url;
@@ -34,6 +37,48 @@ const FORMATS: [(&str, &str); 6] = [
     (".jsonl", "JSON"),
     (".json", "JSON"),
 ];
+
+/// The folder's value for rows whose partition column is NULL, as Hive names it.
+pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
+
+/// The columns of `table`, those of folders' names nullable.
+pub fn schema_of(table: &ListingTable) -> SchemaRef {
+    let schema = TableProvider::schema(table);
+    let partitions = &table.options().table_partition_cols;
+    let fields = schema.fields().iter().map(|field| {
+        match partitions.iter().any(|(name, _)| name == field.name()) {
+            true => Arc::new(field.as_ref().clone().with_nullable(true)),
+            false => Arc::clone(field),
+        }
+    });
+    let fields: Vec<_> = fields.collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+/// `table` with NULL where the name of a folder says so, which DataFusion takes for a text.
+///
+/// # Errors
+/// DataFusion's, for a table that cannot be planned.
+pub fn with_null_partitions(table: &Arc<ListingTable>) -> Result<Arc<dyn TableProvider>> {
+    let provider = Arc::clone(table) as Arc<dyn TableProvider>;
+    let partitions = &table.options().table_partition_cols;
+    if partitions.is_empty() {
+        return Ok(provider);
+    }
+    let schema = provider.schema();
+    let columns = schema.fields().iter().map(|field| {
+        let column = Expr::Column(Column::from_name(field.name()));
+        match partitions.iter().any(|(name, _)| name == field.name()) {
+            true => nullif(column, lit(NULL_PARTITION)).alias(field.name()),
+            false => column,
+        }
+    });
+    let columns: Vec<_> = columns.collect();
+    let plan = LogicalPlanBuilder::scan(UNNAMED_TABLE, provider_as_source(provider), None)?
+        .project(columns)?
+        .build()?;
+    Ok(Arc::new(ViewTable::new(plan, None)))
+}
 
 /// Opens the tables at `locations`, all in one folder or store and of one kind, as one table.
 ///
@@ -302,7 +347,7 @@ impl UrlTableFactory for PathTables {
         };
         let location = locate(name)?;
         let table = open(&state, &[location]).await?;
-        Ok(Some(table))
+        with_null_partitions(&table).map(Some)
     }
 }
 

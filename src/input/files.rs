@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use datafusion::common::{Result, plan_err};
+use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::datasource::listing::helpers::pruned_partition_list;
 use datafusion::datasource::listing::{ListingTable, ListingTableUrl, PartitionedFile};
 use datafusion::execution::SessionState;
@@ -61,7 +61,13 @@ pub async fn list(
         .try_collect()
         .await?;
         files.sort_by(|a, b| a.object_meta.location.cmp(&b.object_meta.location));
-        for file in files {
+        for mut file in files {
+            for value in &mut file.partition_values {
+                if matches!(value, ScalarValue::Utf8(Some(text)) if text == tables::NULL_PARTITION)
+                {
+                    *value = ScalarValue::Utf8(None);
+                }
+            }
             let root = location.object_store();
             let meta = &file.object_meta;
             let entry = FileEntry {

@@ -31,6 +31,7 @@ use super::files::InputFile;
 use super::pages::{self, Pages};
 use super::select::Rows;
 use super::{FILE_COLUMN, ROW_COLUMN};
+use crate::tables;
 
 /// The columns of `table` with those of a row's place behind them.
 pub fn positioned_schema(table: &Schema) -> SchemaRef {
@@ -58,7 +59,7 @@ pub async fn scan(
     table: &ListingTable,
     files: &[(InputFile, Rows)],
 ) -> Result<Arc<dyn TableProvider>> {
-    let schema = positioned_schema(&TableProvider::schema(table));
+    let schema = positioned_schema(&tables::schema_of(table));
     if let Some(files) = pages::needed(table, files).await? {
         let pages = Pages::new(files, Arc::clone(&schema));
         let table = StreamingTable::try_new(schema, vec![Arc::new(pages)])?;
@@ -158,7 +159,7 @@ struct Numbered {
 impl Numbered {
     fn new(table: &ListingTable, group: FileGroup, rows: bool, schema: SchemaRef) -> Result<Self> {
         let options = table.options();
-        let all = TableProvider::schema(table);
+        let all = tables::schema_of(table);
         let width = all.fields().len() - options.table_partition_cols.len();
         let (own, folders) = all.fields().split_at(width);
         let mut folders = folders.to_vec();

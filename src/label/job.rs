@@ -375,7 +375,7 @@ async fn open(
     let mut schema: Option<SchemaRef> = None;
     for group in locations.chunk_by(follows) {
         let table = tables::open(&state, group).await.map_err(AppError::Plan)?;
-        let found = TableProvider::schema(table.as_ref());
+        let found = tables::schema_of(&table);
         match &schema {
             None => {
                 let stored = tables::stored_schema(&state, &group[0])

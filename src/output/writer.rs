@@ -19,6 +19,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::properties::properties;
 use crate::session::ROW_GROUP_BYTES;
+use crate::tables::NULL_PARTITION;
 
 /// Files open at once; past it the fullest is finished. A partition seen again then gets one more file.
 const OPEN_FILES: usize = 64;
@@ -28,9 +29,6 @@ const BUFFERED_BYTES: usize = 2 * ROW_GROUP_BYTES;
 
 /// Bytes from which a file is finished and the next begun.
 const FILE_BYTES: usize = 512 << 20;
-
-/// Folder of rows whose partition value is NULL, as Hive names it.
-const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// Characters of a partition value that a path cannot hold or a reader would misread; written as %XX, as Hive does.
 const ESCAPED: &AsciiSet = &CONTROLS

@@ -223,6 +223,53 @@ fn the_same_picture_is_never_in_two_splits() {
     assert_eq!(kept("1"), counts);
 }
 
+/// The folder of rows without a label is NULL for those who read the table, as for other readers of such folders.
+#[test]
+fn a_table_in_folders_of_labels_has_rows_without_one() {
+    let out = tempdir().unwrap();
+    let table = out.path().join("labelled");
+    let table = table.to_str().unwrap();
+    stdout(&picsift([
+        "label",
+        REFERENCES,
+        "-o",
+        table,
+        "--categories",
+        "fish,tool",
+        "--partition-by",
+        "label",
+    ]));
+    let query = format!(
+        "SELECT label, count(*) AS n, count(label) AS known FROM '{table}' WHERE label IS NULL GROUP BY label"
+    );
+    let unlabelled = stdout(&picsift(["sql", "--format", "csv", "-c", &query]));
+    let rows: u64 = unlabelled
+        .strip_prefix("label,n,known\n,")
+        .and_then(|rest| rest.strip_suffix(",0\n"))
+        .and_then(|rows| rows.parse().ok())
+        .unwrap_or_else(|| panic!("{unlabelled}"));
+    let target = out.path().join("out");
+    let args = ["export", table, "--format", "imagefolder", "-o"];
+    let said = stdout(&picsift([&args[..], &[target.to_str().unwrap()]].concat()));
+    assert!(
+        said.contains("in 2 classes") && said.contains(&format!("{rows} (it has no label)")),
+        "{said}"
+    );
+
+    // A sample is drawn from the files, a job reads them row by row.
+    let sample = out.path().join("sample.parquet");
+    let sample = sample.to_str().unwrap();
+    stdout(&picsift(["sample", table, "-o", sample]));
+    let query = format!("SELECT count(*) AS n FROM '{sample}' WHERE label IS NULL");
+    let drawn = stdout(&picsift(["sql", "--format", "csv", "-c", &query]));
+    assert_ne!(drawn, "n\n0\n");
+    let again = out.path().join("again");
+    let args = ["--where", "label IS NULL", "--categories", "dog"];
+    let place = ["label", table, "-o", again.to_str().unwrap()];
+    picsift([&place[..], &args[..]].concat());
+    assert_eq!(read_table(&again).num_rows() as u64, rows);
+}
+
 #[test]
 fn what_cannot_be_exported_is_said() {
     let out = tempdir().unwrap();
