@@ -13,7 +13,7 @@ pub struct GalleryArgs {
     /// Folder that gets the pages
     #[arg(long, short, value_name = "DIR")]
     pub output: String,
-    /// Replace an earlier gallery
+    /// Replace an earlier gallery; what was corrected in it with --serve stays
     #[arg(long)]
     pub overwrite: bool,
     /// What the pages are headed [default: the table]
