@@ -70,6 +70,13 @@ pub fn session(engine: &Arc<Engine>, partitions: usize) -> Result<SessionContext
     Ok(context)
 }
 
+/// Keeps the sides of joins as they are written: rows on the right stay in their order.
+pub fn keep_joins(context: &SessionContext) {
+    let state = context.state_ref();
+    let mut state = state.write();
+    state.config_mut().options_mut().optimizer.join_reordering = false;
+}
+
 /// A session for commands that read columns but no images: its batches are larger.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ const MOST: usize = 100;
 pub struct Licences {
     /// By the licence's text.
     pub named: BTreeMap<String, u64>,
-    /// Under licences beyond [`MOST`].
+    /// Under licences beyond the first hundred.
     pub others: u64,
     /// Of which the table says nothing.
     pub unsaid: u64,

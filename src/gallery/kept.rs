@@ -81,7 +81,7 @@ pub fn write(folder: &Path, all: &[Correction]) -> Result<(), AppError> {
 /// Adds to those in `folder`.
 ///
 /// # Errors
-/// As [`read`] and [`write`].
+/// As [`read`] and [`write()`].
 pub fn add(folder: &Path, new: Vec<Correction>) -> Result<(), AppError> {
     let mut all = read(folder)?;
     all.extend(new);
@@ -104,7 +104,7 @@ fn last(all: Vec<Correction>) -> Vec<Correction> {
 /// Takes the corrections in the folder `former` over into `folder`, where images have these rows.
 ///
 /// # Errors
-/// As [`read`] and [`write`].
+/// As [`read`] and [`write()`].
 pub fn take_over(
     former: &Path,
     folder: &Path,

@@ -84,11 +84,7 @@ async fn make(args: &GalleryArgs) -> Result<(), AppError> {
         args.limits.engine_options(None, Some(&args.fetch))?,
     )?);
     let context = session::session(&engine, 1).map_err(AppError::Plan)?;
-    // For `beside`: rows that are joined stay in their order.
-    let state = context.state_ref();
-    let mut state = state.write();
-    state.config_mut().options_mut().optimizer.join_reordering = false;
-    drop(state);
+    session::keep_joins(&context);
     let labelled = Labelled::open(&context, &args.inputs).await?;
     let Some(image) = args.image.clone().or(labelled.image.clone()) else {
         return Err(AppError::Usage(format!(
