@@ -20,6 +20,7 @@ pub mod models;
 pub mod output;
 pub mod sample;
 pub mod session;
+pub mod signals;
 pub mod sql;
 pub mod stores;
 pub mod tables;

@@ -25,10 +25,10 @@ use picsift_udf::Engine;
 use serde_json::{Value, json};
 
 use crate::cli::ExportArgs;
-use crate::error::{AppError, Signal};
+use crate::error::AppError;
 use crate::labelled::Labelled;
 use crate::output::folder::{self, Folder};
-use crate::{session, tables};
+use crate::{session, signals, tables};
 use card::Card;
 use licences::Licences;
 use reading::Export;
@@ -43,13 +43,7 @@ pub const MARKER: &str = "_picsift_export.json";
 /// # Errors
 /// [`AppError`]; the output is as it was before then.
 pub async fn export(args: ExportArgs) -> Result<(), AppError> {
-    tokio::select! {
-        made = make(&args) => made,
-        _ = tokio::signal::ctrl_c() => Err(AppError::Interrupted {
-            signal: Signal::Interrupt,
-            state: "nothing was exported".to_string(),
-        }),
-    }
+    signals::unless_stopped(make(&args), "nothing was exported").await
 }
 
 async fn make(args: &ExportArgs) -> Result<(), AppError> {

@@ -20,6 +20,7 @@ use tar::{Builder, Header};
 use super::item::Item;
 use super::names;
 use crate::error::AppError;
+use crate::output::folder;
 use crate::output::properties::properties;
 
 /// Forms of a data set.
@@ -202,7 +203,8 @@ impl Folders {
     }
 
     fn add(&mut self, item: &Item) -> Result<(), AppError> {
-        let folder = self.plan.folder.join(&self.plan.splits[item.split]);
+        let split = &self.plan.splits[item.split];
+        let folder = self.plan.folder.join(split);
         let class = &self.classes[item.class];
         let stem = item
             .name
@@ -210,8 +212,7 @@ impl Folders {
             .map_or(String::new(), |name| format!("_{}", names::stem(name)));
         let name = format!("{class}/{:09}{stem}.{}", item.number, item.extension);
         let path = folder.join(&name);
-        let place = folder.join(class);
-        std::fs::create_dir_all(&place).map_err(AppError::file("make", &place))?;
+        folder::make(&self.plan.folder, &format!("{split}/{class}"))?;
         std::fs::write(&path, &item.bytes).map_err(AppError::file("write", &path))?;
         let metadata = &mut self.metadata[item.split];
         if metadata.is_none() {
@@ -278,9 +279,7 @@ impl Tables {
                     self.plan.splits[self.split],
                     self.written.len()
                 );
-                let folder = self.plan.folder.join("data");
-                std::fs::create_dir_all(&folder).map_err(AppError::file("make", &folder))?;
-                let path = folder.join(name);
+                let path = folder::make(&self.plan.folder, "data")?.join(name);
                 let file = File::create(&path).map_err(AppError::file("write", &path))?;
                 self.written.push(path);
                 self.bytes = 0;

@@ -21,14 +21,14 @@ use serde_json::Value;
 use url::Url;
 
 use crate::cli::{GalleryArgs, TruthArgs};
-use crate::error::{AppError, Signal};
+use crate::error::AppError;
 use crate::eval::gather::plain;
 use crate::eval::join::{self, counted};
 use crate::eval::truth::Truth;
 use crate::eval::{self, report::Evaluation};
 use crate::labelled::{Labelled, LabelledCategory};
 use crate::output::folder::{self, Folder};
-use crate::{session, tables};
+use crate::{session, signals, tables};
 use assets::ASSETS;
 use data::{CHUNK, CategoryMeta, Column, Meta, VERSION};
 use rows::{Made, Making};
@@ -60,15 +60,7 @@ pub async fn gallery(args: GalleryArgs) -> Result<(), AppError> {
         ));
     }
     if !shown_only {
-        tokio::select! {
-            made = make(&args) => made?,
-            _ = tokio::signal::ctrl_c() => {
-                return Err(AppError::Interrupted {
-                    signal: Signal::Interrupt,
-                    state: "no gallery was written".to_string(),
-                });
-            }
-        }
+        signals::unless_stopped(make(&args), "no gallery was written").await?;
     }
     if args.serve {
         serve::serve(Path::new(&args.output), args.port).await?;

@@ -25,6 +25,7 @@ use super::kept::{self, CORRECTIONS, Correction};
 use super::{MARKER, data};
 use crate::error::AppError;
 use crate::output::place;
+use crate::signals;
 
 /// The header with the token.
 const TOKEN: &str = "x-picsift-token";
@@ -83,8 +84,8 @@ pub async fn serve(folder: &Path, port: u16) -> Result<(), AppError> {
         .with_state(shown);
     axum::serve(listener, app)
         .with_graceful_shutdown(async {
-            // An error means that no signal can come: it goes on until it is killed.
-            if tokio::signal::ctrl_c().await.is_err() {
+            // Where no signal can come it goes on until it is killed.
+            if signals::next().await.is_none() {
                 std::future::pending::<()>().await;
             }
         })

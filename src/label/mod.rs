@@ -3,7 +3,7 @@
 //! [`job`] checks everything that can be wrong before an image is touched; [`begin`] finds out what of it is done already (the
 //! [`journal`] of an unfinished run, the [`manifest`] of a published one, both with the job's [`identity`]); [`run`] moves the
 //! rows, and `publish` makes an output of them. Around them: where they go (`destination`), which image [`columns`], what a
-//! person sees ([`progress`]), what stops it ([`signals`]) and what failed ([`failures`]).
+//! person sees ([`progress`]), what stops it ([`crate::signals`]) and what failed ([`failures`]).
 
 pub mod begin;
 pub mod columns;
@@ -17,7 +17,6 @@ pub mod progress;
 mod publish;
 mod retry;
 pub mod run;
-pub mod signals;
 mod summary;
 
 pub(crate) use destination::without_query;

@@ -22,13 +22,13 @@ use super::job::Job;
 use super::journal::{Finish, Mode, Shard};
 use super::manifest::{Counts, Manifest, Seconds};
 use super::progress::Progress;
-use super::signals::Signals;
 use super::{publish, retry};
 use crate::error::AppError;
 use crate::input::rows::InputRows;
 use crate::input::scan::last_place;
 use crate::input::{FILE_COLUMN, Position, ROW_COLUMN};
 use crate::output::writer::{PartNames, PartitionedWriter, TableShape, WrittenFile};
+use crate::signals::Signals;
 
 /// Labelled batches that wait for the disk.
 const BATCHES_TO_WRITE: usize = 2;

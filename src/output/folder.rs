@@ -3,9 +3,9 @@
 //! For what is made of a labelled table (a gallery, an export). A job's own output can go on where it stopped and lies in stores
 //! too: that is [`super::publish`].
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-
-use tempfile::TempDir;
+use std::time::Duration;
 
 use super::place::open_to_others;
 use crate::error::AppError;
@@ -13,8 +13,27 @@ use crate::error::AppError;
 /// A folder in the making; what is in it is gone unless it is published.
 #[derive(Debug)]
 pub struct Folder {
-    staged: TempDir,
+    /// `None` once it is published.
+    staged: Option<PathBuf>,
     target: PathBuf,
+}
+
+/// How often a folder whose files are still being written is tried to be removed, and how long between.
+const TRIES: (u32, Duration) = (50, Duration::from_millis(20));
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let Some(staged) = self.staged.take() else {
+            return;
+        };
+        // Writes that nobody waits for any more may be under way, each short. What cannot be removed has a hidden name.
+        for _ in 0..TRIES.0 {
+            match std::fs::remove_dir_all(&staged) {
+                Err(error) if error.kind() != ErrorKind::NotFound => std::thread::sleep(TRIES.1),
+                _ => return,
+            }
+        }
+    }
 }
 
 impl Folder {
@@ -39,21 +58,26 @@ impl Folder {
             .prefix(".picsift-")
             .tempdir_in(&parent)
             .map_err(AppError::file("write in", &parent))?;
-        Ok(Self { staged, target })
+        Ok(Self {
+            staged: Some(staged.keep()),
+            target,
+        })
     }
 
     /// Where files are written meanwhile.
     pub fn path(&self) -> &Path {
-        self.staged.path()
+        self.staged.as_deref().unwrap_or(&self.target)
     }
 
     /// Puts the folder in its place.
     ///
     /// # Errors
     /// [`AppError::File`].
-    pub fn publish(self) -> Result<(), AppError> {
-        open_to_others_folder(self.staged.path())?;
-        let staged = self.staged.keep();
+    pub fn publish(mut self) -> Result<(), AppError> {
+        open_to_others_folder(self.path())?;
+        let Some(staged) = self.staged.take() else {
+            return Ok(());
+        };
         let former = self.target.exists().then(|| {
             let mut name = staged.clone().into_os_string();
             name.push("-former");
@@ -118,14 +142,33 @@ fn open_to_others_folder(path: &Path) -> Result<(), AppError> {
     Ok(())
 }
 
+/// Makes the folder `name`, whose parts are separated by `/`, below `folder`. That one must be there: once it is removed, no late
+/// write brings it back.
+///
+/// # Errors
+/// [`AppError::File`].
+pub fn make(folder: &Path, name: &str) -> Result<PathBuf, AppError> {
+    let mut path = folder.to_path_buf();
+    for part in name.split('/') {
+        path.push(part);
+        match std::fs::create_dir(&path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(AppError::file("make", &path)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(path)
+}
+
 /// Writes a file of the folder, and the folders it lies in.
 ///
 /// # Errors
 /// [`AppError::File`].
 pub fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> Result<u64, AppError> {
     let path = folder.join(name);
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).map_err(AppError::file("make", parent))?;
+    if let Some((parent, _)) = name.rsplit_once('/') {
+        make(folder, parent)?;
     }
     std::fs::write(&path, bytes.as_ref()).map_err(AppError::file("write", &path))?;
     Ok(bytes.as_ref().len() as u64)
@@ -156,7 +199,11 @@ mod tests {
         assert!(make(true).is_err());
         assert!(Folder::begin("s3://bucket/gallery", "marker", false).is_err());
         let never = place.path().join("never");
-        drop(Folder::begin(never.to_str().unwrap(), "marker", false).unwrap());
+        let folder = Folder::begin(never.to_str().unwrap(), "marker", false).unwrap();
+        let staged = folder.path().to_path_buf();
+        drop(folder);
+        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
+        assert!(write(&staged, "data/late.js", "1").is_err());
         assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
     }
 }

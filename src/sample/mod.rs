@@ -28,7 +28,7 @@ use crate::input::{FILE_COLUMN, ROW_COLUMN, scan};
 use crate::labelled::{Labelled, LabelledCategory, METADATA};
 use crate::output::properties::properties;
 use crate::output::{huggingface, place};
-use crate::session;
+use crate::{session, signals};
 use draw::{Draw, Drawn, places, weight};
 use strata::{By, Strata};
 
@@ -43,6 +43,10 @@ const THRESHOLD: f64 = 0.5;
 /// # Errors
 /// [`AppError`]; the output is not there then.
 pub async fn sample(args: SampleArgs) -> Result<(), AppError> {
+    signals::unless_stopped(make(args), "no sample was written").await
+}
+
+async fn make(args: SampleArgs) -> Result<(), AppError> {
     let output = Path::new(&args.output);
     if args.output.contains("://") || output.is_dir() || args.output.ends_with('/') {
         return Err(AppError::Usage(format!(

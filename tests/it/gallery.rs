@@ -5,11 +5,13 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 use arrow::array::{Array, BinaryArray, BooleanArray, Float32Array, StringArray};
 use serde_json::Value;
 use tempfile::tempdir;
 
+use crate::resume::signal;
 use crate::support::*;
 
 fn labelled(folder: &Path, input: &str) -> String {
@@ -543,6 +545,46 @@ fn corrections_outlive_their_gallery() {
     let said = refused(&make(&["--overwrite"]));
     assert!(said.contains("line 1 of"), "{said}");
     assert_eq!(fs::read_to_string(&kept).unwrap(), "no correction\n");
+}
+
+/// A gallery that is stopped is not there, nor anything of it.
+#[test]
+fn a_gallery_that_is_stopped_leaves_nothing() {
+    let out = tempdir().unwrap();
+    let path = out.path().join("many.parquet");
+    let photos = read_table(&root().join(EMBEDDED));
+    let many = arrow::compute::concat_batches(&photos.schema(), &vec![photos.clone(); 10]).unwrap();
+    let images = many.column_by_name("image").unwrap();
+    let answers = array(BooleanArray::from(vec![true; many.num_rows()]));
+    write_table(
+        &path,
+        vec![("image", Arc::clone(images)), ("is_fish", answers)],
+    );
+    let gallery = out.path().join("gallery");
+    for (name, code) in [("TERM", 143), ("INT", 130)] {
+        let child = Command::new(env!("CARGO_BIN_EXE_picsift"))
+            .args(["gallery", path.to_str().unwrap(), "-o"])
+            .arg(&gallery)
+            .arg("--pictures")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Its hidden folder shows that it has begun to listen and to write.
+        let begun = || fs::read_dir(out.path()).unwrap().count() > 1;
+        while !begun() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        signal(&child, name);
+        let done = child.wait_with_output().unwrap();
+        assert_eq!(done.status.code(), Some(code), "{}", stderr(&done));
+        assert!(stderr(&done).contains("no gallery was written"));
+        assert!(
+            !begun(),
+            "{:?}",
+            fs::read_dir(out.path()).unwrap().collect::<Vec<_>>()
+        );
+    }
 }
 
 #[test]

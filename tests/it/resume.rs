@@ -126,7 +126,7 @@ pub(crate) fn images() -> Vec<PathBuf> {
     paths
 }
 
-fn signal(child: &Child, name: &str) {
+pub(crate) fn signal(child: &Child, name: &str) {
     let status = Command::new("kill")
         .args([&format!("-{name}"), &child.id().to_string()])
         .status()

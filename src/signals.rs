@@ -1,11 +1,11 @@
-//! Being asked to stop: the first time politely, the second time at once.
+//! Being asked to stop: a job the first time politely and the second time at once, other commands at once.
 //!
 //! Ctrl-C and SIGTERM mean the same; who listens is told which it was.
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::error::Signal;
+use crate::error::{AppError, Signal};
 
 /// Listens for signals until it is dropped.
 #[derive(Debug)]
@@ -68,8 +68,25 @@ impl Signals {
     }
 }
 
+/// Does `work` unless a signal comes: then it is dropped, and `state` is what a person is told of its output.
+///
+/// # Errors
+/// Those of `work`, and [`AppError::Interrupted`].
+pub async fn unless_stopped<T>(
+    work: impl Future<Output = Result<T, AppError>>,
+    state: &str,
+) -> Result<T, AppError> {
+    tokio::select! {
+        done = work => done,
+        Some(signal) = next() => Err(AppError::Interrupted {
+            signal,
+            state: state.to_string(),
+        }),
+    }
+}
+
 /// The next signal; `None` where the system gives none.
-async fn next() -> Option<Signal> {
+pub async fn next() -> Option<Signal> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
