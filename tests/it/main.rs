@@ -28,6 +28,7 @@ mod remote;
 mod resume;
 mod rude;
 mod s3;
+mod served;
 mod shapes;
 mod sql_command;
 mod sqllogic;
