@@ -13,8 +13,7 @@ use crate::error::AppError;
 /// A folder in the making; what is in it is gone unless it is published.
 #[derive(Debug)]
 pub struct Folder {
-    /// `None` once it is published.
-    staged: Option<PathBuf>,
+    staged: PathBuf,
     target: PathBuf,
 }
 
@@ -23,12 +22,10 @@ const TRIES: (u32, Duration) = (50, Duration::from_millis(20));
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        let Some(staged) = self.staged.take() else {
-            return;
-        };
-        // Writes that nobody waits for any more may be under way, each short. What cannot be removed has a hidden name.
+        // Writes that nobody waits for any more may be under way, each short. What cannot be removed has a hidden name, and what was
+        // published is not there.
         for _ in 0..TRIES.0 {
-            match std::fs::remove_dir_all(&staged) {
+            match std::fs::remove_dir_all(&self.staged) {
                 Err(error) if error.kind() != ErrorKind::NotFound => std::thread::sleep(TRIES.1),
                 _ => return,
             }
@@ -59,27 +56,24 @@ impl Folder {
             .tempdir_in(&parent)
             .map_err(AppError::file("write in", &parent))?;
         Ok(Self {
-            staged: Some(staged.keep()),
+            staged: staged.keep(),
             target,
         })
     }
 
     /// Where files are written meanwhile.
     pub fn path(&self) -> &Path {
-        self.staged.as_deref().unwrap_or(&self.target)
+        &self.staged
     }
 
     /// Puts the folder in its place.
     ///
     /// # Errors
     /// [`AppError::File`].
-    pub fn publish(mut self) -> Result<(), AppError> {
-        open_to_others_folder(self.path())?;
-        let Some(staged) = self.staged.take() else {
-            return Ok(());
-        };
+    pub fn publish(self) -> Result<(), AppError> {
+        open_to_others_folder(&self.staged)?;
         let former = self.target.exists().then(|| {
-            let mut name = staged.clone().into_os_string();
+            let mut name = self.staged.clone().into_os_string();
             name.push("-former");
             PathBuf::from(name)
         });
@@ -87,7 +81,7 @@ impl Folder {
             std::fs::rename(&self.target, former)
                 .map_err(AppError::file("replace", &self.target))?;
         }
-        if let Err(error) = std::fs::rename(&staged, &self.target) {
+        if let Err(error) = std::fs::rename(&self.staged, &self.target) {
             if let Some(former) = &former {
                 std::fs::rename(former, &self.target)
                     .map_err(AppError::file("put back", &self.target))?;
