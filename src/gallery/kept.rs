@@ -3,12 +3,12 @@
 //! What people said outlives the gallery it was said in: a new one in the same place takes the file over.
 
 use std::collections::{HashMap, HashSet};
-use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::AppError;
+use crate::output::place;
 
 /// The file's name.
 pub const CORRECTIONS: &str = "corrections.jsonl";
@@ -66,16 +66,12 @@ pub fn read(folder: &Path) -> Result<Vec<Correction>, AppError> {
 /// # Errors
 /// [`AppError::File`].
 pub fn write(folder: &Path, all: &[Correction]) -> Result<(), AppError> {
-    let path = folder.join(CORRECTIONS);
-    let failed = || AppError::file("write", &path);
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed())?;
+    let mut text = String::new();
     for one in all {
-        let line = serde_json::to_string(one).map_err(AppError::json)?;
-        writeln!(file, "{line}").map_err(failed())?;
+        text += &serde_json::to_string(one).map_err(AppError::json)?;
+        text.push('\n');
     }
-    crate::output::place::open_to_others(file.path())?;
-    file.persist(&path).map_err(|error| failed()(error.error))?;
-    Ok(())
+    place::replace(&folder.join(CORRECTIONS), text.as_bytes())
 }
 
 /// Adds to those in `folder`.

@@ -115,15 +115,7 @@ impl Place {
         match self {
             Self::Local(folder) => {
                 let path = folder.join(name);
-                blocking(move || {
-                    let written = staged(&path, &bytes)?;
-                    open_to_others(written.path())?;
-                    written
-                        .persist(&path)
-                        .map_err(|error| AppError::file("write", &path)(error.error))?;
-                    synced(&path)
-                })
-                .await
+                blocking(move || replace(&path, &bytes)).await
             }
             Self::Remote(folder) => {
                 let path = folder.object(name);
@@ -304,6 +296,19 @@ pub(crate) async fn blocking<T: Send + 'static>(
             Box::new(error),
         ))),
     }
+}
+
+/// Writes the local file at `path` as a whole, whatever there is, so that it outlives a crash of the machine.
+///
+/// # Errors
+/// [`AppError::File`].
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), AppError> {
+    let written = staged(path, bytes)?;
+    open_to_others(written.path())?;
+    written
+        .persist(path)
+        .map_err(|error| AppError::file("write", path)(error.error))?;
+    synced(path)
 }
 
 /// A file beside `path` that holds `bytes`, safe on the disk.
