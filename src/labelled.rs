@@ -6,9 +6,12 @@
 
 use std::sync::Arc;
 
+use arrow::array::{Array, AsArray, StringArray};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::datasource::listing::{ListingTable, ListingTableUrl};
-use datafusion::execution::SessionState;
+use datafusion::execution::{SendableRecordBatchStream, SessionState};
+use datafusion::logical_expr::Expr;
 use datafusion::prelude::{DataFrame, SessionContext};
 use object_store::path::Path as StorePath;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -173,6 +176,16 @@ impl Labelled {
 }
 
 impl Labelled {
+    /// These columns of all rows, in their order where the session has one stream.
+    ///
+    /// # Errors
+    /// [`AppError::Plan`] for a column that is not there, [`AppError::Run`] when reading cannot begin.
+    pub async fn stream(&self, columns: Vec<Expr>) -> Result<SendableRecordBatchStream, AppError> {
+        let frame = self.frame.clone().select(columns);
+        let stream = frame.map_err(AppError::Plan)?.execute_stream().await;
+        stream.map_err(AppError::Run)
+    }
+
     /// Model, revision, device and so on, as the manifest has them.
     pub fn model(&self) -> Option<&Value> {
         self.manifest.as_ref().map(|manifest| &manifest.model)
@@ -199,6 +212,14 @@ impl RowColumns {
             error: own("picsift_error", |t| matches!(t, DataType::Struct(_))),
         }
     }
+}
+
+/// The values of a column of text, whatever its encoding.
+///
+/// # Errors
+/// Arrow's, for what is no text and cannot be shown as one.
+pub fn texts(column: &dyn Array) -> datafusion::common::Result<StringArray> {
+    Ok(cast(column, &DataType::Utf8)?.as_string::<i32>().clone())
 }
 
 async fn manifest(

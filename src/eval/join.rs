@@ -47,7 +47,8 @@ pub struct Beside {
     pub chosen: bool,
 }
 
-/// Joins the table at `file` to `rows`, those of the labelled table, on `key`: the name of a column of both, or `LABELLED=TRUTH`, else the image column and `key`.
+/// Joins the table at `file` to `rows`, those of the labelled table, on `key`: the name of a column of both, or `LABELLED=TRUTH`, else
+/// the image column and `key`.
 ///
 /// # Errors
 /// A sentence when a column is missing, a key stands twice in the truth, or no key is in both.

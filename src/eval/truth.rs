@@ -5,14 +5,14 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Schema};
 use datafusion::common::Result;
 use picsift_udf::{CLASH_PREFIX, is_string};
 
 use crate::error::AppError;
-use crate::labelled::LabelledCategory;
+use crate::labelled::{LabelledCategory, texts};
 
 /// Words whose category is remembered; others are looked up again.
 const REMEMBERED: usize = 100_000;
@@ -317,10 +317,6 @@ pub fn said(
             Ok(Said { holds, label: None })
         }
     }
-}
-
-fn texts(column: &ArrayRef) -> Result<StringArray> {
-    Ok(cast(column, &DataType::Utf8)?.as_string::<i32>().clone())
 }
 
 /// An image column's, or any other column's, values as text: what a row is called.

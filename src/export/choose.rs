@@ -9,10 +9,9 @@ use datafusion::logical_expr::{Expr, lit};
 use futures::StreamExt;
 
 use super::split::order;
-use super::texts;
 use crate::error::AppError;
 use crate::eval::gather::plain;
-use crate::labelled::Labelled;
+use crate::labelled::{Labelled, texts};
 
 /// The class of pictures without a label.
 pub const UNLABELLED: &str = "unlabelled";
@@ -118,14 +117,7 @@ pub async fn chosen(
 ) -> Result<HashSet<u64>, AppError> {
     let mut columns = vec![plain(label)];
     columns.extend(labelled.columns.error.as_deref().map(plain));
-    let mut stream = labelled
-        .frame
-        .clone()
-        .select(columns)
-        .map_err(AppError::Plan)?
-        .execute_stream()
-        .await
-        .map_err(AppError::Run)?;
+    let mut stream = labelled.stream(columns).await?;
     let mut drawn: HashMap<Option<String>, BinaryHeap<(u64, u64)>> = HashMap::new();
     let mut place = 0;
     while let Some(batch) = stream.next().await {

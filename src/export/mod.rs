@@ -16,10 +16,6 @@ pub mod split;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, StringArray};
-use arrow::compute::cast;
-use arrow::datatypes::DataType;
-use datafusion::common::Result as DataFusionResult;
 use indicatif::HumanBytes;
 use picsift_udf::Engine;
 use serde_json::{Value, json};
@@ -167,10 +163,6 @@ fn say(export: &Export, output: &str) {
     if !export.left_out.is_empty() {
         println!("left out: {}", said(&export.left_out));
     }
-}
-
-fn texts(column: &dyn Array) -> DataFusionResult<StringArray> {
-    Ok(cast(column, &DataType::Utf8)?.as_string::<i32>().clone())
 }
 
 fn said(left_out: &BTreeMap<String, u64>) -> String {

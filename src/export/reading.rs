@@ -22,10 +22,9 @@ use super::item::{Item, extension};
 use super::licences::Licences;
 use super::sinks::{Form, Plan, Sink};
 use super::split::Splits;
-use super::texts;
 use crate::error::AppError;
 use crate::eval::gather::plain;
-use crate::labelled::Labelled;
+use crate::labelled::{Labelled, texts};
 use crate::output::place;
 
 /// The columns beside the image, in types that all readers know.
@@ -92,14 +91,7 @@ impl Export {
     pub async fn run(&mut self, labelled: &Labelled, form: Form) -> Result<(), AppError> {
         let mut columns: Vec<Expr> = vec![plain(&self.plan.image)];
         columns.extend(self.schema.fields().iter().map(|field| plain(field.name())));
-        let mut stream = labelled
-            .frame
-            .clone()
-            .select(columns)
-            .map_err(AppError::Plan)?
-            .execute_stream()
-            .await
-            .map_err(AppError::Run)?;
+        let mut stream = labelled.stream(columns).await?;
         let mut sink = Sink::new(form, &self.plan, &self.schema)?;
         while let Some(batch) = stream.next().await {
             let batch = batch.map_err(AppError::Run)?;

@@ -17,7 +17,7 @@ use url::Url;
 use super::data::{self, CHUNK, Column, Failure, Row, code};
 use crate::error::AppError;
 use crate::eval::truth::{Said, Truth, Words, said};
-use crate::labelled::Labelled;
+use crate::labelled::{Labelled, texts};
 use crate::output::{folder, place};
 
 /// Longer side of a thumbnail in pixels: sharp at the size in which pages show it.
@@ -293,10 +293,6 @@ impl Making<'_> {
         (entry.width, entry.height) = (Some(copies.width), Some(copies.height));
         Ok(copies.jpegs)
     }
-}
-
-fn texts(column: &dyn Array) -> DataFusionResult<StringArray> {
-    Ok(cast(column, &DataType::Utf8)?.as_string::<i32>().clone())
 }
 
 fn text(texts: &StringArray, row: usize) -> Option<String> {
