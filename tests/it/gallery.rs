@@ -25,6 +25,17 @@ pub(crate) fn labelled(folder: &Path, input: &str) -> String {
     target
 }
 
+/// A gallery of the photographs with their truth.
+pub(crate) fn judged(folder: &Path) -> std::path::PathBuf {
+    let table = labelled(folder, REFERENCES);
+    let gallery = folder.join("gallery");
+    let place = gallery.to_str().unwrap();
+    stdout(&picsift([
+        "gallery", &table, "-o", place, "--truth", "truth",
+    ]));
+    gallery
+}
+
 /// The argument of a script's one call.
 pub(crate) fn data(gallery: &Path, file: &str) -> Value {
     let text = fs::read_to_string(gallery.join("data").join(file)).unwrap();
@@ -247,17 +258,7 @@ pub(crate) fn shots(name: &str) -> std::path::PathBuf {
 #[test]
 fn a_browser_corrects_and_a_job_takes_it() {
     let out = tempdir().unwrap();
-    let table = labelled(out.path(), REFERENCES);
-    let gallery = out.path().join("gallery");
-    let args = [
-        "gallery",
-        &table,
-        "-o",
-        gallery.to_str().unwrap(),
-        "--truth",
-        "truth",
-    ];
-    stdout(&picsift(args));
+    let gallery = judged(out.path());
     let shots = shots("photographs");
     let Some(found) = browse(&gallery, &shots, None) else {
         return;

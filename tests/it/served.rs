@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 use tempfile::tempdir;
 
-use crate::gallery::{browse, data, labelled, shots};
+use crate::gallery::{browse, data, judged, labelled, shots};
 use crate::support::*;
 
 /// A gallery that is served, until it is dropped.
@@ -63,17 +63,7 @@ impl Drop for Served {
 #[test]
 fn only_its_own_page_may_correct() {
     let out = tempdir().unwrap();
-    let table = labelled(out.path(), REFERENCES);
-    let gallery = out.path().join("gallery");
-    let args = [
-        "gallery",
-        &table,
-        "-o",
-        gallery.to_str().unwrap(),
-        "--truth",
-        "truth",
-    ];
-    stdout(&picsift(args));
+    let gallery = judged(out.path());
     let served = Served::start(&gallery);
     let host = format!("Host: 127.0.0.1:{}", served.port);
     let (status, page) = served.ask("GET /", &[&host], "");
