@@ -1,11 +1,14 @@
 //! How much a query or a job may ask: a number of images, a time.
 //!
-//! One [`Allowance`] is shared by all of a query's operators. It counts and says when it is used up; what then happens to rows
-//! is the operator's business, and whether that is an error follows from [`AtEnd`].
+//! One [`Allowance`] is shared by all of a query's operators. It hands out the right to ask, in the order in which it is asked
+//! for, and says when it is used up; what then happens to rows is the operator's business, and whether that is an error follows
+//! from [`AtEnd`].
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// What becomes of a run whose allowance is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -20,15 +23,22 @@ pub enum AtEnd {
 /// The allowance of one run.
 #[derive(Debug, Default)]
 pub struct Allowance {
-    /// Most images that the model may be asked about.
-    pub max_images: Option<u64>,
     /// Longest time from the first image on.
     pub max_time: Option<Duration>,
     /// What happens at the end.
     pub at_end: AtEnd,
-    images: AtomicU64,
+    images: Option<Images>,
     started: OnceLock<Instant>,
     exhausted: OnceLock<Exhausted>,
+}
+
+/// A bound on images.
+#[derive(Debug)]
+struct Images {
+    limit: u64,
+    /// One permit for each image that may still be asked; closed when all of them have been.
+    left: Semaphore,
+    asked: AtomicU64,
 }
 
 /// An allowance is used up; the text says which and how to raise it.
@@ -46,15 +56,28 @@ pub enum Exhausted {
     Time(Duration),
 }
 
+/// What an image holds of the allowance until it is known whether it must be asked. Dropped, it is another image's.
+#[derive(Debug)]
+pub(crate) struct Reserved<'a> {
+    allowance: &'a Allowance,
+    /// `None` where there is no bound, nothing was left or nothing is needed.
+    permit: Option<SemaphorePermit<'a>>,
+}
+
 impl Allowance {
     /// An allowance of so many images and so much time; `None` is no bound.
     pub fn new(max_images: Option<u64>, max_time: Option<Duration>, at_end: AtEnd) -> Self {
         Self {
-            max_images,
             max_time,
             at_end,
+            images: max_images.map(Images::new),
             ..Self::default()
         }
+    }
+
+    /// Most images that the model may be asked about.
+    pub fn max_images(&self) -> Option<u64> {
+        self.images.as_ref().map(|images| images.limit)
     }
 
     /// Why it ended, once it has.
@@ -62,8 +85,24 @@ impl Allowance {
         self.exhausted.get().copied()
     }
 
+    /// Waits until one of the images that are left is this one's, or none is left; `asks` says whether it may need any.
+    ///
+    /// First come, first served: who reserves in the order of rows has the first rows asked, whichever image is ready first.
+    /// An image for which nothing was left may turn out to be known and then needs nothing.
+    pub(crate) async fn reserve(&self, asks: bool) -> Reserved<'_> {
+        let permit = match &self.images {
+            // Closed when the last image was asked.
+            Some(images) if asks => images.left.acquire().await.ok(),
+            _ => None,
+        };
+        Reserved {
+            allowance: self,
+            permit,
+        }
+    }
+
     /// Whether time is left.
-    pub(crate) fn check_time(&self) -> Result<(), Exhausted> {
+    fn check_time(&self) -> Result<(), Exhausted> {
         let Some(limit) = self.max_time else {
             return Ok(());
         };
@@ -73,38 +112,89 @@ impl Allowance {
         Err(self.end(Exhausted::Time(limit)))
     }
 
-    /// One image is about to be shown to the model.
-    pub(crate) fn take(&self) -> Result<(), Exhausted> {
-        self.check_time()?;
-        match self.max_images {
-            Some(limit) if self.images.fetch_add(1, Ordering::Relaxed) >= limit => {
-                Err(self.end(Exhausted::Images(limit)))
-            }
-            _ => Ok(()),
-        }
-    }
-
     fn end(&self, reason: Exhausted) -> Exhausted {
         *self.exhausted.get_or_init(|| reason)
     }
 }
 
+impl Images {
+    fn new(limit: u64) -> Self {
+        let permits = usize::try_from(limit).unwrap_or(Semaphore::MAX_PERMITS);
+        let images = Self {
+            limit,
+            left: Semaphore::new(permits.min(Semaphore::MAX_PERMITS)),
+            asked: AtomicU64::new(0),
+        };
+        if limit == 0 {
+            images.left.close();
+        }
+        images
+    }
+}
+
+impl Reserved<'_> {
+    /// The image is about to be shown to the model.
+    ///
+    /// # Errors
+    /// [`Exhausted`] when it may not.
+    pub(crate) fn take(self) -> Result<(), Exhausted> {
+        self.allowance.check_time()?;
+        let Some(images) = &self.allowance.images else {
+            return Ok(());
+        };
+        let Some(permit) = self.permit else {
+            return Err(self.allowance.end(Exhausted::Images(images.limit)));
+        };
+        permit.forget();
+        if images.asked.fetch_add(1, Ordering::Relaxed) + 1 >= images.limit {
+            images.left.close();
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use futures::{FutureExt, poll};
+
     use super::*;
 
-    #[test]
-    fn images_end_at_their_number() {
+    #[tokio::test]
+    async fn images_end_at_their_number() {
         let allowance = Allowance::new(Some(2), None, AtEnd::Fail);
-        assert!(allowance.take().is_ok() && allowance.take().is_ok());
-        assert_eq!(allowance.take(), Err(Exhausted::Images(2)));
+        for _ in 0..2 {
+            assert!(allowance.reserve(true).await.take().is_ok());
+        }
+        let over = allowance.reserve(true).await;
+        assert_eq!(allowance.exhausted(), None, "it may be known");
+        assert_eq!(over.take(), Err(Exhausted::Images(2)));
         assert_eq!(allowance.exhausted(), Some(Exhausted::Images(2)));
+        let nothing = Allowance::new(Some(0), None, AtEnd::Fail);
+        assert!(nothing.reserve(true).await.take().is_err());
     }
 
-    #[test]
-    fn time_ends_and_says_how_much_it_was() {
+    #[tokio::test]
+    async fn what_is_left_goes_to_the_first_that_wanted_it() {
+        let allowance = Allowance::new(Some(1), None, AtEnd::Stop);
+        let first = allowance.reserve(true).await;
+        let (mut second, mut third) = (
+            Box::pin(allowance.reserve(true)),
+            Box::pin(allowance.reserve(true)),
+        );
+        assert!(poll!(&mut second).is_pending() && poll!(&mut third).is_pending());
+        // It was known already.
+        drop(first);
+        assert!(poll!(&mut third).is_pending());
+        assert!(second.await.take().is_ok());
+        // Nothing is left to wait for.
+        let third = third.now_or_never().map(Reserved::take);
+        assert_eq!(third, Some(Err(Exhausted::Images(1))));
+    }
+
+    #[tokio::test]
+    async fn time_ends_and_says_how_much_it_was() {
         let allowance = Allowance::new(None, Some(Duration::ZERO), AtEnd::Stop);
-        let reason = allowance.take().unwrap_err();
+        let reason = allowance.reserve(true).await.take().unwrap_err();
         assert!(reason.to_string().starts_with("0 seconds"), "{reason}");
     }
 }

@@ -12,7 +12,7 @@ use picsift_images::{Fetch, Fetched, Geometry, ImageInfo, Prepared, similarity_h
 use picsift_vision::{Answer, InputGeometry, Question, RgbImage, Service};
 use url::Url;
 
-use crate::allowance::{Allowance, Exhausted};
+use crate::allowance::{Allowance, Exhausted, Reserved};
 use crate::budget::{Budget, Held};
 use crate::corrections::DIGEST_PREFIX;
 use crate::engine::Engine;
@@ -169,14 +169,19 @@ impl Inquiry {
         };
         let refused = |message: String| RowError::model("refused", message);
         let seen = self
-            .look(image, &wanted)
+            .look(image, &wanted, self.reserve(&wanted).await)
             .await
             .map_err(|end| refused(end.to_string()))?;
         seen.answers
             .unwrap_or_else(|| Err(refused("no answer was given".to_string())))
     }
 
-    /// Finds out what is wanted of one image.
+    /// What an image of which this is wanted may need of the allowance; to be had in the order of rows, before anything else.
+    pub(crate) async fn reserve(&self, wanted: &Wanted) -> Reserved<'_> {
+        self.allowance.reserve(wanted.answers.is_some()).await
+    }
+
+    /// Finds out what is wanted of one image, which has its reservation.
     ///
     /// # Errors
     /// [`Exhausted`] when it would have to be asked and may not.
@@ -184,13 +189,14 @@ impl Inquiry {
         &self,
         image: ImageSource,
         wanted: &Wanted,
+        reserved: Reserved<'_>,
     ) -> Result<Seen, Exhausted> {
         let seen = match (&image, &wanted.answers) {
             (ImageSource::Reference(reference), Some(asked)) if !wanted.bytes && !wanted.info => {
                 let reference = Arc::from(reference.as_str());
-                self.by_reference(reference, image, asked).await?
+                self.by_reference(reference, image, asked, reserved).await?
             }
-            _ => self.find_out(image, wanted).await?,
+            _ => self.find_out(image, wanted, reserved).await?,
         };
         // Not before: one that may not be asked is no image of this run.
         self.stats.note_image();
@@ -205,6 +211,7 @@ impl Inquiry {
         reference: Arc<str>,
         image: ImageSource,
         asked: &Questioned,
+        reserved: Reserved<'_>,
     ) -> Result<Seen, Exhausted> {
         let key = (reference, asked.id);
         let answers = match self.references.get_value_or_guard_async(&key).await {
@@ -220,7 +227,7 @@ impl Inquiry {
                 let Seen {
                     answers: Some(found),
                     ..
-                } = self.find_out(image, &wanted).await?
+                } = self.find_out(image, &wanted, reserved).await?
                 else {
                     return Ok(Seen::default());
                 };
@@ -235,7 +242,12 @@ impl Inquiry {
         })
     }
 
-    async fn find_out(&self, image: ImageSource, wanted: &Wanted) -> Result<Seen, Exhausted> {
+    async fn find_out(
+        &self,
+        image: ImageSource,
+        wanted: &Wanted,
+        reserved: Reserved<'_>,
+    ) -> Result<Seen, Exhausted> {
         let failed = |error: RowError| Seen {
             bytes: wanted.bytes.then(|| Err(error.clone())),
             info: wanted.info.then(|| Err(error.clone())),
@@ -262,24 +274,26 @@ impl Inquiry {
             seen.info = Some(info.map_err(RowError::from));
         }
         if let Some(asked) = &wanted.answers {
-            seen.answers = Some(match self.answers(bytes, asked, held.as_mut()).await {
-                Ok(judged) => {
-                    if let (Some(kept), Some(address), Some(version)) =
-                        (&asked.kept, address, &image.version)
-                    {
-                        let Judged {
-                            content,
-                            similarity,
-                            ..
-                        } = judged;
-                        kept.keep_reference(address, version, content, similarity)
-                            .await;
+            seen.answers = Some(
+                match self.answers(bytes, asked, held.as_mut(), reserved).await {
+                    Ok(judged) => {
+                        if let (Some(kept), Some(address), Some(version)) =
+                            (&asked.kept, address, &image.version)
+                        {
+                            let Judged {
+                                content,
+                                similarity,
+                                ..
+                            } = judged;
+                            kept.keep_reference(address, version, content, similarity)
+                                .await;
+                        }
+                        Ok(judged.answers)
                     }
-                    Ok(judged.answers)
-                }
-                Err(Broken::Row(error)) => Err(error),
-                Err(Broken::All(end)) => return Err(end),
-            });
+                    Err(Broken::Row(error)) => Err(error),
+                    Err(Broken::All(end)) => return Err(end),
+                },
+            );
         }
         Ok(seen)
     }
@@ -367,6 +381,7 @@ impl Inquiry {
         bytes: Bytes,
         asked: &Questioned,
         held: Option<&mut Held>,
+        reserved: Reserved<'_>,
     ) -> Result<Judged, Broken> {
         let Some(service) = &self.service else {
             return Err(Broken::Row(RowError::model(
@@ -402,7 +417,7 @@ impl Inquiry {
         }
         let open = asked.kept.as_ref().zip(found.as_ref());
         let open = open.map(|(kept, found)| kept.open(found));
-        self.allowance.take().map_err(Broken::All)?;
+        reserved.take().map_err(Broken::All)?;
         let preprocessor = service.preprocessor();
         let Prepared {
             value: (views, similarity),

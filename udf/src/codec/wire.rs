@@ -117,7 +117,7 @@ impl Infer {
         Ok(Self {
             asks: asks.iter().map(Ask::from).collect(),
             predicates,
-            max_images: allowance.max_images,
+            max_images: allowance.max_images(),
             max_seconds: allowance.max_time.map(|time| time.as_secs_f64()),
             stops: allowance.at_end == AtEnd::Stop,
         })

@@ -240,9 +240,11 @@ impl Stage {
             .enumerate()
             .filter_map(|(place, (image, choice))| Some((place, image?, choice?)))
             .map(|(place, image, choice)| async move {
+                // Before the slot: an image that waits for the allowance must not keep another from what it has of it.
+                let reserved = self.inquiry.reserve(&choice.wanted).await;
                 // The semaphore is never closed.
                 let _slot = self.slots.acquire().await;
-                let seen = self.inquiry.look(image, &choice.wanted).await;
+                let seen = self.inquiry.look(image, &choice.wanted, reserved).await;
                 (place, choice, seen)
             })
             .collect();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod aggregates;
+mod bounds;
 mod engine;
 mod fake;
 mod functions;

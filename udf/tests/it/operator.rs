@@ -8,11 +8,7 @@ use futures::StreamExt;
 
 use crate::fake::{Fake, png};
 use crate::stock;
-use crate::tables::{colour, images, table};
-
-fn rows(batches: &[RecordBatch]) -> usize {
-    batches.iter().map(RecordBatch::num_rows).sum()
-}
+use crate::tables::{colour, images, rows, table};
 
 /// Images that each query of a fresh session over `count` images pays for, and that both give the same rows.
 async fn costs(count: usize, stock: &str, own: &str) -> (usize, usize) {
@@ -340,51 +336,6 @@ async fn order_partitions_and_statistics_are_the_inputs() {
         .run("SELECT id FROM t WHERE classify(image, 'red')")
         .await;
     assert_eq!((rows(&batches), encoded), (50, 100));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn over_the_memory_bound_a_query_is_slower_and_right() {
-    let fake = Fake::with_images(200);
-    fake.context
-        .sql("SET picsift.memory_limit = 1000")
-        .await
-        .unwrap();
-    let (batches, encoded) = fake
-        .run("SELECT id FROM t WHERE classify(image, 'red')")
-        .await;
-    assert_eq!((rows(&batches), encoded), (100, 200));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_allowance_stops_a_query_with_what_would_help() {
-    let fake = Fake::with_images(200);
-    fake.context
-        .sql("SET picsift.max_images = 20")
-        .await
-        .unwrap();
-    let query = "SELECT id FROM t WHERE classify(image, 'red')";
-    let stopped = fake.context.sql(query).await.unwrap().collect().await;
-    let message = stopped.unwrap_err().to_string();
-    assert!(
-        message.contains("20 images") && message.contains("max_images"),
-        "{message}"
-    );
-    assert!(fake.encoded() <= 20, "{}", fake.encoded());
-    // What is known already costs nothing.
-    let (batches, _) = fake
-        .run("SELECT id FROM t WHERE id < 15 AND classify(image, 'red')")
-        .await;
-    assert_eq!(rows(&batches), 8);
-    fake.context
-        .sql("SET picsift.max_images = none")
-        .await
-        .unwrap();
-    fake.context
-        .sql("SET picsift.max_seconds = 0")
-        .await
-        .unwrap();
-    let stopped = fake.context.sql(query).await.unwrap().collect().await;
-    assert!(stopped.unwrap_err().to_string().contains("max_seconds"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -44,6 +44,11 @@ pub(crate) fn images(count: usize) -> Vec<(i64, Option<Vec<u8>>)> {
         .collect()
 }
 
+/// How many rows there are in all.
+pub(crate) fn rows(batches: &[RecordBatch]) -> usize {
+    batches.iter().map(RecordBatch::num_rows).sum()
+}
+
 impl Fake {
     /// With a table `t` of so many images, ids 0 and up.
     pub(crate) fn with_images(count: usize) -> Self {

@@ -1,0 +1,84 @@
+//! What a bound on memory, images or time leaves of a query.
+
+use std::sync::Arc;
+
+use picsift_udf::{Allowance, AtEnd, Exhausted};
+
+use crate::fake::Fake;
+use crate::tables::{images, rows};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_the_memory_bound_a_query_is_slower_and_right() {
+    let fake = Fake::with_images(200);
+    fake.context
+        .sql("SET picsift.memory_limit = 1000")
+        .await
+        .unwrap();
+    let (batches, encoded) = fake
+        .run("SELECT id FROM t WHERE classify(image, 'red')")
+        .await;
+    assert_eq!((rows(&batches), encoded), (100, 200));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_allowance_stops_a_query_with_what_would_help() {
+    let fake = Fake::with_images(200);
+    fake.context
+        .sql("SET picsift.max_images = 20")
+        .await
+        .unwrap();
+    let query = "SELECT id FROM t WHERE classify(image, 'red')";
+    let stopped = fake.context.sql(query).await.unwrap().collect().await;
+    let message = stopped.unwrap_err().to_string();
+    assert!(
+        message.contains("20 images") && message.contains("max_images"),
+        "{message}"
+    );
+    assert!(fake.encoded() <= 20, "{}", fake.encoded());
+    // What is known already costs nothing, not even where nothing may be asked.
+    for bound in [20, 0] {
+        let set = format!("SET picsift.max_images = {bound}");
+        fake.context.sql(&set).await.unwrap();
+        let (batches, encoded) = fake
+            .run("SELECT id FROM t WHERE id < 15 AND classify(image, 'red')")
+            .await;
+        assert_eq!((rows(&batches), encoded), (8, 0), "{bound}");
+    }
+    fake.context
+        .sql("SET picsift.max_images = none")
+        .await
+        .unwrap();
+    fake.context
+        .sql("SET picsift.max_seconds = 0")
+        .await
+        .unwrap();
+    let stopped = fake.context.sql(query).await.unwrap().collect().await;
+    assert!(stopped.unwrap_err().to_string().contains("max_seconds"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_rows_get_the_allowance_whichever_image_is_ready_first() {
+    let fake = Fake::new(1);
+    let mut pictures = images(40);
+    // So much behind the picture takes a while to read, and the others pass by.
+    let heavy = pictures[0].1.as_mut().unwrap();
+    heavy.resize(32 << 20, 0);
+    // One that no model sees, and one that was seen before, cost nothing.
+    pictures[2].1 = None;
+    pictures[4].1 = pictures[3].1.clone();
+    fake.add_table("t", &pictures);
+    let allowance = Arc::new(Allowance::new(Some(7), None, AtEnd::Stop));
+    fake.context
+        .state_ref()
+        .write()
+        .config_mut()
+        .set_extension(Arc::clone(&allowance));
+    let frame = fake
+        .context
+        .sql("SELECT id, classify(image, 'red') FROM t")
+        .await
+        .unwrap();
+    let batches = frame.collect().await.unwrap();
+    assert_eq!((rows(&batches), fake.encoded()), (9, 7));
+    assert_eq!(allowance.exhausted(), Some(Exhausted::Images(7)));
+}
