@@ -12,7 +12,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::{Expr, cast, lit};
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
-use picsift_udf::{Corrections, DIGEST_PREFIX, ImageSource, image_names, image_sources, is_string};
+use picsift_udf::{Corrections, ImageSource, digest_key, image_names, image_sources, is_string};
 use serde::{Deserialize, Serialize};
 
 use crate::error::AppError;
@@ -142,7 +142,7 @@ impl Loaded {
             .collect();
         let text = serde_json::to_vec(&ours).unwrap_or_default();
         let digest = picsift_images::sha256(&text);
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        picsift_images::hex(&digest)
     }
 
     /// Compares it with the images of `tables` and the categories that are asked for.
@@ -242,8 +242,7 @@ impl Loaded {
                     (Some(name), _) => name,
                     (None, Some(ImageSource::Bytes(bytes))) => {
                         let digest = tokio::task::block_in_place(|| picsift_images::sha256(&bytes));
-                        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-                        format!("{DIGEST_PREFIX}{hex}")
+                        digest_key(&digest)
                     }
                     _ => continue,
                 };

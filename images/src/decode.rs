@@ -40,6 +40,15 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
+/// Bytes as people write a digest: two hexadecimal digits for each, in lower case.
+///
+/// ```
+/// assert_eq!(picsift_images::hex(&[0, 10, 255]), "000aff");
+/// ```
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Reads the header of an encoded image; no pixel is decoded.
 ///
 /// The limits on bytes and pixels hold here too, so an image that has an `ImageInfo` is not refused for its size later.

@@ -36,7 +36,7 @@ mod version;
 mod webp;
 
 pub use copies::{DisplayCopies, display_copies};
-pub use decode::{ImageInfo, RgbPixels, image_info, prepare, sha256};
+pub use decode::{ImageInfo, RgbPixels, hex, image_info, prepare, sha256};
 pub use error::{Cause, ImageError, Stage};
 pub use fetch::{Fetch, Fetched, Fetcher, Lookup};
 pub use geometry::Geometry;

@@ -15,7 +15,7 @@ use reqwest::header::{
 };
 use url::Url;
 
-use crate::decode::sha256;
+use crate::decode::{hex, sha256};
 
 /// How old the last change must be: clocks of file systems and of HTTP tick in up to two seconds, and a second change
 /// within one tick would not show.
@@ -119,7 +119,7 @@ fn is_weak(tag: &str) -> bool {
 /// A short name for a URL, without its secrets.
 fn place(url: &Url) -> String {
     let hash = sha256(url[..url::Position::AfterQuery].as_bytes());
-    hash[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash[..8])
 }
 
 impl fmt::Display for Version {

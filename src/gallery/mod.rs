@@ -241,7 +241,7 @@ fn describe(
     Ok(Meta {
         version: VERSION,
         title,
-        id: id[..8].iter().map(|byte| format!("{byte:02x}")).collect(),
+        id: picsift_images::hex(&id[..8]),
         model: part("name"),
         revision: part("revision"),
         rows: made.rows,

@@ -11,7 +11,7 @@ use datafusion::common::Result as DataFusionResult;
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
 use picsift_images::{Fetch, ImageError};
-use picsift_udf::{DIGEST_PREFIX, Engine, ImageSource, image_names, image_sources};
+use picsift_udf::{Engine, ImageSource, digest_key, image_names, image_sources};
 use url::Url;
 
 use super::data::{self, CHUNK, Column, Failure, Row, code};
@@ -282,8 +282,7 @@ impl Making<'_> {
         let pool = self.engine.pool();
         if nameless {
             let digest = pool.hash(bytes.clone()).await?;
-            let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-            entry.key = format!("{DIGEST_PREFIX}{hex}");
+            entry.key = digest_key(&digest);
         }
         let sides: &'static [u32] = match self.pictures {
             true => &[PICTURE, THUMB],

@@ -116,7 +116,7 @@ fn token() -> Result<String, AppError> {
     let mut bytes = [0; 32];
     getrandom::getrandom(&mut bytes)
         .map_err(|error| AppError::file("read", "the system's random numbers")(error.into()))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(picsift_images::hex(&bytes))
 }
 
 /// Lets only this machine's own page through, and marks every answer.

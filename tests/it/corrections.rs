@@ -269,10 +269,7 @@ fn a_broken_image_can_be_corrected() {
     let table = out.path().join("table.parquet");
     let images = arrow::array::BinaryArray::from_vec(vec![b"broken", b"broken too"]);
     write_table(&table, vec![("image", array(images))]);
-    let digest: String = picsift_images::sha256(b"broken")
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digest = picsift_images::hex(&picsift_images::sha256(b"broken"));
     let file = out.path().join("corrections.jsonl");
     fs::write(&file, lines(&[(&format!("sha256:{digest}"), "fish", true)])).unwrap();
     let target = out.path().join("labelled");

@@ -47,9 +47,8 @@ fn read_back(form: &str, folder: &str) -> Option<Value> {
     Some(serde_json::from_str(stdout(&run).lines().last().unwrap()).unwrap())
 }
 
-fn hex(bytes: &[u8]) -> String {
-    let digest = picsift_images::sha256(bytes);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+fn digest(bytes: &[u8]) -> String {
+    picsift_images::hex(&picsift_images::sha256(bytes))
 }
 
 /// SHA-256 and label of each row that has one.
@@ -66,7 +65,7 @@ fn expected(table: &str) -> BTreeMap<String, (String, String)> {
         .filter(|row| labels.is_valid(*row))
         .map(|row| {
             let of = (labels.value(row).to_string(), files.value(row).to_string());
-            (hex(bytes.value(row)), of)
+            (digest(bytes.value(row)), of)
         })
         .collect()
 }
@@ -182,7 +181,7 @@ fn the_same_picture_is_never_in_two_splits() {
         let parts: Vec<_> = below.iter().map(|part| part.to_str().unwrap()).collect();
         if let [split, class, _] = parts[..] {
             folders.insert(class.to_lowercase());
-            let digest = hex(&fs::read(entry.path()).unwrap());
+            let digest = digest(&fs::read(entry.path()).unwrap());
             let known = split_of.entry(digest).or_insert(split.to_string());
             assert_eq!(known, split);
         }

@@ -9,6 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// What the key of an image without a name begins with.
 pub const DIGEST_PREFIX: &str = "sha256:";
 
+/// The key of an image without a name, from the SHA-256 of its bytes.
+pub fn digest_key(digest: &[u8; 32]) -> String {
+    format!("{DIGEST_PREFIX}{}", picsift_images::hex(digest))
+}
+
 /// Corrections by image. Its size is that of what people wrote; it does not grow.
 #[derive(Debug, Default)]
 pub struct Corrections {

@@ -14,7 +14,7 @@ use url::Url;
 
 use crate::allowance::{Allowance, Exhausted, Reserved};
 use crate::budget::{Budget, Held};
-use crate::corrections::DIGEST_PREFIX;
+use crate::corrections::digest_key;
 use crate::engine::Engine;
 use crate::image_column::ImageSource;
 use crate::kept::Kept;
@@ -98,8 +98,7 @@ impl Inquiry {
     /// What corrections call an image without a name.
     pub(crate) async fn digest_key(&self, bytes: Bytes) -> Option<String> {
         let digest = self.engine.pool().hash(bytes).await.ok()?;
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        Some(format!("{DIGEST_PREFIX}{hex}"))
+        Some(digest_key(&digest))
     }
 
     /// Questions to `service` about images whose relative references belong to the folder `base`.

@@ -43,7 +43,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 pub use allowance::{Allowance, AtEnd, Exhausted};
 pub use annotate::{AddedColumns, Annotation, CLASH_PREFIX, annotate, output_schema};
 pub use codec::InferCodec;
-pub use corrections::{Corrections, DIGEST_PREFIX};
+pub use corrections::{Corrections, DIGEST_PREFIX, digest_key};
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use estimate::{Estimate, Sample, estimate};
 pub use exec::InferExec;

@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::Result;
 use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
-use picsift_images::ImageInfo as Facts;
+use picsift_images::{ImageInfo as Facts, hex};
 
 use crate::marker::{ImageFunction, Operand};
 use crate::outcome::{Kernel, Outcome, value};
@@ -82,16 +82,4 @@ fn fields() -> Fields {
         Field::new("bytes", DataType::UInt64, true),
         Field::new("sha256", DataType::Utf8, true),
     ])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn hex_is_lower_case_and_two_digits_a_byte() {
-        assert_eq!(super::hex(&[0, 10, 255]), "000aff");
-    }
 }
