@@ -232,7 +232,7 @@ fn is_obeyed(c: char) -> bool {
 /// `reference` for a message: without query and password, which may be credentials, not endlessly long, and with control characters
 /// written as `\u{1b}`.
 pub fn shown(reference: &str) -> String {
-    let mut text = match Url::parse(reference) {
+    let text = match Url::parse(reference) {
         Ok(url) if url.scheme() == "file" => match url.to_file_path() {
             Ok(path) => path.display().to_string(),
             Err(()) => reference.to_owned(),
@@ -250,18 +250,21 @@ pub fn shown(reference: &str) -> String {
         }
         _ => reference.to_owned(),
     };
-    if let Some((cut, _)) = text.char_indices().nth(SHOWN_CHARS) {
-        text.truncate(cut);
-        text.push_str("...");
+    // What is written counts: a control character takes six places.
+    let (mut written, mut length) = (String::new(), 0);
+    for c in text.chars() {
+        let escape = is_obeyed(c).then(|| c.escape_unicode());
+        length += escape.as_ref().map_or(1, |escape| escape.len());
+        if length > SHOWN_CHARS {
+            written.push_str("...");
+            break;
+        }
+        match escape {
+            Some(escape) => written.extend(escape),
+            None => written.push(c),
+        }
     }
-    if text.contains(is_obeyed) {
-        let parts = text.chars().map(|c| match is_obeyed(c) {
-            true => c.escape_unicode().to_string(),
-            false => c.to_string(),
-        });
-        text = parts.collect();
-    }
-    text
+    written
 }
 
 #[cfg(test)]
@@ -411,7 +414,9 @@ mod tests {
             "https://me@h/a.jpg?..."
         );
         assert_eq!(shown("file:///a%20b.jpg"), "/a b.jpg");
-        assert!(shown(&"x".repeat(1000)).len() < 310);
+        for long in ["x", "\u{1e}", "\u{202e}"] {
+            assert!(shown(&long.repeat(1000)).len() < 310, "{long:?}");
+        }
         // Neither a terminal nor a browser obeys a name.
         assert_eq!(
             shown("\u{1b}[2J\u{202e}gpj.exe\n"),
