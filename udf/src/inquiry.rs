@@ -272,28 +272,22 @@ impl Inquiry {
             let info = self.engine.pool().info(bytes.clone()).await;
             seen.info = Some(info.map_err(RowError::from));
         }
-        if let Some(asked) = &wanted.answers {
-            seen.answers = Some(
-                match self.answers(bytes, asked, held.as_mut(), reserved).await {
-                    Ok(judged) => {
-                        if let (Some(kept), Some(address), Some(version)) =
-                            (&asked.kept, address, &image.version)
-                        {
-                            let Judged {
-                                content,
-                                similarity,
-                                ..
-                            } = judged;
-                            kept.keep_reference(address, version, content, similarity)
-                                .await;
-                        }
-                        Ok(judged.answers)
-                    }
-                    Err(Broken::Row(error)) => Err(error),
-                    Err(Broken::All(end)) => return Err(end),
-                },
-            );
+        let Some(asked) = &wanted.answers else {
+            return Ok(seen);
+        };
+        let judged = match self.answers(bytes, asked, held.as_mut(), reserved).await {
+            Ok(judged) => judged,
+            Err(Broken::Row(error)) => {
+                seen.answers = Some(Err(error));
+                return Ok(seen);
+            }
+            Err(Broken::All(end)) => return Err(end),
+        };
+        if let (Some(kept), Some(address), Some(version)) = (&asked.kept, address, &image.version) {
+            kept.keep_reference(address, version, judged.content, judged.similarity)
+                .await;
         }
+        seen.answers = Some(Ok(judged.answers));
         Ok(seen)
     }
 

@@ -10,10 +10,7 @@ use crate::tables::{images, rows};
 #[tokio::test(flavor = "multi_thread")]
 async fn over_the_memory_bound_a_query_is_slower_and_right() {
     let fake = Fake::with_images(200);
-    fake.context
-        .sql("SET picsift.memory_limit = 1000")
-        .await
-        .unwrap();
+    fake.set("picsift.memory_limit = 1000").await;
     let (batches, encoded) = fake
         .run("SELECT id FROM t WHERE classify(image, 'red')")
         .await;
@@ -23,10 +20,7 @@ async fn over_the_memory_bound_a_query_is_slower_and_right() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_allowance_stops_a_query_with_what_would_help() {
     let fake = Fake::with_images(200);
-    fake.context
-        .sql("SET picsift.max_images = 20")
-        .await
-        .unwrap();
+    fake.set("picsift.max_images = 20").await;
     let query = "SELECT id FROM t WHERE classify(image, 'red')";
     let stopped = fake.context.sql(query).await.unwrap().collect().await;
     let message = stopped.unwrap_err().to_string();
@@ -37,21 +31,14 @@ async fn an_allowance_stops_a_query_with_what_would_help() {
     assert!(fake.encoded() <= 20, "{}", fake.encoded());
     // What is known already costs nothing, not even where nothing may be asked.
     for bound in [20, 0] {
-        let set = format!("SET picsift.max_images = {bound}");
-        fake.context.sql(&set).await.unwrap();
+        fake.set(&format!("picsift.max_images = {bound}")).await;
         let (batches, encoded) = fake
             .run("SELECT id FROM t WHERE id < 15 AND classify(image, 'red')")
             .await;
         assert_eq!((rows(&batches), encoded), (8, 0), "{bound}");
     }
-    fake.context
-        .sql("SET picsift.max_images = none")
-        .await
-        .unwrap();
-    fake.context
-        .sql("SET picsift.max_seconds = 0")
-        .await
-        .unwrap();
+    fake.set("picsift.max_images = none").await;
+    fake.set("picsift.max_seconds = 0").await;
     let stopped = fake.context.sql(query).await.unwrap().collect().await;
     assert!(stopped.unwrap_err().to_string().contains("max_seconds"));
 }

@@ -64,6 +64,11 @@ impl Fake {
             .unwrap();
     }
 
+    /// Changes a setting of the session: `name = value`.
+    pub(crate) async fn set(&self, setting: &str) {
+        self.context.sql(&format!("SET {setting}")).await.unwrap();
+    }
+
     /// The result of a query and how many images the model was shown for it.
     pub(crate) async fn run(&self, query: &str) -> (Vec<RecordBatch>, usize) {
         let before = self.encoded();
