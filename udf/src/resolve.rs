@@ -1,8 +1,9 @@
 //! The rule that checks calls of picsift's functions while a query is analysed.
 //!
 //! It has each call's questions checked by the model, finds the location that relative references belong to, drops a
-//! `load_image` right inside another call (both read the same file), and leaves a [`Call`] in the marker's place. It moves no
-//! call within the plan: cost is [`crate::gather`]'s subject.
+//! `load_image` right inside another call (both read the same file), and leaves a [`Call`] in the marker's place. Then it gives
+//! expressions that ask the forms in which DataFusion's rules plan them well ([`conditional`], [`correlated`]). Cost is
+//! [`crate::gather`]'s subject.
 
 use std::sync::Arc;
 
@@ -19,9 +20,11 @@ use picsift_vision::CategorySpec;
 
 use crate::call::{About, Call, CallSpec, ModelSpec};
 use crate::engine::Engine;
+use crate::gather::has_calls;
 use crate::lineage::base_of;
 use crate::marker::{Marker, Operand};
 use crate::settings::PicsiftOptions;
+use crate::{conditional, correlated};
 
 /// Puts checked calls in the place of markers; see the module.
 #[derive(Debug)]
@@ -39,11 +42,12 @@ impl ResolveCalls {
         &self,
         node: LogicalPlan,
         config: &ConfigOptions,
+        correlated: &mut usize,
     ) -> Result<Transformed<LogicalPlan>> {
         let names = NamePreserver::new(&node);
         let inputs: Vec<LogicalPlan> = node.inputs().into_iter().cloned().collect();
         let scopes: Vec<&LogicalPlan> = inputs.iter().collect();
-        node.map_expressions(|expr| {
+        let resolved = node.map_expressions(|expr| {
             let name = names.save(&expr);
             // Top down, so that a call sees its argument as the user wrote it.
             let resolved = expr.transform_down(|expr| match marker_of(&expr) {
@@ -52,7 +56,14 @@ impl ResolveCalls {
                     .map(Transformed::yes),
                 None => Ok(Transformed::no(expr)),
             })?;
+            let resolved = resolved.transform_data(conditional::written_once)?;
             Ok(resolved.update_data(|expr| name.restore(expr)))
+        })?;
+        resolved.map_data(|node| match node {
+            LogicalPlan::Filter(filter) if has_calls(&filter.predicate) => {
+                correlated::computed_below(filter, correlated)
+            }
+            node => Ok(node),
         })
     }
 
@@ -108,7 +119,8 @@ impl AnalyzerRule for ResolveCalls {
     }
 
     fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(|node| self.resolve_node(node, config))
+        let mut correlated = 0;
+        plan.transform_up_with_subqueries(|node| self.resolve_node(node, config, &mut correlated))
             .map(|plan| plan.data)
     }
 }
