@@ -13,6 +13,7 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
@@ -127,7 +128,7 @@ impl Order {
         plan: Arc<dyn ExecutionPlan>,
         keys: LexOrdering,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let unsorted = plan.with_new_children(vec![Arc::clone(&self.input)])?;
+        let unsorted = replace_children_if_necessary(plan, vec![Arc::clone(&self.input)])?;
         let sort = SortExec::new(keys.clone(), unsorted)
             .with_preserve_partitioning(self.preserve_partitioning);
         let sort: Arc<dyn ExecutionPlan> = Arc::new(sort);

@@ -2,8 +2,9 @@
 //!
 //! `SELECT file, ask(image, ..) FROM t ORDER BY file LIMIT 10` is planned with the calls below the sort, where they would be asked
 //! of every row; a view or a subquery puts more projections and names between. The sort moves below all of them, for a
-//! projection keeps the order of its rows. Without a limit they stay: carrying images through a sort costs more than their
-//! answers.
+//! projection keeps the order of its rows. It stands above them as well, where it says that their order is the query's: DataFusion
+//! may spread rows over partitions below a projection, and drops a sort that changes nothing. Without a limit they stay:
+//! carrying images through a sort costs more than their answers.
 
 use std::sync::Arc;
 
@@ -36,16 +37,19 @@ pub(super) fn defer(sort: Sort) -> Result<LogicalPlan> {
     if !asks {
         return Ok(LogicalPlan::Sort(sort));
     }
-    let expr = sort.expr.into_iter().zip(keys);
-    let sort = Sort {
-        expr: expr.map(|(key, expr)| key.with_expr(expr)).collect(),
+    let moved = sort.expr.iter().zip(keys);
+    let plan = LogicalPlan::Sort(Sort {
+        expr: moved.map(|(key, expr)| key.with_expr(expr)).collect(),
         input,
         fetch: sort.fetch,
-    };
-    let plan = LogicalPlan::Sort(sort);
-    above.into_iter().rev().try_fold(plan, |plan, node| {
+    });
+    let plan = above.into_iter().rev().try_fold(plan, |plan, node| {
         node.with_new_exprs(node.expressions(), vec![plan])
-    })
+    })?;
+    Ok(LogicalPlan::Sort(Sort {
+        input: plan.into(),
+        ..sort
+    }))
 }
 
 /// What a projection or a name stands on.

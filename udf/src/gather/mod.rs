@@ -136,10 +136,7 @@ impl Gatherer {
             .data;
         match plan {
             LogicalPlan::Join(join) => self.join(join, wants),
-            LogicalPlan::Sort(sort) => match defer::defer(sort)? {
-                LogicalPlan::Sort(sort) => self.single(LogicalPlan::Sort(sort), wants),
-                deferred => self.single(deferred, wants),
-            },
+            LogicalPlan::Sort(sort) => self.single(defer::defer(sort)?, wants),
             LogicalPlan::Aggregate(aggregate) => {
                 let aggregate = keys::below_grouping_sets(aggregate)?;
                 self.single(LogicalPlan::Aggregate(aggregate), wants)
