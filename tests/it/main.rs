@@ -6,6 +6,7 @@ mod support;
 
 mod accuracy;
 mod bad_input;
+mod batches;
 mod bounds;
 mod corpus;
 #[path = "../../images/tests/corpus/mod.rs"]
@@ -32,3 +33,4 @@ mod served;
 mod shapes;
 mod sql_command;
 mod sqllogic;
+mod upstream;
