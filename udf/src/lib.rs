@@ -18,6 +18,7 @@ mod correlated;
 mod engine;
 mod estimate;
 mod exec;
+mod folder_table;
 mod functions;
 mod gather;
 mod image_column;
@@ -49,9 +50,10 @@ pub use corrections::{Corrections, DIGEST_PREFIX, digest_key};
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use estimate::{Estimate, Sample, estimate};
 pub use exec::InferExec;
+pub use folder_table::FolderTable;
 pub use image_column::{
     IMAGE_TYPES, ImageSource, image_names, image_sources, is_binary, is_image_struct,
-    is_image_type, is_string,
+    is_image_type, is_string, is_text,
 };
 pub use inquiry::{Inquiry, Questioned};
 pub use labelling::{Labelling, labels};

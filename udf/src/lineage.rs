@@ -10,6 +10,8 @@ use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{Expr, LogicalPlan, TableSource};
 use url::Url;
 
+use crate::folder_table::FolderTable;
+
 /// The folder of the table that `expr`, over one of `inputs`, reads its column from; `None` for a computed
 /// value, a table without files, or tables in different folders under a UNION.
 pub fn base_of(expr: &Expr, inputs: &[&LogicalPlan]) -> Option<Url> {
@@ -86,6 +88,9 @@ fn base_of_field(plan: &LogicalPlan, index: usize) -> Option<Url> {
 
 fn base_of_source(source: &std::sync::Arc<dyn TableSource>) -> Option<Url> {
     let provider = source_as_provider(source).ok()?;
+    if let Some(table) = provider.downcast_ref::<FolderTable>() {
+        return table.folder().cloned();
+    }
     let table = provider.downcast_ref::<ListingTable>()?;
     table.table_paths().first().and_then(table_base)
 }
