@@ -26,6 +26,7 @@ mod inquiry;
 mod kept;
 mod labelling;
 mod lineage;
+mod losses;
 mod marker;
 pub mod metrics;
 mod node;
@@ -58,6 +59,7 @@ pub use image_column::{
 pub use inquiry::{Inquiry, Questioned};
 pub use labelling::{Labelling, labels};
 pub use lineage::{base_of, table_base};
+pub use losses::Losses;
 pub use outcome::{Outcome, RowError};
 pub use planner::InferPlanner;
 pub use settings::{OnError, PicsiftOptions};
@@ -80,6 +82,10 @@ pub fn register_all(
 ) -> datafusion::common::Result<()> {
     let state = context.state_ref();
     let mut state = state.write();
+    let options = state.config_mut().options_mut();
+    if let Some(settings) = options.extensions.get_mut::<PicsiftOptions>() {
+        settings.know(engine);
+    }
     for function in functions::all() {
         state.register_udf(function)?;
     }
