@@ -255,8 +255,9 @@ impl PicsiftOptions {
         self.engine = Some(Arc::clone(engine));
     }
 
+    /// A configuration is made before its engine, which may have models of its own; so there any name will do.
     fn check_model(&self, name: &str) -> Result<()> {
-        if self.engine.as_ref().is_some_and(|engine| engine.has(name)) {
+        if self.engine.as_ref().is_none_or(|engine| engine.has(name)) {
             return Ok(());
         }
         picsift_vision::check_name(name).or_else(|error| config_err!("picsift.model: {error}"))
@@ -331,6 +332,7 @@ impl fmt::Display for OnError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::EngineOptions;
 
     #[test]
     fn a_wrong_value_is_refused_with_the_settings_name() {
@@ -429,6 +431,7 @@ mod tests {
     #[test]
     fn a_model_that_cannot_be_is_refused_when_it_is_set() {
         let mut options = PicsiftOptions::default();
+        options.know(&Arc::new(Engine::new(EngineOptions::default()).unwrap()));
         let said = options.set("model", "nope").unwrap_err().to_string();
         assert!(
             said.contains("nope") && said.contains(DEFAULT_MODEL),
