@@ -8,8 +8,8 @@ use datafusion::catalog::TableProvider;
 use datafusion::datasource::listing::{ListingTable, ListingTableUrl};
 use datafusion::prelude::{DataFrame, SessionContext};
 use picsift_udf::{
-    AddedColumns, Allowance, Annotation, AtEnd, Engine, EngineOptions, Labelling, OnError,
-    RunStats, output_schema, table_base,
+    AddedColumns, Allowance, Annotation, AtEnd, Engine, EngineOptions, Labelling, LocatedTable,
+    OnError, RunStats, output_schema, table_base,
 };
 use picsift_vision::Service;
 use url::Url;
@@ -258,7 +258,9 @@ impl Job {
         files: &[(InputFile, Rows)],
     ) -> Result<DataFrame, AppError> {
         let rows = scan::scan(&self.context.state(), &source.table, files).await;
-        self.kept_rows(rows.map_err(AppError::Plan)?)
+        let rows = rows.map_err(AppError::Plan)?;
+        // A predicate may ask about images too.
+        self.kept_rows(Arc::new(LocatedTable::new(rows, source.base.as_ref())))
     }
 
     fn kept_rows(&self, table: Arc<dyn TableProvider>) -> Result<DataFrame, AppError> {

@@ -28,8 +28,7 @@ pub(super) async fn estimate(
         .await
         .map_err(AppError::Plan)?;
     let sets_up = matches!(plan, LogicalPlan::Ddl(_) | LogicalPlan::Statement(_));
-    let frame = context
-        .execute_logical_plan(plan)
+    let frame = picsift_udf::execute(context, plan)
         .await
         .map_err(AppError::Plan)?;
     if sets_up {

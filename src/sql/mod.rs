@@ -134,8 +134,7 @@ async fn run_statement(
         .await
         .map_err(AppError::Plan)?;
     let silent = matches!(plan, LogicalPlan::Ddl(_) | LogicalPlan::Statement(_));
-    let frame = context
-        .execute_logical_plan(plan)
+    let frame = picsift_udf::execute(context, plan)
         .await
         .map_err(AppError::Plan)?;
     let plan = frame.create_physical_plan().await.map_err(AppError::Plan)?;

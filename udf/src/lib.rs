@@ -8,6 +8,7 @@ mod aggregates;
 mod allowance;
 mod annotate;
 mod ask;
+mod base;
 mod budget;
 mod call;
 mod codec;
@@ -53,7 +54,7 @@ pub use image_column::{
 };
 pub use inquiry::{Inquiry, Questioned};
 pub use labelling::{Labelling, labels};
-pub use lineage::{base_of, table_base};
+pub use lineage::{LocatedTable, execute, table_base};
 pub use outcome::{Outcome, RowError};
 pub use planner::InferPlanner;
 pub use settings::{OnError, PicsiftOptions};

@@ -69,8 +69,8 @@ impl InferCodec {
 }
 
 /// What the bytes of an operator, and of a call, begin with.
-const INFER: &[u8] = b"picsift.infer.1:";
-const CALL: &[u8] = b"picsift.call.1:";
+const INFER: &[u8] = b"picsift.infer.2:";
+const CALL: &[u8] = b"picsift.call.2:";
 
 impl fmt::Debug for InferCodec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

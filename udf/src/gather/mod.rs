@@ -28,7 +28,8 @@ use crate::node::Infer;
 use crate::settings::PicsiftOptions;
 use asks::{distinct, read};
 use calls::{Found, has_calls, is_once_only};
-use shape::{beneath, filtered, postponed, restored};
+pub(crate) use shape::restored;
+use shape::{beneath, filtered, postponed};
 use wants::Want;
 
 /// Names of the answers' columns, numbered through a plan.
