@@ -288,3 +288,20 @@ fn what_was_labelled_in_two_folders_is_exported_from_neither_by_chance() {
         "{said}"
     );
 }
+
+#[test]
+fn kept_answers_are_those_of_each_folder() {
+    let scene = tempdir().unwrap();
+    let fish = pictured(&scene.path().join("fish"), "fish17_143.jpg");
+    let hammer = pictured(&scene.path().join("hammer"), "hammer8_122.jpg");
+    let query = format!(
+        "SELECT classify(file, 'fish') AS fish FROM (SELECT 1 AS n, file FROM '{fish}' UNION ALL SELECT 2, file FROM '{hammer}') ORDER BY n"
+    );
+    let cache = tempdir().unwrap();
+    for run in 0..2 {
+        let args = ["sql", "--format", "csv", "-c", query.as_str()];
+        let printed = stdout(&command(args, cache.path()).output().unwrap());
+        let lines: Vec<_> = printed.lines().skip(1).collect();
+        assert_eq!(lines, ["true", "false"], "run {run}");
+    }
+}
