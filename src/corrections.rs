@@ -15,6 +15,7 @@ use futures::StreamExt;
 use picsift_udf::{Corrections, ImageSource, digest_key, image_names, image_sources, is_string};
 use serde::{Deserialize, Serialize};
 
+use crate::batches;
 use crate::error::AppError;
 use crate::eval::gather::{name_of, plain};
 use crate::{session, tables};
@@ -226,11 +227,8 @@ impl Loaded {
             Some(name) if !digests => name,
             _ => plain(image),
         };
-        let mut stream = context
-            .read_table(table)?
-            .select(vec![column])?
-            .execute_stream()
-            .await?;
+        let images = context.read_table(table)?.select(vec![column])?;
+        let mut stream = batches::stream(images).await?;
         while let Some(batch) = stream.next().await {
             let column = batch?.column(0).clone();
             let images = match digests {

@@ -19,6 +19,7 @@ use picsift_udf::{CLASH_PREFIX, is_string, table_base};
 use serde_json::Value;
 use url::Url;
 
+use crate::batches;
 use crate::error::AppError;
 use crate::label::columns::image_column;
 use crate::label::manifest::Manifest;
@@ -176,13 +177,14 @@ impl Labelled {
 }
 
 impl Labelled {
-    /// These columns of all rows, in their order where the session has one stream.
+    /// These columns of all rows, in their order where the session has one stream; few rows at a time, as their images
+    /// are held together.
     ///
     /// # Errors
     /// [`AppError::Plan`] for a column that is not there, [`AppError::Run`] when reading cannot begin.
     pub async fn stream(&self, columns: Vec<Expr>) -> Result<SendableRecordBatchStream, AppError> {
         let frame = self.frame.clone().select(columns);
-        let stream = frame.map_err(AppError::Plan)?.execute_stream().await;
+        let stream = batches::image_stream(frame.map_err(AppError::Plan)?).await;
         stream.map_err(AppError::Run)
     }
 

@@ -4,6 +4,7 @@
 //! DataFusion [`session`] with picsift's functions. What an image shows is asked through `picsift-udf`; nothing here decodes
 //! or judges.
 
+pub mod batches;
 pub mod cache;
 pub mod cli;
 pub mod corrections;

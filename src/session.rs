@@ -1,7 +1,7 @@
 //! The DataFusion session that every command runs in.
 //!
-//! Owns its configuration and says why each value differs from DataFusion's own: rows carry images here, so batches
-//! and row groups are bounded by what images weigh.
+//! Owns its configuration and says why each value differs from DataFusion's own: rows carry images here, so row groups are
+//! bounded by what images weigh, as batches are by [`crate::batches`].
 
 use std::sync::Arc;
 
@@ -17,12 +17,6 @@ use crate::error::AppError;
 use crate::stores::StoreRegistry;
 use crate::tables::PathTables;
 
-/// Rows of a batch: with images of 100 KB inside them a batch is some 6 MB, where DataFusion's 8192 rows would be 800 MB.
-const BATCH_ROWS: usize = 64;
-
-/// Rows of a batch that carries no images: DataFusion's own number.
-const COLUMN_ROWS: usize = 8192;
-
 /// Bytes of a Parquet row group in memory while it is written.
 pub const ROW_GROUP_BYTES: usize = 32 << 20;
 
@@ -34,10 +28,11 @@ pub const ROW_GROUP_BYTES: usize = 32 << 20;
 /// DataFusion's, when the runtime cannot be set up.
 pub fn session(engine: &Arc<Engine>, partitions: usize) -> Result<SessionContext> {
     let mut config = SessionConfig::new()
-        .with_batch_size(BATCH_ROWS)
         .with_target_partitions(partitions)
         .with_information_schema(true);
     let options = config.options_mut();
+    // It gives wrong rows where a table is joined with itself (https://github.com/apache/datafusion/issues/25296).
+    options.optimizer.enable_topk_dynamic_filter_pushdown = false;
     // As in `tables`: no view types, for tables made by CREATE EXTERNAL TABLE too.
     options.execution.parquet.schema_force_view_types = false;
     options.execution.parquet.max_row_group_bytes = MaxRowGroupBytes::try_new(ROW_GROUP_BYTES).ok();
@@ -77,7 +72,7 @@ pub fn keep_joins(context: &SessionContext) {
     state.config_mut().options_mut().optimizer.join_reordering = false;
 }
 
-/// A session for commands that read columns but no images: its batches are larger.
+/// A session for commands that ask about no image: one decode thread is enough.
 ///
 /// # Errors
 /// As [`session`], and when the engine cannot start.
@@ -86,10 +81,5 @@ pub fn of_columns(partitions: usize) -> std::result::Result<SessionContext, AppE
         decode_threads: 1,
         ..EngineOptions::default()
     })?);
-    let context = session(&engine, partitions).map_err(AppError::Plan)?;
-    let state = context.state_ref();
-    let mut state = state.write();
-    *state.config_mut() = state.config().clone().with_batch_size(COLUMN_ROWS);
-    drop(state);
-    Ok(context)
+    session(&engine, partitions).map_err(AppError::Plan)
 }

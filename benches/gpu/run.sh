@@ -31,7 +31,7 @@ step "build"
 
 step "parity: logits on the GPU against the stored ones"
 # PICSIFT_GOLDENS, if set, names a folder with more of them.
-PICSIFT_TEST_DEVICE=cuda cargo test --release --locked -p picsift-vision --features cuda --test it -- --nocapture moondream \
+PICSIFT_TEST_DEVICE=cuda cargo test --release --locked -p picsift-vision --features cuda --test vision -- --nocapture moondream \
   | tee "$out/parity.log"
 grep -q '^test result: ok\. [1-9]' "$out/parity.log" || missing "no parity test ran"
 

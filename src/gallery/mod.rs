@@ -20,6 +20,7 @@ use picsift_udf::Engine;
 use serde_json::Value;
 use url::Url;
 
+use crate::batches;
 use crate::cli::{GalleryArgs, TruthArgs};
 use crate::error::AppError;
 use crate::eval::gather::plain;
@@ -129,11 +130,8 @@ async fn make(args: &GalleryArgs) -> Result<(), AppError> {
         folder: folder.path(),
         bar: bar(rows),
     };
-    let stream = selected(frame, &making, args.limit)
-        .map_err(AppError::Plan)?
-        .execute_stream()
-        .await
-        .map_err(AppError::Run)?;
+    let rows = selected(frame, &making, args.limit).map_err(AppError::Plan)?;
+    let stream = batches::stream(rows).await.map_err(AppError::Run)?;
     let made = making.run(stream).await?;
     making.bar.finish_and_clear();
     let index = describe(args, &labelled, &made, evaluation.as_ref(), pictures)?;

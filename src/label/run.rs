@@ -23,6 +23,7 @@ use super::journal::{Finish, Mode, Shard};
 use super::manifest::{Counts, Manifest, Seconds};
 use super::progress::Progress;
 use super::{publish, retry};
+use crate::batches;
 use crate::error::AppError;
 use crate::input::rows::InputRows;
 use crate::input::scan::last_place;
@@ -91,7 +92,7 @@ async fn label_all(
     let mut tally = Tally::default();
     for (source, files) in std::mem::take(&mut work.left) {
         let rows = job.rows_of(&job.sources[source], &files).await?;
-        let rows = rows.execute_stream().await.map_err(AppError::Run)?;
+        let rows = batches::stream(rows).await.map_err(AppError::Run)?;
         let rows = InputRows::new(rows, job.left(work), signals.stop());
         while rows.may_go_on().await && job.allowance.exhausted().is_none() {
             let labelled = tokio::select! {
@@ -232,8 +233,7 @@ async fn label_rows(
     let (state, plan) = table.into_parts();
     let annotation = job.annotation(&job.sources[source]);
     let plan = annotate(&job.engine, plan, &annotation).map_err(AppError::Plan)?;
-    let mut labelled = DataFrame::new(state, plan)
-        .execute_stream()
+    let mut labelled = batches::stream(DataFrame::new(state, plan))
         .await
         .map_err(AppError::Run)?;
     let mut shard = Shard {

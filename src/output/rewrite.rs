@@ -14,9 +14,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::properties::properties;
 use super::writer::cannot_write;
-
-/// Rows read at once: they may hold images.
-const BATCH_ROWS: usize = 64;
+use crate::batches::IMAGE_ROWS;
 
 /// Copies the rows of `from` whose column `errors` is NULL to `to`; how many they are and the new file's size. Where there are
 /// none, no file is made.
@@ -38,7 +36,7 @@ pub fn without_failures(from: &Path, to: &Path, errors: &str) -> Result<(u64, u6
     let file = File::create(to).map_err(|error| cannot_write(to, &error))?;
     let mut writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties(&schema)))?;
     let mut rows = 0;
-    for batch in builder.with_batch_size(BATCH_ROWS).build()? {
+    for batch in builder.with_batch_size(IMAGE_ROWS).build()? {
         let batch = batch.map_err(|error| unreadable(&error))?;
         let batch = batch.with_schema(Arc::clone(&schema))?;
         let kept = is_null(batch.column(column).as_ref() as &dyn Array)?;

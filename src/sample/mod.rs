@@ -18,6 +18,7 @@ use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 use parquet::arrow::ArrowWriter;
 
+use crate::batches;
 use crate::cli::SampleArgs;
 use crate::error::AppError;
 use crate::eval::gather::plain;
@@ -156,11 +157,8 @@ async fn drawn(
             columns.push(cast(plain(score), DataType::Float64).alias(format!("score{place}")));
         }
     }
-    let mut stream = context
-        .read_table(table)?
-        .select(columns)?
-        .execute_stream()
-        .await?;
+    let answered = context.read_table(table)?.select(columns)?;
+    let mut stream = batches::stream(answered).await?;
     let wanted = usize::try_from(args.per_category).unwrap_or(usize::MAX);
     let mut draws: Vec<Draw> = labelled
         .categories
@@ -228,13 +226,11 @@ async fn write(
         .iter()
         .map(|field| plain(field.name()))
         .collect();
-    let mut stream = context
+    let whole = context
         .read_table(table)
         .and_then(|frame| frame.select(own))
-        .map_err(AppError::Run)?
-        .execute_stream()
-        .await
         .map_err(AppError::Run)?;
+    let mut stream = batches::stream(whole).await.map_err(AppError::Run)?;
 
     let folder = match output.parent() {
         Some(parent) if parent != Path::new("") => parent,

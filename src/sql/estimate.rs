@@ -12,6 +12,7 @@ use indicatif::{HumanCount, HumanDuration};
 use picsift_udf::Estimate;
 
 use super::{print, terminal};
+use crate::batches;
 use crate::error::AppError;
 
 /// Runs a statement that returns no rows, estimates a query.
@@ -36,7 +37,8 @@ pub(super) async fn estimate(
         return print::drain(stream).await.map_err(AppError::Run);
     }
     let plan = frame.create_physical_plan().await.map_err(AppError::Plan)?;
-    let estimates = picsift_udf::estimate(&plan, &context.task_ctx())
+    let task = batches::task_context(&context.state(), &plan);
+    let estimates = picsift_udf::estimate(&plan, &task)
         .await
         .map_err(AppError::Run)?;
     let mut out = std::io::stdout().lock();

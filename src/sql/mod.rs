@@ -19,7 +19,7 @@ use picsift_udf::{Corrections, Engine, EngineOptions, PicsiftOptions};
 use crate::cli::{Format, ModelArgs, SqlArgs};
 use crate::devices::Devices;
 use crate::error::AppError;
-use crate::{corrections, session};
+use crate::{batches, corrections, session};
 
 /// Runs the command.
 ///
@@ -138,8 +138,8 @@ async fn run_statement(
         .await
         .map_err(AppError::Plan)?;
     let plan = frame.create_physical_plan().await.map_err(AppError::Plan)?;
-    let stream = datafusion::physical_plan::execute_stream(plan, context.task_ctx())
-        .map_err(AppError::Run)?;
+    let task = batches::task_context(&context.state(), &plan);
+    let stream = datafusion::physical_plan::execute_stream(plan, task).map_err(AppError::Run)?;
     if silent {
         return print::drain(stream).await.map_err(AppError::Run);
     }

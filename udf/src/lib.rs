@@ -13,7 +13,9 @@ mod budget;
 mod call;
 mod codec;
 mod columns;
+mod conditional;
 mod corrections;
+mod correlated;
 mod engine;
 mod estimate;
 mod exec;
@@ -85,9 +87,11 @@ pub fn register_all(
     }
     let planner = planner::InferQueryPlanner::new(Arc::clone(engine));
     let resolve = resolve::ResolveCalls::new(Arc::clone(engine));
+    let physical = exec::SortsAboveInference::among(state.physical_optimizers());
     *state = SessionStateBuilder::new_from_existing(state.clone())
         .with_analyzer_rule(Arc::new(resolve))
         .with_optimizer_rule(Arc::new(gather::GatherCalls))
+        .with_physical_optimizer_rules(physical)
         .with_query_planner(Arc::new(planner))
         .build();
     Ok(())

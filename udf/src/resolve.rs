@@ -1,8 +1,9 @@
 //! The rule that checks calls of picsift's functions while a query is analysed.
 //!
 //! It has each call's questions checked by the model, finds the location that relative references belong to, drops a
-//! `load_image` right inside another call (both read the same file), and leaves a [`Call`] in the marker's place. It moves no
-//! call within the plan: cost is [`crate::gather`]'s subject.
+//! `load_image` right inside another call (both read the same file), and leaves a [`Call`] in the marker's place. Then it gives
+//! expressions that ask the forms in which DataFusion's rules plan them well ([`conditional`], [`correlated`]). Cost is
+//! [`crate::gather`]'s subject.
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use crate::gather::restored;
 use crate::lineage::{self, Around, Known, Lineage, is_lateral, recursive};
 use crate::marker::{Marker, Operand};
 use crate::settings::PicsiftOptions;
+use crate::{conditional, correlated};
 
 /// Puts checked calls in the place of markers; see the module.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ struct Pass<'a> {
     config: &'a ConfigOptions,
     /// Number of the next column that tells a row's folder.
     next: usize,
+    /// Number of the next column of [`correlated`].
+    correlated: usize,
 }
 
 /// The inputs of a node whose calls are resolved, and what is known of their columns.
@@ -148,14 +152,20 @@ impl ResolveCalls {
                     .map(Transformed::yes),
                 None => Ok(Transformed::no(expr)),
             })?;
+            let resolved = resolved.transform_data(conditional::written_once)?;
             Ok(resolved.update_data(|expr| name.restore(expr)))
         })?;
-        let plan = resolved.data;
-        if !inputs.changed {
-            return Ok(plan);
+        let mut plan = resolved.data;
+        if inputs.changed {
+            plan = plan.with_new_exprs(plan.expressions(), inputs.plans)?;
         }
-        let plan = plan.with_new_exprs(plan.expressions(), inputs.plans)?;
-        restored(plan, &schema)
+        if let LogicalPlan::Filter(filter) = plan {
+            plan = correlated::computed_below(filter, &mut pass.correlated)?;
+        }
+        match inputs.changed {
+            true => restored(plan, &schema),
+            false => Ok(plan),
+        }
     }
 
     fn resolve(
@@ -261,7 +271,11 @@ impl AnalyzerRule for ResolveCalls {
         if !concerned {
             return Ok(plan);
         }
-        let mut pass = Pass { config, next: 0 };
+        let mut pass = Pass {
+            config,
+            next: 0,
+            correlated: 0,
+        };
         self.node(plan, &Around::Top, &mut pass)
     }
 }

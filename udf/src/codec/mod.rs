@@ -27,6 +27,7 @@ use prost::Message;
 
 use crate::ask::answer_fields;
 use crate::call::ResolvedFunction;
+use crate::conditional::{self, Coalesce};
 use crate::engine::Engine;
 use crate::exec::InferExec;
 use crate::node::Infer;
@@ -62,6 +63,9 @@ impl InferCodec {
 
     /// The function of a call that was written; `None` for bytes that are no call.
     fn function(&self, bytes: &[u8]) -> Option<Result<Arc<ScalarUDF>>> {
+        if bytes == COALESCE {
+            return Some(Ok(Arc::clone(&conditional::COALESCE)));
+        }
         let bytes = bytes.strip_prefix(CALL)?;
         let call = wire::read(bytes).and_then(|call| wire::call(&self.engine, Some(call)));
         Some(call.map(|call| Arc::new(call.into_udf())))
@@ -71,6 +75,7 @@ impl InferCodec {
 /// What the bytes of an operator, and of a call, begin with.
 const INFER: &[u8] = b"picsift.infer.2:";
 const CALL: &[u8] = b"picsift.call.2:";
+const COALESCE: &[u8] = b"picsift.coalesce.1";
 
 impl fmt::Debug for InferCodec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -82,11 +87,15 @@ fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusion
     DataFusionError::External(Box::new(error))
 }
 
-/// Writes a call that stands in an expression; whether it was one.
+/// Writes a call that stands in an expression, or what holds some; whether it was one.
 ///
 /// # Errors
 /// For a call with corrections, which stay in this process.
 fn write_call(function: &ScalarUDF, bytes: &mut Vec<u8>) -> Result<bool> {
+    if function.inner().downcast_ref::<Coalesce>().is_some() {
+        bytes.extend_from_slice(COALESCE);
+        return Ok(true);
+    }
     let Some(resolved) = function.inner().downcast_ref::<ResolvedFunction>() else {
         return Ok(false);
     };
@@ -180,6 +189,18 @@ impl LogicalExtensionCodec for InferCodec {
 }
 
 impl PhysicalExtensionCodec for InferCodec {
+    fn try_decode_udf(&self, name: &str, bytes: &[u8]) -> Result<Arc<ScalarUDF>> {
+        self.function(bytes)
+            .unwrap_or_else(|| self.physical.try_decode_udf(name, bytes))
+    }
+
+    fn try_encode_udf(&self, function: &ScalarUDF, bytes: &mut Vec<u8>) -> Result<()> {
+        if write_call(function, bytes)? {
+            return Ok(());
+        }
+        self.physical.try_encode_udf(function, bytes)
+    }
+
     fn try_decode(
         &self,
         bytes: &[u8],

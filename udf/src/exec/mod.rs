@@ -2,12 +2,16 @@
 //!
 //! Appends the answers' columns to its input and keeps the rows of which its predicates are true, in the input's order and
 //! partitions. [`stream`] drives a partition, [`work`] takes a batch through its stages, [`stage`] asks about one image
-//! expression, [`order`] says which goes first.
+//! expression, [`order`] says which goes first; [`sorts`] keeps images out of sorts.
 
 mod order;
+mod sorts;
 mod stage;
 mod stream;
 mod work;
+
+#[cfg(test)]
+mod schedules;
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +21,8 @@ use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ColumnStatistics, Result, Statistics, internal_datafusion_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::equivalence::ProjectionMapping;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::{CardinalityEffect, EmissionType};
 use datafusion::physical_plan::limit::GlobalLimitExec;
@@ -39,9 +44,10 @@ use crate::inquiry::Inquiry;
 use crate::settings::PicsiftOptions;
 use crate::stats::RunStats;
 use order::Measured;
+pub(crate) use sorts::SortsAboveInference;
 use stage::Stage;
 use stream::Driver;
-use work::Work;
+use work::Asking;
 
 /// An ask of the operator.
 pub(crate) type PhysicalAsk = Ask<Arc<dyn PhysicalExpr>>;
@@ -78,7 +84,7 @@ impl InferExec {
         let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
         let measured = asks.iter().map(|_| Arc::default()).collect();
         Ok(Self {
-            properties: Arc::new(properties(&input, schema)),
+            properties: Arc::new(properties(&input, schema)?),
             input,
             asks,
             predicates,
@@ -141,15 +147,17 @@ impl InferExec {
     }
 }
 
-/// Order and partitions are the input's. What it knows of equal columns is dropped: nothing above asks for it.
-fn properties(input: &Arc<dyn ExecutionPlan>, schema: SchemaRef) -> PlanProperties {
-    let orderings = input.equivalence_properties().oeq_class().iter().cloned();
-    PlanProperties::new(
-        EquivalenceProperties::new_with_orderings(schema, orderings),
+/// Order, partitions and what is known of equal and constant columns are the input's, whose columns come first.
+fn properties(input: &Arc<dyn ExecutionPlan>, schema: SchemaRef) -> Result<PlanProperties> {
+    let own = input.schema();
+    let columns: Vec<usize> = (0..own.fields().len()).collect();
+    let same = ProjectionMapping::from_indices(&columns, &own)?;
+    Ok(PlanProperties::new(
+        input.equivalence_properties().project(&same, schema),
         input.output_partitioning().clone(),
         EmissionType::Incremental,
         input.boundedness(),
-    )
+    ))
 }
 
 impl fmt::Debug for InferExec {
@@ -186,10 +194,9 @@ impl ExecutionPlan for InferExec {
         vec![&self.input]
     }
 
-    /// It does keep the order, which `properties` tells. Saying so here as well would invite DataFusion to push a sort below,
-    /// and images through it.
+    /// Rows leave in the order in which they came. DataFusion may push a sort below for that; [`sorts`] brings it back.
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![false]
+        vec![true]
     }
 
     /// One stream keeps all cores decoding, and splitting it would only lose the rows' order.
@@ -256,7 +263,7 @@ impl ExecutionPlan for InferExec {
             stages.push(stage);
         }
         let driver = Driver {
-            work: Arc::new(Work::new(
+            work: Arc::new(Asking::new(
                 stages,
                 &self.predicates,
                 self.schema(),

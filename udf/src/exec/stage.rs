@@ -76,16 +76,17 @@ impl Stage {
         slots: Arc<Semaphore>,
     ) -> Self {
         let (mut questions, mut places): (Vec<Question>, Vec<Vec<usize>>) = Default::default();
+        let mut known: HashMap<&Question, usize> = HashMap::new();
         for column in &ask.columns {
             let own = column.call.questions().iter().map(|question| {
-                let known = questions.iter().position(|other| other == question);
-                known.unwrap_or_else(|| {
+                *known.entry(question).or_insert_with(|| {
                     questions.push(question.clone());
                     questions.len() - 1
                 })
             });
             places.push(own.collect());
         }
+        drop(known);
         Self {
             ask,
             first,

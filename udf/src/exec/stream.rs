@@ -16,7 +16,7 @@ use futures::stream::FuturesOrdered;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::work::{Done, Work};
+use super::work::Done;
 use crate::allowance::{Allowance, AtEnd};
 use crate::budget::{Budget, Held};
 
@@ -27,12 +27,19 @@ const MOST_ROWS: usize = 4096;
 /// Smallest and largest number of rows that go through together.
 const FEWEST_TOGETHER: usize = 8;
 const MOST_TOGETHER: usize = 64;
-/// Batches that are done and wait for the consumer.
-const MOST_DONE: usize = 4;
+
+/// What is done with the rows of a stream.
+pub(crate) trait Work: Send + Sync + 'static {
+    /// Takes a batch through, whose first row has the number `first` in the input.
+    ///
+    /// # Errors
+    /// What ends the stream.
+    fn run(&self, batch: RecordBatch, first: usize) -> impl Future<Output = Result<Done>> + Send;
+}
 
 /// What drives one partition.
-pub(crate) struct Driver {
-    pub(crate) work: Arc<Work>,
+pub(crate) struct Driver<W> {
+    pub(crate) work: Arc<W>,
     pub(crate) input: SendableRecordBatchStream,
     /// Most rows of a batch that the session wants.
     pub(crate) batch_size: usize,
@@ -69,7 +76,7 @@ struct State {
     ended: bool,
 }
 
-impl Driver {
+impl<W: Work> Driver<W> {
     /// Runs until the input ends, an error occurs or nobody listens.
     ///
     /// # Errors
@@ -111,7 +118,9 @@ impl Driver {
                         permit.send(Ok(batch.record_output(&self.metrics)));
                     }
                 }
-                Some(finished) = state.open.next(), if state.done.len() < MOST_DONE && !state.open.is_empty() => {
+                // However long the consumer pauses: another operator may wait for an answer that is found out here. What is
+                // done meanwhile is bounded by the rows under way.
+                Some(finished) = state.open.next(), if !state.open.is_empty() => {
                     self.finish(&mut state, finished)?;
                 }
                 // Queues behind all images that wait, so that a permit is free only when none does.

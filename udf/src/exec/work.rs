@@ -13,11 +13,12 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::collect_columns;
 
 use super::stage::Stage;
+use super::stream::Work;
 use crate::allowance::Exhausted;
 use crate::stats::RunStats;
 
-/// What a stream does with each batch.
-pub(crate) struct Work {
+/// Asks all that an operator asks about a batch.
+pub(crate) struct Asking {
     stages: Vec<Stage>,
     predicates: Vec<Predicate>,
     schema: SchemaRef,
@@ -50,7 +51,7 @@ struct State {
     exhausted: Option<Exhausted>,
 }
 
-impl Work {
+impl Asking {
     pub(crate) fn new(
         stages: Vec<Stage>,
         predicates: &[Arc<dyn PhysicalExpr>],
@@ -72,47 +73,6 @@ impl Work {
             width,
             stats,
         }
-    }
-
-    /// The batch with its answers; `first` is the number of its first row in the input.
-    ///
-    /// # Errors
-    /// What an expression or, where failures stop the query, an image gives.
-    pub(crate) async fn run(&self, batch: RecordBatch, first: usize) -> Result<Done> {
-        let count = batch.num_rows();
-        self.stats.add_rows(count);
-        let fields = self.schema.fields().iter();
-        let mut columns = batch.columns().to_vec();
-        columns.extend(
-            fields
-                .skip(self.width)
-                .map(|field| new_null_array(field.data_type(), count)),
-        );
-        let mut state = State {
-            batch: RecordBatch::try_new(Arc::clone(&self.schema), columns)?,
-            rows: (first..first + count).collect(),
-            there: (0..self.schema.fields().len())
-                .map(|column| column < self.width)
-                .collect(),
-            exhausted: None,
-        };
-        let mut stages: Vec<&Stage> = self.stages.iter().collect();
-        let mut predicates: Vec<&Predicate> = self.predicates.iter().collect();
-        self.decide(&mut state, &mut predicates)?;
-        while !stages.is_empty() && !state.rows.is_empty() {
-            let next = self.next(&stages, &state.there)?;
-            let stage = stages.swap_remove(next);
-            self.ask(stage, &mut state).await?;
-            let tested = state.rows.len();
-            if self.decide(&mut state, &mut predicates)? {
-                stage.measured.note_passed(tested, state.rows.len());
-            }
-        }
-        Ok(Done {
-            batch: state.batch,
-            rows: count,
-            exhausted: state.exhausted,
-        })
     }
 
     /// The stage to run: the first of the best among those whose columns are there.
@@ -179,5 +139,48 @@ impl Work {
             state.rows.retain(|_| kept.next().unwrap_or(false));
         }
         Ok(true)
+    }
+}
+
+impl Work for Asking {
+    /// The batch with its answers.
+    ///
+    /// # Errors
+    /// What an expression or, where failures stop the query, an image gives.
+    async fn run(&self, batch: RecordBatch, first: usize) -> Result<Done> {
+        let count = batch.num_rows();
+        self.stats.add_rows(count);
+        let fields = self.schema.fields().iter();
+        let mut columns = batch.columns().to_vec();
+        columns.extend(
+            fields
+                .skip(self.width)
+                .map(|field| new_null_array(field.data_type(), count)),
+        );
+        let mut state = State {
+            batch: RecordBatch::try_new(Arc::clone(&self.schema), columns)?,
+            rows: (first..first + count).collect(),
+            there: (0..self.schema.fields().len())
+                .map(|column| column < self.width)
+                .collect(),
+            exhausted: None,
+        };
+        let mut stages: Vec<&Stage> = self.stages.iter().collect();
+        let mut predicates: Vec<&Predicate> = self.predicates.iter().collect();
+        self.decide(&mut state, &mut predicates)?;
+        while !stages.is_empty() && !state.rows.is_empty() {
+            let next = self.next(&stages, &state.there)?;
+            let stage = stages.swap_remove(next);
+            self.ask(stage, &mut state).await?;
+            let tested = state.rows.len();
+            if self.decide(&mut state, &mut predicates)? {
+                stage.measured.note_passed(tested, state.rows.len());
+            }
+        }
+        Ok(Done {
+            batch: state.batch,
+            rows: count,
+            exhausted: state.exhausted,
+        })
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! It owns the making of [`Infer`] nodes; where they stand is decided above.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::TreeNode;
@@ -12,6 +13,7 @@ use super::Gatherer;
 use super::calls::{self, Found, has_calls};
 use super::wants::Want;
 use crate::ask::{AnswerColumn, Ask};
+use crate::call::Call;
 use crate::node::Infer;
 
 impl Gatherer {
@@ -24,32 +26,35 @@ impl Gatherer {
         passed: usize,
     ) -> Result<LogicalPlan> {
         let mut asks: Vec<Ask<Expr>> = Vec::new();
+        let mut known: HashMap<(usize, Arc<Call>), usize> = HashMap::new();
         for own in [true, false] {
             for (place, want) in wants.iter_mut().enumerate() {
                 if want.found.is_some() || (place >= passed) != own {
                     continue;
                 }
-                let same = asks.iter_mut().find(|ask| ask.is_about(want));
-                let ask = match same {
-                    Some(ask) => ask,
+                let same = asks.iter().position(|ask| ask.is_about(want));
+                let index = match same {
+                    Some(index) => index,
                     None if own => {
                         asks.push(Ask {
                             image: want.image.clone(),
                             columns: Vec::new(),
                         });
-                        let last = asks.len() - 1;
-                        &mut asks[last]
+                        asks.len() - 1
                     }
                     None => continue,
                 };
-                let name = match ask.columns.iter_mut().find(|c| c.call == want.call) {
-                    Some(column) => {
+                let columns = &mut asks[index].columns;
+                let name = match known.get(&(index, Arc::clone(&want.call))) {
+                    Some(&column) => {
+                        let column = &mut columns[column];
                         column.guard = either(column.guard.take(), want.guard.clone());
                         column.name.clone()
                     }
                     None => {
                         let name = self.name();
-                        ask.columns.push(AnswerColumn {
+                        known.insert((index, Arc::clone(&want.call)), columns.len());
+                        columns.push(AnswerColumn {
                             name: name.clone(),
                             call: Arc::clone(&want.call),
                             guard: want.guard.clone(),
@@ -112,21 +117,25 @@ impl Ask<Expr> {
 /// The calls as wants, equal ones once.
 pub(super) fn distinct(found: &[Found]) -> Vec<Want> {
     let mut wants: Vec<Want> = Vec::new();
+    let mut known: HashMap<(&Expr, &Arc<Call>), usize> = HashMap::new();
     for Found {
         image, call, guard, ..
     } in found
     {
-        match wants
-            .iter_mut()
-            .find(|want| want.image == *image && want.call == *call)
-        {
-            Some(want) => want.guard = either(want.guard.take(), guard.clone()),
-            None => wants.push(Want {
-                image: image.clone(),
-                call: Arc::clone(call),
-                guard: guard.clone(),
-                found: None,
-            }),
+        match known.get(&(image, call)) {
+            Some(&place) => {
+                let want = &mut wants[place];
+                want.guard = either(want.guard.take(), guard.clone());
+            }
+            None => {
+                known.insert((image, call), wants.len());
+                wants.push(Want {
+                    image: image.clone(),
+                    call: Arc::clone(call),
+                    guard: guard.clone(),
+                    found: None,
+                });
+            }
         }
     }
     wants
@@ -141,15 +150,27 @@ fn either(a: Option<Expr>, b: Option<Expr>) -> Option<Expr> {
     }
 }
 
-/// `expr` with the calls read from the columns that were found for them.
-pub(super) fn read(expr: Expr, wants: &[Want]) -> Result<Expr> {
-    calls::replace(expr, &|call| {
-        let (function, call) = calls::call_of(call)?;
-        let image = function.args.first()?;
-        let mut wants = wants.iter();
-        let want = wants.find(|w| w.found.is_some() && w.image == *image && w.call == *call)?;
-        want.found.clone()
-    })
+/// The columns that were found for calls.
+pub(super) struct Answers(HashMap<(Expr, Arc<Call>), Column>);
+
+impl Answers {
+    /// Those of the wants that have one.
+    pub(super) fn of(wants: &[Want]) -> Self {
+        let found = wants.iter().filter_map(|want| {
+            let column = want.found.clone()?;
+            Some(((want.image.clone(), Arc::clone(&want.call)), column))
+        });
+        Self(found.collect())
+    }
+
+    /// `expr` with its calls read from these columns, as far as they are there.
+    pub(super) fn read(&self, expr: Expr) -> Result<Expr> {
+        calls::replace(expr, &|call| {
+            let (function, call) = calls::call_of(call)?;
+            let image = function.args.first()?.clone();
+            self.0.get(&(image, Arc::clone(call))).cloned()
+        })
+    }
 }
 
 /// Guards with their calls read from columns. One that needs an answer of its own ask is dropped, as all are where
@@ -163,10 +184,11 @@ fn settle_guards(asks: &mut [Ask<Expr>], wants: &[Want]) -> Result<()> {
         let columns = expr.column_refs();
         columns.iter().any(|column| names.contains(&column.name))
     };
+    let known = Answers::of(wants);
     for (index, ask) in asks.iter_mut().enumerate() {
         for column in &mut ask.columns {
             if let Some(guard) = column.guard.take() {
-                let guard = read(guard, wants)?;
+                let guard = known.read(guard)?;
                 column.guard =
                     (!has_calls(&guard) && !reads(&guard, &answers[index])).then_some(guard);
             }

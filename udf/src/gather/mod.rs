@@ -4,11 +4,12 @@
 //! what nodes above ask about an image is answered by the lowest node that asks about it too, and flows up as a column. Conjuncts
 //! that ask nothing go below the operator, those that ask are evaluated inside it. What the calls of an expression are is
 //! [`calls`]' to say, how a want moves through nodes [`wants`]'; [`defer`] and
-//! [`lift`] bring calls above limits and joins first; [`asks`] makes the operators, [`shape`] puts plans together around them.
+//! [`lift`] bring calls above limits and joins first, [`keys`] those of grouping sets below them; [`asks`] makes the operators, [`shape`] puts plans together around them.
 
 mod asks;
 mod calls;
 mod defer;
+mod keys;
 mod lift;
 mod shape;
 mod wants;
@@ -26,8 +27,9 @@ use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 use crate::allowance::{Allowance, AtEnd};
 use crate::node::Infer;
 use crate::settings::PicsiftOptions;
-use asks::{distinct, read};
-use calls::{Found, has_calls, is_once_only};
+use asks::{Answers, distinct};
+use calls::{Found, is_once_only};
+pub(crate) use calls::{call_of, has_calls};
 pub(crate) use shape::restored;
 use shape::{beneath, filtered, postponed};
 use wants::Want;
@@ -135,15 +137,15 @@ impl Gatherer {
             .data;
         match plan {
             LogicalPlan::Join(join) => self.join(join, wants),
-            LogicalPlan::Sort(sort) => match defer::defer(sort)? {
-                LogicalPlan::Sort(sort) => self.single(LogicalPlan::Sort(sort), wants),
-                deferred => self.single(deferred, wants),
-            },
+            LogicalPlan::Sort(sort) => self.single(defer::defer(sort)?, wants),
+            LogicalPlan::Aggregate(aggregate) => {
+                let aggregate = keys::below_grouping_sets(aggregate)?;
+                self.single(LogicalPlan::Aggregate(aggregate), wants)
+            }
             LogicalPlan::Projection(_)
             | LogicalPlan::Filter(_)
             | LogicalPlan::Limit(_)
             | LogicalPlan::SubqueryAlias(_)
-            | LogicalPlan::Aggregate(_)
             | LogicalPlan::Window(_)
             | LogicalPlan::Repartition(_) => self.single(plan, wants),
             other => self.opaque(other),
@@ -223,9 +225,10 @@ impl Gatherer {
         let mut expressions = plan.expressions();
         loop {
             input = self.asked(input, &mut below, passed)?;
+            let known = Answers::of(&below);
             expressions = expressions
                 .into_iter()
-                .map(|expr| read(expr, &below))
+                .map(|expr| known.read(expr))
                 .collect::<Result<_>>()?;
             // A call whose image is another call's answer.
             let left: Vec<Found> = expressions.iter().flat_map(calls::calls).collect();
@@ -250,9 +253,10 @@ impl Gatherer {
         mut below: Vec<Want>,
         passed: usize,
     ) -> Result<(LogicalPlan, Vec<Want>)> {
+        let known = Answers::of(&below);
         let conjuncts = split_conjunction_owned(filter.predicate)
             .into_iter()
-            .map(|conjunct| read(conjunct, &below))
+            .map(|conjunct| known.read(conjunct))
             .collect::<Result<Vec<_>>>()?;
         let (mut asking, plain): (Vec<_>, Vec<_>) = conjuncts.into_iter().partition(has_calls);
         let mut plan = filtered(input, plain)?;
@@ -260,8 +264,9 @@ impl Gatherer {
         while !asking.is_empty() {
             plan = self.asked(plan, &mut below, passed)?;
             let (mut inside, mut later) = (Vec::new(), Vec::new());
+            let known = Answers::of(&below);
             for conjunct in asking {
-                let conjunct = read(conjunct, &below)?;
+                let conjunct = known.read(conjunct)?;
                 if has_calls(&conjunct) {
                     later.push(conjunct);
                 } else if is_once_only(&conjunct) {
@@ -320,11 +325,12 @@ impl Gatherer {
             known.extend(below.into_iter().skip(passed));
             sides.push(input);
         }
+        let known = Answers::of(&known);
         let expressions = plan
             .expressions()
             .into_iter()
             .map(|expr| {
-                let expr = read(expr, &known)?;
+                let expr = known.read(expr)?;
                 if let Some(call) = calls::calls(&expr).first() {
                     return plan_err!(
                         "{} in the condition of this join is about an image of both sides; ask it in a subquery of one side, or in WHERE",

@@ -44,19 +44,9 @@ impl Want {
             LogicalPlan::Limit(_) if self.is_words() => None,
             LogicalPlan::Sort(sort) if sort.fetch.is_some() && self.is_words() => None,
             LogicalPlan::Limit(_) | LogicalPlan::Sort(_) => self.same(node),
-            LogicalPlan::SubqueryAlias(alias) => {
-                let inner = |column: &Column| {
-                    let index = alias.schema.maybe_index_of_column(column)?;
-                    Some(Expr::Column(Column::from(
-                        alias.input.schema().qualified_field(index),
-                    )))
-                };
-                self.through(&inner)
-            }
-            LogicalPlan::Projection(projection) => self.through(&|column| {
-                let index = projection.schema.maybe_index_of_column(column)?;
-                let expr = projection.expr.get(index)?.clone().unalias_nested().data;
-                (!has_calls(&expr) && !is_once_only(&expr)).then_some(expr)
+            LogicalPlan::SubqueryAlias(_) => self.through(&|column| source(column, node)),
+            LogicalPlan::Projection(_) => self.through(&|column| {
+                source(column, node).filter(|expr| !has_calls(expr) && !is_once_only(expr))
             }),
             _ => None,
         }
@@ -139,6 +129,25 @@ pub(super) fn pass_on(projection: Projection, columns: &[Column]) -> Result<Logi
         }
     }
     Ok(LogicalPlan::Projection(Projection::try_new(expr, input)?))
+}
+
+/// What a column of a projection or of a name is over the columns below.
+fn source(column: &Column, node: &LogicalPlan) -> Option<Expr> {
+    let index = node.schema().maybe_index_of_column(column)?;
+    match node {
+        LogicalPlan::SubqueryAlias(alias) => Some(Expr::Column(Column::from(
+            alias.input.schema().qualified_field(index),
+        ))),
+        LogicalPlan::Projection(projection) => {
+            Some(projection.expr.get(index)?.clone().unalias_nested().data)
+        }
+        _ => None,
+    }
+}
+
+/// `expr`, over the columns of a projection or of a name, over the columns below.
+pub(super) fn over_input(expr: &Expr, node: &LogicalPlan) -> Option<Expr> {
+    substitute(expr, &|column| source(column, node))
 }
 
 fn substitute(expr: &Expr, inner: &dyn Fn(&Column) -> Option<Expr>) -> Option<Expr> {

@@ -9,6 +9,7 @@ mod fake;
 mod functions;
 mod lineage;
 mod operator;
+mod order;
 mod random;
 mod shipped;
 mod stock;

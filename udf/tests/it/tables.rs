@@ -4,7 +4,13 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch};
 use arrow::util::pretty::pretty_format_batches;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::MemTable;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::sanity_checker::SanityCheckPlan;
+use datafusion::physical_plan::execution_plan::InvariantLevel;
+use datafusion::physical_plan::{ExecutionPlan, displayable};
 
 use crate::fake::{Fake, png};
 use crate::stock;
@@ -49,6 +55,18 @@ pub(crate) fn rows(batches: &[RecordBatch]) -> usize {
     batches.iter().map(RecordBatch::num_rows).sum()
 }
 
+/// What DataFusion checks of plans, order and distribution among it, holds of this one.
+fn is_sane(plan: &Arc<dyn ExecutionPlan>, config: &ConfigOptions) {
+    SanityCheckPlan::new()
+        .optimize(Arc::clone(plan), config)
+        .unwrap();
+    plan.apply(|node| {
+        node.check_invariants(InvariantLevel::Executable)?;
+        Ok(TreeNodeRecursion::Continue)
+    })
+    .unwrap();
+}
+
 impl Fake {
     /// With a table `t` of so many images, ids 0 and up.
     pub(crate) fn with_images(count: usize) -> Self {
@@ -76,8 +94,17 @@ impl Fake {
         if !query.contains("stock_red") {
             self.survives_the_way(&frame, query);
         }
+        let plan = frame.clone().create_physical_plan().await.unwrap();
+        is_sane(&plan, frame.task_ctx().session_config().options());
         let batches = frame.collect().await.unwrap();
         (batches, self.encoded() - before)
+    }
+
+    /// The physical plan of a query as EXPLAIN shows it.
+    pub(crate) async fn explained(&self, query: &str) -> String {
+        let frame = self.context.sql(query).await.unwrap();
+        let plan = frame.create_physical_plan().await.unwrap();
+        displayable(plan.as_ref()).indent(false).to_string()
     }
 
     /// The result as text and the number of images.

@@ -2,7 +2,7 @@
 //! checks it while reading; knows nothing of what a look-up is for.
 
 use std::cmp::Ordering;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use super::WordnetError;
@@ -233,18 +233,25 @@ impl Synsets {
             }
             hyponyms
         });
-        let mut met = HashSet::from([synset]);
-        let mut next = vec![synset];
+        // A flag for each synset: thousands of categories walk over thousands of synsets each.
+        let mut met = vec![false; hyponyms.len()];
+        if let Some(met) = met.get_mut(synset as usize) {
+            *met = true;
+        }
+        let (mut count, mut next) = (1, vec![synset]);
         while let Some(above) = next.pop()
-            && met.len() < most
+            && count < most
         {
             for &below in hyponyms.get(above as usize).into_iter().flatten() {
-                if met.insert(below) {
+                if let Some(met) = met.get_mut(below as usize)
+                    && !std::mem::replace(met, true)
+                {
+                    count += 1;
                     next.push(below);
                 }
             }
         }
-        met.len().min(most)
+        count.min(most)
     }
 
     /// The classes that lie at or under a synset, sorted.
