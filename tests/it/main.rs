@@ -6,6 +6,7 @@ mod support;
 
 mod accuracy;
 mod bad_input;
+mod batches;
 mod bounds;
 mod corpus;
 #[path = "../../images/tests/corpus/mod.rs"]
@@ -33,3 +34,4 @@ mod served;
 mod shapes;
 mod sql_command;
 mod sqllogic;
+mod upstream;
