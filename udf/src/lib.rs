@@ -14,6 +14,7 @@ mod call;
 mod codec;
 mod columns;
 mod conditional;
+mod constants;
 mod corrections;
 mod correlated;
 mod engine;

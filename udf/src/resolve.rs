@@ -8,19 +8,18 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, Result, ScalarValue, internal_err, plan_err};
+use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, Join, LogicalPlan, RecursiveQuery};
 use datafusion::optimizer::AnalyzerRule;
-use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use picsift_vision::CategorySpec;
 use url::Url;
 
 use crate::base::{Base, placed, typed_folder};
 use crate::call::{About, Call, CallSpec, ModelSpec};
+use crate::constants::{constant_texts, with_literals};
 use crate::engine::Engine;
 use crate::gather::restored;
 use crate::lineage::{self, Around, Known, Lineage, is_lateral, recursive};
@@ -197,7 +196,8 @@ impl ResolveCalls {
         let about = match function.operand() {
             Operand::None | Operand::Folder => About::File,
             operand => {
-                let Some(texts) = constant_texts(function.name(), &args[1], SAME_QUESTION)? else {
+                let question = with_literals(args[1].clone(), &inputs.plans)?;
+                let Some(texts) = constant_texts(function.name(), &question, SAME_QUESTION)? else {
                     return null();
                 };
                 if operand == Operand::Question {
@@ -347,46 +347,4 @@ fn loading(expr: &Expr) -> Option<ScalarFunction> {
         Expr::Alias(alias) => loading(&alias.expr),
         _ => None,
     }
-}
-
-/// The texts of a constant argument: one for text, all for a list, `None` for NULL.
-fn constant_texts(function: &str, expr: &Expr, why: &str) -> Result<Option<Vec<String>>> {
-    let context = SimplifyContext::builder()
-        .with_schema(Arc::new(DFSchema::empty()))
-        .build();
-    let constant = match expr.clone().unalias_nested().data {
-        Expr::Column(column) => {
-            return plan_err!(
-                "{function}: argument 2 is the column {column}; it must be a constant, {why}"
-            );
-        }
-        literal @ Expr::Literal(..) => literal,
-        other => ExprSimplifier::new(context).simplify(other)?,
-    };
-    let Expr::Literal(value, _) = constant else {
-        return plan_err!("{function}: argument 2 is {expr}; it must be a constant, {why}");
-    };
-    if value.is_null() {
-        return Ok(None);
-    }
-    let texts = match &value {
-        ScalarValue::List(list) => list_items(list.value(0))?,
-        ScalarValue::LargeList(list) => list_items(list.value(0))?,
-        ScalarValue::FixedSizeList(list) => list_items(list.value(0))?,
-        text => vec![text.clone()],
-    };
-    texts
-        .iter()
-        .map(|text| match text.try_as_str() {
-            Some(Some(text)) => Ok(text.to_string()),
-            _ => plan_err!("{function}: argument 2 holds a NULL; name a category such as 'dog'"),
-        })
-        .collect::<Result<Vec<_>>>()
-        .map(Some)
-}
-
-fn list_items(items: arrow::array::ArrayRef) -> Result<Vec<ScalarValue>> {
-    (0..items.len())
-        .map(|index| ScalarValue::try_from_array(&items, index))
-        .collect()
 }
