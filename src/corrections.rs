@@ -12,7 +12,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::{Expr, cast, lit};
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
-use picsift_udf::{Corrections, ImageSource, digest_key, image_names, image_sources, is_string};
+use picsift_udf::{Corrections, ImageSource, digest_key, image_names, image_sources, is_text};
 use serde::{Deserialize, Serialize};
 
 use crate::batches;
@@ -120,7 +120,7 @@ fn columns(schema: &Schema, shown: &str) -> Result<Vec<Expr>, AppError> {
             "the corrections file {shown} has no column '{name}'; corrections have key, category and is"
         ))),
     };
-    let text = |name| named(name, is_string, "text").map(|column| cast(column, DataType::Utf8));
+    let text = |name| named(name, is_text, "text").map(|column| cast(column, DataType::Utf8));
     let when = match schema.field_with_name("when") {
         Ok(_) => plain("when"),
         Err(_) => lit(datafusion::common::ScalarValue::Utf8(None)),

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
-use datafusion::datasource::listing::{ListingTable, ListingTableUrl};
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::listing::ListingTableUrl;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::{DataFrame, SessionContext};
@@ -24,7 +25,7 @@ use crate::error::AppError;
 use crate::label::columns::image_column;
 use crate::label::manifest::Manifest;
 use crate::output::publish::MANIFEST;
-use crate::tables;
+use crate::tables::{self, FileTable};
 
 /// Key of a Parquet file's metadata under which it carries the manifest of the table that it was taken from.
 pub const METADATA: &str = "picsift";
@@ -33,7 +34,7 @@ pub const METADATA: &str = "picsift";
 #[derive(Debug)]
 pub struct Labelled {
     /// The table.
-    pub table: Arc<ListingTable>,
+    pub table: Arc<FileTable>,
     /// Its rows.
     pub frame: DataFrame,
     /// Its columns.
@@ -99,8 +100,11 @@ impl Labelled {
         let table = tables::open(&state, &locations)
             .await
             .map_err(AppError::Plan)?;
-        let provider = tables::with_null_partitions(&table).map_err(AppError::Plan)?;
+        let provider = Arc::clone(&table) as Arc<dyn TableProvider>;
         let frame = context.read_table(provider).map_err(AppError::Plan)?;
+        if let Some(note) = table.note() {
+            eprintln!("{note}");
+        }
         let schema = SchemaRef::new(frame.schema().as_arrow().clone());
         let shown = locations
             .iter()

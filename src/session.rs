@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use datafusion::catalog::{DynamicFileCatalog, UrlTableFactory};
+use datafusion::catalog::{DynamicFileCatalog, TableProviderFactory, UrlTableFactory};
 use datafusion::common::Result;
 use datafusion::common::config::MaxRowGroupBytes;
 use datafusion::execution::SessionStateBuilder;
@@ -15,7 +15,7 @@ use picsift_udf::{Engine, EngineOptions};
 
 use crate::error::AppError;
 use crate::stores::StoreRegistry;
-use crate::tables::PathTables;
+use crate::tables::{ExternalTables, Notes, PathTables};
 
 /// Bytes of a Parquet row group in memory while it is written.
 pub const ROW_GROUP_BYTES: usize = 32 << 20;
@@ -53,14 +53,23 @@ pub fn session(engine: &Arc<Engine>, partitions: usize) -> Result<SessionContext
         .with_runtime_env(runtime)
         .with_default_features()
         .build();
-    let tables = Arc::new(PathTables::default());
+    let notes = Notes::default();
+    let tables = Arc::new(PathTables::new(notes.clone()));
+    let externals = Arc::new(ExternalTables::new(notes.clone()));
     let catalogs = Arc::new(DynamicFileCatalog::new(
         Arc::clone(state.catalog_list()),
         Arc::clone(&tables) as Arc<dyn UrlTableFactory>,
     ));
-    let state = SessionStateBuilder::new_from_existing(state)
+    let mut state = SessionStateBuilder::new_from_existing(state)
         .with_catalog_list(catalogs)
         .build();
+    state.config_mut().set_extension(Arc::new(notes));
+    for format in ["PARQUET", "CSV", "JSON"] {
+        let factory = Arc::clone(&externals) as Arc<dyn TableProviderFactory>;
+        state
+            .table_factories_mut()
+            .insert(format.to_string(), factory);
+    }
     let context = SessionContext::new_with_state(state);
     tables.attach(&context);
     picsift_udf::register_all(&context, engine)?;

@@ -9,7 +9,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Schema};
 use datafusion::common::Result;
-use picsift_udf::{CLASH_PREFIX, is_string};
+use picsift_udf::{CLASH_PREFIX, is_text};
 
 use crate::error::AppError;
 use crate::labelled::{LabelledCategory, texts};
@@ -165,10 +165,6 @@ fn boolean(column: &str, schema: &Schema, text: &str) -> Result<(), AppError> {
 pub fn stem(column: &str) -> &str {
     let column = column.strip_prefix(CLASH_PREFIX).unwrap_or(column);
     column.strip_prefix("is_").unwrap_or(column)
-}
-
-fn is_text(data_type: &DataType) -> bool {
-    is_string(data_type) || matches!(data_type, DataType::Dictionary(_, value) if is_string(value))
 }
 
 fn names(categories: &[LabelledCategory]) -> String {

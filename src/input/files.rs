@@ -3,16 +3,12 @@
 //! A file is known by its URL, its size and what the store gives for a version. Two listings of an input are compared here;
 //! what follows from a difference is the job's to say.
 
-use std::sync::Arc;
-
-use datafusion::common::{Result, ScalarValue, plan_err};
-use datafusion::datasource::listing::helpers::pruned_partition_list;
-use datafusion::datasource::listing::{ListingTable, ListingTableUrl, PartitionedFile};
+use datafusion::common::{Result, plan_err};
+use datafusion::datasource::listing::{ListingTableUrl, PartitionedFile};
 use datafusion::execution::SessionState;
-use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
-use crate::tables;
+use crate::tables::{self, FileTable};
 
 /// A file of the input, as the journal remembers it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,32 +38,12 @@ pub struct InputFile {
 /// When a location cannot be listed, or names what another named already.
 pub async fn list(
     state: &SessionState,
-    table: &Arc<ListingTable>,
+    table: &FileTable,
     locations: &[ListingTableUrl],
 ) -> Result<Vec<InputFile>> {
-    let options = table.options();
     let mut all = Vec::new();
     for location in locations {
-        let store = state.runtime_env().object_store(location)?;
-        let mut files: Vec<PartitionedFile> = pruned_partition_list(
-            state,
-            store.as_ref(),
-            location,
-            &[],
-            &options.file_extension,
-            &options.table_partition_cols,
-        )
-        .await?
-        .try_collect()
-        .await?;
-        files.sort_by(|a, b| a.object_meta.location.cmp(&b.object_meta.location));
-        for mut file in files {
-            for value in &mut file.partition_values {
-                if matches!(value, ScalarValue::Utf8(Some(text)) if text == tables::NULL_PARTITION)
-                {
-                    *value = ScalarValue::Utf8(None);
-                }
-            }
+        for file in table.files_at(state, location).await? {
             let root = location.object_store();
             let meta = &file.object_meta;
             let entry = FileEntry {

@@ -5,6 +5,7 @@
 //! the last row that was written is all that has to be remembered. [`files`] owns which files there are and whether they
 //! are still the same; [`rows`] cuts the one long stream of rows into shards. Nothing here knows labels or output.
 
+pub mod columns;
 pub mod files;
 mod pages;
 pub mod rows;

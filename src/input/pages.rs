@@ -5,31 +5,38 @@
 //! synchronous reader, which holds one page of a column. What is lost is the pruning by statistics; a predicate runs on
 //! the rows instead.
 
+use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchReader, UInt32Array};
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::{Result, exec_datafusion_err};
-use datafusion::datasource::listing::ListingTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr_adapter::{BatchAdapter, BatchAdapterFactory};
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::streaming::PartitionStream;
 use object_store::local::LocalFileSystem;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
 use super::files::InputFile;
 use super::scan::row_field;
 use super::select::Rows;
+use crate::tables::{FileTable, Kind};
 
 /// Row groups of more bytes than this are not held in memory.
 const LARGE_ROW_GROUP: u64 = 128 << 20;
 
 /// Batches that wait for the plan above.
 const BATCHES_WAITING: usize = 1;
+
+/// Columns behind the table's: a row's file and place.
+const PLACE_COLUMNS: usize = 2;
 
 /// A file with the rows that are read of it.
 #[derive(Debug, Clone)]
@@ -45,14 +52,13 @@ pub(super) struct PagedFile {
 /// # Errors
 /// When a file cannot be opened or its footer is broken.
 pub(super) async fn needed(
-    table: &ListingTable,
+    table: &FileTable,
     files: &[(InputFile, Rows)],
 ) -> Result<Option<Vec<PagedFile>>> {
-    let options = table.options();
-    let readable = options.file_extension == ".parquet"
-        && options.table_partition_cols.is_empty()
+    let readable = table.kind() == Kind::Parquet
+        && table.partitions().is_empty()
         && table
-            .table_paths()
+            .locations()
             .iter()
             .all(|location| location.scheme() == "file");
     if !readable {
@@ -97,8 +103,8 @@ fn has_large_row_group(path: &Path, bytes: u64) -> Result<bool> {
         .any(|group| group.compressed_size() as u64 > LARGE_ROW_GROUP))
 }
 
-/// The rows of files, one file after the other, each with its place. All files must have the columns of the schema, in
-/// its order.
+/// The rows of files, one file after the other, each with its place. Columns are found by their names and cast to the
+/// table's types; those that a file lacks are NULL.
 #[derive(Debug)]
 pub(super) struct Pages {
     files: Vec<PagedFile>,
@@ -125,10 +131,19 @@ impl PartitionStream for Pages {
         let schema = Arc::clone(&self.schema);
         let rows = context.session_config().batch_size();
         stream.spawn_blocking(move || {
+            let width = schema.fields().len().saturating_sub(PLACE_COLUMNS);
+            let table = Arc::new(schema.project(&(0..width).collect::<Vec<_>>())?);
+            let adapters = BatchAdapterFactory::new(table);
             for paged in files {
-                for batch in read(&paged, rows)? {
+                let reader = read(&paged, rows).map_err(|error| unreadable(&paged.path, &error))?;
+                let own = own_columns(&reader.schema())?;
+                let adapter = adapters
+                    .make_adapter(&own)
+                    .map_err(|error| unreadable(&paged.path, &error))?;
+                for batch in reader {
                     let batch = batch.map_err(|error| unreadable(&paged.path, &error))?;
-                    let batch = placed(&batch, paged.id, &schema)?;
+                    let batch = placed(&batch, &adapter, paged.id, &schema)
+                        .map_err(|error| unreadable(&paged.path, &error))?;
                     // Nobody waits any more: a limit is reached, or the job was stopped.
                     if sender.blocking_send(Ok(batch)).is_err() {
                         return Ok(());
@@ -142,11 +157,8 @@ impl PartitionStream for Pages {
 }
 
 /// The wanted rows of a file, numbered in their last column.
-fn read(
-    paged: &PagedFile,
-    batch_rows: usize,
-) -> Result<impl Iterator<Item = std::result::Result<RecordBatch, arrow::error::ArrowError>>> {
-    let file = File::open(&paged.path).map_err(|error| unreadable(&paged.path, &error))?;
+fn read(paged: &PagedFile, batch_rows: usize) -> Result<ParquetRecordBatchReader> {
+    let file = File::open(&paged.path)?;
     let options = ArrowReaderOptions::new().with_virtual_columns(vec![row_field()])?;
     let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)?;
     let total = builder.metadata().file_metadata().num_rows().max(0) as u64;
@@ -158,16 +170,27 @@ fn read(
     Ok(builder.build()?)
 }
 
-fn placed(batch: &RecordBatch, file: u32, schema: &SchemaRef) -> Result<RecordBatch> {
-    let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
-    let before_rows = columns.len().saturating_sub(1);
-    columns.insert(
-        before_rows,
-        Arc::new(UInt32Array::from_value(file, batch.num_rows())),
-    );
+/// The columns of a file as they are read, without the numbers of its rows.
+fn own_columns(schema: &Schema) -> Result<SchemaRef> {
+    let width = schema.fields().len().saturating_sub(1);
+    Ok(Arc::new(schema.project(&(0..width).collect::<Vec<_>>())?))
+}
+
+/// The table's columns of a batch, then its file and the numbers of its rows.
+fn placed(
+    batch: &RecordBatch,
+    adapter: &BatchAdapter,
+    file: u32,
+    schema: &SchemaRef,
+) -> Result<RecordBatch> {
+    let width = batch.num_columns().saturating_sub(1);
+    let own = batch.project(&(0..width).collect::<Vec<_>>())?;
+    let mut columns: Vec<ArrayRef> = adapter.adapt_batch(&own)?.columns().to_vec();
+    columns.push(Arc::new(UInt32Array::from_value(file, batch.num_rows())));
+    columns.push(Arc::clone(batch.column(width)));
     Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
 }
 
-fn unreadable(path: &Path, error: &dyn std::error::Error) -> DataFusionError {
+fn unreadable(path: &Path, error: &dyn fmt::Display) -> DataFusionError {
     exec_datafusion_err!("cannot read '{}' as Parquet: {error}", path.display())
 }

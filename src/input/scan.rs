@@ -12,8 +12,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef, 
 use async_trait::async_trait;
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{Result, ScalarValue, internal_datafusion_err};
-use datafusion::datasource::listing::ListingTable;
+use datafusion::common::{Result, ScalarValue};
 use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
 use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
@@ -31,7 +30,7 @@ use super::files::InputFile;
 use super::pages::{self, Pages};
 use super::select::Rows;
 use super::{FILE_COLUMN, ROW_COLUMN};
-use crate::tables;
+use crate::tables::{FileTable, Kind};
 
 /// The columns of `table` with those of a row's place behind them.
 pub fn positioned_schema(table: &Schema) -> SchemaRef {
@@ -56,10 +55,10 @@ pub(super) fn row_field() -> FieldRef {
 /// When a file's footer is needed to choose rows and cannot be read.
 pub async fn scan(
     state: &SessionState,
-    table: &ListingTable,
+    table: &FileTable,
     files: &[(InputFile, Rows)],
 ) -> Result<Arc<dyn TableProvider>> {
-    let schema = positioned_schema(&tables::schema_of(table));
+    let schema = positioned_schema(&table.schema());
     if let Some(files) = pages::needed(table, files).await? {
         let pages = Pages::new(files, Arc::clone(&schema));
         let table = StreamingTable::try_new(schema, vec![Arc::new(pages)])?;
@@ -87,7 +86,7 @@ pub async fn scan(
 /// When a file cannot be read.
 pub async fn count(
     context: &datafusion::prelude::SessionContext,
-    table: &ListingTable,
+    table: &FileTable,
     files: &[(InputFile, Rows)],
 ) -> Result<u64> {
     if !is_parquet(table) {
@@ -101,21 +100,13 @@ pub async fn count(
     Ok(rows)
 }
 
-fn is_parquet(table: &ListingTable) -> bool {
-    // By the name of the format's files as `tables` gives it.
-    matches!(table.options().file_extension.as_str(), ".parquet" | ".pq")
-}
-
-fn store_url(table: &ListingTable) -> Result<ObjectStoreUrl> {
-    let first = table.table_paths().first();
-    first
-        .map(|location| location.object_store())
-        .ok_or_else(|| internal_datafusion_err!("a table without a place"))
+fn is_parquet(table: &FileTable) -> bool {
+    table.kind() == Kind::Parquet
 }
 
 /// Rows of a Parquet file, by its footer.
-async fn total(state: &SessionState, table: &ListingTable, file: &InputFile) -> Result<u64> {
-    let store = state.runtime_env().object_store(store_url(table)?)?;
+async fn total(state: &SessionState, table: &FileTable, file: &InputFile) -> Result<u64> {
+    let store = state.runtime_env().object_store(table.store_url()?)?;
     let meta = &file.file.object_meta;
     let footer = DFParquetMetadata::new(store.as_ref(), meta)
         .with_file_metadata_cache(Some(
@@ -128,7 +119,7 @@ async fn total(state: &SessionState, table: &ListingTable, file: &InputFile) -> 
 
 async fn group(
     state: &SessionState,
-    table: &ListingTable,
+    table: &FileTable,
     files: &[(InputFile, Rows)],
     parquet: bool,
 ) -> Result<FileGroup> {
@@ -157,21 +148,17 @@ struct Numbered {
 }
 
 impl Numbered {
-    fn new(table: &ListingTable, group: FileGroup, rows: bool, schema: SchemaRef) -> Result<Self> {
-        let options = table.options();
-        let all = tables::schema_of(table);
-        let width = all.fields().len() - options.table_partition_cols.len();
-        let (own, folders) = all.fields().split_at(width);
-        let mut folders = folders.to_vec();
+    fn new(table: &FileTable, group: FileGroup, rows: bool, schema: SchemaRef) -> Result<Self> {
+        let mut folders = table.partitions().to_vec();
         folders.push(file_field());
-        let mut builder = TableSchema::builder(Arc::new(Schema::new(own.to_vec())))
+        let mut builder = TableSchema::builder(Arc::clone(table.file_schema()))
             .with_table_partition_cols(folders);
         if rows {
             builder = builder.with_virtual_columns(vec![row_field()]);
         }
         Ok(Self {
-            format: Arc::clone(&options.format),
-            store: store_url(table)?,
+            format: Arc::clone(table.format()),
+            store: table.store_url()?,
             table_schema: builder.build(),
             group,
             schema,

@@ -3,7 +3,7 @@
 //! Pure rules over a schema.
 
 use arrow::datatypes::{DataType, Schema};
-use picsift_udf::{IMAGE_TYPES, is_binary, is_image_struct, is_image_type, is_string};
+use picsift_udf::{IMAGE_TYPES, is_binary, is_image_struct, is_image_type, is_text};
 
 /// Names of text columns that are taken for references to images, best first: those of one line are equally good.
 const NAMES: [&[&str]; 2] = [
@@ -60,7 +60,7 @@ pub fn image_column(schema: &Schema, asked: Option<&str>) -> Result<String, Stri
     });
     let tiers = std::iter::once(holding).chain(NAMES.iter().map(|names| {
         named(schema, |name, data_type| {
-            is_string(data_type) && names.contains(&name.to_ascii_lowercase().as_str())
+            is_text(data_type) && names.contains(&name.to_ascii_lowercase().as_str())
         })
     }));
     for candidates in tiers {
@@ -124,6 +124,15 @@ mod tests {
     fn bytes_win_over_paths() {
         let table = schema(&[("file", DataType::Utf8), ("picture", image_struct())]);
         assert_eq!(image_column(&table, None).unwrap(), "picture");
+    }
+
+    #[test]
+    fn paths_may_stand_in_a_dictionary() {
+        let paths = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        assert_eq!(
+            image_column(&schema(&[("path", paths)]), None).unwrap(),
+            "path"
+        );
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
-use datafusion::datasource::listing::{ListingTable, ListingTableUrl};
+use datafusion::datasource::listing::ListingTableUrl;
+use datafusion::logical_expr::Expr;
 use datafusion::prelude::{DataFrame, SessionContext};
 use picsift_udf::{
     AddedColumns, Allowance, Annotation, AtEnd, Engine, EngineOptions, Labelling, LocatedTable,
@@ -23,13 +24,15 @@ use super::run::Tally;
 use crate::cli::{ImageColumn, LabelArgs, ModelArgs, SHARD_ROWS};
 use crate::corrections::{self, CorrectionsEntry, Loaded};
 use crate::error::AppError;
+use crate::input::columns::{columns_as, with_place};
 use crate::input::files::{self, InputFile};
 use crate::input::rows::ShardSize;
 use crate::input::scan;
 use crate::input::select::Rows;
 use crate::output::huggingface;
 use crate::output::publish::Output;
-use crate::{session, tables};
+use crate::session;
+use crate::tables::{self, FileTable};
 use picsift_vision::categories::{JobCategory, categories};
 
 /// A shard, unless its rows are set: what a kill may cost, and what a file holds at least. Half a gigabyte of images stays well
@@ -44,11 +47,13 @@ const SHARD: ShardSize = ShardSize {
 #[derive(Debug)]
 pub struct Source {
     /// The table.
-    pub table: Arc<ListingTable>,
+    pub table: Arc<FileTable>,
     /// Its files; their numbers begin at 0 in each source.
     pub files: Vec<InputFile>,
     /// What relative references are relative to.
     pub base: Option<Url>,
+    /// The job's columns of its rows, where the table has them in another order or of another type.
+    pub columns: Option<Vec<Expr>>,
 }
 
 /// Everything that a run needs.
@@ -182,6 +187,8 @@ impl Job {
             }
             None => (None, Vec::new()),
         };
+        let left_out = sources.iter().filter_map(|source| source.table.note());
+        let notes = left_out.map(str::to_string).chain(notes).collect();
         let identity = identity(&Parts {
             model: service.info(),
             categories: &categories,
@@ -233,7 +240,8 @@ impl Job {
             identity,
         };
         for source in &job.sources {
-            job.kept_rows(Arc::clone(&source.table) as Arc<dyn TableProvider>)?;
+            let rows = Arc::clone(&source.table) as Arc<dyn TableProvider>;
+            job.kept_rows(job.context.read_table(rows).map_err(AppError::Plan)?)?;
         }
         Ok(job)
     }
@@ -260,11 +268,16 @@ impl Job {
         let rows = scan::scan(&self.context.state(), &source.table, files).await;
         let rows = rows.map_err(AppError::Plan)?;
         // A predicate may ask about images too.
-        self.kept_rows(Arc::new(LocatedTable::new(rows, source.base.as_ref())))
+        let rows = Arc::new(LocatedTable::new(rows, source.base.as_ref()));
+        let rows = self.context.read_table(rows).map_err(AppError::Plan)?;
+        let rows = match &source.columns {
+            None => rows,
+            Some(columns) => rows.select(with_place(columns)).map_err(AppError::Plan)?,
+        };
+        self.kept_rows(rows)
     }
 
-    fn kept_rows(&self, table: Arc<dyn TableProvider>) -> Result<DataFrame, AppError> {
-        let rows = self.context.read_table(table).map_err(AppError::Plan)?;
+    fn kept_rows(&self, rows: DataFrame) -> Result<DataFrame, AppError> {
         let Some(predicate) = &self.predicate else {
             return Ok(rows);
         };
@@ -373,40 +386,40 @@ async fn open(
     locations: &[ListingTableUrl],
 ) -> Result<(Vec<Source>, SchemaRef), AppError> {
     let state = context.state();
-    let mut sources = Vec::new();
-    let mut schema: Option<SchemaRef> = None;
+    let mut tables = Vec::new();
     for group in locations.chunk_by(follows) {
         let table = tables::open(&state, group).await.map_err(AppError::Plan)?;
-        let found = tables::schema_of(&table);
-        match &schema {
-            None => {
-                let stored = tables::stored_schema(&state, &group[0])
-                    .await
-                    .map_err(AppError::Plan)?;
-                schema = Some(tables::with_metadata_of(&found, stored.as_deref()));
-            }
-            Some(first) if !same_columns(first, &found) => {
-                return Err(AppError::Usage(format!(
-                    "'{}' and '{}' have different columns; label them one after the other",
-                    tables::shown(&locations[0]),
-                    tables::shown(&group[0])
-                )));
-            }
-            Some(_) => {}
-        }
+        tables.push((group, table));
+    }
+    let Some((first, _)) = tables.first() else {
+        return Err(AppError::Usage("no table is named".to_string()));
+    };
+    let schemas: Vec<_> = tables
+        .iter()
+        .map(|(group, table)| (tables::shown(&group[0]), table.schema()))
+        .collect();
+    let schema = tables::unite(&schemas).map_err(AppError::Plan)?;
+    let stored = tables::stored_schema(&state, &first[0])
+        .await
+        .map_err(AppError::Plan)?;
+    let mut sources = Vec::new();
+    for (group, table) in &tables {
+        let table = Arc::new(table.with_types_of(&schema));
         let files = files::list(&state, &table, group)
             .await
             .map_err(AppError::Plan)?;
         sources.push(Source {
+            columns: columns_as(&schema, &table.schema()),
             table,
             files,
             base: table_base(&group[0]),
         });
     }
-    match schema {
-        Some(schema) => Ok((sources, schema)),
-        None => Err(AppError::Usage("no table is named".to_string())),
-    }
+    let schema = tables::with_metadata_of(&schema, stored.as_deref());
+    Ok((
+        sources,
+        huggingface::with_other_files(&schema, stored.as_deref()),
+    ))
 }
 
 /// Whether two files are read as one table: they share a folder, and stand in the order in which a table reads its files.
@@ -414,17 +427,6 @@ fn follows(first: &ListingTableUrl, second: &ListingTableUrl) -> bool {
     !first.is_collection()
         && table_base(first) == table_base(second)
         && first.as_str() < second.as_str()
-}
-
-fn same_columns(a: &Schema, b: &Schema) -> bool {
-    let columns = |schema: &Schema| -> Vec<_> {
-        schema
-            .fields()
-            .iter()
-            .map(|field| (field.name().clone(), field.data_type().clone()))
-            .collect()
-    };
-    columns(a) == columns(b)
 }
 
 fn partition_columns(

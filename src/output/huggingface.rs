@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use picsift_udf::is_binary;
 use serde_json::{Value, json};
 
 /// Key of the schema's metadata.
@@ -35,6 +36,25 @@ pub fn with_features(schema: &SchemaRef, added: &[Field], absent: &[String]) -> 
     let mut metadata = schema.metadata().clone();
     metadata.insert(KEY.to_string(), value.to_string());
     Arc::new(Schema::new_with_metadata(schema.fields().clone(), metadata))
+}
+
+/// `schema` whose metadata is that of one file, which has the columns `stored`: columns that other files or folders gave the table, and
+/// those that they made wider, are named as they are.
+pub fn with_other_files(schema: &SchemaRef, stored: Option<&Schema>) -> SchemaRef {
+    let Some(stored) = stored else {
+        return Arc::clone(schema);
+    };
+    let differs = |field: &&FieldRef| match stored.column_with_name(field.name()) {
+        None => true,
+        // What an image or a list of classes is to the library cannot be told from its type.
+        Some((_, theirs)) => {
+            let is_plain = !field.data_type().is_nested() && !is_binary(field.data_type());
+            is_plain && field.data_type() != theirs.data_type()
+        }
+    };
+    let fields = schema.fields().iter().filter(differs);
+    let fields: Vec<Field> = fields.map(|field| field.as_ref().clone()).collect();
+    with_features(schema, &fields, &[])
 }
 
 /// What `datasets` calls the type of a field.
@@ -83,6 +103,23 @@ mod tests {
     fn added() -> Vec<Field> {
         let added = AddedColumns::new(&["fish".to_string()], &Schema::empty(), false);
         added.unwrap().fields()
+    }
+
+    #[test]
+    fn columns_of_other_files_are_named_and_wider_ones_named_anew() {
+        let text = r#"{"info": {"features": {"id": {"dtype": "int32", "_type": "Value"}, "image": {"_type": "Image"}}}}"#;
+        let metadata = HashMap::from([(KEY.to_string(), text.to_string())]);
+        let image = Field::new("image", DataType::Binary, true);
+        let stored = Schema::new(vec![Field::new("id", DataType::Int32, true), image.clone()]);
+        let folder = Field::new("k", DataType::Utf8, true);
+        let all = vec![Field::new("id", DataType::Int64, true), image, folder];
+        let all = Arc::new(Schema::new_with_metadata(all, metadata));
+        let schema = with_other_files(&all, Some(&stored));
+        let value: Value = serde_json::from_str(&schema.metadata()[KEY]).unwrap();
+        let features = &value["info"]["features"];
+        assert_eq!(features["id"]["dtype"], "int64");
+        assert_eq!(features["k"]["dtype"], "string");
+        assert_eq!(features["image"], json!({"_type": "Image"}));
     }
 
     #[test]

@@ -73,7 +73,7 @@ async fn make(args: SampleArgs) -> Result<(), AppError> {
     let files = files::list(
         &context.state(),
         &labelled.table,
-        labelled.table.table_paths(),
+        labelled.table.locations(),
     )
     .await
     .map_err(AppError::Plan)?;
@@ -267,13 +267,14 @@ async fn schema(context: &SessionContext, labelled: &Labelled) -> Result<SchemaR
             added.push(Field::new(name, DataType::Boolean, true));
         }
     }
-    let stored = match labelled.table.table_paths().first() {
+    let stored = match labelled.table.locations().first() {
         Some(first) => crate::tables::stored_schema(&context.state(), first)
             .await
             .map_err(AppError::Plan)?,
         None => None,
     };
     let own = crate::tables::with_metadata_of(&labelled.schema, stored.as_deref());
+    let own = huggingface::with_other_files(&own, stored.as_deref());
     let mut metadata = own.metadata().clone();
     if let Some(manifest) = &labelled.manifest {
         // Which questions were asked and where the images are; not which files there were.

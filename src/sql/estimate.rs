@@ -5,13 +5,12 @@
 use std::io::Write;
 use std::time::Duration;
 
-use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
 use indicatif::{HumanCount, HumanDuration};
 use picsift_udf::Estimate;
 
-use super::{print, terminal};
+use super::{print, statement, terminal};
 use crate::batches;
 use crate::error::AppError;
 
@@ -23,16 +22,8 @@ pub(super) async fn estimate(
     context: &SessionContext,
     statement: Statement,
 ) -> Result<(), AppError> {
-    let plan = context
-        .state()
-        .statement_to_plan(statement)
-        .await
-        .map_err(AppError::Plan)?;
-    let sets_up = matches!(plan, LogicalPlan::Ddl(_) | LogicalPlan::Statement(_));
-    let frame = picsift_udf::execute(context, plan)
-        .await
-        .map_err(AppError::Plan)?;
-    if sets_up {
+    let frame = statement::planned(context, statement).await?;
+    if statement::is_silent(&frame) {
         let stream = frame.execute_stream().await.map_err(AppError::Run)?;
         return print::drain(stream).await.map_err(AppError::Run);
     }

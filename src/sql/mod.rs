@@ -5,13 +5,14 @@
 mod estimate;
 mod print;
 mod shell;
+mod statement;
 
 use std::io::{IsTerminal, Read};
 use std::path::Path;
 use std::sync::Arc;
 
+use datafusion::common::config::ExtensionOptions;
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{DFParser, Statement};
 use picsift_udf::{Corrections, Engine, EngineOptions, PicsiftOptions};
@@ -38,7 +39,7 @@ pub async fn sql(args: SqlArgs) -> Result<(), AppError> {
     })?);
     let partitions = std::thread::available_parallelism().map_or(2, |n| n.get());
     let context = session::session(&engine, partitions).map_err(AppError::Plan)?;
-    choose_model(&context, &args.model);
+    choose_model(&context, &args.model).map_err(AppError::Plan)?;
 
     if args.command.is_empty()
         && args.file.is_none()
@@ -80,14 +81,16 @@ fn say_met(corrections: Option<&Corrections>) {
 }
 
 /// Makes the flags the settings that the session begins with.
-fn choose_model(context: &SessionContext, args: &ModelArgs) {
+fn choose_model(context: &SessionContext, args: &ModelArgs) -> Result<(), DataFusionError> {
     let state = context.state_ref();
     let mut state = state.write();
     let options = state.config_mut().options_mut();
     if let Some(settings) = options.extensions.get_mut::<PicsiftOptions>() {
-        settings.model.clone_from(&args.model);
+        settings.set("model", &args.model)?;
         settings.load = args.load_options();
+        settings.keep_as_defaults();
     }
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<String, AppError> {
@@ -128,22 +131,20 @@ async fn run_statement(
     statement: Statement,
     format: Format,
 ) -> Result<(), AppError> {
-    let plan = context
-        .state()
-        .statement_to_plan(statement)
-        .await
-        .map_err(AppError::Plan)?;
-    let silent = matches!(plan, LogicalPlan::Ddl(_) | LogicalPlan::Statement(_));
-    let frame = picsift_udf::execute(context, plan)
-        .await
-        .map_err(AppError::Plan)?;
+    let losses = statement::watch_losses(context);
+    let frame = statement::planned(context, statement).await?;
+    let silent = statement::is_silent(&frame);
     let plan = frame.create_physical_plan().await.map_err(AppError::Plan)?;
     let task = batches::task_context(&context.state(), &plan);
     let stream = datafusion::physical_plan::execute_stream(plan, task).map_err(AppError::Run)?;
-    if silent {
-        return print::drain(stream).await.map_err(AppError::Run);
+    match silent {
+        true => print::drain(stream).await.map_err(AppError::Run)?,
+        false => print::print(stream, format).await?,
     }
-    print::print(stream, format).await
+    if let Some(lost) = losses.said() {
+        eprintln!("warning: {lost}");
+    }
+    Ok(())
 }
 
 /// A statement failed where the next may still run: the shell says so and goes on.

@@ -3,13 +3,14 @@
 //! Programs get every row as it comes, in constant memory. A person gets as many rows as can be read, and images as a note
 //! of their size: a screen of hexadecimal helps nobody.
 
+use std::collections::HashSet;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, StructArray};
 use arrow::compute::cast;
 use arrow::csv;
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow::util::pretty::pretty_format_batches_with_options;
 use datafusion::common::Result as DataFusionResult;
@@ -91,6 +92,7 @@ async fn table(mut stream: SendableRecordBatchStream) -> Result<(), AppError> {
 async fn lines(mut stream: SendableRecordBatchStream, format: Format) -> Result<(), AppError> {
     let mut header = true;
     let schema = stream.schema();
+    let named = distinct(&schema);
     loop {
         let batch = stream.try_next().await.map_err(AppError::Run)?;
         let batch = match batch {
@@ -109,7 +111,9 @@ async fn lines(mut stream: SendableRecordBatchStream, format: Format) -> Result<
                 let mut writer = arrow::json::WriterBuilder::new()
                     .with_explicit_nulls(true)
                     .build::<_, arrow::json::writer::LineDelimited>(&mut text);
-                writer.write(&batch).map_err(unwritable)?;
+                writer
+                    .write(&under(&batch, &named).map_err(unwritable)?)
+                    .map_err(unwritable)?;
                 writer.finish().map_err(unwritable)?;
             }
         }
@@ -130,13 +134,48 @@ async fn parquet_file(mut stream: SendableRecordBatchStream) -> Result<(), AppEr
     let properties = parquet::file::properties::WriterProperties::builder()
         .set_max_row_group_bytes(Some(crate::session::ROW_GROUP_BYTES))
         .build();
-    let mut writer = ArrowWriter::try_new(std::io::stdout(), stream.schema(), Some(properties))
+    let named = distinct(&stream.schema());
+    let mut writer = ArrowWriter::try_new(std::io::stdout(), Arc::clone(&named), Some(properties))
         .map_err(unwritable)?;
     while let Some(batch) = stream.try_next().await.map_err(AppError::Run)? {
+        let batch = under(&batch, &named).map_err(unwritable)?;
         writer.write(&batch).map_err(unwritable)?;
     }
     writer.close().map_err(unwritable)?;
     Ok(())
+}
+
+/// The schema with a name of its own for each column: readers of JSON and Parquet take columns by their names, and of two alike one
+/// would be lost. The second `id` is `id_1`, as DuckDB calls it.
+fn distinct(schema: &SchemaRef) -> SchemaRef {
+    let mut names: HashSet<String> = HashSet::new();
+    let own: HashSet<&String> = schema.fields().iter().map(|field| field.name()).collect();
+    let fields = schema.fields().iter().map(|field| {
+        let name = field.name();
+        if names.insert(name.clone()) {
+            return Arc::clone(field);
+        }
+        let others = (1..).map(|number| format!("{name}_{number}"));
+        let free = others
+            .into_iter()
+            .find(|other| !own.contains(other) && !names.contains(other))
+            .unwrap_or_default();
+        names.insert(free.clone());
+        Arc::new(field.as_ref().clone().with_name(free))
+    });
+    let fields: Vec<FieldRef> = fields.collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+/// The batch with the names of `schema`.
+fn under(batch: &RecordBatch, schema: &SchemaRef) -> DataFusionResult<RecordBatch> {
+    let options =
+        arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(
+        Arc::clone(schema),
+        batch.columns().to_vec(),
+        &options,
+    )?)
 }
 
 /// The batch with bytes as a note of their size, at the top and inside structs.
@@ -258,6 +297,15 @@ mod tests {
             .to_string();
         assert!(text.contains("{bytes: <2.00 KiB>, path: a.jpg}"), "{text}");
         assert!(text.contains("path: b.jpg"), "{text}");
+    }
+
+    #[test]
+    fn columns_of_one_name_get_names_of_their_own() {
+        let field = |name: &str| Field::new(name, DataType::Int64, true);
+        let schema = Schema::new(["id", "id", "id_1", "id", "x"].map(field).to_vec());
+        let named = distinct(&Arc::new(schema));
+        let names: Vec<_> = named.fields().iter().map(|field| field.name()).collect();
+        assert_eq!(names, ["id", "id_2", "id_1", "id_3", "x"]);
     }
 
     #[test]

@@ -34,4 +34,5 @@ mod served;
 mod shapes;
 mod sql_command;
 mod sqllogic;
+mod tables;
 mod upstream;

@@ -319,3 +319,33 @@ fn an_output_that_may_not_be_written_is_said() {
     assert!(said.contains("s3://nobody/out"), "{said}");
     assert_eq!(said.trim().lines().count(), 1, "{said}");
 }
+
+#[test]
+fn a_bucket_has_hidden_and_broken_files_like_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = |name: &str, id: i64| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let id = array(Int64Array::from(vec![id]));
+        write_table(&path, vec![("id", id)]);
+    };
+    for (id, name) in ["a.parquet", "b.PQ", "_temporary/0/c.parquet", ".d.parquet"]
+        .iter()
+        .enumerate()
+    {
+        table(&format!("in/{name}"), id as i64);
+    }
+    table("bad/a.parquet", 0);
+    std::fs::write(folder.path().join("bad/b.parquet"), "<html>").unwrap();
+    let Some(server) = Server::start(folder.path()) else {
+        return;
+    };
+    assert_eq!(server.ids("s3://bucket/in"), [0, 1]);
+    assert_eq!(server.ids("s3://bucket/in/_temporary/"), [2]);
+    assert_eq!(server.ids("s3://bucket/in/.d.parquet"), [3]);
+    let said = refused(&server.run(&["sql", "-c", "SELECT * FROM 's3://bucket/bad/'"]));
+    assert!(
+        said.contains("cannot read 's3://bucket/bad/b.parquet' as Parquet"),
+        "{said}"
+    );
+}

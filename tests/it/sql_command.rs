@@ -164,3 +164,121 @@ fn a_slip_at_the_end_of_a_script_shows_before_anything_runs() {
     assert!(said.contains("SELEC"), "{said}");
     assert!(!out.exists());
 }
+
+#[test]
+fn what_a_statement_gives_back_is_printed_whatever_kind_it_is() {
+    let run = |script: &str| stdout(&picsift(["sql", "--format", "csv", "-c", script]));
+    assert_eq!(run("PREPARE q AS SELECT 1 AS x; EXECUTE q"), "x\n1\n");
+    assert_eq!(
+        run("PREPARE q(INT) AS SELECT $1 + 1 AS x; EXECUTE q(2); DEALLOCATE q"),
+        "x\n3\n"
+    );
+    assert_eq!(
+        run("CREATE TABLE t AS SELECT 1 AS x; SET picsift.threshold = 0.5; DROP TABLE t"),
+        ""
+    );
+    assert_eq!(
+        run("CREATE TABLE t AS SELECT 1 AS x; SELECT x FROM t WHERE x > 1"),
+        "x\n"
+    );
+    assert!(run("SHOW picsift.threshold").contains("picsift.threshold"));
+    assert!(run("CREATE TABLE t AS SELECT 1 AS x; DESCRIBE t").contains("x,Int64"));
+    assert!(run("EXPLAIN SELECT 1").contains("plan"));
+    let asked = "PREPARE q AS SELECT file, classify(image, 'fish') AS f FROM 'datasets/photos/references/' \
+                 WHERE file = 'fish27_149.jpg'; EXECUTE q";
+    assert_eq!(run(asked), "file,f\nfish27_149.jpg,true\n");
+}
+
+#[test]
+fn columns_of_one_name_are_told_apart_where_names_are_all_there_is() {
+    let query = "SELECT a.id, b.id FROM (VALUES (1)) AS a(id) CROSS JOIN (VALUES (2)) AS b(id)";
+    let run = |format: &str| picsift(["sql", "--format", format, "-c", query]);
+    assert_eq!(stdout(&run("json")), "{\"id\":1,\"id_1\":2}\n");
+    assert_eq!(stdout(&run("csv")), "id,id\n1,2\n");
+    let parquet = bytes::Bytes::from(run("parquet").stdout);
+    let reader = ParquetRecordBatchReaderBuilder::try_new(parquet).unwrap();
+    let names: Vec<_> = reader
+        .schema()
+        .fields()
+        .iter()
+        .map(|f| f.name().clone())
+        .collect();
+    assert_eq!(names, ["id", "id_1"]);
+}
+
+#[test]
+fn images_that_are_lost_are_said_after_each_statement() {
+    let bad = "SELECT classify(p, 'dog') AS d FROM (VALUES ('nowhere.jpg'), ('gone.jpg'), ('Cargo.toml'), \
+               ('datasets/photos/references/images/dog_008.jpg'), (NULL)) AS t(p)";
+    let good = "SELECT classify('datasets/photos/references/images/dog_008.jpg', 'dog') AS d";
+    let script = format!("{good}; {bad}; {good}");
+    let run = picsift(["sql", "--no-cache", "--format", "json", "-c", &script]);
+    for line in stdout(&run).lines() {
+        serde_json::from_str::<Value>(line).unwrap();
+    }
+    let said = stderr(&run);
+    let warnings: Vec<_> = said
+        .lines()
+        .filter(|line| line.starts_with("warning: "))
+        .collect();
+    assert_eq!(warnings.len(), 1, "{said}");
+    assert!(
+        warnings[0].starts_with(
+            "warning: 3 of 4 images could not be read or judged; most frequent: fetch: "
+        ),
+        "{said}"
+    );
+    assert!(
+        warnings[0].contains("nowhere.jpg") || warnings[0].contains("gone.jpg"),
+        "{said}"
+    );
+}
+
+#[test]
+fn settings_go_back_to_what_the_session_began_with() {
+    let settings = "SELECT name, value FROM information_schema.df_settings WHERE name IN \
+                    ('picsift.threshold', 'picsift.crops', 'picsift.max_images') ORDER BY name";
+    let run = |script: &str| {
+        let script = format!("{script}; {settings}");
+        stdout(&picsift([
+            "sql", "--crops", "global", "--format", "csv", "-c", &script,
+        ]))
+    };
+    let began = "name,value\npicsift.crops,global\npicsift.max_images,\npicsift.threshold,\n";
+    let set =
+        "SET picsift.threshold = 0.5; SET picsift.crops = 'reference'; SET picsift.max_images = 3";
+    assert_ne!(run(set), began);
+    let reset = "RESET picsift.threshold; RESET picsift.crops; RESET picsift.max_images";
+    assert_eq!(run(&format!("{set}; {reset}")), began);
+    let nothing = "SET picsift.threshold = NULL; SET picsift.crops = DEFAULT; SET picsift.max_images = 'none'";
+    assert_eq!(run(&format!("{set}; {nothing}")), began);
+    let said = refused(&picsift(["sql", "-c", "RESET picsift.treshold"]));
+    assert!(
+        said.contains("there is no setting picsift.treshold"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_model_that_there_is_not_is_refused_when_it_is_set() {
+    for (name, part) in [
+        ("nope", "efficientnet-lite0"),
+        ("./no/such/folder", "no folder"),
+        ("owner/name", "owner/name@COMMIT"),
+    ] {
+        let said = refused(&picsift([
+            "sql",
+            "-c",
+            &format!("SET picsift.model = '{name}'"),
+        ]));
+        assert!(
+            said.contains("picsift.model") && said.contains(part),
+            "{said}"
+        );
+    }
+    stdout(&picsift([
+        "sql",
+        "-c",
+        "SET picsift.model = 'owner/name@main'",
+    ]));
+}

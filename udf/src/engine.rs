@@ -185,6 +185,13 @@ impl Engine {
         lock(&self.services).insert((model.to_string(), LoadOptions::default()), slot);
     }
 
+    /// Whether a model of this name runs already.
+    pub(crate) fn has(&self, model: &str) -> bool {
+        let services = lock(&self.services);
+        let mut named = services.iter().filter(|((name, _), _)| name == model);
+        named.any(|(_, slot)| slot.try_lock().is_ok_and(|service| service.is_some()))
+    }
+
     /// The models that have been loaded, each with the options that it was asked for with, in no order. A model that is
     /// being loaded is not among them yet.
     pub fn loaded(&self) -> Vec<(LoadOptions, ModelInfo)> {

@@ -30,15 +30,24 @@ pub fn is_image_type(data_type: &DataType) -> bool {
         || matches!(data_type, DataType::Dictionary(_, value) if is_string(value) || is_binary(value))
 }
 
-/// Whether this is the struct that Hugging Face datasets write for an image: `bytes`, and usually `path`.
+/// Whether this is the struct that Hugging Face datasets write for an image: `bytes`, and usually `path`. Of the two one may have no
+/// type, as where no row of a table has it.
 pub fn is_image_struct(fields: &Fields) -> bool {
-    let bytes = fields
-        .find("bytes")
-        .is_some_and(|(_, f)| is_binary(f.data_type()));
-    let path = fields
-        .find("path")
-        .is_none_or(|(_, f)| is_string(f.data_type()));
-    bytes && path
+    let part = |name: &str| fields.find(name).map(|(_, field)| field.data_type());
+    match (part("bytes"), part("path")) {
+        (Some(bytes), None) => is_binary(bytes),
+        (Some(bytes), Some(path)) if path.is_null() => is_binary(bytes),
+        (Some(bytes), Some(path)) => (is_binary(bytes) || bytes.is_null()) && is_text(path),
+        (None, _) => false,
+    }
+}
+
+/// UTF-8 text of any layout, in a dictionary too.
+pub fn is_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Dictionary(_, value) => is_string(value),
+        plain => is_string(plain),
+    }
 }
 
 /// BINARY of any layout.
@@ -240,6 +249,30 @@ mod tests {
             image_sources(&column).unwrap(),
             vec![bytes(b"x"), reference("b"), None, None]
         );
+    }
+
+    #[test]
+    fn a_struct_whose_paths_or_bytes_have_no_type_holds_images() {
+        let nothing: ArrayRef = Arc::new(arrow::array::NullArray::new(1));
+        let bytes_of: ArrayRef = Arc::new(BinaryArray::from_vec(vec![b"x"]));
+        let path: ArrayRef = Arc::new(StringArray::from(vec!["a"]));
+        let image = |bytes: &ArrayRef, path: &ArrayRef| -> ArrayRef {
+            let field =
+                |name: &str, part: &ArrayRef| Field::new(name, part.data_type().clone(), true);
+            Arc::new(StructArray::new(
+                Fields::from(vec![field("bytes", bytes), field("path", path)]),
+                vec![Arc::clone(bytes), Arc::clone(path)],
+                None,
+            ))
+        };
+        for (column, found) in [
+            (image(&bytes_of, &nothing), bytes(b"x")),
+            (image(&nothing, &path), reference("a")),
+        ] {
+            assert!(is_image_type(column.data_type()), "{}", column.data_type());
+            assert_eq!(image_sources(&column).unwrap(), [found]);
+        }
+        assert!(!is_image_type(image(&nothing, &nothing).data_type()));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
-use picsift_images::{Fetch, Fetched, Geometry, ImageInfo, Prepared, similarity_hash};
+use picsift_images::{Fetch, Fetched, Geometry, ImageInfo, Prepared, shown, similarity_hash};
 use picsift_vision::{Answer, InputGeometry, Question, RgbImage, Service};
 use url::Url;
 
@@ -19,6 +19,7 @@ use crate::corrections::digest_key;
 use crate::engine::Engine;
 use crate::image_column::ImageSource;
 use crate::kept::Kept;
+use crate::losses::Losses;
 use crate::outcome::RowError;
 use crate::reuse::{Answers, AskedId, ByReference, Content, by_reference};
 use crate::stats::RunStats;
@@ -36,6 +37,7 @@ pub struct Inquiry {
     engine: Arc<Engine>,
     service: Option<Service>,
     stats: Arc<RunStats>,
+    losses: Option<Arc<Losses>>,
     allowance: Arc<Allowance>,
     budget: Option<Arc<Budget>>,
     references: ByReference,
@@ -108,6 +110,7 @@ impl Inquiry {
             engine,
             service,
             stats,
+            losses: None,
             allowance: Arc::default(),
             budget: None,
             references: by_reference(),
@@ -121,6 +124,22 @@ impl Inquiry {
         self.allowance = allowance;
         self.budget = Some(budget);
         self
+    }
+
+    /// The same, which tells `losses` what became of its images.
+    pub(crate) fn telling(mut self, losses: Option<Arc<Losses>>) -> Self {
+        self.losses = losses;
+        self
+    }
+
+    /// Tells what became of an image that the table calls `name`.
+    pub(crate) fn tell(&self, seen: &Seen, name: Option<&str>) {
+        if let Some(losses) = &self.losses {
+            losses.note_image();
+            if let Some(error) = seen.failed() {
+                losses.note_lost(error, name.map(shown));
+            }
+        }
     }
 
     /// The questions in the form that [`Inquiry::answer`] takes.

@@ -27,6 +27,7 @@ mod inquiry;
 mod kept;
 mod labelling;
 mod lineage;
+mod losses;
 mod marker;
 pub mod metrics;
 mod node;
@@ -53,11 +54,12 @@ pub use estimate::{Estimate, Sample, estimate};
 pub use exec::InferExec;
 pub use image_column::{
     IMAGE_TYPES, ImageSource, image_names, image_sources, is_binary, is_image_struct,
-    is_image_type, is_string,
+    is_image_type, is_string, is_text,
 };
 pub use inquiry::{Inquiry, Questioned};
 pub use labelling::{Labelling, labels};
 pub use lineage::{LocatedTable, execute, table_base};
+pub use losses::Losses;
 pub use outcome::{Outcome, RowError};
 pub use planner::InferPlanner;
 pub use settings::{OnError, PicsiftOptions};
@@ -80,6 +82,10 @@ pub fn register_all(
 ) -> datafusion::common::Result<()> {
     let state = context.state_ref();
     let mut state = state.write();
+    let options = state.config_mut().options_mut();
+    if let Some(settings) = options.extensions.get_mut::<PicsiftOptions>() {
+        settings.know(engine);
+    }
     for function in functions::all() {
         state.register_udf(function)?;
     }

@@ -1,7 +1,7 @@
 //! The `picsift.*` settings of a SQL session and what their texts mean.
 //!
-//! Owns names, defaults and checks, nothing else: which models there are is the model crate's to say, when a query needs
-//! one. Everything else is checked by `SET` itself.
+//! Owns names, defaults and checks, nothing else: which models there are is the model crate's to say. `SET` checks all that can be
+//! known without loading a model, and `RESET` takes a setting back to what the session began with.
 
 use std::any::Any;
 use std::fmt;
@@ -16,6 +16,7 @@ use picsift_vision::{DEFAULT_MODEL, Generation, LoadOptions};
 use url::Url;
 
 use crate::base::typed_folder;
+use crate::engine::Engine;
 
 /// Settings of picsift in a SQL session, `SET picsift.<name> = ...`.
 #[derive(Debug, Clone)]
@@ -38,6 +39,10 @@ pub struct PicsiftOptions {
     pub max_time: Option<Duration>,
     /// `memory_limit`: most bytes of images that one stream of a query holds at once, encoded and as the model's views.
     pub memory_limit: usize,
+    /// What the session began with, if that is not the program's.
+    defaults: Option<Arc<PicsiftOptions>>,
+    /// Who knows which models there are, beside those of the model crate.
+    engine: Option<Arc<Engine>>,
 }
 
 /// [`PicsiftOptions::memory_limit`] unless it is set.
@@ -55,6 +60,8 @@ impl Default for PicsiftOptions {
             max_images: None,
             max_time: None,
             memory_limit: MEMORY_LIMIT,
+            defaults: None,
+            engine: None,
         }
     }
 }
@@ -77,13 +84,19 @@ impl ExtensionOptions for PicsiftOptions {
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<()> {
+        if value.eq_ignore_ascii_case("default") {
+            return self.reset(key);
+        }
         match key {
-            "model" => self.model = value.to_string(),
+            "model" => {
+                self.check_model(value)?;
+                self.model = value.to_string();
+            }
             "device" => self.load.device = parsed(key, value)?,
             "quantize" => {
-                self.load.quantize = match value.to_ascii_lowercase().as_str() {
-                    "none" => None,
-                    _ => Some(parsed(key, value)?),
+                self.load.quantize = match is_none(value) {
+                    true => None,
+                    false => Some(parsed(key, value)?),
                 }
             }
             "crops" => self.load.crops = parsed(key, value)?,
@@ -96,6 +109,7 @@ impl ExtensionOptions for PicsiftOptions {
                 }
             },
             "temperature" => self.generation.temperature = parsed(key, value)?,
+            "threshold" if is_none(value) => self.threshold = None,
             "threshold" => match value.parse::<f32>() {
                 Ok(threshold) if (0.0..=1.0).contains(&threshold) => {
                     self.threshold = Some(threshold);
@@ -137,12 +151,7 @@ impl ExtensionOptions for PicsiftOptions {
                     }
                 }
             }
-            _ => {
-                return config_err!(
-                    "there is no setting picsift.{key}; there are picsift.model, device, quantize, crops, threshold, base, \
-                     max_tokens, temperature, on_error, max_images, max_seconds and memory_limit"
-                );
-            }
+            _ => return unknown(key),
         }
         Ok(())
     }
@@ -229,6 +238,62 @@ impl PicsiftOptions {
             .cloned()
             .unwrap_or_default()
     }
+
+    /// Makes the settings what [`PicsiftOptions::reset`] goes back to.
+    pub fn keep_as_defaults(&mut self) {
+        self.defaults = Some(Arc::new(Self {
+            defaults: None,
+            engine: None,
+            ..self.clone()
+        }));
+    }
+
+    /// Takes a setting back to what the session began with.
+    ///
+    /// # Errors
+    /// A configuration error for a name that is none of a setting.
+    pub fn reset(&mut self, key: &str) -> Result<()> {
+        let began = self.defaults.clone().unwrap_or_default();
+        match key {
+            "model" => self.model.clone_from(&began.model),
+            "device" => self.load.device = began.load.device,
+            "quantize" => self.load.quantize = began.load.quantize,
+            "crops" => self.load.crops = began.load.crops,
+            "max_tokens" => self.generation.max_tokens = began.generation.max_tokens,
+            "temperature" => self.generation.temperature = began.generation.temperature,
+            "threshold" => self.threshold = began.threshold,
+            "on_error" => self.on_error = began.on_error,
+            "max_images" => self.max_images = began.max_images,
+            "max_seconds" => self.max_time = began.max_time,
+            "memory_limit" => self.memory_limit = began.memory_limit,
+            _ => return unknown(key),
+        }
+        Ok(())
+    }
+
+    /// Takes the models of `engine` for known ones too.
+    pub(crate) fn know(&mut self, engine: &Arc<Engine>) {
+        self.engine = Some(Arc::clone(engine));
+    }
+
+    fn check_model(&self, name: &str) -> Result<()> {
+        if self.engine.as_ref().is_some_and(|engine| engine.has(name)) {
+            return Ok(());
+        }
+        picsift_vision::check_name(name).or_else(|error| config_err!("picsift.model: {error}"))
+    }
+}
+
+fn unknown(key: &str) -> Result<()> {
+    config_err!(
+        "there is no setting picsift.{key}; there are picsift.model, device, quantize, crops, threshold, base, max_tokens, \
+         temperature, on_error, max_images, max_seconds and memory_limit"
+    )
+}
+
+/// Whether a value takes an optional setting back: `SET ... = NULL`, or 'none'.
+fn is_none(value: &str) -> bool {
+    value.eq_ignore_ascii_case("none") || value.eq_ignore_ascii_case("null")
 }
 
 /// The value of a setting, or an error that names it.
@@ -244,7 +309,7 @@ where
 
 /// A bound that may be `none`.
 fn bound<T: FromStr>(key: &str, value: &str, kind: &str) -> Result<Option<T>> {
-    if value.eq_ignore_ascii_case("none") {
+    if is_none(value) {
         return Ok(None);
     }
     match value.parse() {
@@ -352,5 +417,53 @@ mod tests {
         assert_eq!(listed(&options, "quantize").as_deref(), Some("none"));
         options.set("base", "none").unwrap();
         assert_eq!(listed(&options, "base"), None);
+    }
+
+    #[test]
+    fn what_is_set_can_be_taken_back() {
+        let mut options = PicsiftOptions::default();
+        options.set("max_images", "7").unwrap();
+        options.set("crops", "global").unwrap();
+        options.keep_as_defaults();
+        let began: Vec<_> = options.entries().into_iter().map(|e| e.value).collect();
+        for (key, value) in [
+            ("device", "cpu"),
+            ("quantize", "q4k"),
+            ("crops", "reference"),
+            ("max_tokens", "3"),
+            ("temperature", "1"),
+            ("threshold", "0.5"),
+            ("on_error", "fail"),
+            ("max_images", "NULL"),
+            ("max_seconds", "9"),
+            ("memory_limit", "77"),
+            ("model", "moondream2"),
+        ] {
+            options.set(key, value).unwrap();
+            options.reset(key).unwrap();
+            options.set(key, value).unwrap();
+            options.set(key, "DEFAULT").unwrap();
+        }
+        let now: Vec<_> = options.entries().into_iter().map(|e| e.value).collect();
+        assert_eq!(now, began);
+        options.set("threshold", "0.5").unwrap();
+        options.set("threshold", "null").unwrap();
+        assert_eq!(options.threshold, None);
+        assert!(options.reset("treshold").is_err());
+    }
+
+    #[test]
+    fn a_model_that_cannot_be_is_refused_when_it_is_set() {
+        let mut options = PicsiftOptions::default();
+        let said = options.set("model", "nope").unwrap_err().to_string();
+        assert!(
+            said.contains("nope") && said.contains(DEFAULT_MODEL),
+            "{said}"
+        );
+        assert!(options.set("model", "./no/such/folder").is_err());
+        assert!(options.set("model", "owner/name").is_err());
+        assert_eq!(options.model, DEFAULT_MODEL);
+        options.set("model", "owner/name@main").unwrap();
+        options.set("model", "src").unwrap();
     }
 }

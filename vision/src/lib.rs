@@ -51,4 +51,4 @@ pub use registry::{
     DEFAULT_MODEL, EmbeddedModel, HubFile, HubModel, ModelEntry, Origin, load, models,
 };
 pub use service::{Service, ServiceOptions, ServiceStats};
-pub use source::{FetchProgress, HubSettings, ModelFiles, SourceError};
+pub use source::{FetchProgress, HubSettings, ModelFiles, SourceError, check_name};

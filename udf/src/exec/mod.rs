@@ -41,6 +41,7 @@ use crate::ask::{self, Ask, answer_fields};
 use crate::budget::Budget;
 use crate::engine::Engine;
 use crate::inquiry::Inquiry;
+use crate::losses::Losses;
 use crate::settings::PicsiftOptions;
 use crate::stats::RunStats;
 use order::Measured;
@@ -240,12 +241,14 @@ impl ExecutionPlan for InferExec {
             Budget::new(name, limit, context.memory_pool())
         };
         let images = budget("images");
+        let losses = config.get_extension::<Losses>();
         let width = self.input.schema().fields().len();
         let mut inquiries = Vec::new();
         for ask in &self.asks {
             let service = ask.columns.iter().find_map(|c| c.call.service.clone());
             let inquiry = Inquiry::new(Arc::clone(&self.engine), service, Arc::clone(&self.stats));
-            inquiries.push(inquiry.within(Arc::clone(&self.allowance), Arc::clone(&images)));
+            let inquiry = inquiry.within(Arc::clone(&self.allowance), Arc::clone(&images));
+            inquiries.push(inquiry.telling(losses.clone()));
         }
         let at_once = inquiries.iter().map(Inquiry::in_flight).min().unwrap_or(1);
         let slots = Arc::new(Semaphore::new(at_once));

@@ -127,6 +127,9 @@ impl Stage {
         let keys = self.keys(&images, &names).await;
         let (mut rows, exhausted) = self.look(images, choices).await;
         for (place, seen) in rows.iter_mut().enumerate() {
+            if let Some((_, seen)) = seen {
+                self.inquiry.tell(seen, names[place].as_deref());
+            }
             self.check(seen, || match &names[place] {
                 Some(name) => format!("row {} ({name})", row(place)),
                 None => format!("row {}", row(place)),

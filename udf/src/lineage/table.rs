@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use datafusion::catalog::{ScanArgs, ScanResult, Session, TableProvider};
 use datafusion::common::{Constraints, Result, Statistics};
 use datafusion::dataframe::DataFrame;
+use datafusion::datasource::listing::ListingTableUrl;
 use datafusion::datasource::{MemTable, source_as_provider};
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{
@@ -18,8 +19,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
 use url::Url;
 
-use super::Lineage;
 use super::walk::{Around, columns};
+use super::{Lineage, table_base};
 
 /// A table that knows where the relative references in its columns belong, and is otherwise the one that it wraps.
 #[derive(Debug)]
@@ -38,6 +39,14 @@ impl LocatedTable {
             table,
             columns: Mutex::new(vec![lineage; width]),
         }
+    }
+
+    /// `table`, whose files lie at `locations`; nobody knows of which folder where those differ in it.
+    pub fn beside(table: Arc<dyn TableProvider>, locations: &[ListingTableUrl]) -> Self {
+        let mut folders = locations.iter().map(table_base);
+        let first = folders.next().flatten();
+        let folder = first.filter(|first| folders.all(|other| other.as_ref() == Some(first)));
+        Self::new(table, folder.as_ref())
     }
 
     /// Of each column.

@@ -84,6 +84,15 @@ impl FetchProgress for () {
     fn retrying(&self, _: &SourceError, _: Duration) {}
 }
 
+/// Whether a model can be meant by this name: one of the registry, a repository at a revision, or a folder that exists. Nothing is
+/// opened or fetched.
+///
+/// # Errors
+/// [`SourceError::UnknownModel`] and the like.
+pub fn check_name(model: &str) -> Result<(), SourceError> {
+    ModelRef::parse(model).map(drop)
+}
+
 /// Finds the files of a model, and fetches those that are not on this machine. `model` is what [`crate::load`] takes.
 ///
 /// # Errors

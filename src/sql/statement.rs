@@ -1,0 +1,91 @@
+//! One statement, from its text's parse to a plan that can run: what DataFusion does of it, and what picsift does itself.
+
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::logical_expr::{LogicalPlan, Statement as PlanStatement};
+use datafusion::prelude::{DataFrame, SessionContext};
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast;
+use picsift_udf::{Losses, PicsiftOptions};
+
+use crate::batches;
+use crate::error::AppError;
+use crate::tables::Notes;
+
+/// Plans a statement, and runs what it sets up. What a person should know of the tables it names is said.
+///
+/// # Errors
+/// What planning gives.
+pub(super) async fn planned(
+    context: &SessionContext,
+    statement: Statement,
+) -> Result<DataFrame, AppError> {
+    let plan = context
+        .state()
+        .statement_to_plan(with_none(statement))
+        .await
+        .map_err(AppError::Plan)?;
+    let plan = match reset(context, &plan) {
+        // DataFusion resets its own settings only.
+        Some(done) => {
+            done.map_err(AppError::Plan)?;
+            LogicalPlan::default()
+        }
+        None => plan,
+    };
+    let frame = batches::execute(context, plan)
+        .await
+        .map_err(AppError::Plan)?;
+    if let Some(notes) = context.state().config().get_extension::<Notes>() {
+        for note in notes.take() {
+            eprintln!("{note}");
+        }
+    }
+    Ok(frame)
+}
+
+/// `SET picsift.... = NULL`, which DataFusion does not know, as the value `none`.
+fn with_none(mut statement: Statement) -> Statement {
+    if let Statement::Statement(inner) = &mut statement
+        && let ast::Statement::Set(ast::Set::SingleAssignment {
+            variable, values, ..
+        }) = inner.as_mut()
+        && variable
+            .to_string()
+            .to_ascii_lowercase()
+            .starts_with("picsift.")
+        && let [value] = values.as_mut_slice()
+        && matches!(value, ast::Expr::Value(value) if value.value == ast::Value::Null)
+    {
+        *value = ast::Expr::Identifier(ast::Ident::new("none"));
+    }
+    statement
+}
+
+/// Whether a statement gives nothing back, not even a table without rows.
+pub(super) fn is_silent(frame: &DataFrame) -> bool {
+    frame.schema().fields().is_empty()
+}
+
+/// Takes a setting of picsift back to what the session began with; `None` for all other statements.
+fn reset(context: &SessionContext, plan: &LogicalPlan) -> Option<Result<()>> {
+    let LogicalPlan::Statement(PlanStatement::ResetVariable(reset)) = plan else {
+        return None;
+    };
+    let key = reset.variable.strip_prefix("picsift.")?;
+    let state = context.state_ref();
+    let mut state = state.write();
+    let options = state.config_mut().options_mut();
+    let settings = options.extensions.get_mut::<PicsiftOptions>()?;
+    Some(settings.reset(key))
+}
+
+/// Counts the images that the next statement loses.
+pub(super) fn watch_losses(context: &SessionContext) -> Arc<Losses> {
+    let losses = Arc::new(Losses::default());
+    let state = context.state_ref();
+    let mut state = state.write();
+    state.config_mut().set_extension(Arc::clone(&losses));
+    losses
+}

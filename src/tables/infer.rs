@@ -1,0 +1,278 @@
+//! The columns of a table's files, read from the files.
+//!
+//! Every file is looked at: its footer, its header or its first records. What is wrong with a file is said with its name. How
+//! schemas become one is `merge`'s to know.
+
+use std::collections::HashSet;
+use std::io::BufReader;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use bytes::Buf;
+use datafusion::catalog::Session;
+use datafusion::common::{Result, plan_datafusion_err, plan_err};
+use datafusion::datasource::file_format::FileFormat;
+use datafusion::datasource::file_format::csv::CsvFormat;
+use datafusion::datasource::file_format::json::JsonFormat;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::ListingTableUrl;
+use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
+use futures::{StreamExt, TryStreamExt};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use parquet::schema::types::Type as ParquetType;
+
+use super::listing::{Found, shown_file};
+use super::merge::Merge;
+use super::names::Kind;
+use super::widen::Values;
+use crate::error::innermost;
+
+/// Records of a file whose values say the types of its columns, where the format does not.
+const RECORDS: usize = 1000;
+
+/// From so many files on fewer records of each are looked at.
+const MANY_FILES: usize = 100;
+
+/// Those.
+const FEW_RECORDS: usize = 20;
+
+/// Bytes of a file that are looked at: a CSV file's for its header, a JSON file's if a record ends in them.
+const BEGINNING: u64 = 1 << 20;
+
+/// How files of this kind are read.
+pub(super) fn format_of(kind: Kind, files: usize) -> Arc<dyn FileFormat> {
+    let records = match files > MANY_FILES {
+        true => FEW_RECORDS,
+        false => RECORDS,
+    };
+    match kind {
+        // Readers downstream, and the `datasets` library, know STRING and BINARY better than their view forms.
+        Kind::Parquet => Arc::new(ParquetFormat::default().with_force_view_types(false)),
+        Kind::Csv => Arc::new(CsvFormat::default().with_schema_infer_max_rec(records)),
+        Kind::Tsv => Arc::new(
+            CsvFormat::default()
+                .with_delimiter(b'\t')
+                .with_schema_infer_max_rec(records),
+        ),
+        Kind::Json => Arc::new(JsonFormat::default().with_schema_infer_max_rec(records)),
+    }
+}
+
+/// The columns of `files`, which lie at `location` or in its store.
+///
+/// # Errors
+/// A sentence that names the file that cannot be read or does not fit the others.
+pub(super) async fn schema_of(
+    state: &dyn Session,
+    location: &ListingTableUrl,
+    kind: Kind,
+    format: &Arc<dyn FileFormat>,
+    files: &[Found],
+) -> Result<SchemaRef> {
+    let store = state.runtime_env().object_store(location)?;
+    let name = |place: usize| shown_file(location, &files[place].meta.location);
+    let mut merge = Merge::new(match kind {
+        Kind::Parquet => Values::Typed,
+        Kind::Json => Values::Json,
+        Kind::Csv | Kind::Tsv => Values::Text,
+    });
+    let at_once = state
+        .config_options()
+        .execution
+        .meta_fetch_concurrency
+        .get();
+    // By their places: a closure over borrowed files has no lifetime that fits all callers.
+    let read = (0..files.len()).map(|place| {
+        let store = &store;
+        async move {
+            let meta = &files[place].meta;
+            if meta.size == 0 {
+                // A CSV or JSON file without a byte has no rows; a Parquet file has a footer.
+                return match kind {
+                    Kind::Parquet => plan_err!(
+                        "'{}' has no bytes, so it is no Parquet file",
+                        shown_file(location, &meta.location)
+                    ),
+                    _ => Ok((place, None)),
+                };
+            }
+            let schema = of_file(state, store, kind, format, meta).await;
+            let schema = schema.map_err(|error| {
+                plan_datafusion_err!(
+                    "cannot read '{}' as {}: {}",
+                    shown_file(location, &meta.location),
+                    kind.name(),
+                    innermost(&error)
+                )
+            })?;
+            Ok((place, Some(schema)))
+        }
+    });
+    let mut schemas = futures::stream::iter(read).buffered(at_once).boxed();
+    let mut header: Option<(usize, SchemaRef)> = None;
+    while let Some((place, schema)) = schemas.try_next().await? {
+        let Some(schema) = schema else {
+            continue;
+        };
+        merge
+            .add(&schema, &name(place))
+            .map_err(|error| plan_datafusion_err!("{error}"))?;
+        if matches!(kind, Kind::Csv | Kind::Tsv) {
+            let (first, names) = header.get_or_insert((place, Arc::clone(&schema)));
+            same_header((&name(*first), names), (&name(place), &schema))?;
+        }
+    }
+    let schema = merge.finish();
+    Ok(match kind {
+        Kind::Csv | Kind::Tsv => with_text(&schema),
+        Kind::Parquet | Kind::Json => schema,
+    })
+}
+
+async fn of_file(
+    state: &dyn Session,
+    store: &Arc<dyn ObjectStore>,
+    kind: Kind,
+    format: &Arc<dyn FileFormat>,
+    file: &ObjectMeta,
+) -> Result<SchemaRef> {
+    if kind == Kind::Json
+        && file.size > BEGINNING
+        && let Some(schema) = of_json_beginning(store.as_ref(), format.as_ref(), file).await?
+    {
+        return Ok(schema);
+    }
+    let schema = format
+        .infer_schema(state, store, std::slice::from_ref(file))
+        .await?;
+    // DataFusion makes one column of two with the same name.
+    let twice = match kind {
+        Kind::Parquet => twice_in_footer(state, store, file, &schema).await?,
+        Kind::Csv | Kind::Tsv => twice_in_header(store.as_ref(), format.as_ref(), file).await?,
+        Kind::Json => None,
+    };
+    match twice {
+        Some(column) => {
+            plan_err!("it has two columns named '{column}'; give each a name of its own")
+        }
+        None => Ok(schema),
+    }
+}
+
+/// The columns of a large JSON file as its beginning has them, which saves fetching all of it; `None` where it is written in another
+/// way than one record a line.
+async fn of_json_beginning(
+    store: &dyn ObjectStore,
+    format: &dyn FileFormat,
+    file: &ObjectMeta,
+) -> Result<Option<SchemaRef>> {
+    let Some(format) = format.downcast_ref::<JsonFormat>() else {
+        return Ok(None);
+    };
+    if format.options().compression.is_compressed() || !format.is_newline_delimited() {
+        return Ok(None);
+    }
+    let beginning = store.get_range(&file.location, 0..BEGINNING).await?;
+    let Some(end) = beginning.iter().rposition(|&byte| byte == b'\n') else {
+        return Ok(None);
+    };
+    let records = format.options().schema_infer_max_rec.unwrap_or(RECORDS);
+    let (schema, _) =
+        arrow::json::reader::infer_json_schema(BufReader::new(&beginning[..end]), Some(records))?;
+    Ok(Some(Arc::new(schema)))
+}
+
+/// A name that two columns or fields of a Parquet file have, of which DataFusion made `columns`.
+async fn twice_in_footer(
+    state: &dyn Session,
+    store: &Arc<dyn ObjectStore>,
+    file: &ObjectMeta,
+    columns: &Schema,
+) -> Result<Option<String>> {
+    let cache = state.runtime_env().cache_manager.get_file_metadata_cache();
+    let footer = DFParquetMetadata::new(store.as_ref(), file)
+        .with_file_metadata_cache(Some(cache))
+        .fetch_metadata()
+        .await?;
+    let schema = footer.file_metadata().schema();
+    // Most files have thousands of rows for each column, but some have thousands of columns.
+    Ok(match schema.get_fields().len() == columns.fields().len() {
+        true => schema
+            .get_fields()
+            .iter()
+            .filter(|field| field.is_group())
+            .find_map(|field| Some(format!("{}.{}", field.name(), repeated(field)?))),
+        false => repeated(schema),
+    })
+}
+
+fn repeated(group: &ParquetType) -> Option<String> {
+    let mut seen = HashSet::new();
+    group.get_fields().iter().find_map(|field| {
+        if !seen.insert(field.name()) {
+            return Some(field.name().to_string());
+        }
+        let inner = field.is_group().then(|| repeated(field)).flatten()?;
+        Some(format!("{}.{inner}", field.name()))
+    })
+}
+
+/// A name that two columns of a CSV file have in its header.
+async fn twice_in_header(
+    store: &dyn ObjectStore,
+    format: &dyn FileFormat,
+    file: &ObjectMeta,
+) -> Result<Option<String>> {
+    let Some(options) = format.downcast_ref::<CsvFormat>().map(CsvFormat::options) else {
+        return Ok(None);
+    };
+    if options.compression.is_compressed() || options.has_header == Some(false) {
+        return Ok(None);
+    }
+    let beginning = store
+        .get_range(&file.location, 0..file.size.min(BEGINNING))
+        .await?;
+    let header = arrow::csv::reader::Format::default()
+        .with_header(true)
+        .with_delimiter(options.delimiter)
+        .with_quote(options.quote)
+        .infer_schema(beginning.reader(), Some(0));
+    let mut seen = HashSet::new();
+    // What is wrong otherwise is said when the values are looked at.
+    Ok(header.ok().and_then(|(header, _)| {
+        let names = header.fields().iter().map(|field| field.name().clone());
+        names.into_iter().find(|name| !seen.insert(name.clone()))
+    }))
+}
+
+/// CSV is read by the places of its columns, so that files with another header would give one column's values to another.
+fn same_header(
+    (first, ours): (&str, &SchemaRef),
+    (file, theirs): (&str, &SchemaRef),
+) -> Result<()> {
+    let names = |schema: &SchemaRef| -> Vec<String> {
+        schema
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect()
+    };
+    let (ours, theirs) = (names(ours), names(theirs));
+    match ours == theirs {
+        true => Ok(()),
+        false => plan_err!(
+            "'{file}' has the columns {} but '{first}' has {}; the files of one table need the same header",
+            theirs.join(", "),
+            ours.join(", ")
+        ),
+    }
+}
+
+/// Columns in which no value was seen are text.
+fn with_text(schema: &SchemaRef) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| match field.data_type() {
+        DataType::Null => Arc::new(Field::new(field.name(), DataType::Utf8, true)),
+        _ => Arc::clone(field),
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}

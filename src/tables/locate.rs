@@ -1,0 +1,129 @@
+//! From a person's text to the location of a table, and back.
+//!
+//! It looks at the file system only to see what a name is; what lies at a location is `listing`'s to know.
+
+use std::path::Path;
+
+use datafusion::common::{Result, plan_datafusion_err, plan_err};
+use datafusion::datasource::listing::ListingTableUrl;
+use glob::Pattern;
+use url::Url;
+
+use super::names::Kind;
+use crate::error::innermost;
+
+/// The location that a person's text names: a local path, a URL, or either with a glob in it.
+///
+/// # Errors
+/// A planning error when a local file or folder is not there or the text is no URL.
+pub fn locate(text: &str) -> Result<ListingTableUrl> {
+    let remote = text.contains("://") && !text.starts_with("file:");
+    if remote {
+        return locate_remote(text);
+    }
+    let local = text.strip_prefix("file://").unwrap_or(text);
+    let path = Path::new(local);
+    if path.exists() {
+        // Before a glob is looked for: a name that exists means itself, brackets and all.
+        let mut url =
+            picsift_images::resolve(text, None).map_err(|error| plan_datafusion_err!("{error}"))?;
+        if path.is_dir() {
+            make_folder(&mut url);
+        }
+        return ListingTableUrl::try_new(url, None);
+    }
+    if !has_glob(local) {
+        return plan_err!("there is no file or folder '{text}'");
+    }
+    ListingTableUrl::parse(local)
+        .map_err(|error| plan_datafusion_err!("'{text}': {}", innermost(&error)))
+}
+
+fn locate_remote(text: &str) -> Result<ListingTableUrl> {
+    let (base, pattern) = match text
+        .find(['*', '[', '{'])
+        .filter(|_| !text.starts_with("http"))
+    {
+        Some(at) => {
+            let cut = text[..at].rfind('/').map_or(0, |slash| slash + 1);
+            let pattern = Pattern::new(&text[cut..])
+                .map_err(|error| plan_datafusion_err!("'{text}' is no glob: {error}"))?;
+            (&text[..cut], Some(pattern))
+        }
+        None => (text, None),
+    };
+    let mut url =
+        picsift_images::resolve(base, None).map_err(|error| plan_datafusion_err!("{error}"))?;
+    // A bucket has no folders to look at: what does not end like a table is one.
+    if pattern.is_some() || Kind::of(base).is_none() {
+        make_folder(&mut url);
+    }
+    ListingTableUrl::try_new(url, pattern)
+}
+
+/// Ends the URL's path with a slash.
+fn make_folder(url: &mut Url) {
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().push("");
+    }
+}
+
+/// A location as a person would write it.
+pub fn shown(location: &ListingTableUrl) -> String {
+    let url = location.get_url();
+    let base = match url.to_file_path() {
+        Ok(path) => path.display().to_string(),
+        Err(()) => url.to_string(),
+    };
+    match location.get_glob() {
+        Some(pattern) => format!("{}/{pattern}", base.trim_end_matches('/')),
+        None => base,
+    }
+}
+
+/// Whether a text has a glob's signs in it.
+pub(super) fn has_glob(text: &str) -> bool {
+    text.contains(['*', '?', '[', '{'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_local_path_is_said() {
+        let message = innermost(&locate("no/such/thing.parquet").unwrap_err());
+        assert_eq!(
+            message,
+            "there is no file or folder 'no/such/thing.parquet'"
+        );
+    }
+
+    #[test]
+    fn a_folder_is_a_collection_with_or_without_its_slash() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a [1]");
+        std::fs::create_dir(&path).unwrap();
+        for text in [
+            format!("{}", path.display()),
+            format!("{}/", path.display()),
+        ] {
+            let location = locate(&text).unwrap();
+            assert!(location.is_collection(), "{text}");
+            assert!(location.get_glob().is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_bucket_prefix_is_a_folder_and_a_glob_is_split_off() {
+        assert!(locate("s3://bucket/photos").unwrap().is_collection());
+        assert!(
+            !locate("s3://bucket/photos/a.parquet")
+                .unwrap()
+                .is_collection()
+        );
+        let glob = locate("s3://bucket/photos/2024-*/x.parquet").unwrap();
+        assert_eq!(glob.get_url().as_str(), "s3://bucket/photos/");
+        assert_eq!(shown(&glob), "s3://bucket/photos/2024-*/x.parquet");
+    }
+}
