@@ -12,8 +12,9 @@ use datafusion::common::Result;
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
+use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
-use datafusion::prelude::DataFrame;
+use datafusion::prelude::{DataFrame, SessionContext};
 use picsift_udf::{InferExec, is_binary};
 
 /// Bytes of images that a batch should hold, about.
@@ -42,6 +43,28 @@ pub async fn image_stream(frame: DataFrame) -> Result<SendableRecordBatchStream>
     let rows = state.config().batch_size().min(IMAGE_ROWS);
     *state.config_mut() = state.config().clone().with_batch_size(rows);
     stream(DataFrame::new(state, plan)).await
+}
+
+/// Runs a statement as [`picsift_udf::execute`] does, which for one that makes a table in memory runs its query.
+///
+/// # Errors
+/// The statement's.
+pub async fn execute(context: &SessionContext, plan: LogicalPlan) -> Result<DataFrame> {
+    let LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(making)) = &plan else {
+        return picsift_udf::execute(context, plan).await;
+    };
+    let state = context.state();
+    let query = state.create_physical_plan(&making.input).await?;
+    let rows = task_context(&state, &query).session_config().batch_size();
+    let set = |rows: usize| {
+        let state = context.state_ref();
+        let mut state = state.write();
+        *state.config_mut() = state.config().clone().with_batch_size(rows);
+    };
+    set(rows);
+    let made = picsift_udf::execute(context, plan).await;
+    set(state.config().batch_size());
+    made
 }
 
 /// The session's context for running `plan`: its batch size, or a smaller one where rows carry images.

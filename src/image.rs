@@ -60,7 +60,7 @@ pub async fn image(args: ImageArgs) -> Result<(), AppError> {
         labelling,
         questions,
     } = asked(&args, &service)?;
-    let inquiry = Inquiry::new(Arc::clone(&engine), Some(service), None, Arc::default());
+    let inquiry = Inquiry::new(Arc::clone(&engine), Some(service), Arc::default());
     let questions = inquiry.questions(questions);
     let mut lines = stream::iter(&files)
         .map(|file| {

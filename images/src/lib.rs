@@ -43,7 +43,7 @@ pub use geometry::Geometry;
 pub use limits::Limits;
 pub use policy::{AllowedHost, AllowedHostError, FetchOptions, FetchPolicy};
 pub use pool::{DecodePool, Prepared};
-pub use reference::{may_hold_credential, resolve, shown};
+pub use reference::{is_absolute, may_hold_credential, resolve, shown};
 pub use similarity::similarity_hash;
 pub use stores::Stores;
 pub use version::{Version, VersionError};

@@ -74,7 +74,7 @@ pub fn resolve(reference: &str, base: Option<&Url>) -> Result<Url, ImageError> {
 }
 
 /// Whether `reference` says itself where it is, so that its table's place plays no part.
-pub(crate) fn is_absolute(reference: &str) -> bool {
+pub fn is_absolute(reference: &str) -> bool {
     scheme_of(reference).is_some() || Path::new(reference).is_absolute()
 }
 

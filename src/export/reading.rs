@@ -12,7 +12,7 @@ use bytes::Bytes;
 use datafusion::common::Result as DataFusionResult;
 use datafusion::logical_expr::Expr;
 use futures::{StreamExt, stream};
-use picsift_images::{Fetch, ImageInfo};
+use picsift_images::{ImageInfo, is_absolute};
 use picsift_udf::{Engine, ImageSource, image_names, image_sources};
 use serde_json::{Map, Value};
 use url::Url;
@@ -216,11 +216,12 @@ async fn read(engine: &Engine, base: Option<&Url>, source: ImageSource) -> Resul
     let failed = |error: picsift_images::ImageError| format!("{}: {}", error.stage(), error.kind());
     let bytes = match source {
         ImageSource::Bytes(bytes) => bytes,
+        ImageSource::Reference(reference) if base.is_none() && !is_absolute(&reference) => {
+            return Err("the folder of its table is not known; --base names it".to_string());
+        }
         ImageSource::Reference(reference) => {
-            match engine.fetch(&reference, base, None).await.map_err(failed)? {
-                Fetch::Changed(fetched) => fetched.bytes,
-                Fetch::Unchanged => return Err("fetch: unchanged".to_string()),
-            }
+            let fetched = engine.fetch_below(&reference, base);
+            fetched.await.map_err(failed)?
         }
     };
     let info = engine.pool().info(bytes.clone()).await.map_err(failed)?;

@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Float32Type};
 use datafusion::common::Result as DataFusionResult;
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
-use picsift_images::{Fetch, ImageError};
+use picsift_images::ImageError;
 use picsift_udf::{Engine, ImageSource, digest_key, image_names, image_sources};
 use url::Url;
 
@@ -269,14 +269,8 @@ impl Making<'_> {
         let bytes = match image {
             ImageSource::Bytes(bytes) => bytes,
             ImageSource::Reference(reference) => {
-                match self
-                    .engine
-                    .fetch(&reference, self.base.as_ref(), None)
-                    .await?
-                {
-                    Fetch::Changed(fetched) => fetched.bytes,
-                    Fetch::Unchanged => return Ok(Vec::new()),
-                }
+                let base = self.base.as_ref();
+                self.engine.fetch_below(&reference, base).await?
             }
         };
         let pool = self.engine.pool();

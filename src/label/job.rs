@@ -9,8 +9,8 @@ use datafusion::datasource::listing::ListingTableUrl;
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::{DataFrame, SessionContext};
 use picsift_udf::{
-    AddedColumns, Allowance, Annotation, AtEnd, Engine, EngineOptions, Labelling, OnError,
-    RunStats, output_schema, table_base,
+    AddedColumns, Allowance, Annotation, AtEnd, Engine, EngineOptions, Labelling, LocatedTable,
+    OnError, RunStats, output_schema, table_base,
 };
 use picsift_vision::Service;
 use url::Url;
@@ -267,6 +267,8 @@ impl Job {
     ) -> Result<DataFrame, AppError> {
         let rows = scan::scan(&self.context.state(), &source.table, files).await;
         let rows = rows.map_err(AppError::Plan)?;
+        // A predicate may ask about images too.
+        let rows = Arc::new(LocatedTable::new(rows, source.base.as_ref()));
         let rows = self.context.read_table(rows).map_err(AppError::Plan)?;
         let rows = match &source.columns {
             None => rows,

@@ -9,6 +9,7 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast;
 use picsift_udf::{Losses, PicsiftOptions};
 
+use crate::batches;
 use crate::error::AppError;
 use crate::tables::Notes;
 
@@ -33,8 +34,7 @@ pub(super) async fn planned(
         }
         None => plan,
     };
-    let frame = context
-        .execute_logical_plan(plan)
+    let frame = batches::execute(context, plan)
         .await
         .map_err(AppError::Plan)?;
     if let Some(notes) = context.state().config().get_extension::<Notes>() {

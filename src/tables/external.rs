@@ -13,7 +13,7 @@ use datafusion::datasource::listing::ListingTableUrl;
 use datafusion::datasource::listing_table_factory::ListingTableFactory;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::CreateExternalTable;
-use picsift_udf::FolderTable;
+use picsift_udf::LocatedTable;
 
 use super::listing::{Found, Listing, Names};
 use super::{FileTable, Kind, Notes, columns_of, locate, note, typed_keys};
@@ -94,7 +94,7 @@ impl TableProviderFactory for ExternalTables {
         };
         let mut table = FileTable::new(locations.clone(), names, kind, format, &schema, keys);
         table.definition.clone_from(&command.definition);
-        Ok(Arc::new(FolderTable::new(Arc::new(table), &locations)))
+        Ok(Arc::new(LocatedTable::beside(Arc::new(table), &locations)))
     }
 }
 

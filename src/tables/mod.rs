@@ -29,7 +29,7 @@ use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::ListingTableUrl;
 use datafusion::execution::SessionState;
 use datafusion::execution::context::SessionContext;
-use picsift_udf::{FolderTable, table_base};
+use picsift_udf::{LocatedTable, table_base};
 
 pub use external::ExternalTables;
 pub use locate::{locate, shown};
@@ -347,6 +347,6 @@ impl UrlTableFactory for PathTables {
             self.notes.add(note);
         }
         let locations = table.locations().to_vec();
-        Ok(Some(Arc::new(FolderTable::new(table, &locations))))
+        Ok(Some(Arc::new(LocatedTable::beside(table, &locations))))
     }
 }

@@ -23,6 +23,7 @@ mod inputs;
 mod kept;
 mod kill;
 mod label;
+mod lineage;
 mod models_command;
 mod readers;
 mod remote;

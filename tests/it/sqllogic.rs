@@ -25,7 +25,8 @@ impl AsyncDB for Session {
     type ColumnType = DefaultColumnType;
 
     async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, SqlError> {
-        let frame = self.0.sql(sql).await?;
+        let plan = self.0.state().create_logical_plan(sql).await?;
+        let frame = picsift_udf::execute(&self.0, plan).await?;
         let columns = frame.schema().fields().len();
         let batches = frame.collect().await?;
         if columns == 0 {

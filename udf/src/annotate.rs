@@ -11,6 +11,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use picsift_vision::{CategorySpec, LoadOptions};
 use url::Url;
 
+use crate::base::Base;
 use crate::call::{About, Call, CallSpec, ModelSpec};
 use crate::columns;
 use crate::engine::Engine;
@@ -110,7 +111,7 @@ impl AddedColumns {
 pub struct Annotation {
     /// Name of the column that holds the images.
     pub image: String,
-    /// Folder that relative references belong to.
+    /// Folder that relative references belong to; without one they are an error.
     pub base: Option<Url>,
     /// The model that is asked.
     pub model: String,
@@ -158,7 +159,7 @@ pub fn annotate(
         let spec = CallSpec {
             function: function.to_string(),
             about: About::Categories(model, categories.to_vec(), annotation.threshold),
-            base: annotation.base.clone(),
+            base: Base::of(annotation.base.clone(), &annotation.image),
             on_error: annotation.on_error,
         };
         let call = Arc::new(Call::resolve(engine, spec)?);

@@ -13,8 +13,8 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use picsift_vision::{CategorySpec, Generation, LoadOptions, Question, Service};
-use url::Url;
 
+use crate::base::Base;
 use crate::corrections::Corrections;
 use crate::engine::Engine;
 use crate::functions;
@@ -46,8 +46,8 @@ pub(crate) struct CallSpec {
     /// Name of the function.
     pub(crate) function: String,
     pub(crate) about: About,
-    /// Folder that relative references belong to.
-    pub(crate) base: Option<Url>,
+    /// Where relative references belong.
+    pub(crate) base: Base,
     pub(crate) on_error: OnError,
 }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use picsift_images::{
     DecodePool, Fetch, FetchOptions, FetchPolicy, Fetcher, ImageError, Limits, Stores, Version,
+    is_absolute, shown,
 };
 use picsift_vision::store::Store;
 use picsift_vision::{FetchProgress, LoadOptions, ModelInfo, Service, ServiceOptions, VisionError};
@@ -214,6 +215,26 @@ impl Engine {
         known: Option<&Version>,
     ) -> Result<Fetch, ImageError> {
         self.fetcher.fetch_if_changed(reference, base, known).await
+    }
+
+    /// The bytes of a reference of a table in the folder `base`; without one, only of a reference that says itself where the image is.
+    ///
+    /// # Errors
+    /// As [`Engine::fetch`].
+    pub async fn fetch_below(
+        &self,
+        reference: &str,
+        base: Option<&Url>,
+    ) -> Result<Bytes, ImageError> {
+        if base.is_none() && !is_absolute(reference) {
+            return Err(ImageError::BadReference {
+                reference: shown(reference),
+                reason:
+                    "it is relative, and the folder of its table is not known; name it with --base"
+                        .to_owned(),
+            });
+        }
+        Ok(self.fetcher.fetch(reference, base).await?.bytes)
     }
 
     /// The bytes of an image that the person who runs the program named: what a table may not lead to, they may.

@@ -13,6 +13,7 @@ use picsift_vision::{Answer, InputGeometry, Question, RgbImage, Service};
 use url::Url;
 
 use crate::allowance::{Allowance, Exhausted, Reserved};
+use crate::base::{Folder, Placed};
 use crate::budget::{Budget, Held};
 use crate::corrections::digest_key;
 use crate::engine::Engine;
@@ -35,7 +36,6 @@ const TYPICAL_BYTES: usize = 256 << 10;
 pub struct Inquiry {
     engine: Arc<Engine>,
     service: Option<Service>,
-    base: Option<Url>,
     stats: Arc<RunStats>,
     losses: Option<Arc<Losses>>,
     allowance: Arc<Allowance>,
@@ -103,18 +103,12 @@ impl Inquiry {
         Some(digest_key(&digest))
     }
 
-    /// Questions to `service` about images whose relative references belong to the folder `base`.
-    pub fn new(
-        engine: Arc<Engine>,
-        service: Option<Service>,
-        base: Option<Url>,
-        stats: Arc<RunStats>,
-    ) -> Self {
+    /// Questions to `service`.
+    pub fn new(engine: Arc<Engine>, service: Option<Service>, stats: Arc<RunStats>) -> Self {
         static RUNS: AtomicUsize = AtomicUsize::new(0);
         Self {
             engine,
             service,
-            base,
             stats,
             losses: None,
             allowance: Arc::default(),
@@ -171,7 +165,7 @@ impl Inquiry {
         self.engine.options().images_in_flight.min(ahead).max(1)
     }
 
-    /// Asks about one image.
+    /// Asks about one image, which the person named: a relative reference is relative to the current folder.
     ///
     /// # Errors
     /// Why this image has no answers.
@@ -187,7 +181,7 @@ impl Inquiry {
         };
         let refused = |message: String| RowError::model("refused", message);
         let seen = self
-            .look(image, &wanted, self.reserve(&wanted).await)
+            .look(image, None, &wanted, self.reserve(&wanted).await)
             .await
             .map_err(|end| refused(end.to_string()))?;
         seen.answers
@@ -199,22 +193,25 @@ impl Inquiry {
         self.allowance.reserve(wanted.answers.is_some()).await
     }
 
-    /// Finds out what is wanted of one image, which has its reservation.
+    /// Finds out what is wanted of one image, which has its reservation; a relative reference belongs to `folder`.
     ///
     /// # Errors
     /// [`Exhausted`] when it would have to be asked and may not.
     pub(crate) async fn look(
         &self,
         image: ImageSource,
+        folder: Folder,
         wanted: &Wanted,
         reserved: Reserved<'_>,
     ) -> Result<Seen, Exhausted> {
         let seen = match (&image, &wanted.answers) {
             (ImageSource::Reference(reference), Some(asked)) if !wanted.bytes && !wanted.info => {
                 let reference = Arc::from(reference.as_str());
-                self.by_reference(reference, image, asked, reserved).await?
+                let placed = (image, folder);
+                self.by_reference(reference, placed, asked, reserved)
+                    .await?
             }
-            _ => self.find_out(image, wanted, reserved).await?,
+            _ => self.find_out((image, folder), wanted, reserved).await?,
         };
         // Not before: one that may not be asked is no image of this run.
         self.stats.note_image();
@@ -227,11 +224,11 @@ impl Inquiry {
     async fn by_reference(
         &self,
         reference: Arc<str>,
-        image: ImageSource,
+        image: Placed,
         asked: &Questioned,
         reserved: Reserved<'_>,
     ) -> Result<Seen, Exhausted> {
-        let key = (reference, asked.id);
+        let key = (reference, image.1.clone(), asked.id);
         let answers = match self.references.get_value_or_guard_async(&key).await {
             Ok(found) => {
                 self.stats.note_reuse();
@@ -262,7 +259,7 @@ impl Inquiry {
 
     async fn find_out(
         &self,
-        image: ImageSource,
+        (image, folder): Placed,
         wanted: &Wanted,
         reserved: Reserved<'_>,
     ) -> Result<Seen, Exhausted> {
@@ -271,8 +268,10 @@ impl Inquiry {
             info: wanted.info.then(|| Err(error.clone())),
             answers: wanted.answers.is_some().then_some(Err(error)),
         };
-        let address = self.address(&image, wanted);
-        let (image, mut held) = match self.open(image, wanted, address.as_deref()).await {
+        let folder = folder.as_deref();
+        let address = self.address(&image, folder, wanted);
+        let opened = self.open(image, folder, wanted, address.as_deref());
+        let (image, mut held) = match opened.await {
             Ok(Opened::Image(fetched, held)) => (fetched, held),
             Ok(Opened::Known(answers)) => {
                 return Ok(Seen {
@@ -311,13 +310,18 @@ impl Inquiry {
     }
 
     /// What identifies a reference whose answers are kept.
-    fn address(&self, image: &ImageSource, wanted: &Wanted) -> Option<String> {
+    fn address(
+        &self,
+        image: &ImageSource,
+        folder: Option<&Url>,
+        wanted: &Wanted,
+    ) -> Option<String> {
         let kept = wanted.answers.as_ref()?.kept.as_ref();
         let ImageSource::Reference(reference) = image else {
             return None;
         };
         kept?;
-        let address = picsift_images::resolve(reference, self.base.as_ref());
+        let address = picsift_images::resolve(reference, folder);
         address.ok().map(String::from)
     }
 
@@ -325,6 +329,7 @@ impl Inquiry {
     async fn open(
         &self,
         image: ImageSource,
+        folder: Option<&Url>,
         wanted: &Wanted,
         address: Option<&str>,
     ) -> Result<Opened, RowError> {
@@ -359,8 +364,7 @@ impl Inquiry {
         };
         let started = Instant::now();
         let known = before.as_ref().map(|before| &before.version);
-        let base = self.base.as_ref();
-        let fetched = match (self.engine.fetch(&reference, base, known).await?, before) {
+        let fetched = match (self.engine.fetch(&reference, folder, known).await?, before) {
             (Fetch::Unchanged, Some(before)) => {
                 self.stats.note_reuse();
                 self.stats.note_judged(&before.content, before.similarity);

@@ -8,17 +8,18 @@ mod aggregates;
 mod allowance;
 mod annotate;
 mod ask;
+mod base;
 mod budget;
 mod call;
 mod codec;
 mod columns;
 mod conditional;
+mod constants;
 mod corrections;
 mod correlated;
 mod engine;
 mod estimate;
 mod exec;
-mod folder_table;
 mod functions;
 mod gather;
 mod image_column;
@@ -51,14 +52,13 @@ pub use corrections::{Corrections, DIGEST_PREFIX, digest_key};
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use estimate::{Estimate, Sample, estimate};
 pub use exec::InferExec;
-pub use folder_table::FolderTable;
 pub use image_column::{
     IMAGE_TYPES, ImageSource, image_names, image_sources, is_binary, is_image_struct,
     is_image_type, is_string, is_text,
 };
 pub use inquiry::{Inquiry, Questioned};
 pub use labelling::{Labelling, labels};
-pub use lineage::{base_of, table_base};
+pub use lineage::{LocatedTable, execute, table_base};
 pub use losses::Losses;
 pub use outcome::{Outcome, RowError};
 pub use planner::InferPlanner;

@@ -22,6 +22,8 @@ use crate::outcome::Kernel;
 pub(crate) enum Operand {
     /// Nothing: `image_info(image)`.
     None,
+    /// The folder of relative references, which may be left out.
+    Folder,
     /// One category's name.
     Category,
     /// A list of categories' names.
@@ -34,6 +36,7 @@ impl Operand {
     fn expected(self) -> &'static str {
         match self {
             Self::None => "nothing",
+            Self::Folder => "a folder as text, such as 'photos/'",
             Self::Category => "a category as text, such as 'dog'",
             Self::Categories => "a list of categories, such as ['dog', 'cat']",
             Self::Question => "a question as text, such as 'What is in this picture?'",
@@ -44,7 +47,7 @@ impl Operand {
     fn example(self) -> Option<DataType> {
         match self {
             Self::None => None,
-            Self::Category | Self::Question => Some(DataType::Utf8),
+            Self::Folder | Self::Category | Self::Question => Some(DataType::Utf8),
             Self::Categories => Some(DataType::new_list(DataType::Utf8, true)),
         }
     }
@@ -52,7 +55,9 @@ impl Operand {
     fn accepts(self, data_type: &DataType) -> bool {
         match self {
             Self::None => false,
-            Self::Category | Self::Question => is_string(data_type) || data_type.is_null(),
+            Self::Folder | Self::Category | Self::Question => {
+                is_string(data_type) || data_type.is_null()
+            }
             Self::Categories => match data_type {
                 DataType::List(item)
                 | DataType::LargeList(item)
@@ -102,7 +107,11 @@ impl Marker {
         let listed = [DataType::Binary, DataType::Utf8].map(|image| {
             TypeSignature::Exact([image].into_iter().chain(operand.clone()).collect())
         });
-        let forms = [TypeSignature::UserDefined].into_iter().chain(listed);
+        let short = (function.operand() == Operand::Folder).then(|| {
+            [DataType::Binary, DataType::Utf8].map(|image| TypeSignature::Exact(vec![image]))
+        });
+        let forms = [TypeSignature::UserDefined].into_iter();
+        let forms = forms.chain(short.into_iter().flatten()).chain(listed);
         Self {
             function,
             // Volatile: a call stays where it was written, once, until its questions are gathered. The planner would evaluate
@@ -123,17 +132,19 @@ impl Marker {
     fn check(&self, arg_types: &[DataType], column: Option<&str>) -> Result<()> {
         let name = self.function.name();
         let operand = self.function.operand();
-        let expected = 1 + usize::from(operand != Operand::None);
-        if arg_types.len() != expected {
-            let form = match operand {
-                Operand::None => "an image".to_string(),
-                operand => format!("an image and {}", operand.expected()),
-            };
-            return plan_err!(
-                "{name} takes {expected} argument{}, {form}; it was given {}",
-                if expected == 1 { "" } else { "s" },
-                arg_types.len()
-            );
+        let (expected, form) = match operand {
+            Operand::None => (1..=1, "1 argument, an image".to_string()),
+            Operand::Folder => {
+                let form = operand.expected();
+                (1..=2, format!("1 or 2 arguments, an image and {form}"))
+            }
+            operand => {
+                let form = operand.expected();
+                (2..=2, format!("2 arguments, an image and {form}"))
+            }
+        };
+        if !expected.contains(&arg_types.len()) {
+            return plan_err!("{name} takes {form}; it was given {}", arg_types.len());
         }
         if !is_image_type(&arg_types[0]) && !arg_types[0].is_null() {
             let column = column.map(|column| format!(" ({column})"));

@@ -12,6 +12,7 @@ use picsift_vision::{Answer, Question};
 use quick_cache::Weighter;
 use quick_cache::sync::{Cache, PlaceholderGuard};
 
+use crate::base::Folder;
 use crate::outcome::RowError;
 
 /// Bytes of answers kept, about.
@@ -81,8 +82,11 @@ impl ByContent {
     }
 }
 
+/// A reference and what was asked about it; the same text in another folder is another image.
+pub(crate) type Referred = (Arc<str>, Folder, AskedId);
+
 /// What was found out about a reference, failures too.
-pub(crate) type ByReference = Cache<(Arc<str>, AskedId), Result<Answers, RowError>, Weight>;
+pub(crate) type ByReference = Cache<Referred, Result<Answers, RowError>, Weight>;
 
 /// An empty cache for one run.
 pub(crate) fn by_reference() -> ByReference {
@@ -110,8 +114,8 @@ impl Weighter<(Content, AskedId), Answers> for Weight {
     }
 }
 
-impl Weighter<(Arc<str>, AskedId), Result<Answers, RowError>> for Weight {
-    fn weight(&self, key: &(Arc<str>, AskedId), found: &Result<Answers, RowError>) -> u64 {
+impl Weighter<Referred, Result<Answers, RowError>> for Weight {
+    fn weight(&self, key: &Referred, found: &Result<Answers, RowError>) -> u64 {
         let value = match found {
             Ok(answers) => size(answers),
             Err(error) => ENTRY_BYTES + error.message.len() as u64,

@@ -11,8 +11,11 @@ use std::time::Duration;
 
 use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
 use datafusion::common::{Result, config_err};
+use picsift_images::shown;
 use picsift_vision::{DEFAULT_MODEL, Generation, LoadOptions};
+use url::Url;
 
+use crate::base::typed_folder;
 use crate::engine::Engine;
 
 /// Settings of picsift in a SQL session, `SET picsift.<name> = ...`.
@@ -26,6 +29,8 @@ pub struct PicsiftOptions {
     pub generation: Generation,
     /// `threshold`: the score from which a category holds, 0 to 1; `None` is the model's own.
     pub threshold: Option<f32>,
+    /// `base`: the folder of relative references whose own is not known.
+    pub base: Option<Arc<Url>>,
     /// `on_error`: what an image that cannot be read or judged does.
     pub on_error: OnError,
     /// `max_images`: most images that a query asks the model about; `None` is no bound.
@@ -50,6 +55,7 @@ impl Default for PicsiftOptions {
             load: LoadOptions::default(),
             generation: Generation::default(),
             threshold: None,
+            base: None,
             on_error: OnError::Null,
             max_images: None,
             max_time: None,
@@ -114,6 +120,15 @@ impl ExtensionOptions for PicsiftOptions {
                     );
                 }
             },
+            "base" => {
+                self.base = match value.to_ascii_lowercase().as_str() {
+                    "none" | "null" => None,
+                    _ => match typed_folder(value) {
+                        Ok(folder) => Some(Arc::new(folder)),
+                        Err(error) => return config_err!("picsift.{key}: {error}"),
+                    },
+                }
+            }
             "on_error" => self.on_error = parsed(key, value)?,
             "max_images" => self.max_images = bound(key, value, "a whole number")?,
             "max_seconds" => {
@@ -183,6 +198,12 @@ impl ExtensionOptions for PicsiftOptions {
                 "threshold",
                 self.threshold.map(|threshold| threshold.to_string()),
                 "Score from which a category holds, 0 to 1; unset, the model's own.",
+            ),
+            entry(
+                "base",
+                self.base.as_ref().map(|folder| shown(folder.as_str())),
+                "Folder, a path or URL, of relative references whose own is not known, as that of a column that is made \
+                 of two tables'; none is none.",
             ),
             entry(
                 "on_error",
@@ -266,7 +287,7 @@ impl PicsiftOptions {
 
 fn unknown(key: &str) -> Result<()> {
     config_err!(
-        "there is no setting picsift.{key}; there are picsift.model, device, quantize, crops, threshold, max_tokens, \
+        "there is no setting picsift.{key}; there are picsift.model, device, quantize, crops, threshold, base, max_tokens, \
          temperature, on_error, max_images, max_seconds and memory_limit"
     )
 }
@@ -351,6 +372,8 @@ mod tests {
             ("max_images", "many"),
             ("max_seconds", "-1"),
             ("memory_limit", "0"),
+            ("base", "no/such/folder"),
+            ("base", "ftp://host/folder"),
         ] {
             let message = options.set(key, value).unwrap_err().to_string();
             assert!(message.contains(&format!("picsift.{key}")), "{message}");
@@ -377,6 +400,7 @@ mod tests {
             ("max_images", "20"),
             ("max_seconds", "1.5"),
             ("memory_limit", "1000"),
+            ("base", "s3://bucket/photos/"),
         ];
         for (key, value) in given {
             options.set(key, value).unwrap();
@@ -393,6 +417,8 @@ mod tests {
         }
         options.set("quantize", "NONE").unwrap();
         assert_eq!(listed(&options, "quantize").as_deref(), Some("none"));
+        options.set("base", "none").unwrap();
+        assert_eq!(listed(&options, "base"), None);
     }
 
     #[test]

@@ -73,8 +73,8 @@ impl InferCodec {
 }
 
 /// What the bytes of an operator, and of a call, begin with.
-const INFER: &[u8] = b"picsift.infer.1:";
-const CALL: &[u8] = b"picsift.call.1:";
+const INFER: &[u8] = b"picsift.infer.2:";
+const CALL: &[u8] = b"picsift.call.2:";
 const COALESCE: &[u8] = b"picsift.coalesce.1";
 
 impl fmt::Debug for InferCodec {

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use datafusion::common::{Result, plan_datafusion_err, plan_err};
 use prost::Message;
-use url::Url;
 
 use crate::allowance::{Allowance, AtEnd};
 use crate::ask::AnswerColumn;
+use crate::base;
 use crate::call::{About, CallSpec, ModelSpec};
 
 #[derive(Clone, PartialEq, Message)]
@@ -53,8 +53,9 @@ pub(super) struct Column {
 pub(super) struct Call {
     #[prost(string, tag = "1")]
     function: String,
-    #[prost(string, optional, tag = "2")]
-    base: Option<String>,
+    /// One, or those that rows choose from.
+    #[prost(message, repeated, tag = "8")]
+    bases: Vec<Base>,
     #[prost(string, tag = "3")]
     on_error: String,
     /// Absent for a call that asks no model.
@@ -67,6 +68,15 @@ pub(super) struct Call {
     categories: Vec<NamedCategory>,
     #[prost(float, optional, tag = "7")]
     threshold: Option<f32>,
+}
+
+/// The current folder where neither is there.
+#[derive(Clone, PartialEq, Message)]
+struct Base {
+    #[prost(string, optional, tag = "1")]
+    folder: Option<String>,
+    #[prost(string, optional, tag = "2")]
+    unknown: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -155,7 +165,10 @@ impl From<&CallSpec> for Call {
         };
         let mut call = Self {
             function: spec.function.clone(),
-            base: spec.base.as_ref().map(Url::to_string),
+            bases: match &spec.base {
+                base::Base::Several(bases) => bases.iter().map(Base::from).collect(),
+                one => vec![Base::from(one)],
+            },
             on_error: spec.on_error.to_string(),
             ..Self::default()
         };
@@ -210,8 +223,41 @@ impl Call {
         Ok(CallSpec {
             function: self.function,
             about,
-            base: self.base.as_deref().map(parsed).transpose()?,
+            base: match <[Base; 1]>::try_from(self.bases) {
+                Ok([one]) => one.read()?,
+                Err(none) if none.is_empty() => {
+                    return plan_err!(
+                        "a call of picsift's came without the folder of its references"
+                    );
+                }
+                Err(several) => {
+                    let several = several.into_iter().map(Base::read);
+                    base::Base::Several(several.collect::<Result<_>>()?)
+                }
+            },
             on_error: parsed(&self.on_error)?,
+        })
+    }
+}
+
+impl From<&base::Base> for Base {
+    fn from(base: &base::Base) -> Self {
+        let (folder, unknown) = match base {
+            base::Base::At(folder) => (Some(folder.to_string()), None),
+            base::Base::Unknown(images) => (None, Some(images.clone())),
+            // Bases that rows choose from are no choices themselves.
+            base::Base::Here | base::Base::Several(_) => (None, None),
+        };
+        Self { folder, unknown }
+    }
+}
+
+impl Base {
+    fn read(self) -> Result<base::Base> {
+        Ok(match (self.folder, self.unknown) {
+            (Some(folder), _) => base::Base::At(Arc::new(parsed(&folder)?)),
+            (None, Some(images)) => base::Base::Unknown(images),
+            (None, None) => base::Base::Here,
         })
     }
 }

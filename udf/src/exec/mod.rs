@@ -245,14 +245,8 @@ impl ExecutionPlan for InferExec {
         let width = self.input.schema().fields().len();
         let mut inquiries = Vec::new();
         for ask in &self.asks {
-            let first = ask.columns.first().map(|column| &column.call);
             let service = ask.columns.iter().find_map(|c| c.call.service.clone());
-            let inquiry = Inquiry::new(
-                Arc::clone(&self.engine),
-                service,
-                first.and_then(|call| call.spec.base.clone()),
-                Arc::clone(&self.stats),
-            );
+            let inquiry = Inquiry::new(Arc::clone(&self.engine), service, Arc::clone(&self.stats));
             let inquiry = inquiry.within(Arc::clone(&self.allowance), Arc::clone(&images));
             inquiries.push(inquiry.telling(losses.clone()));
         }

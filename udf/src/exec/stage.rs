@@ -16,9 +16,10 @@ use tokio::sync::Semaphore;
 
 use crate::allowance::Exhausted;
 use crate::ask::Ask;
+use crate::base::{Base, Placed};
 use crate::call::{Asked, Call};
 use crate::corrections::Corrections;
-use crate::image_column::{ImageSource, image_names, image_sources};
+use crate::image_column::ImageSource;
 use crate::inquiry::{Inquiry, Seen, Wanted};
 use crate::labelling::Scored;
 use crate::outcome::{Kernel, Outcome, RowError};
@@ -61,7 +62,7 @@ pub(crate) struct Answered {
 }
 
 /// For each row its image and the name of that.
-type Images = (Vec<Option<ImageSource>>, Vec<Option<String>>);
+type Images = (Vec<Option<Placed>>, Vec<Option<String>>);
 
 /// A row's images and what was wanted of it.
 type Row = Option<(Arc<Choice>, Seen)>;
@@ -213,7 +214,7 @@ impl Stage {
         let asked: Vec<bool> = choices.iter().map(Option::is_some).collect();
         if asked.iter().all(|asked| *asked) {
             let column = self.ask.image.evaluate(batch)?.into_array(rows)?;
-            return Ok((image_sources(&column)?, image_names(&column)?));
+            return self.base().images(&column);
         }
         let count = asked.iter().filter(|asked| **asked).count();
         if count == 0 {
@@ -221,8 +222,8 @@ impl Stage {
         }
         let selected = arrow::compute::filter_record_batch(batch, &asked.clone().into())?;
         let column = self.ask.image.evaluate(&selected)?.into_array(count)?;
-        let sources = image_sources(&column)?.into_iter();
-        let mut found = sources.zip(image_names(&column)?);
+        let (images, names) = self.base().images(&column)?;
+        let mut found = images.into_iter().zip(names);
         let spread = asked.into_iter().map(|asked| match asked {
             true => found.next().unwrap_or_default(),
             false => (None, None),
@@ -230,9 +231,15 @@ impl Stage {
         Ok(spread.unzip())
     }
 
+    /// Where the references belong: the same for all columns, or they were no one ask.
+    fn base(&self) -> &Base {
+        let first = self.ask.columns.first();
+        first.map_or(&Base::Here, |column| &column.call.spec.base)
+    }
+
     async fn look(
         &self,
-        images: Vec<Option<ImageSource>>,
+        images: Vec<Option<Placed>>,
         choices: Vec<Option<Arc<Choice>>>,
     ) -> (Vec<Row>, Option<(usize, Exhausted)>) {
         let mut rows: Vec<Row> = images.iter().map(|_| None).collect();
@@ -243,12 +250,13 @@ impl Stage {
             .zip(choices)
             .enumerate()
             .filter_map(|(place, (image, choice))| Some((place, image?, choice?)))
-            .map(|(place, image, choice)| async move {
+            .map(|(place, (image, folder), choice)| async move {
                 // Before the slot: an image that waits for the allowance must not keep another from what it has of it.
                 let reserved = self.inquiry.reserve(&choice.wanted).await;
                 // The semaphore is never closed.
                 let _slot = self.slots.acquire().await;
-                let seen = self.inquiry.look(image, &choice.wanted, reserved).await;
+                let looked = self.inquiry.look(image, folder, &choice.wanted, reserved);
+                let seen = looked.await;
                 (place, choice, seen)
             })
             .collect();
@@ -291,7 +299,7 @@ impl Stage {
     /// What corrections call each row's image; empty where there are none.
     async fn keys(
         &self,
-        images: &[Option<ImageSource>],
+        images: &[Option<Placed>],
         names: &[Option<String>],
     ) -> Vec<Option<String>> {
         let Some(corrections) = self.corrections() else {
@@ -301,7 +309,7 @@ impl Stage {
         for (image, name) in images.iter().zip(names) {
             keys.push(match (name, image) {
                 (Some(name), _) => Some(name.clone()),
-                (None, Some(ImageSource::Bytes(bytes))) if corrections.has_digests() => {
+                (None, Some((ImageSource::Bytes(bytes), _))) if corrections.has_digests() => {
                     self.inquiry.digest_key(bytes.clone()).await
                 }
                 _ => None,

@@ -1,4 +1,4 @@
-//! `load_image(reference)`: the bytes of an image file.
+//! `load_image(reference[, folder])`: the bytes of an image file.
 
 use std::sync::Arc;
 
@@ -12,15 +12,19 @@ use datafusion_macros::user_doc;
 use crate::marker::{ImageFunction, Operand};
 use crate::outcome::{Kernel, Outcome, value};
 
-/// `load_image(reference)`.
+/// `load_image(reference[, folder])`.
 #[user_doc(
     doc_section(label = "Image Functions"),
     description = "The bytes of the file that a path or URL names, as they are; an image that is bytes already is returned unchanged. NULL for a NULL or unreadable reference.",
-    syntax_example = "load_image(reference)",
-    sql_example = "```sql\nSELECT md5(load_image(url)) FROM 'pages.parquet';\n```",
+    syntax_example = "load_image(reference[, folder])",
+    sql_example = "```sql\nSELECT md5(load_image(url)) FROM 'pages.parquet';\nSELECT classify(load_image(file, 'photos/'), 'dog') FROM answers;\n```",
     argument(
         name = "reference",
         description = "A path or URL; a relative one is relative to the table's own location. BINARY and STRUCT<bytes, path> are taken too."
+    ),
+    argument(
+        name = "folder",
+        description = "The folder that relative references are relative to, instead of the table's; a constant path or URL, no column. References stay below it."
     ),
     related_udf(name = "image_info")
 )]
@@ -37,7 +41,7 @@ impl ImageFunction for LoadImage {
     }
 
     fn operand(&self) -> Operand {
-        Operand::None
+        Operand::Folder
     }
 
     fn return_type(&self) -> DataType {

@@ -5,8 +5,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column, Result};
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
 
 use super::Gatherer;
 use super::calls::{self, Found, has_calls};
@@ -68,8 +69,36 @@ impl Gatherer {
             return Ok(input);
         }
         settle_guards(&mut asks, wants)?;
+        let input = self.with_subqueries(input, &mut asks)?;
         let infer = Infer::new(input, asks, Vec::new(), Arc::clone(&self.allowance))?;
         Ok(infer.into_plan())
+    }
+}
+
+impl Gatherer {
+    /// `input` with the images that are subqueries as columns: an operator keeps its expressions to itself, so DataFusion would not plan
+    /// those in them.
+    fn with_subqueries(
+        &mut self,
+        input: LogicalPlan,
+        asks: &mut [Ask<Expr>],
+    ) -> Result<LogicalPlan> {
+        let mut images = Vec::new();
+        for ask in asks {
+            let is_subquery = |part: &Expr| Ok(matches!(part, Expr::ScalarSubquery(_)));
+            if ask.image.exists(is_subquery)? {
+                let name = self.name();
+                let column = Expr::Column(Column::new_unqualified(&name));
+                images.push(std::mem::replace(&mut ask.image, column).alias(name));
+            }
+        }
+        if images.is_empty() {
+            return Ok(input);
+        }
+        let columns = input.schema().columns().into_iter().map(Expr::Column);
+        let columns = columns.chain(images).collect();
+        let carrying = Projection::try_new(columns, input.into())?;
+        Ok(LogicalPlan::Projection(carrying))
     }
 }
 

@@ -30,7 +30,8 @@ use crate::settings::PicsiftOptions;
 use asks::{Answers, distinct};
 use calls::{Found, is_once_only};
 pub(crate) use calls::{call_of, has_calls};
-use shape::{beneath, filtered, postponed, restored};
+pub(crate) use shape::restored;
+use shape::{beneath, filtered, postponed};
 use wants::Want;
 
 /// Names of the answers' columns, numbered through a plan.

@@ -115,7 +115,7 @@ pub(super) fn beneath(plan: &LogicalPlan) -> &LogicalPlan {
 }
 
 /// `plan` with just the columns of `schema`.
-pub(super) fn restored(plan: LogicalPlan, schema: &DFSchemaRef) -> Result<LogicalPlan> {
+pub(crate) fn restored(plan: LogicalPlan, schema: &DFSchemaRef) -> Result<LogicalPlan> {
     let same = plan.schema().fields().len() == schema.fields().len();
     if same && plan.schema().columns() == schema.columns() {
         return Ok(plan);

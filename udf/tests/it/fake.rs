@@ -112,14 +112,18 @@ impl Fake {
         let engine = Arc::new(Engine::new(options).unwrap());
         let service = Service::start(loaded(&batches), ServiceOptions::default()).unwrap();
         engine.add_service("fake", service.clone());
-        let mut config = with_settings(
+        let config = with_settings(
             SessionConfig::new()
                 .with_target_partitions(partitions)
                 .with_batch_size(64),
         );
-        config = config.set_str("picsift.model", "fake");
         let context = SessionContext::new_with_config(config).enable_url_table();
         register_all(&context, &engine).unwrap();
+        let state = context.state_ref();
+        let mut state = state.write();
+        let options = state.config_mut().options_mut();
+        options.set("picsift.model", "fake").unwrap();
+        drop(state);
         Self {
             context,
             engine,
