@@ -109,6 +109,7 @@ class Select(Node):
     where: list = field(default_factory=list)
     group: list = field(default_factory=list)
     having: list = field(default_factory=list)
+    qualify: list = field(default_factory=list)
     distinct: list = field(default_factory=list)
     order: list = field(default_factory=list)
     limit: list = field(default_factory=list)
@@ -129,18 +130,20 @@ class Select(Node):
             text += " GROUP BY " + each(self.group, "")
         if self.having:
             text += " HAVING " + each(self.having, " AND ")
+        if self.qualify:
+            text += " QUALIFY " + each(self.qualify, " AND ")
         if self.order:
             text += " ORDER BY " + all_of(self.order)
         return text + each(self.limit, "")
 
     def slots(self):
         pairs = [(pair, 0) for pair in self.items + self.order]
-        lists = (self.source, self.where, self.group, self.having, self.distinct)
+        lists = (self.source, self.where, self.group, self.having, self.qualify, self.distinct)
         return pairs + [(nodes, i) for nodes in lists for i in range(len(nodes))]
 
     def droppable(self):
         """The lists from which an entry can be left out."""
-        return [self.items, self.where, self.having, self.distinct, self.limit]
+        return [self.items, self.where, self.having, self.qualify, self.distinct, self.limit]
 
 
 @dataclass

@@ -9,6 +9,11 @@ from scope import Column, Relation, Scope, name_of
 from sources import Sources
 
 TYPES = ((5, "bool"), (4, "text"), (4, "int"), (1, "score"), (1, "list"))
+# Aggregates that judge answers, and what they mean.
+JUDGED = [
+    ("precision", "(CAST(count(*) FILTER (WHERE {0} AND {1}) AS DOUBLE) / nullif(count(*) FILTER (WHERE {1} AND {0} IS NOT NULL), 0))"),
+    ("recall", "(CAST(count(*) FILTER (WHERE {0} AND {1}) AS DOUBLE) / nullif(count(*) FILTER (WHERE {0} AND {1} IS NOT NULL), 0))"),
+]
 NULLS = ["", "", " NULLS FIRST", " NULLS LAST"]
 
 
@@ -67,6 +72,10 @@ class Selects(Sources):
             columns.append(Column(self.name("w"), kind))
             items.append([node, f" AS {columns[-1].name}"])
         select = Select(more + items, [source], self.where(scope, depth))
+        if self.chance(0.15):
+            node, kind = self.window(scope, keys)
+            tests = {"int": "({} <= 2)", "bool": "({} IS NOT FALSE)", "text": "({} <> 'x')"}
+            select.qualify = [Sql(tests[kind], [node])]
         self.scopes[id(select)] = scope
         return select, known + columns, unique, rows
 
@@ -121,7 +130,10 @@ class Selects(Sources):
         """(node, type) of an aggregate."""
         only = " FILTER (WHERE {})" if self.chance(0.3) else ""
         more = [self.bool(scope, 0)] if only else []
-        shape = self.rng.randrange(12 if keys else 11)
+        shape = self.rng.randrange(13 if keys else 12)
+        if shape == 11:
+            name, duckdb = self.rng.choice(JUDGED)
+            return Sql(f"{name}({{0}}, {{1}})", [self.bool(scope, 0), self.bool(scope, 0)], duckdb), "score"
         if shape < 2:
             return Sql("count(*)" + only, more), "int"
         if shape == 2:
@@ -167,6 +179,11 @@ class Selects(Sources):
         for node, kind in drawn:
             columns.append(Column(self.name("a"), kind))
             items.append([node, f" AS {columns[-1].name}"])
+        if self.chance(0.15):
+            node, _ = self.aggregate(scope, None)
+            over = self.rng.choice(["rank() OVER (ORDER BY {})", "count({}) OVER ()", "count(*) OVER (PARTITION BY {})"])
+            columns.append(Column(self.name("w"), "int"))
+            items.append([Sql(over, [node]), f" AS {columns[-1].name}"])
         if sets:
             for node, _ in keys:
                 columns.append(Column(self.name("set"), "int"))

@@ -5,7 +5,7 @@ Owns which relations a query reads; what a subquery selects is `selects`' to say
 
 from calls import CALLS
 from data import TABLES
-from nodes import Ask, Join, Same, Sql
+from nodes import Ask, Join, Same, Select, Sql
 from scalars import Scalars
 from scope import Column, Relation, Scope, base_columns, name_of
 
@@ -55,6 +55,9 @@ class Sources(Scalars):
         node, relation, rows = self.relation(depth)
         scope = Scope([relation], outer)
         for _ in range(self.pick((5, 0), (5, 1), (1, 2))):
+            if self.chance(0.06):
+                node = self.lateral(node, scope)
+                break
             other, beside, more = self.relation(depth if not scope.relations[1:] else 0)
             if rows * more > MOST_ROWS:
                 break
@@ -80,6 +83,28 @@ class Sources(Scalars):
         if "SEMI" not in kind and "ANTI" not in kind:
             scope.relations.append(beside)
         return Join([node, other], kind, [Sql("ON {}", [condition])]), rows * more
+
+    def lateral(self, node, scope):
+        """Joins a subquery that reads the relations before it."""
+        table, alias = self.rng.choice(list(SIZES)), self.name("t")
+        inner = Relation(alias, base_columns(table), ["id"], table)
+        near, far = Scope([inner], beside=scope.relations), Scope(scope.relations, beside=[inner])
+        keys = near.fields("int"), far.fields("int")
+        where = [Sql("({} = {})", [name_of(*self.rng.choice(side)) for side in keys])] if all(keys) else []
+        where.append(self.bool(near, 0))
+        columns = [Column(self.name("c"), "bool")]
+        items = [[self.bool(near, 1), f" AS {columns[0].name}"]]
+        unique = [self.name("u")]
+        items.append([name_of(inner, inner.columns[0]), f" AS {unique[0]}"])
+        columns.append(Column(unique[0], "int"))
+        image = self.rng.choice(near.fields(lambda column: column.is_image))
+        items.append([name_of(*image), " AS image"])
+        columns.append(Column("image", image[1].type))
+        select = Select(items, [Sql(f"{table} {alias}")], where)
+        beside = Relation(self.name("t"), columns, unique)
+        kind, condition = self.rng.choice([("CROSS JOIN LATERAL", []), ("LEFT JOIN LATERAL", [Sql("ON true")])])
+        scope.relations.append(beside)
+        return Join([node, Sql("({}) AS " + beside.alias, [select])], kind, condition)
 
     def condition(self, scope, beside, keys_only):
         """What joins a relation to those before it."""
