@@ -21,6 +21,8 @@ class Call:
     arrow: pa.DataType
     # Texts that are an answer of some pictures.
     words: tuple = ()
+    # What is made of the field: a NULL image has none.
+    known: str = "{}"
 
 
 def _words(categories):
@@ -45,7 +47,7 @@ def _all():
         yield Call(f"info_{part}", f"image_info({{}})['{part}']", "size", kind)
     yield Call("info_format", "image_info({})['format']", "text", pa.string(), ("jpeg", "png", "webp"))
     yield Call("info_sha256", "image_info({})['sha256']", "text", pa.string())
-    yield Call("no_info", "(image_info({}) IS NULL)", "bool", pa.bool_())
+    yield Call("no_info", "(image_info({}) IS NULL)", "bool", pa.bool_(), known="coalesce({}, true)")
 
 
 CALLS = {call.name: call for call in _all()}

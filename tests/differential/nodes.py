@@ -45,6 +45,11 @@ class Name(Sql):
     """A column."""
 
 
+def _field(image, name, dialect):
+    """A field of the struct in an image's place."""
+    return f"{'get_field' if dialect == PLAIN else 'struct_extract'}({image}, '{name}')"
+
+
 @dataclass
 class Ask(Node):
     """A call about an image: `call` is a `calls.Call`."""
@@ -56,9 +61,7 @@ class Ask(Node):
         image = self.parts[0].sql(dialect)
         if dialect == PICSIFT:
             return self.call.text.format(image)
-        if dialect == PLAIN:
-            return f"get_field({image}, '{self.call.name}')"
-        return f"struct_extract({image}, '{self.call.name}')"
+        return self.call.known.format(_field(image, self.call.name, dialect))
 
     def slots(self):
         return [(self.parts, 0)]
@@ -72,9 +75,7 @@ class Same(Node):
 
     def sql(self, dialect):
         image = self.parts[0].sql(dialect)
-        if dialect == PICSIFT:
-            return image
-        return f"get_field({image}, 'raw')" if dialect == PLAIN else f"struct_extract({image}, 'raw')"
+        return image if dialect == PICSIFT else _field(image, "raw", dialect)
 
     def slots(self):
         return [(self.parts, 0)]
