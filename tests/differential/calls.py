@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 CATEGORIES = ["fish", "bird", "building", "tool", "animal", "hammer"]
-LISTS = {"few": ["fish", "bird", "tool"], "more": ["animal", "building", "hammer", "tool"]}
+LISTS = {"few": ["fish", "bird", "tool"], "more": ["animal", "building", "fish", "tool"]}
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ CALLS = {call.name: call for call in _all()}
 BY_REFERENCE = {
     call.name: call
     for call in (
-        Call("length", "octet_length(load_image({}))", "int", pa.int32()),
+        Call("length", "character_length(encode(load_image({}), 'hex'))", "int", pa.int64()),
         Call("is_fish", "classify(load_image({}), 'fish')", "bool", pa.bool_()),
         Call("info_format", "image_info(load_image({}))['format']", "text", pa.string()),
     )
@@ -74,4 +74,4 @@ def of_type(kind, reference=False):
 def struct_type():
     """The struct that stands in the place of an image: the image itself, its bytes in hexadecimal or its reference, and the answers."""
     fields = [("raw", pa.string())] + [(call.name, call.arrow) for call in CALLS.values()]
-    return pa.struct(fields + [("length", pa.int32())])
+    return pa.struct(fields + [("length", pa.int64())])

@@ -31,7 +31,7 @@ def difference(expected, got, ordered):
     missing = Counter(typed(expected)) - Counter(typed(got))
     extra = Counter(typed(got)) - Counter(typed(expected))
     if missing or extra:
-        said = f"{len(expected)} rows expected, {len(got)} came"
+        said = f"other rows: {len(expected)} expected, {len(got)} came"
         for what, rows in (("missing", missing), ("not expected", extra)):
             said += "".join(f"\n  {what}: {_shown(row)} ({count} times)" for row, count in list(rows.items())[:5])
         return said

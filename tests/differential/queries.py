@@ -15,6 +15,13 @@ class Queries(Selects):
 
     def subquery(self, kind, scope, depth):
         """An expression with a subquery in it, correlated or not."""
+        before, self.filtering = self.filtering, False
+        drawn = self.drawn_subquery(kind, scope)
+        self.filtering = before
+        return drawn
+
+    def drawn_subquery(self, kind, scope):
+        """The same, once it is known that nothing inside is the outer filter's."""
         outer = scope if self.chance(0.6) else None
         source, inner, _ = self.source(0, outer)
         where = self.where(inner, 0)
@@ -34,7 +41,8 @@ class Queries(Selects):
             return Sql(self.rng.choice(["EXISTS ({})", "(NOT EXISTS ({}))"]), [Select([[Sql("1"), ""]], [source], where)])
         wanted = self.pick((3, "int"), (3, "text"), (1, "bool"))
         select = Select([[self.of(wanted, inner_only, 0), ""]], [source], where)
-        word = self.rng.choice(["IN", "IN", "NOT IN"])
+        # DataFusion's NOT IN takes a NULL of a correlated subquery for no NULL.
+        word = "IN" if outer else self.rng.choice(["IN", "NOT IN"])
         return Sql("({} " + word + " ({}))", [self.of(wanted, scope, 0), select])
 
     def query(self):

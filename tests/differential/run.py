@@ -82,7 +82,8 @@ class Judge:
         kind = self.kind(wrong)
         self.failures.append((number, kind))
         if self.small and not wrong.startswith("DuckDB"):
-            query = shrink(query, lambda smaller: self.still(number, smaller, sets, kind))
+            fault = self.blame(number, query, sets).split()[0]
+            query = shrink(query, lambda smaller: self.still(number, smaller, sets, kind, fault))
             result = self.picsift.alone(number, sets, query)
             wrong = self.verdict(number, query, result, sets) or wrong
         print(f"\n=== seed {seed}, query {number}: {wrong}")
@@ -97,14 +98,14 @@ class Judge:
 
     def kind(self, wrong):
         """What a failure has in common with its like."""
-        return re.sub(r"[0-9]+", "#", wrong.split("\n")[0])[:40]
+        return re.sub(r"[0-9]+|[a-z_.]*image[a-z_]*", "#", wrong.split("\n")[0])[:64]
 
-    def still(self, number, query, sets, kind):
+    def still(self, number, query, sets, kind, fault):
         """Whether a smaller query fails alike; None where DuckDB refuses it."""
         if self.duckdb.run(query).error:
             return None
         wrong = self.verdict(number, query, self.picsift.alone(number, sets, query, seconds=8), sets)
-        return wrong is not None and self.kind(wrong)[:20] == kind[:20]
+        return wrong is not None and self.kind(wrong) == kind and self.blame(number, query, sets).startswith(fault)
 
     def blame(self, number, query, sets):
         """Whether DataFusion gets it right over columns."""

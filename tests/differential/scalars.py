@@ -22,6 +22,8 @@ class Scalars:
         self.rng, self.thresholds = rng, thresholds
         # How often an expression asks about an image where it could.
         self.asks = rng.choice([0.9, 0.6, 0.6, 0.4])
+        # Whether the expression is to be one of a filter.
+        self.filtering = False
         # How often a column that can be is named without its table.
         self.bare = 0.3
 
@@ -145,7 +147,7 @@ class Scalars:
                 (1, Sql("{} IS DISTINCT FROM {}", [asked, self.leaf("text", scope)])),
             )
         if kind == "size":
-            return Sql("{} > " + str(self.rng.choice([2, 96, 100, 112, 3000])), [asked])
+            return Sql("{} > " + str(self.rng.choice([2, 128, 136, 140, 3000])), [asked])
         if kind == "list":
             return Sql("array_has({}, 'tool')", [asked])
         if kind == "null":
@@ -178,7 +180,8 @@ class Scalars:
             return Sql("({} = {})", [self.text(scope, depth - 1), self.text(scope, depth - 1)])
         if shape == 17:
             return Sql("({} " + self.rng.choice(["<", ">", "="]) + " {})", [self.int(scope, depth - 1), self.int(scope, depth - 1)])
-        return self.subquery("bool", scope, depth)
+        # DataFusion knows EXISTS and IN with a subquery in filters alone.
+        return self.subquery("bool", scope, depth) if self.filtering else self.simple_bool(scope)
 
     def text(self, scope, depth):
         if depth <= 0 or self.chance(0.5):

@@ -4,7 +4,7 @@ Owns the shapes of queries. A query that is cut by LIMIT, or numbers its rows, s
 is one right answer.
 """
 
-from nodes import Select, Sql, Union, is_constant
+from nodes import PICSIFT, Select, Sql, Union, is_constant
 from scope import Column, Relation, Scope, name_of
 from sources import Sources
 
@@ -25,7 +25,13 @@ class Selects(Sources):
         return shape(depth, outer, derived)
 
     def where(self, scope, depth):
-        return [self.bool(scope, self.pick((3, 0), (3, 1), (1, 2)) if depth else 0) for _ in range(self.pick((4, 0), (4, 1), (1, 2)))]
+        """Conjuncts of a WHERE."""
+        before, self.filtering = self.filtering, True
+        drawn = [self.bool(scope, self.pick((3, 0), (3, 1), (1, 2)) if depth else 0) for _ in range(self.pick((4, 0), (4, 1), (1, 2)))]
+        if depth and self.chance(0.15):
+            drawn.append(self.subquery("bool", scope, depth))
+        self.filtering = before
+        return drawn
 
     def suffix(self):
         return self.rng.choice(["", " ASC", " DESC"]) + self.rng.choice(NULLS)
@@ -116,7 +122,9 @@ class Selects(Sources):
             on = [self.sort_key(scope, 0) or name_of(*keys[0])]
             items, columns = self.items(scope, 0)
             more, known, unique = self.exported(scope, derived)
-            order = [[on[0], self.suffix()]] + [[name_of(r, c), self.suffix()] for r, c in keys]
+            # DataFusion panics where a key comes twice.
+            rest = [name_of(r, c) for r, c in keys]
+            order = [[node, self.suffix()] for node in on + [node for node in rest if node.text not in on[0].sql(PICSIFT)]]
             select = Select(more + items, [source], self.where(scope, depth), distinct=[Sql("DISTINCT ON ({})", on)], order=order)
             return select, known + columns, unique, rows
         items, columns = self.items(scope, depth)
@@ -160,8 +168,8 @@ class Selects(Sources):
         for _ in range(self.pick((1, 0), (5, 1), (3, 2))):
             kind = self.pick((4, "bool"), (4, "text"), (2, "int"), (1, "list"), (1, "score"))
             node = self.of(kind, scope, self.rng.randint(0, 1))
-            # A number would be a place.
-            if not is_constant(node):
+            # A number would be a place, and DataFusion takes no key twice.
+            if not is_constant(node) and all(node.sql(PICSIFT) != other.sql(PICSIFT) for other, _ in keys):
                 keys.append((node, Column(self.name("key"), kind)))
         items = [[node, f" AS {column.name}"] for node, column in keys]
         columns = [column for _, column in keys]

@@ -5,7 +5,7 @@ Owns which smaller queries are tried; whether one still fails is the caller's to
 
 from nodes import Join, Select, Sql, Union, With, walk
 
-TRIALS = 120
+TRIALS = 300
 
 
 def _variants(query):
