@@ -5,7 +5,7 @@
 
 import random
 
-from nodes import Query, Select, Sql, With
+from nodes import Query, Select, Sql, With, is_constant
 from scope import Scope, name_of
 from selects import Selects
 
@@ -41,9 +41,10 @@ class Queries(Selects):
             return Sql(self.rng.choice(["EXISTS ({})", "(NOT EXISTS ({}))"]), [Select([[Sql("1"), ""]], [source], where)])
         wanted = self.pick((3, "int"), (3, "text"), (1, "bool"))
         select = Select([[self.of(wanted, inner_only, 0), ""]], [source], where)
-        # DataFusion's NOT IN takes a NULL of a correlated subquery for no NULL.
-        word = "IN" if outer else self.rng.choice(["IN", "NOT IN"])
-        return Sql("({} " + word + " ({}))", [self.of(wanted, scope, 0), select])
+        # DataFusion's NOT IN takes a NULL of the subquery for no NULL, where it is correlated or looks for a constant.
+        value = self.of(wanted, scope, 0)
+        word = "IN" if outer or is_constant(value) else self.rng.choice(["IN", "NOT IN"])
+        return Sql("({} " + word + " ({}))", [value, select])
 
     def query(self):
         """A whole query."""

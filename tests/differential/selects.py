@@ -119,7 +119,9 @@ class Selects(Sources):
         source, scope, rows = self.source(depth, outer)
         keys = self.uniques(scope)
         if keys and self.chance(0.3):
+            bare, self.bare = self.bare, 0
             on = [self.sort_key(scope, 0) or name_of(*keys[0])]
+            self.bare = bare
             items, columns = self.items(scope, 0)
             more, known, unique = self.exported(scope, derived)
             # DataFusion panics where a key comes twice.
