@@ -66,10 +66,9 @@ class Judge:
             return f"no answer in {ALONE_SECONDS} s"
         if result.error is None:
             return difference(expected.rows, result.rows, query.ordered)
+        said = {"picsift": result.error, "datafusion": self.picsift.alone(number, sets, query, PLAIN).error or ""}
         for who, pattern, matcher in self.refusals:
-            if matcher.search(result.error):
-                if who == "datafusion" and not self.picsift.alone(number, sets, query, PLAIN).error:
-                    return f"refused as DataFusion's limit, but DataFusion answers it over columns: {result.error}"
+            if matcher.search(said[who]):
                 self.refused[pattern] = self.refused.get(pattern, 0) + 1
                 return None
         return f"picsift refuses it: {result.error}"

@@ -126,7 +126,7 @@ class Selects(Sources):
             more, known, unique = self.exported(scope, derived)
             # DataFusion panics where a key comes twice.
             rest = [name_of(r, c) for r, c in keys]
-            order = [[node, self.suffix()] for node in on + [node for node in rest if node.text not in on[0].sql(PICSIFT)]]
+            order = [[node, self.suffix()] for node in on + [node for node in rest if node.text != on[0].sql(PICSIFT)]]
             select = Select(more + items, [source], self.where(scope, depth), distinct=[Sql("DISTINCT ON ({})", on)], order=order)
             return select, known + columns, unique, rows
         items, columns = self.items(scope, depth)
