@@ -12,6 +12,7 @@ mod corpus;
 #[path = "../../images/tests/corpus/mod.rs"]
 mod corpus_files;
 mod corrections;
+mod differential;
 mod eval;
 mod examples;
 mod explain;
