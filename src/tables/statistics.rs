@@ -7,13 +7,17 @@ use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, Result, ScalarValue, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::FileGroup;
+use picsift_udf::{is_binary, is_string};
 
 /// `file` with statistics of its own columns and its folders' values.
 pub(super) fn with_known(mut file: PartitionedFile, mut known: Statistics) -> PartitionedFile {
     for column in &mut known.column_statistics {
         // Where a file's type is not the table's, its least value reads as NULL.
         for bound in [&mut column.min_value, &mut column.max_value] {
-            if bound.get_value().is_some_and(ScalarValue::is_null) {
+            // Writers give no bounds of row groups with long texts or bytes, and DataFusion takes those of the others for the
+            // file's: it would leave out files with rows that are wanted. Row groups are still left out by their own bounds.
+            let untrue = |value: &ScalarValue| value.is_null() || is_of_any_length(value);
+            if bound.get_value().is_some_and(untrue) {
                 *bound = Precision::Absent;
             }
         }
@@ -38,6 +42,11 @@ pub(super) fn with_known(mut file: PartitionedFile, mut known: Statistics) -> Pa
     known.column_statistics.extend(folders);
     file.statistics = Some(Arc::new(known));
     file
+}
+
+fn is_of_any_length(value: &ScalarValue) -> bool {
+    let data_type = value.data_type();
+    is_string(&data_type) || is_binary(&data_type)
 }
 
 /// Files dealt out to so many streams, and what is known of all together; `more` says that there are others.

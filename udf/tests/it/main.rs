@@ -1,6 +1,6 @@
 //! The functions over a model with known answers: what SQL makes of scores, words and failures; and the engine below them.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod aggregates;
 mod bounds;
@@ -10,6 +10,7 @@ mod functions;
 mod lineage;
 mod operator;
 mod order;
+mod plans;
 mod random;
 mod shipped;
 mod stock;
