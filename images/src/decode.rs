@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use crate::format::Format;
 use crate::geometry::{Raster, swaps_axes};
-use crate::{Geometry, ImageError, Limits, jpeg, raster};
+use crate::{Geometry, ImageError, Limits, jpeg, raster, tiff};
 
 /// Decoded pixels: 8-bit sRGB, interleaved R, G, B, row after row from the top left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +66,7 @@ pub fn image_info(bytes: &[u8], limits: &Limits) -> Result<ImageInfo, ImageError
                 header.orientation,
             )
         }
+        Format::Tiff => tiff::header(bytes, limits)?,
         other => raster::header(bytes, other, limits)?,
     };
     let (width, height) = if swaps_axes(orientation) {
@@ -100,6 +101,7 @@ pub(crate) fn raster(
     limits.check_bytes(bytes)?;
     match Format::of(bytes)? {
         Format::Jpeg => jpeg::decode(bytes, geometry, limits),
+        Format::Tiff => tiff::decode(bytes, limits),
         other => raster::decode(bytes, other, limits),
     }
 }

@@ -17,12 +17,17 @@
 //! ```
 
 mod address;
+mod bmp;
+mod colour;
 mod copies;
 mod decode;
 mod error;
+mod exif;
 mod fetch;
+mod foreign;
 mod format;
 mod geometry;
+mod gif;
 mod jpeg;
 mod limits;
 mod png;
@@ -32,6 +37,7 @@ mod raster;
 mod reference;
 mod similarity;
 mod stores;
+mod tiff;
 mod version;
 mod webp;
 
