@@ -20,3 +20,4 @@ mod similar;
 mod site;
 mod support;
 mod versions;
+mod wild;
