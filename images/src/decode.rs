@@ -6,6 +6,10 @@ use crate::format::Format;
 use crate::geometry::{Raster, swaps_axes};
 use crate::{Geometry, ImageError, Limits, jpeg, raster, tiff};
 
+/// The revision of what makes pixels of an encoded image: decoding, turning, colours, resizing. Whoever changes one of them so that
+/// some image shows something else raises it; what was made of pixels of another revision is then not used again.
+pub const PIXELS_REVISION: u32 = 2;
+
 /// Decoded pixels: 8-bit sRGB, interleaved R, G, B, row after row from the top left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RgbPixels {

@@ -42,7 +42,7 @@ mod version;
 mod webp;
 
 pub use copies::{DisplayCopies, display_copies};
-pub use decode::{ImageInfo, RgbPixels, hex, image_info, prepare, sha256};
+pub use decode::{ImageInfo, PIXELS_REVISION, RgbPixels, hex, image_info, prepare, sha256};
 pub use error::{Cause, ImageError, Stage};
 pub use fetch::{Fetch, Fetched, Fetcher, Lookup};
 pub use geometry::Geometry;
