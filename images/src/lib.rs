@@ -28,6 +28,7 @@ mod foreign;
 mod format;
 mod geometry;
 mod gif;
+mod inline;
 mod jpeg;
 mod limits;
 mod png;

@@ -8,18 +8,18 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
-use crate::ImageError;
+use crate::{ImageError, inline};
 
-/// Schemes whose names are literal: their keys know neither query nor fragment.
-const OBJECT_SCHEMES: [&str; 7] = ["s3", "s3a", "gs", "az", "abfs", "abfss", "file"];
+/// Schemes of buckets, whose keys are literal: they know neither codes (`%20`) nor a query nor a fragment.
+const OBJECT_SCHEMES: [&str; 6] = ["s3", "s3a", "gs", "az", "abfs", "abfss"];
 
 /// Longest piece of a reference that a message repeats, in characters.
 const SHOWN_CHARS: usize = 300;
 
 /// Makes `reference` an absolute URL, which identifies the image.
 ///
-/// - A URL (`scheme://...` or `file:/...`) of a supported scheme is taken as it is, except that `#` and `?` belong
-///   to the name where the scheme is not HTTP.
+/// - A URL (`scheme://...` or `file:/...`) of a supported scheme. In one of a bucket what follows the bucket is the key,
+///   letter for letter: `a%20b.jpg` and `a b.jpg` are two objects. In one of a file `#` and `?` belong to the name.
 /// - An absolute path is a local file, whatever `base` is.
 /// - Anything else is relative to the folder `base` (with or without its closing slash), or to the current directory
 ///   where `base` is `None`. Below a folder or bucket the characters are literal; below an HTTP base the reference
@@ -30,6 +30,7 @@ const SHOWN_CHARS: usize = 300;
 /// use picsift_images::resolve;
 /// let base = url::Url::parse("s3://bucket/table")?;
 /// assert_eq!(resolve("a b#1.jpg", Some(&base))?.as_str(), "s3://bucket/table/a%20b%231.jpg");
+/// assert_eq!(resolve("s3://bucket/table/a b#1.jpg", None)?.as_str(), "s3://bucket/table/a%20b%231.jpg");
 /// assert_eq!(resolve("/data/50%.jpg", Some(&base))?.as_str(), "file:///data/50%25.jpg");
 /// assert_eq!(resolve("../x.jpg", Some(&base)).unwrap_err().kind(), "outside_root");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -47,6 +48,10 @@ pub fn resolve(reference: &str, base: Option<&Url>) -> Result<Url, ImageError> {
     }
     if let Some(scheme) = scheme_of(reference) {
         return absolute(reference, &scheme);
+    }
+    let below_http = base.is_some_and(|base| base.scheme().starts_with("http"));
+    if let Some(reason) = slip(reference).filter(|_| !below_http) {
+        return Err(bad(reason));
     }
     if Path::new(reference).is_absolute() {
         return file_url(Path::new(reference), reference);
@@ -70,6 +75,32 @@ pub fn resolve(reference: &str, base: Option<&Url>) -> Result<Url, ImageError> {
             }
             _ => below(base, reference),
         },
+    }
+}
+
+/// What a writer of `reference` did not mean, where that is sure; names of files may have blanks and backslashes in them.
+fn slip(reference: &str) -> Option<&'static str> {
+    let is_place = |text: &str| scheme_of(text).is_some() || text.starts_with('/');
+    let bare = reference.trim_start_matches('\u{feff}').trim_start();
+    if reference.starts_with('\u{feff}') {
+        return Some(
+            "it begins with a byte-order mark, which belongs to the file that it was read from",
+        );
+    }
+    if bare.len() < reference.len() && is_place(bare) {
+        return Some("a blank or line break comes before it");
+    }
+    if reference.starts_with("//") {
+        return Some(
+            "it names a host and no scheme: write https:// before a host, one slash before a path",
+        );
+    }
+    match reference.as_bytes() {
+        [b'\\', b'\\', ..] => Some("it is a path of a Windows network, which cannot be read here"),
+        [drive, b':', b'\\' | b'/', ..] if drive.is_ascii_alphabetic() => {
+            Some("it is a path of a Windows drive, which cannot be read here")
+        }
+        _ => None,
     }
 }
 
@@ -145,20 +176,77 @@ fn scheme_of(reference: &str) -> Option<String> {
 }
 
 fn absolute(reference: &str, scheme: &str) -> Result<Url, ImageError> {
-    let parsed = if OBJECT_SCHEMES.contains(&scheme) {
-        Url::parse(&reference.replace('#', "%23").replace('?', "%3F"))
-    } else if matches!(scheme, "http" | "https") {
-        Url::parse(reference)
-    } else {
-        return Err(ImageError::UnsupportedScheme {
-            reference: shown(reference),
-            scheme: scheme.to_owned(),
-        });
+    if OBJECT_SCHEMES.contains(&scheme) {
+        return object(reference, scheme);
+    }
+    let parsed = match scheme {
+        "file" => Url::parse(&reference.replace('#', "%23").replace('?', "%3F")),
+        "http" | "https" => Url::parse(reference),
+        _ => {
+            return Err(ImageError::UnsupportedScheme {
+                reference: shown(reference),
+                scheme: scheme.to_owned(),
+            });
+        }
     };
     parsed.map_err(|e| ImageError::BadReference {
         reference: shown(reference),
         reason: e.to_string(),
     })
+}
+
+/// A bucket and a key of it, letter for letter.
+fn object(reference: &str, scheme: &str) -> Result<Url, ImageError> {
+    let bad = |reason: &str| ImageError::BadReference {
+        reference: shown(reference),
+        reason: reason.to_owned(),
+    };
+    let rest = &reference[scheme.len() + "://".len()..];
+    let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
+    if bucket.contains(['?', '#']) {
+        return Err(bad("the name of a bucket has no '?' or '#'"));
+    }
+    let mut url = Url::parse(&format!("{scheme}://{bucket}/")).map_err(|e| bad(&e.to_string()))?;
+    // A closing slash names a folder.
+    let (key, folder) = match key.strip_suffix('/') {
+        Some(key) => (key, true),
+        None => (key, false),
+    };
+    if key.is_empty() && !folder {
+        return Ok(url);
+    }
+    let mut segments = url
+        .path_segments_mut()
+        .map_err(|()| bad("it has no bucket"))?;
+    segments.pop_if_empty();
+    for part in key.split('/') {
+        check_part(part).map_err(bad)?;
+        if matches!(part, "." | "..") {
+            return Err(bad(
+                "a part of its key is '.' or '..', which no store here can ask for",
+            ));
+        }
+        segments.push(part);
+    }
+    if folder {
+        segments.push("");
+    }
+    drop(segments);
+    Ok(url)
+}
+
+/// Refuses a part of a key that could not be asked for as it is written.
+fn check_part(part: &str) -> Result<(), &'static str> {
+    if part.is_empty() {
+        return Err(
+            "it has two slashes in a row, and a key with an empty part cannot be asked for",
+        );
+    }
+    // The URL standard drops them, so that "..\n" would climb.
+    if part.contains(['\t', '\n', '\r']) {
+        return Err("it contains a line break or a tab");
+    }
+    Ok(())
 }
 
 fn file_url(path: &Path, reference: &str) -> Result<Url, ImageError> {
@@ -189,19 +277,16 @@ fn below(base: &Url, reference: &str) -> Result<Url, ImageError> {
         reference: shown(reference),
         reason: reason.to_owned(),
     };
-    // The URL standard drops them, so that "..\n" would climb.
-    if reference.contains(['\t', '\n', '\r']) {
-        return Err(bad("it contains a line break or a tab"));
-    }
     let mut url = base.clone();
     let mut depth = 0;
     let mut segments = url
         .path_segments_mut()
         .map_err(|()| bad("its table has no folder"))?;
     segments.pop_if_empty();
-    for part in reference.split('/') {
+    for part in reference.strip_suffix('/').unwrap_or(reference).split('/') {
+        check_part(part).map_err(bad)?;
         match part {
-            "" | "." => {}
+            "." => {}
             ".." if depth == 0 => return Err(outside(reference, base)),
             ".." => {
                 segments.pop();
@@ -232,6 +317,12 @@ fn is_obeyed(c: char) -> bool {
 /// `reference` for a message: without query and password, which may be credentials, not endlessly long, and with control characters
 /// written as `\u{1b}`.
 pub fn shown(reference: &str) -> String {
+    // What a reference holds itself says nothing to people, and there may be megabytes of it.
+    if inline::is_data(reference) {
+        let head = reference.split(',').next().unwrap_or_default();
+        let head: String = head.chars().take(80).filter(|c| !is_obeyed(*c)).collect();
+        return format!("{head},...");
+    }
     let text = match Url::parse(reference) {
         Ok(url) if url.scheme() == "file" => match url.to_file_path() {
             Ok(path) => path.display().to_string(),
@@ -329,6 +420,85 @@ mod tests {
                 local_path(&again).unwrap(),
                 Path::new("/data/my table").join(name)
             );
+        }
+    }
+
+    #[test]
+    fn full_and_relative_references_name_the_same_key() {
+        for scheme in ["s3", "s3a", "gs", "az", "abfs", "abfss"] {
+            let base = Url::parse(&format!("{scheme}://b/t/")).unwrap();
+            for key in [
+                "a b.jpg",
+                "a%20b.jpg",
+                "%41.jpg",
+                "A.jpg",
+                "a.jpg ",
+                " a.jpg",
+                "a+b.jpg",
+                "ü.jpg",
+                "50%.jpg",
+                "a?b#c.jpg",
+                "x/y z/[1]{2}.jpg",
+                "a\\b.jpg",
+                "...jpg",
+                "a:b.jpg",
+                "%2e%2e.jpg",
+                "a/%2F/b.jpg",
+            ] {
+                let relative = resolve(key, Some(&base)).unwrap();
+                let full = resolve(&format!("{scheme}://b/t/{key}"), None).unwrap();
+                assert_eq!(full, relative, "{key}");
+                let asked = object_store::path::Path::from_url_path(full.path()).unwrap();
+                assert_eq!(asked.as_ref(), format!("t/{key}"), "{key}");
+                // As it is kept and read again.
+                assert_eq!(Url::parse(full.as_str()).unwrap(), full, "{key}");
+            }
+            for key in ["a//b.jpg", "a\tb.jpg", "b\n.jpg"] {
+                for error in [
+                    resolve(key, Some(&base)).unwrap_err(),
+                    resolve(&format!("{scheme}://b/t/{key}"), None).unwrap_err(),
+                ] {
+                    assert_eq!(error.kind(), "bad_reference", "{key}");
+                }
+            }
+        }
+        for key in ["./a.jpg", "x/../a.jpg", "x/..", "/a.jpg"] {
+            let error = resolve(&format!("s3://b/{key}"), None).unwrap_err();
+            assert_eq!(error.kind(), "bad_reference", "{key}");
+        }
+        let folder = |text: &str| String::from(resolve(text, None).unwrap());
+        assert_eq!(folder("s3://b"), "s3://b/");
+        assert_eq!(folder("s3://b/"), "s3://b/");
+        assert_eq!(folder("s3://b/t 1/"), "s3://b/t%201/");
+        assert_eq!(
+            folder("abfss://container@account.dfs.core.windows.net/t/a.jpg"),
+            "abfss://container@account.dfs.core.windows.net/t/a.jpg"
+        );
+    }
+
+    #[test]
+    fn what_nobody_means_has_its_own_sentence() {
+        let base = Url::parse("file:///data/t/").unwrap();
+        for (reference, reason) in [
+            (" https://h/a.jpg", "a blank or line break comes before it"),
+            ("\ns3://b/a.jpg", "a blank or line break comes before it"),
+            (" /data/a.jpg", "a blank or line break comes before it"),
+            ("\u{feff}https://h/a.jpg", "byte-order mark"),
+            ("\u{feff}a.jpg", "byte-order mark"),
+            ("//h/a.jpg", "a host and no scheme"),
+            ("\\\\server\\share\\a.jpg", "a Windows network"),
+            ("C:\\pictures\\a.jpg", "a Windows drive"),
+            ("c:/pictures/a.jpg", "a Windows drive"),
+        ] {
+            for base in [None, Some(&base)] {
+                let error = resolve(reference, base).unwrap_err();
+                assert_eq!(error.kind(), "bad_reference", "{reference}");
+                assert!(error.to_string().contains(reason), "{error}");
+            }
+        }
+        // Names of files may be so.
+        for name in [" a.jpg", "a\\b.jpg", "a:b.jpg"] {
+            assert!(resolve(name, Some(&base)).is_ok(), "{name}");
         }
     }
 

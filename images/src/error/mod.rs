@@ -46,7 +46,7 @@ pub enum ImageError {
     },
     /// A URL whose scheme no store serves.
     #[error(
-        "'{reference}' has the unsupported scheme '{scheme}'; use a path, file, s3, gs, az, abfs, http or https"
+        "'{reference}' has the unsupported scheme '{scheme}'; use a path, file, s3, gs, az, abfs, http, https or data"
     )]
     UnsupportedScheme {
         /// The reference as shown to a person.

@@ -10,6 +10,7 @@ mod corpus_files;
 mod files;
 mod formats;
 mod geometry;
+mod held;
 mod http;
 mod patience;
 mod polite;
