@@ -188,6 +188,15 @@ impl<'a> Picture<'a> {
             let mut planes = self.planes_of(index, across as usize * down as usize, rows)?;
             samples.resize(self.chunk.0 as usize * self.samples.count, 0);
             for y in 0..rows as usize {
+                let at = ((top as usize + y) * width + left as usize) * 3;
+                let out = &mut data[at..at + 3 * columns];
+                if self.samples.is_plain_rgb() && !self.planar {
+                    let size = planes[0].len() / rows as usize;
+                    let stored = &mut planes[0][y * size..][..size];
+                    self.samples.undo_predictor(stored, self.stride())?;
+                    out.copy_from_slice(&stored[..3 * columns]);
+                    continue;
+                }
                 let step = self.planes();
                 for (plane, stored) in planes.iter_mut().enumerate() {
                     let size = stored.len() / rows as usize;
@@ -195,9 +204,7 @@ impl<'a> Picture<'a> {
                     self.samples.undo_predictor(stored, self.stride())?;
                     self.samples.unpack(stored, step, &mut samples[plane..]);
                 }
-                let at = ((top as usize + y) * width + left as usize) * 3;
                 let pixels = &samples[..columns * self.samples.count];
-                let out = &mut data[at..at + 3 * columns];
                 self.samples.to_rgb(pixels, conversion.as_ref(), out);
             }
         }

@@ -61,6 +61,11 @@ pub(super) struct Samples {
 }
 
 impl Samples {
+    /// Whether a row of one plane is red, green and blue in bytes as it stands.
+    pub(super) fn is_plain_rgb(&self) -> bool {
+        self.colours == Colours::Rgb && (self.count, self.bits) == (3, 8)
+    }
+
     /// Undoes the predictor on a row that holds `stride` samples of each pixel.
     pub(super) fn undo_predictor(&self, row: &mut [u8], stride: usize) -> Result<(), ImageError> {
         match (self.predictor, self.bits) {
