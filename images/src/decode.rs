@@ -4,7 +4,11 @@ use sha2::{Digest, Sha256};
 
 use crate::format::Format;
 use crate::geometry::{Raster, swaps_axes};
-use crate::{Geometry, ImageError, Limits, jpeg, raster};
+use crate::{Geometry, ImageError, Limits, inline, jpeg, raster, tiff};
+
+/// The revision of what makes pixels of an encoded image: decoding, turning, colours, resizing. Whoever changes one of them so that
+/// some image shows something else raises it; what was made of pixels of another revision is then not used again.
+pub const PIXELS_REVISION: u32 = 2;
 
 /// Decoded pixels: 8-bit sRGB, interleaved R, G, B, row after row from the top left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,9 +33,9 @@ pub struct ImageInfo {
     /// Colour channels: 1 grey, 2 grey with alpha, 3 RGB, 4 RGB with alpha or CMYK. A palette counts as the colours
     /// it stands for.
     pub channels: u8,
-    /// Size of the encoded image in bytes.
+    /// Size of the encoded image in bytes, as it was given: of an image in base64 that of the text.
     pub bytes: u64,
-    /// SHA-256 of the encoded image.
+    /// SHA-256 of the encoded image, as it was given.
     pub sha256: [u8; 32],
 }
 
@@ -54,6 +58,8 @@ pub fn hex(bytes: &[u8]) -> String {
 /// The limits on bytes and pixels hold here too, so an image that has an `ImageInfo` is not refused for its size later.
 pub fn image_info(bytes: &[u8], limits: &Limits) -> Result<ImageInfo, ImageError> {
     limits.check_bytes(bytes)?;
+    let given = bytes;
+    let bytes = &*inline::unwrapped(bytes, limits);
     let format = Format::of(bytes)?;
     let (width, height, channels, orientation) = match format {
         Format::Jpeg => {
@@ -66,6 +72,7 @@ pub fn image_info(bytes: &[u8], limits: &Limits) -> Result<ImageInfo, ImageError
                 header.orientation,
             )
         }
+        Format::Tiff => tiff::header(bytes, limits)?,
         other => raster::header(bytes, other, limits)?,
     };
     let (width, height) = if swaps_axes(orientation) {
@@ -78,14 +85,14 @@ pub fn image_info(bytes: &[u8], limits: &Limits) -> Result<ImageInfo, ImageError
         height,
         format: format.name(),
         channels,
-        bytes: bytes.len() as u64,
-        sha256: sha256(bytes),
+        bytes: given.len() as u64,
+        sha256: sha256(given),
     })
 }
 
 /// Decodes an image and brings it to `geometry`: upright by EXIF, alpha composited on white, RGB.
 ///
-/// Of an animation it is the first frame. A truncated image is an error, never a half-grey picture.
+/// The bytes may also be text that holds the image: a `data:` URI, or base64 of it. Of an animation it is the first frame. A truncated image is an error, never a half-grey picture.
 pub fn prepare(bytes: &[u8], geometry: Geometry, limits: &Limits) -> Result<RgbPixels, ImageError> {
     geometry.apply(raster(bytes, geometry, limits)?)
 }
@@ -98,8 +105,10 @@ pub(crate) fn raster(
 ) -> Result<Raster, ImageError> {
     geometry.check()?;
     limits.check_bytes(bytes)?;
+    let bytes = &*inline::unwrapped(bytes, limits);
     match Format::of(bytes)? {
         Format::Jpeg => jpeg::decode(bytes, geometry, limits),
+        Format::Tiff => tiff::decode(bytes, limits),
         other => raster::decode(bytes, other, limits),
     }
 }

@@ -10,6 +10,7 @@ use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::metadata::Orientation;
 
+use crate::colour::Conversion;
 use crate::{ImageError, RgbPixels};
 
 /// What to make of a decoded image.
@@ -47,10 +48,13 @@ pub(crate) struct Raster {
     /// Stored width and height at full scale; they decide the target size.
     pub(crate) full: (u32, u32),
     pub(crate) orientation: Orientation,
+    /// How the pixels become sRGB, where they are not yet. Fewer pixels are converted behind the resize than before it; the
+    /// colours differ by no more than rounding, since the curves of the spaces in use are alike.
+    pub(crate) conversion: Option<Conversion>,
 }
 
 impl Raster {
-    /// A raster decoded at full scale.
+    /// A raster of sRGB decoded at full scale.
     pub(crate) fn full_scale(pixels: RgbPixels, orientation: Orientation) -> Raster {
         let (width, height) = (pixels.width, pixels.height);
         Raster {
@@ -58,6 +62,7 @@ impl Raster {
             extent: (width.into(), height.into()),
             full: (width, height),
             orientation,
+            conversion: None,
         }
     }
 }
@@ -88,18 +93,28 @@ impl Geometry {
 
     /// Makes the final pixels.
     pub(crate) fn apply(self, raster: Raster) -> Result<RgbPixels, ImageError> {
+        let orientation = raster.orientation;
+        let conversion = raster.conversion.clone();
+        let mut pixels = self.sized(raster)?;
+        if let Some(conversion) = conversion {
+            conversion.apply(&mut pixels.data);
+        }
+        Ok(upright(pixels, orientation))
+    }
+
+    /// Resizes and crops; the pixels stay as they are stored.
+    fn sized(self, raster: Raster) -> Result<RgbPixels, ImageError> {
         match self {
-            Geometry::Full => Ok(upright(raster.pixels, raster.orientation)),
+            Geometry::Full => Ok(raster.pixels),
             Geometry::CentreCrop { short_side, size } => {
                 let window = Window::new(&raster, short_side, size);
-                let cropped = resize(&raster.pixels, &window, (size, size))?;
-                Ok(upright(cropped, raster.orientation))
+                resize(&raster.pixels, &window, (size, size))
             }
             Geometry::Within { side } => {
                 let (width, height) = raster.full;
                 let scale = f64::from(side) / f64::from(width.max(height));
                 if scale >= 1.0 {
-                    return Ok(upright(raster.pixels, raster.orientation));
+                    return Ok(raster.pixels);
                 }
                 let scaled = |side: u32| (f64::from(side) * scale).round().max(1.0) as u32;
                 let window = Window {
@@ -108,8 +123,7 @@ impl Geometry {
                     width: raster.extent.0,
                     height: raster.extent.1,
                 };
-                let resized = resize(&raster.pixels, &window, (scaled(width), scaled(height)))?;
-                Ok(upright(resized, raster.orientation))
+                resize(&raster.pixels, &window, (scaled(width), scaled(height)))
             }
         }
     }

@@ -17,12 +17,18 @@
 //! ```
 
 mod address;
+mod bmp;
+mod colour;
 mod copies;
 mod decode;
 mod error;
+mod exif;
 mod fetch;
+mod foreign;
 mod format;
 mod geometry;
+mod gif;
+mod inline;
 mod jpeg;
 mod limits;
 mod png;
@@ -32,11 +38,12 @@ mod raster;
 mod reference;
 mod similarity;
 mod stores;
+mod tiff;
 mod version;
 mod webp;
 
 pub use copies::{DisplayCopies, display_copies};
-pub use decode::{ImageInfo, RgbPixels, hex, image_info, prepare, sha256};
+pub use decode::{ImageInfo, PIXELS_REVISION, RgbPixels, hex, image_info, prepare, sha256};
 pub use error::{Cause, ImageError, Stage};
 pub use fetch::{Fetch, Fetched, Fetcher, Lookup};
 pub use geometry::Geometry;

@@ -61,8 +61,8 @@ pub struct FetchPolicy {
 
 impl FetchPolicy {
     /// All schemes that can be fetched.
-    pub const SCHEMES: [&str; 9] = [
-        "file", "s3", "s3a", "gs", "az", "abfs", "abfss", "http", "https",
+    pub const SCHEMES: [&str; 10] = [
+        "file", "s3", "s3a", "gs", "az", "abfs", "abfss", "http", "https", "data",
     ];
 
     /// Whether a person allowed the host of the http(s) `url`, whatever its address.

@@ -1,12 +1,21 @@
-//! A WebP container before its decoder sees it: the pictures within are as large as the container says, and where its EXIF
-//! block is.
+//! A WebP container before its decoder sees it: the pictures within are as large as the container says, which way up they
+//! are shown, and in which colours.
 //!
 //! The decoder believes the sizes in the file. It decodes a lossy picture in full before it compares its size with the
 //! canvas, which is what the limits were checked for, indexes out of bounds where a frame and the picture in it differ, and
-//! reserves as much memory for EXIF as its chunk announces.
+//! reserves as much memory for EXIF and the profile as their chunks announce.
 
-use crate::ImageError;
+use image::metadata::Orientation;
+
 use crate::format::Format;
+use crate::{ImageError, exif};
+
+/// What a file says beside its pictures.
+#[derive(Debug, Default)]
+pub(crate) struct Facts<'a> {
+    pub(crate) orientation: Option<Orientation>,
+    pub(crate) profile: Option<&'a [u8]>,
+}
 
 /// A chunk: its four letters and as much of its data as there is.
 struct Chunk<'a> {
@@ -36,15 +45,15 @@ impl<'a> Iterator for Chunks<'a> {
     }
 }
 
-/// The EXIF block of a WebP file.
+/// Reads what is beside the pictures, and compares their sizes.
 ///
 /// # Errors
 /// [`ImageError::Corrupt`] when a picture that will be decoded has another size than its canvas or frame.
-pub(crate) fn exif(bytes: &[u8]) -> Result<Option<&[u8]>, ImageError> {
+pub(crate) fn facts(bytes: &[u8]) -> Result<Facts<'_>, ImageError> {
     let body = bytes.get(12..).unwrap_or(&[]);
     let Some(canvas) = Chunks(body).next().filter(|chunk| chunk.kind == b"VP8X") else {
-        // A picture alone is its own canvas, and has no EXIF.
-        return Ok(None);
+        // A picture alone is its own canvas, and has nothing beside it.
+        return Ok(Facts::default());
     };
     if let Some(canvas) = canvas.data.get(4..10).map(sides) {
         agree(Chunks(body), canvas, "canvas")?;
@@ -55,9 +64,17 @@ pub(crate) fn exif(bytes: &[u8]) -> Result<Option<&[u8]>, ImageError> {
     {
         agree(Chunks(pictures), sides(size), "frame")?;
     }
-    Ok(Chunks(body)
-        .find(|chunk| chunk.kind == b"EXIF" && chunk.whole)
-        .map(|chunk| chunk.data))
+    let data = |kind: &[u8]| {
+        Chunks(body)
+            .find(|chunk| chunk.kind == kind && chunk.whole)
+            .map(|chunk| chunk.data)
+    };
+    let of_exif = || data(b"EXIF").and_then(exif::orientation);
+    let of_xmp = || data(b"XMP ").and_then(exif::orientation_of_xmp);
+    Ok(Facts {
+        orientation: of_exif().or_else(of_xmp),
+        profile: data(b"ICCP"),
+    })
 }
 
 /// Whether the pictures among `chunks` have the size of what holds them.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use picsift_images::Version;
+use picsift_images::{PIXELS_REVISION, Version};
 use picsift_vision::store::{Asked, KnownReference, Store};
 use picsift_vision::{Answer, ModelInfo, Question};
 
@@ -80,7 +80,7 @@ pub(crate) struct Before {
 impl Kept {
     pub(crate) fn new(store: Store, info: &ModelInfo, questions: &Arc<[Question]>) -> Self {
         Self {
-            asked: Asked::new(info, questions),
+            asked: Asked::new(info, PIXELS_REVISION, questions),
             store,
             info: info.clone(),
             questions: Arc::clone(questions),
@@ -108,7 +108,7 @@ impl Kept {
     pub(crate) async fn before(self: &Arc<Self>, address: String) -> Option<Before> {
         let kept = Arc::clone(self);
         let found = blocking(move || {
-            let known = kept.store.reference(&address)?;
+            let known = kept.store.reference(&seen(&address))?;
             let found = kept.store.lookup(&known.content, &kept.asked);
             let found = Found {
                 answers: found.answers,
@@ -134,7 +134,7 @@ impl Kept {
         let left = self.questions.iter().zip(&open).filter(|(_, open)| **open);
         let questions: Arc<[Question]> = left.map(|(question, _)| question.clone()).collect();
         let set = Open {
-            asked: Asked::new(&self.info, &questions),
+            asked: Asked::new(&self.info, PIXELS_REVISION, &questions),
             questions,
         };
         if sets.len() >= MOST_SETS {
@@ -171,11 +171,76 @@ impl Kept {
             content,
             similarity,
         };
-        blocking(move || store.put_reference(&address, known)).await;
+        blocking(move || store.put_reference(&seen(&address), known)).await;
     }
+}
+
+/// A reference as it is remembered: its similarity hash is of pixels, which another revision of decoding makes anew.
+fn seen(address: &str) -> String {
+    format!("pixels {PIXELS_REVISION} of {address}")
 }
 
 /// Runs work that waits for a disk; `None` if it panicked, which for what is merely kept counts as nothing known.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     tokio::task::spawn_blocking(work).await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use picsift_vision::InputGeometry;
+    use picsift_vision::store::{LEAST_BYTES, StoreOptions};
+
+    use super::*;
+
+    fn info() -> ModelInfo {
+        ModelInfo {
+            name: "test".to_owned(),
+            revision: "1".to_owned(),
+            licence: None,
+            device: "cpu".to_owned(),
+            dtype: "f32",
+            crops: None,
+            input: InputGeometry::Full,
+            default_threshold: 0.5,
+            can_talk: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_made_of_pixels_of_another_revision_is_not_served() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(StoreOptions {
+            folder: home.path().to_owned(),
+            max_bytes: LEAST_BYTES,
+            notice: Arc::new(|_: &str| {}),
+        })
+        .unwrap();
+        let questions: Arc<[Question]> = [Question::Classes([1].into())].into();
+        let (image, address) = ([7; 32], "file:///a.jpg");
+        let known = || KnownReference {
+            version: "file 1 2 3 4".to_owned(),
+            content: image,
+            similarity: Some(5),
+        };
+        // An older program's store.
+        let old = Asked::new(&info(), PIXELS_REVISION - 1, &questions);
+        store.put(&image, &old, vec![Some(Answer::Score(0.9))], Some(5));
+        store.put_reference(address, known());
+        store.flush();
+        let kept = Arc::new(Kept::new(store.clone(), &info(), &questions));
+        let found = kept.find(image).await;
+        assert_eq!((found.answers, found.similarity), (vec![None], None));
+        assert!(kept.before(address.to_owned()).await.is_none());
+        assert!(store.reference(&seen(address)).is_none());
+        // Its own.
+        let open = kept.open(&kept.find(image).await);
+        kept.keep(image, open, vec![Answer::Score(0.1)], 6).await;
+        let version = known().version.parse().unwrap();
+        kept.keep_reference(address.to_owned(), &version, image, Some(6))
+            .await;
+        store.flush();
+        let before = kept.before(address.to_owned()).await.unwrap();
+        assert_eq!(&before.answers[..], [Answer::Score(0.1)]);
+        assert_eq!(before.similarity, Some(6));
+    }
 }

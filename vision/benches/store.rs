@@ -41,7 +41,7 @@ fn asked() -> Asked {
     let questions: Vec<_> = (0..QUESTIONS)
         .map(|class| Question::Classes([class].into()))
         .collect();
-    Asked::new(&info, &questions)
+    Asked::new(&info, 1, &questions)
 }
 
 /// Puts everything and says how long that took; criterion would do it hundreds of times.

@@ -29,6 +29,7 @@ impl ImageError {
             Empty
             | TooManyBytes { .. }
             | UnknownFormat { .. }
+            | UnsupportedFormat { .. }
             | Truncated { .. }
             | Corrupt { .. }
             | UnsupportedFeature { .. }
@@ -49,7 +50,7 @@ impl ImageError {
     /// `bad_reference`, `unsupported_scheme`, `scheme_not_allowed`, `outside_root`, `refused_address`,
     /// `refused_redirect`, `too_many_redirects`, `robots`, `store`, `not_found`, `denied`, `http_status`,
     /// `unreachable`, `interrupted`, `stalled`, `compressed`, `unreadable`, `too_large`, `timed_out`, `empty`,
-    /// `unknown_format`, `truncated`, `corrupt`, `unsupported_feature`, `too_many_pixels`, `bad_geometry`, `resize`,
+    /// `unknown_format`, `unsupported_format`, `truncated`, `corrupt`, `unsupported_feature`, `too_many_pixels`, `bad_geometry`, `resize`,
     /// `panicked`, `pool`.
     pub fn kind(&self) -> &'static str {
         use ImageError::*;
@@ -75,6 +76,7 @@ impl ImageError {
             FetchTimedOut { .. } | DecodeTimedOut { .. } => "timed_out",
             Empty => "empty",
             UnknownFormat { .. } => "unknown_format",
+            UnsupportedFormat { .. } => "unsupported_format",
             Truncated { .. } => "truncated",
             Corrupt { .. } => "corrupt",
             UnsupportedFeature { .. } => "unsupported_feature",

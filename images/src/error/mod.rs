@@ -46,7 +46,7 @@ pub enum ImageError {
     },
     /// A URL whose scheme no store serves.
     #[error(
-        "'{reference}' has the unsupported scheme '{scheme}'; use a path, file, s3, gs, az, abfs, http or https"
+        "'{reference}' has the unsupported scheme '{scheme}'; use a path, file, s3, gs, az, abfs, http, https or data"
     )]
     UnsupportedScheme {
         /// The reference as shown to a person.
@@ -228,11 +228,19 @@ pub enum ImageError {
         /// The limit in bytes.
         limit: u64,
     },
-    /// The content is none of the formats that are decoded.
+    /// The content is no picture, or none whose format is known.
     #[error("the data is {found}, not a JPEG, PNG, WebP, GIF, BMP or TIFF image")]
     UnknownFormat {
         /// What the first bytes look like.
         found: String,
+    },
+    /// The content is a picture, video or document of a format that is known and not decoded.
+    #[error("the data is {found}, not a JPEG, PNG, WebP, GIF, BMP or TIFF image; {advice}")]
+    UnsupportedFormat {
+        /// What it is.
+        found: &'static str,
+        /// What the person can do.
+        advice: &'static str,
     },
     /// The data ends before the image does.
     #[error(

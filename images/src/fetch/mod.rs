@@ -26,7 +26,7 @@ use crate::fetch::file::{Content, Wanted};
 use crate::fetch::hosts::Hosts;
 use crate::fetch::web::Web;
 use crate::reference::{http_folder, is_absolute, local_path, resolve, shown};
-use crate::{FetchOptions, FetchPolicy, ImageError, Limits, Stores, Version};
+use crate::{FetchOptions, FetchPolicy, ImageError, Limits, Stores, Version, inline};
 
 /// Most of an announced size that is reserved at once: the announcement may lie.
 const RESERVED: u64 = 1 << 20;
@@ -62,6 +62,7 @@ pub enum Fetch {
 ///   only.
 /// - Buckets: relative references stay below `base`; a full URL may name any bucket that the environment's
 ///   credentials read.
+/// - Itself: a `data:` URI, and base64 of an image, bounded by [`Limits::max_bytes`] like a file.
 ///
 /// HTTP requests go straight to the host: proxies named in the environment are not used, because behind one it is the
 /// proxy that looks up the names, and nothing could be checked. Bodies are not decompressed.
@@ -130,6 +131,9 @@ impl Fetcher {
     /// The size limit is checked against what is announced and again while the bytes arrive. Must be called within a
     /// tokio runtime with time and I/O.
     pub async fn fetch(&self, reference: &str, base: Option<&Url>) -> Result<Fetched, ImageError> {
+        if let Some(held) = self.inner.held(reference, false) {
+            return held;
+        }
         let url = resolve(reference, base)?;
         let author = author(reference, base);
         certain(&url, self.inner.get(&url, author, None).await?)
@@ -143,6 +147,9 @@ impl Fetcher {
         base: Option<&Url>,
         known: Option<&Version>,
     ) -> Result<Fetch, ImageError> {
+        if let Some(held) = self.inner.held(reference, false) {
+            return held.map(Fetch::Changed);
+        }
         let url = resolve(reference, base)?;
         self.inner.get(&url, author(reference, base), known).await
     }
@@ -150,6 +157,9 @@ impl Fetcher {
     /// The image that a person named, say on the command line: any local file, any scheme, and any HTTP host.
     /// A redirect to another server is checked as always. `reference` is relative to the current folder.
     pub async fn fetch_typed(&self, reference: &str) -> Result<Fetched, ImageError> {
+        if let Some(held) = self.inner.held(reference, true) {
+            return held;
+        }
         let url = resolve(reference, None)?;
         certain(&url, self.inner.get(&url, Author::Person, None).await?)
     }
@@ -175,6 +185,23 @@ fn certain(url: &Url, fetch: Fetch) -> Result<Fetched, ImageError> {
 }
 
 impl Inner {
+    /// What a reference holds itself: a `data:` URI, or base64 of an image.
+    fn held(&self, reference: &str, typed: bool) -> Option<Result<Fetched, ImageError>> {
+        let schemes = &self.policy.schemes;
+        let refused = !typed && !schemes.iter().any(|scheme| scheme == "data");
+        if refused && inline::is_data(reference) {
+            return Some(Err(self.not_allowed(reference, "data")));
+        }
+        let bytes = match inline::held(reference, &self.limits)? {
+            Ok(bytes) => bytes,
+            Err(error) => return Some(Err(error)),
+        };
+        Some(Ok(Fetched {
+            bytes: bytes.into(),
+            version: None,
+        }))
+    }
+
     async fn get(
         &self,
         url: &Url,
@@ -203,11 +230,15 @@ impl Inner {
         if schemes.iter().any(|scheme| scheme == url.scheme()) {
             return Ok(());
         }
-        Err(ImageError::SchemeNotAllowed {
-            reference: shown(url.as_str()),
-            scheme: url.scheme().to_owned(),
-            allowed: schemes.join(", "),
-        })
+        Err(self.not_allowed(url.as_str(), url.scheme()))
+    }
+
+    fn not_allowed(&self, reference: &str, scheme: &str) -> ImageError {
+        ImageError::SchemeNotAllowed {
+            reference: shown(reference),
+            scheme: scheme.to_owned(),
+            allowed: self.policy.schemes.join(", "),
+        }
     }
 
     async fn file(

@@ -137,7 +137,11 @@ pub(crate) fn add(all: &mut Collection) {
         |expected, what: &str, parts: &[&[u8]]| all.add("wrong.gif", expected, what, file(parts));
     let data = blocks(8, &codes(24 * 16));
     add(Fails, "a screen and no frame", &[&small]);
-    add(Fails, "a screen of 0 x 0", &[&screen(0, 0), &picture]);
+    add(
+        Ok,
+        "a screen of 0 x 0, which grows to its frame",
+        &[&screen(0, 0), &picture],
+    );
     add(
         Either,
         "a frame of 0 x 0",

@@ -27,11 +27,11 @@ flat = Image.fromarray(quadrants())
 flat.save("progressive.jpg", quality=92, progressive=True)
 flat.save("subsampled.jpg", quality=92, subsampling="4:2:0")
 
-# CMYK: Pillow writes the Adobe segment and inverted samples; without that segment samples are not inverted.
+# CMYK: Pillow writes the Adobe segment and inverted samples; readers take them for inverted without that segment too.
 cmyk = np.concatenate([255 - quadrants(), np.zeros((32, 48, 1), np.uint8)], -1)
 Image.fromarray(cmyk, "CMYK").save("cmyk_adobe.jpg", quality=95)
 with open("cmyk_plain.jpg", "wb") as out:
-    data = jpeg8_encode(cmyk, level=95, colorspace="CMYK", outcolorspace="CMYK")
+    data = jpeg8_encode(255 - cmyk, level=95, colorspace="CMYK", outcolorspace="CMYK")
     at = data.find(b"\xff\xee")
     if at >= 0:
         data = data[:at] + data[at + 2 + int.from_bytes(data[at + 2 : at + 4], "big") :]

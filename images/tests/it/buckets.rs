@@ -40,6 +40,9 @@ async fn a_bucket_is_read_with_patience() {
                 whole.truncate(whole.len() - 5);
                 Answer::Send(whole)
             }
+            // Two objects, one named "a b.jpg" and one "a%20b.jpg".
+            "/b/t/a%20b.jpg" => Answer::Send(answer("200 OK", headers, b"blank")),
+            "/b/t/a%2520b.jpg" => Answer::Send(answer("200 OK", headers, b"code")),
             "/b/t/denied.jpg" => Answer::Send(answer("403 No", "", b"")),
             "/b/t/down.jpg" => slow(),
             "/b/t/big.jpg" => Answer::Stall(
@@ -111,6 +114,13 @@ async fn inside() {
         .fetch_if_changed("ok.jpg", Some(&base), ok.version.as_ref())
         .await;
     assert_eq!(again.unwrap(), Fetch::Unchanged);
+    for (name, content) in [("a b.jpg", "blank"), ("a%20b.jpg", "code")] {
+        let full = format!("s3://b/t/{name}");
+        for reference in [name, full.as_str()] {
+            let object = fetcher.fetch(reference, Some(&base)).await.unwrap();
+            assert_eq!(object.bytes, content, "{reference}");
+        }
+    }
     let cut = fetcher.fetch("cut.jpg", Some(&base)).await.unwrap();
     assert_eq!(cut.bytes, "0123456789");
     for (name, kind, can_pass) in [

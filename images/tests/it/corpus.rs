@@ -89,6 +89,7 @@ impl Outcome {
                 error,
                 ImageError::Empty
                     | ImageError::UnknownFormat { .. }
+                    | ImageError::UnsupportedFormat { .. }
                     | ImageError::Truncated { .. }
                     | ImageError::Corrupt { .. }
                     | ImageError::UnsupportedFeature { .. }

@@ -7,8 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::model::{Answer, InputGeometry, ModelInfo, Question};
 
-/// The version of everything that turns an encoded image into an answer and is in no field of [`ModelInfo`]: decoding,
-/// resizing, cutting into views, a model's arithmetic, the words made of its tokens. To be raised by whoever changes one
+/// The version of everything that turns pixels into an answer and is in no field of [`ModelInfo`]: cutting into views, a model's arithmetic, the words made of its tokens. To be raised by whoever changes one
 /// of them so that answers change by more than rounding; answers of another version are never found again.
 pub const ANSWERS_VERSION: u32 = 1;
 
@@ -17,15 +16,15 @@ const SHOWN: usize = 500;
 
 /// A question put to one model: 128 bits of a SHA-256.
 ///
-/// It covers [`ANSWERS_VERSION`], the model's name, revision, number format, crops and input, and the question with its
+/// It covers [`ANSWERS_VERSION`], the revision of what made the pixels, the model's name, revision, number format, crops and input, and the question with its
 /// words and tokens. It covers neither the device, whose rounding is no other answer, nor thresholds, which are applied
 /// to answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QuestionId([u8; 16]);
 
 impl QuestionId {
-    /// The name of a question put to a model.
-    pub fn new(info: &ModelInfo, question: &Question) -> Self {
+    /// The name of a question put to a model about pixels that decoding and resizing of this revision make.
+    pub fn new(info: &ModelInfo, pixels: u32, question: &Question) -> Self {
         // Taken apart, so that a new field is either part of the name or named here as none.
         let ModelInfo {
             name,
@@ -41,6 +40,7 @@ impl QuestionId {
         let mut hash = Fields::new();
         hash.text("picsift answer");
         hash.number(u64::from(ANSWERS_VERSION));
+        hash.number(u64::from(pixels));
         hash.text(name);
         hash.text(revision);
         hash.text(dtype);
@@ -142,12 +142,12 @@ struct Entry {
 }
 
 impl Asked {
-    /// These questions, put to this model.
-    pub fn new(info: &ModelInfo, questions: &[Question]) -> Self {
+    /// These questions, put to this model about pixels of this revision.
+    pub fn new(info: &ModelInfo, pixels: u32, questions: &[Question]) -> Self {
         let entries: Vec<_> = questions
             .iter()
             .map(|question| Entry {
-                id: QuestionId::new(info, question),
+                id: QuestionId::new(info, pixels, question),
                 words: words(question),
             })
             .collect();
@@ -290,15 +290,15 @@ mod tests {
         let yes_no = Question::YesNo(prompt("Is there a dog?", &[7, 70_000]));
         let names: Vec<_> = [classes, yes_no, open(0.0, 128)]
             .iter()
-            .map(|question| hex(QuestionId::new(&info(), question)))
+            .map(|question| hex(QuestionId::new(&info(), 7, question)))
             .collect();
         // Computed with Python's hashlib from the documented fields.
         assert_eq!(
             names,
             [
-                "e06f769161eb0f2aaeaa2a05c186685e",
-                "42952072beac7d8fbd5fb1e4b944a7b4",
-                "ff9ba982a7db59cd715de7571ad0aef6",
+                "3533da1f8b5756b6ca8dcf76fdd1b055",
+                "ebad1706b4434ac29526c0e3d7b13bbb",
+                "a3070eb4c2a95eb8262ebb48e8b493cd",
             ]
         );
     }
@@ -306,7 +306,10 @@ mod tests {
     #[test]
     fn whatever_changes_an_answer_changes_the_name() {
         let question = Question::YesNo(prompt("dog", &[7]));
-        let mut names = vec![QuestionId::new(&info(), &question)];
+        let mut names = vec![7, 8]
+            .into_iter()
+            .map(|pixels| QuestionId::new(&info(), pixels, &question))
+            .collect::<Vec<_>>();
         let changes: [fn(&mut ModelInfo); 6] = [
             |info| info.name = "other".to_owned(),
             |info| info.revision = "two".to_owned(),
@@ -323,7 +326,7 @@ mod tests {
         for change in changes {
             let mut changed = info();
             change(&mut changed);
-            names.push(QuestionId::new(&changed, &question));
+            names.push(QuestionId::new(&changed, 7, &question));
         }
         for question in [
             Question::YesNo(prompt("dog", &[8])),
@@ -334,7 +337,7 @@ mod tests {
             open(0.0, 2),
             open(0.5, 1),
         ] {
-            names.push(QuestionId::new(&info(), &question));
+            names.push(QuestionId::new(&info(), 7, &question));
         }
         let all = names.len();
         names.sort_unstable();
@@ -349,15 +352,15 @@ mod tests {
         other.device = "cuda:0".to_owned();
         other.default_threshold = 0.9;
         assert_eq!(
-            QuestionId::new(&other, &question),
-            QuestionId::new(&info(), &question)
+            QuestionId::new(&other, 7, &question),
+            QuestionId::new(&info(), 7, &question)
         );
     }
 
     #[test]
     fn drawn_words_are_not_kept() {
         assert!(is_kept(&open(0.0, 9)) && !is_kept(&open(0.1, 9)));
-        let asked = Asked::new(&info(), &[open(0.1, 9), Question::Classes([1].into())]);
+        let asked = Asked::new(&info(), 7, &[open(0.1, 9), Question::Classes([1].into())]);
         assert_eq!(asked.kept().len(), 1);
         assert_eq!(asked.kept()[0].1, 1);
     }

@@ -67,8 +67,19 @@ fn another_model_knows_nothing() {
         revision: "2".to_owned(),
         ..info()
     };
-    let other = Asked::new(&other, &[Question::Classes([1].into())]);
+    let other = Asked::new(&other, PIXELS, &[Question::Classes([1].into())]);
     assert_eq!(store.lookup(&content(1), &other).answers, [None]);
+}
+
+#[test]
+fn other_pixels_of_an_image_know_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let store = open(home.path());
+    store.put(&content(1), &asked([1]), truths(1, [1]), Some(5));
+    store.flush();
+    let other = Asked::new(&info(), PIXELS + 1, &[Question::Classes([1].into())]);
+    let found = store.lookup(&content(1), &other);
+    assert_eq!((found.answers, found.similarity), (vec![None], None));
 }
 
 #[test]
@@ -86,7 +97,7 @@ fn drawn_words_are_asked_every_time() {
         };
         Question::Open(prompt, generation)
     };
-    let asked = Asked::new(&info(), &[question(0.5), question(0.0)]);
+    let asked = Asked::new(&info(), PIXELS, &[question(0.5), question(0.0)]);
     let words = |text: &str| Some(Answer::Text(text.to_owned()));
     store.put(
         &content(1),
@@ -127,7 +138,7 @@ fn it_says_what_it_has_and_forgets_it() {
         name: "other".to_owned(),
         ..info()
     };
-    let other = Asked::new(&other, &[Question::Classes([1].into())]);
+    let other = Asked::new(&other, PIXELS, &[Question::Classes([1].into())]);
     for image in 0..10 {
         store.put(&content(image), &asked(0..3), truths(image, 0..3), None);
         store.put(&content(image), &other, truths(image, 0..1), None);

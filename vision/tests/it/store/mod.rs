@@ -29,13 +29,16 @@ fn info() -> ModelInfo {
     }
 }
 
+/// The revision of the pixels that answers are about.
+const PIXELS: u32 = 1;
+
 /// These questions, each about one class.
 fn asked(classes: impl IntoIterator<Item = u16>) -> Asked {
     let questions: Vec<_> = classes
         .into_iter()
         .map(|class| Question::Classes([class].into()))
         .collect();
-    Asked::new(&info(), &questions)
+    Asked::new(&info(), PIXELS, &questions)
 }
 
 fn content(image: u64) -> [u8; 32] {
