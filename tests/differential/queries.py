@@ -13,14 +13,14 @@ from selects import Selects
 class Queries(Selects):
     """Draws queries."""
 
-    def subquery(self, kind, scope, depth):
-        """An expression with a subquery in it, correlated or not."""
+    def subquery(self, kind, scope, depth, inside=True):
+        """An expression with a subquery in it, correlated or not; `inside` of another expression."""
         before, self.filtering = self.filtering, False
-        drawn = self.drawn_subquery(kind, scope)
+        drawn = self.drawn_subquery(kind, scope, inside)
         self.filtering = before
         return drawn
 
-    def drawn_subquery(self, kind, scope):
+    def drawn_subquery(self, kind, scope, inside):
         """The same, once it is known that nothing inside is the outer filter's."""
         outer = scope if self.chance(0.6) else None
         source, inner, _ = self.source(0, outer)
@@ -37,12 +37,15 @@ class Queries(Selects):
             if found == "int":
                 return Sql("({})", [select])
             return Sql("CASE WHEN ({}) IS NULL THEN 0 ELSE 2 END", [select])
-        if self.chance(0.5):
+        # DataFusion's NOT IN takes a NULL of a correlated subquery, or of one that looks for a constant, for no NULL; and where IN stands
+        # inside another expression, that may be a NOT.
+        if self.chance(0.5) or outer and inside:
             return Sql(self.rng.choice(["EXISTS ({})", "(NOT EXISTS ({}))"]), [Select([[Sql("1"), ""]], [source], where)])
         wanted = self.pick((3, "int"), (3, "text"), (1, "bool"))
         select = Select([[self.of(wanted, inner_only, 0), ""]], [source], where)
-        # DataFusion's NOT IN takes a NULL of the subquery for no NULL, where it is correlated or looks for a constant.
         value = self.of(wanted, scope, 0)
+        if is_constant(value) and inside:
+            return self.simple_bool(scope)
         word = "IN" if outer or is_constant(value) else self.rng.choice(["IN", "NOT IN"])
         return Sql("({} " + word + " ({}))", [value, select])
 

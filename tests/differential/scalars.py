@@ -22,12 +22,17 @@ class Scalars:
         self.rng, self.thresholds = rng, thresholds
         # How often an expression asks about an image where it could.
         self.asks = rng.choice([0.9, 0.6, 0.6, 0.4])
+        # How often an image is that of a subquery.
+        self.fetched = 0.03
         # Whether the expression is to be one of a filter.
         self.filtering = False
         # How often a column that can be is named without its table.
         self.bare = 0.3
 
-    def subquery(self, kind, scope, depth):
+    def subquery(self, kind, scope, depth, inside=True):
+        raise NotImplementedError
+
+    def image_subquery(self):
         raise NotImplementedError
 
     def chance(self, share):
@@ -46,15 +51,14 @@ class Scalars:
         relation, column = self.rng.choice(fields)
         return name_of(relation, column, scope.is_plain(column) and self.chance(self.bare)), column
 
-    def image(self, scope, depth=0):
+    def image(self, scope):
         """(expression, type) of an image."""
+        if self.chance(self.fetched):
+            return self.image_subquery()
         found = self.field(lambda column: column.is_image, scope)
-        if found is None:
-            return None
+        if found is None or self.chance(0.8):
+            return found and (found[0], found[1].type)
         image, column = found
-        # An image that is computed belongs to no table, so that a relative reference would mean nothing.
-        if "references" in column.type or self.chance(0.8):
-            return image, column.type
         other, _ = self.field(lambda c: c.type == column.type, scope)
         if self.chance(0.5):
             return Sql("coalesce({}, {})", [image, other]), column.type
@@ -153,7 +157,7 @@ class Scalars:
         if kind == "null":
             return Sql("{} IS " + self.rng.choice(["NULL", "NOT NULL"]), [asked[0]])
         if kind == "same":
-            other = self.field(lambda column: column.type == asked[1], scope)
+            other = self.field(lambda column: column.type == asked[1], scope) or asked
             return Sql("{} " + self.rng.choice(["=", "<>", "IS NOT DISTINCT FROM"]) + " {}", [Same([asked[0]]), Same([other[0]])])
         return asked
 

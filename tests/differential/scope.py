@@ -10,6 +10,9 @@ from nodes import Name
 
 # Types: int, text, bool, score, list, size (unsigned), and images by how they are held: image:bytes, image:references:TABLE, ...
 
+# References of several tables in one column.
+MIXED = "image:references:mixed"
+
 
 @dataclass(frozen=True)
 class Column:

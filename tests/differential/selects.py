@@ -4,8 +4,8 @@ Owns the shapes of queries. A query that is cut by LIMIT, or numbers its rows, s
 is one right answer.
 """
 
-from nodes import PICSIFT, Select, Sql, Union, is_constant
-from scope import Column, Relation, Scope, name_of
+from nodes import PICSIFT, Select, Sql, Union, is_constant, walk
+from scope import MIXED, Column, Relation, Scope, name_of
 from sources import Sources
 
 TYPES = ((5, "bool"), (4, "text"), (4, "int"), (1, "score"), (1, "list"))
@@ -29,7 +29,7 @@ class Selects(Sources):
         before, self.filtering = self.filtering, True
         drawn = [self.bool(scope, self.pick((3, 0), (3, 1), (1, 2)) if depth else 0) for _ in range(self.pick((4, 0), (4, 1), (1, 2)))]
         if depth and self.chance(0.15):
-            drawn.append(self.subquery("bool", scope, depth))
+            drawn.append(self.subquery("bool", scope, depth, inside=False))
         self.filtering = before
         return drawn
 
@@ -74,7 +74,7 @@ class Selects(Sources):
         keys = self.uniques(scope)
         items, columns = self.items(scope, depth, 0)
         for _ in range(self.rng.randint(1, 2)):
-            node, kind = self.window(scope, keys)
+            node, kind = self.window(scope, keys, derived)
             columns.append(Column(self.name("w"), kind))
             items.append([node, f" AS {columns[-1].name}"])
         select = Select(more + items, [source], self.where(scope, depth))
@@ -85,7 +85,16 @@ class Selects(Sources):
         self.scopes[id(select)] = scope
         return select, known + columns, unique, rows
 
-    def window(self, scope, keys):
+    def window(self, scope, keys, images=False):
+        """(node, type) of a window, with `images` of an image too."""
+        # DuckDB takes a subquery in a window for something that may change.
+        before, self.fetched = self.fetched, 0
+        drawn = self.drawn_window(scope, keys, images)
+        self.fetched = before
+        return drawn
+
+    def drawn_window(self, scope, keys, images):
+        """The same."""
         parts = []
         over = ""
         if self.chance(0.6):
@@ -95,6 +104,8 @@ class Selects(Sources):
         by = [(first, self.suffix())] if first else []
         total = by + [(name_of(r, c), self.suffix()) for r, c in keys or []]
         shapes = ["whole", "filter"] + (["rank"] if by else []) + (["number", "lag", "running", "frame"] if keys else [])
+        if images and keys and self.grouped_images(scope):
+            shapes += ["image", "image"]
         shape = self.rng.choice(shapes)
         order = {"whole": [], "filter": [], "rank": by}.get(shape, total)
         if order:
@@ -102,6 +113,10 @@ class Selects(Sources):
             parts += [node for node, _ in order]
         if shape == "frame":
             over += " ROWS BETWEEN 2 PRECEDING AND CURRENT ROW"
+        if shape == "image":
+            image = self.rng.choice(self.grouped_images(scope))
+            name = self.rng.choice(["lag({}, 1)", "first_value({})", "last_value({})"])
+            return Sql(f"{name} OVER ({over})", [name_of(*image)] + parts), image[1].type
         if shape == "rank":
             return Sql(self.rng.choice(["rank", "dense_rank"]) + f"() OVER ({over})", parts), "int"
         if shape == "number":
@@ -132,7 +147,8 @@ class Selects(Sources):
         items, columns = self.items(scope, depth)
         unique = [column.name for column in columns]
         if derived and self.chance(0.5):
-            more, known, _ = self.exported(Scope([Relation(r.alias, r.columns, []) for r in scope.relations]))
+            kept = [Relation(r.alias, [c for c in r.columns if c.type != MIXED], []) for r in scope.relations]
+            more, known, _ = self.exported(Scope(kept))
             items, columns, unique = items + more, columns + known, None if more else unique
         return Select(items, [source], self.where(scope, depth), distinct=[Sql("DISTINCT")]), columns, unique, rows
 
@@ -176,7 +192,7 @@ class Selects(Sources):
         items = [[node, f" AS {column.name}"] for node, column in keys]
         columns = [column for _, column in keys]
         group, sets = self.grouping(keys)
-        images = scope.fields(lambda column: column.is_image)
+        images = self.grouped_images(scope)
         unique = [column.name for column in columns]
         if derived and images and self.chance(0.5) and not sets and keys:
             relation, column = self.rng.choice(images)
@@ -186,6 +202,13 @@ class Selects(Sources):
             group[0].parts.append(name_of(relation, column))
             items.append([name_of(relation, column), " AS image"])
         drawn = [self.aggregate(scope, self.uniques(scope)) for _ in range(self.rng.randint(0 if keys else 1, 3))]
+        inner = self.uniques(scope)
+        if derived and inner and images and self.chance(0.3):
+            order = ", ".join(["{}"] * len(inner))
+            relation, column = self.rng.choice(images)
+            parts = [name_of(relation, column)] + [name_of(r, c) for r, c in inner]
+            first = Sql(f"first_value({{}} ORDER BY {order})", parts, f"first({{}} ORDER BY {order})")
+            drawn.append((first, column.type))
         for node, kind in drawn:
             columns.append(Column(self.name("a"), kind))
             items.append([node, f" AS {columns[-1].name}"])
@@ -198,7 +221,8 @@ class Selects(Sources):
             for node, _ in keys:
                 columns.append(Column(self.name("set"), "int"))
                 items.append([Sql("grouping({})", [node]), f" AS {columns[-1].name}"])
-            unique = [column.name for column in columns]
+            # Groups of several ways may be equal in all columns, which is no trouble where the whole result is sorted by all of them.
+            unique = None if derived else [column.name for column in columns]
         having = []
         if self.chance(0.3):
             node, kind = self.aggregate(scope, None)
@@ -217,7 +241,8 @@ class Selects(Sources):
             return [Sql(", ".join(column.name for _, column in keys))], False
         if self.chance(0.2):
             return [Sql(", ".join(str(number + 1) for number in range(len(keys))))], False
-        if self.chance(0.25):
+        # A subquery's parentheses would be those of several keys.
+        if self.chance(0.25) and not any(isinstance(part, Select) for node in parts for part in walk(node)):
             sets = ["ROLLUP ({})", "CUBE ({})", "GROUPING SETS (({}), ())"]
             return [Sql(self.rng.choice(sets).format(all_of), parts)], True
         return [Sql(all_of, list(parts))], False
@@ -234,10 +259,13 @@ class Selects(Sources):
             items = [[self.of(column.type, scope, 1), f" AS {column.name}"] for column in columns]
             sides.append((Select(items, [source], self.where(scope, 0)), images))
             total += rows
-        unique = [column.name for column in columns]
-        shared = [kind for kind in sides[0][1] if kind in sides[1][1]]
+        # As where groups are of several ways.
+        unique = None if derived and op == "UNION ALL" else [column.name for column in columns]
+        shared = [(kind, kind) for kind in sides[0][1] if kind in sides[1][1]]
+        shared += [(a, b) for a in sides[0][1] for b in sides[1][1] if a != b and "references" in a and "references" in b]
         if op == "UNION ALL" and derived and shared and self.chance(0.8):
-            for select, images in sides:
-                select.items.append([name_of(*images[shared[0]]), " AS image"])
-            columns, unique = columns + [Column("image", shared[0])], None
+            pair = self.rng.choice(shared)
+            for (select, images), kind in zip(sides, pair):
+                select.items.append([name_of(*images[kind]), " AS image"])
+            columns = columns + [Column("image", pair[0] if pair[0] == pair[1] else MIXED)]
         return Union([select for select, _ in sides], op), columns, unique, total

@@ -5,9 +5,9 @@ Owns which relations a query reads; what a subquery selects is `selects`' to say
 
 from calls import CALLS
 from data import TABLES
-from nodes import Ask, Join, Same, Select, Sql
+from nodes import Ask, Join, Same, Select, Sql, is_constant
 from scalars import Scalars
-from scope import Column, Relation, Scope, base_columns, name_of
+from scope import MIXED, Column, Relation, Scope, base_columns, name_of
 
 SIZES = {name: rows for name, rows, _ in TABLES}
 # More rows than this are not multiplied by another table.
@@ -131,10 +131,20 @@ class Sources(Scalars):
                 parts.append(Sql("{} = {}", [name_of(*self.rng.choice(side)) for side in sides]))
         if not keys_only and (not parts or self.chance(0.35)):
             where = self.rng.choice([left, right, both])
-            parts.append(self.bool(where, 1 if self.chance(0.3) else 0))
+            drawn = self.bool(where, 1 if self.chance(0.3) else 0)
+            # DataFusion lets a join on NULL give rows of a GROUP BY of several ways.
+            parts += [] if is_constant(drawn) else [drawn]
         if not parts:
             return Sql("true")
         return Sql(" AND ".join(["({})"] * len(parts)), parts)
+
+    def image_subquery(self):
+        """(expression, type) of an image of another table."""
+        table, alias = self.rng.choice(list(SIZES)), self.name("t")
+        inner = Relation(alias, base_columns(table), ["id"], table)
+        image = inner.columns[self.rng.choice([4, 5])]
+        where = Sql("({} = " + str(self.rng.randint(1, SIZES[table] + 1)) + ")", [name_of(inner, inner.columns[0])])
+        return Sql("({})", [Select([[name_of(inner, image), ""]], [Sql(f"{table} {alias}")], [where])]), image.type
 
     def uniques(self, scope):
         """(relation, column) that together say which row of the FROM it is, or None."""
@@ -144,6 +154,10 @@ class Sources(Scalars):
                 return None
             found += [(relation, column) for column in relation.columns if column.name in relation.unique]
         return found
+
+    def grouped_images(self, scope):
+        """(relation, column) of the images by which rows can be grouped: the same reference in two folders is two images."""
+        return scope.fields(lambda column: column.is_image and column.type != MIXED)
 
     def exported(self, scope, images=True):
         """Items and columns by which a query around finds this one's rows and images again."""
