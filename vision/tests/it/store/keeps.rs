@@ -3,7 +3,7 @@
 use picsift_vision::store::{Asked, KnownReference, LEAST_BYTES, Store};
 use picsift_vision::{Answer, Generation, ModelInfo, Prompt, Question, Temperature};
 
-use super::{ROOMY, Said, asked, content, info, open, options, reference, truth, truths};
+use super::{PIXELS, ROOMY, Said, asked, content, info, open, options, reference, truth, truths};
 
 #[test]
 fn answers_outlive_the_process_without_a_flush() {
