@@ -26,6 +26,9 @@ from shrink import shrink
 # Of a hundred queries no more than these may be refused: a generator that is mostly refused tests nothing.
 MOST_REFUSED = 10
 
+# Queries that are drawn for a number until one gives rows.
+ATTEMPTS = 3
+
 
 def settings(seed, number):
     """SET statements of a query."""
@@ -37,6 +40,15 @@ def settings(seed, number):
         f"SET picsift.memory_limit = {memory}",
         f"SET picsift.max_images = '{rng.choice(['none', 'none', '100000'])}'",
     ]
+
+
+def drawn(seed, number, thresholds, duckdb):
+    """The query of a number: the first of a few that gives rows, if one does, for nothing is wrong with no rows."""
+    for attempt in range(ATTEMPTS):
+        query = draw(seed, number, thresholds, attempt)
+        if duckdb.run(query).rows:
+            break
+    return query
 
 
 def refusals():
@@ -131,7 +143,9 @@ def main():
         thresholds = data.make(given.binary, Path(folder))
         judge = Judge(Picsift(given.binary, folder), Duckdb(folder), given.shrink)
         numbers = range(given.first, given.first + given.number)
-        jobs = [(number, settings(given.seed, number), draw(given.seed, number, thresholds)) for number in numbers]
+        jobs = []
+        for number in numbers:
+            jobs.append((number, settings(given.seed, number), drawn(given.seed, number, thresholds, judge.duckdb)))
         results = judge.picsift.all(jobs)
         for number, sets, query in jobs:
             judge.judge(number, query, results[number], sets, given.seed)
