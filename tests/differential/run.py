@@ -52,11 +52,11 @@ def drawn(seed, number, thresholds, duckdb):
 
 
 def refusals():
-    """(pattern, whether it is DataFusion's own) of each line of refusals.txt."""
+    """(who, pattern, matcher) of each line of refusals.txt."""
     found = []
     for line in Path(__file__).with_name("refusals.txt").read_text().splitlines():
         if line.strip() and not line.startswith("#"):
-            who, pattern = line.split(None, 1)
+            who, pattern = line.split(" ", 1)
             found.append((who, pattern, re.compile(pattern, re.DOTALL)))
     return found
 
@@ -76,14 +76,18 @@ class Judge:
             return f"DuckDB refuses it: {expected.error}"
         if result.hung:
             return f"no answer in {ALONE_SECONDS} s"
-        if result.error is None:
-            return difference(expected.rows, result.rows, query.ordered)
-        said = {"picsift": result.error, "datafusion": self.picsift.alone(number, sets, query, PLAIN).error or ""}
+        wrong = f"picsift refuses it: {result.error}" if result.error else difference(expected.rows, result.rows, query.ordered)
+        if wrong is None:
+            return None
+        plain = self.picsift.alone(number, sets, query, PLAIN)
+        said = {"picsift": result.error or "", "datafusion": result.error and plain.error or "", "wrong": ""}
+        if not result.error and plain.rows is not None and difference(expected.rows, plain.rows, query.ordered):
+            said["wrong"] = " ".join(query.statements(PICSIFT)[0] + [query.statements(PICSIFT)[1]])
         for who, pattern, matcher in self.refusals:
             if matcher.search(said[who]):
                 self.refused[pattern] = self.refused.get(pattern, 0) + 1
                 return None
-        return f"picsift refuses it: {result.error}"
+        return wrong
 
     def judge(self, number, query, result, sets, seed):
         """Prints what is wrong with a query, if something is."""
