@@ -102,6 +102,6 @@ class Queries(Selects):
 
 
 
-def draw(seed, number, thresholds):
-    """The query of this seed and number."""
-    return Queries(random.Random(f"query {seed} {number}"), thresholds).query()
+def draw(seed, number, thresholds, attempt=0):
+    """The query of this seed and number, or another one in its place."""
+    return Queries(random.Random(f"query {seed} {number} {attempt}"), thresholds).query()

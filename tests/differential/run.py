@@ -26,6 +26,9 @@ from shrink import shrink
 # Of a hundred queries no more than these may be refused: a generator that is mostly refused tests nothing.
 MOST_REFUSED = 10
 
+# Queries that are drawn for a number until one gives rows.
+ATTEMPTS = 3
+
 
 def settings(seed, number):
     """SET statements of a query."""
@@ -39,12 +42,21 @@ def settings(seed, number):
     ]
 
 
+def drawn(seed, number, thresholds, duckdb):
+    """The query of a number: the first of a few that gives rows, if one does, for nothing is wrong with no rows."""
+    for attempt in range(ATTEMPTS):
+        query = draw(seed, number, thresholds, attempt)
+        if duckdb.run(query).rows:
+            break
+    return query
+
+
 def refusals():
-    """(pattern, whether it is DataFusion's own) of each line of refusals.txt."""
+    """(who, pattern, matcher) of each line of refusals.txt."""
     found = []
     for line in Path(__file__).with_name("refusals.txt").read_text().splitlines():
         if line.strip() and not line.startswith("#"):
-            who, pattern = line.split(None, 1)
+            who, pattern = line.split(" ", 1)
             found.append((who, pattern, re.compile(pattern, re.DOTALL)))
     return found
 
@@ -64,14 +76,18 @@ class Judge:
             return f"DuckDB refuses it: {expected.error}"
         if result.hung:
             return f"no answer in {ALONE_SECONDS} s"
-        if result.error is None:
-            return difference(expected.rows, result.rows, query.ordered)
-        said = {"picsift": result.error, "datafusion": self.picsift.alone(number, sets, query, PLAIN).error or ""}
+        wrong = f"picsift refuses it: {result.error}" if result.error else difference(expected.rows, result.rows, query.ordered)
+        if wrong is None:
+            return None
+        plain = self.picsift.alone(number, sets, query, PLAIN)
+        said = {"picsift": result.error or "", "datafusion": result.error and plain.error or "", "wrong": ""}
+        if not result.error and plain.rows is not None and difference(expected.rows, plain.rows, query.ordered):
+            said["wrong"] = " ".join(query.statements(PICSIFT)[0] + [query.statements(PICSIFT)[1]])
         for who, pattern, matcher in self.refusals:
             if matcher.search(said[who]):
                 self.refused[pattern] = self.refused.get(pattern, 0) + 1
                 return None
-        return f"picsift refuses it: {result.error}"
+        return wrong
 
     def judge(self, number, query, result, sets, seed):
         """Prints what is wrong with a query, if something is."""
@@ -131,7 +147,9 @@ def main():
         thresholds = data.make(given.binary, Path(folder))
         judge = Judge(Picsift(given.binary, folder), Duckdb(folder), given.shrink)
         numbers = range(given.first, given.first + given.number)
-        jobs = [(number, settings(given.seed, number), draw(given.seed, number, thresholds)) for number in numbers]
+        jobs = []
+        for number in numbers:
+            jobs.append((number, settings(given.seed, number), drawn(given.seed, number, thresholds, judge.duckdb)))
         results = judge.picsift.all(jobs)
         for number, sets, query in jobs:
             judge.judge(number, query, results[number], sets, given.seed)

@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass
 
 from data import TABLES
-from nodes import DUCKDB, PICSIFT, PLAIN
+from nodes import DUCKDB, PICSIFT
 
 CHUNK, CHUNK_SECONDS, ALONE_SECONDS = 25, 60, 20
 MARKER = "picsift_differential"
@@ -75,9 +75,6 @@ class Picsift:
     def _process(self, jobs, dialect, seconds):
         """Runs (number, settings, query) until one fails. (rows by number, number that was begun last, what went wrong)."""
         statements = list(_registered(self.folder, dialect))
-        if dialect == PLAIN:
-            # The rule has faults of its own, which are about structs, not about what is asked of images.
-            statements.append("SET datafusion.optimizer.enable_leaf_expression_pushdown = false")
         for number, settings, query in jobs:
             before, text, after = query.statements(dialect)
             statements += [f"SELECT {number} AS {MARKER}", *settings, *before, text, *after]

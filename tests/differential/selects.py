@@ -185,7 +185,9 @@ class Selects(Sources):
         keys = []
         for _ in range(self.pick((1, 0), (5, 1), (3, 2))):
             kind = self.pick((4, "bool"), (4, "text"), (2, "int"), (1, "list"), (1, "score"))
+            bare, self.bare = self.bare, 0
             node = self.of(kind, scope, self.rng.randint(0, 1))
+            self.bare = bare
             # A number would be a place, and DataFusion takes no key twice.
             if not is_constant(node) and all(node.sql(PICSIFT) != other.sql(PICSIFT) for other, _ in keys):
                 keys.append((node, Column(self.name("key"), kind)))
