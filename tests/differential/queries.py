@@ -37,15 +37,13 @@ class Queries(Selects):
             if found == "int":
                 return Sql("({})", [select])
             return Sql("CASE WHEN ({}) IS NULL THEN 0 ELSE 2 END", [select])
-        # DataFusion's NOT IN takes a NULL of a correlated subquery, or of one that looks for a constant, for no NULL; and where IN stands
-        # inside another expression, that may be a NOT.
-        if self.chance(0.5) or outer and inside:
+        # DataFusion's NOT IN takes a NULL for no NULL where the subquery is correlated, looks for a constant, or is part of another
+        # expression, which may be a NOT about an IN.
+        if self.chance(0.5) or inside:
             return Sql(self.rng.choice(["EXISTS ({})", "(NOT EXISTS ({}))"]), [Select([[Sql("1"), ""]], [source], where)])
         wanted = self.pick((3, "int"), (3, "text"), (1, "bool"))
         select = Select([[self.of(wanted, inner_only, 0), ""]], [source], where)
         value = self.of(wanted, scope, 0)
-        if is_constant(value) and inside:
-            return self.simple_bool(scope)
         word = "IN" if outer or is_constant(value) else self.rng.choice(["IN", "NOT IN"])
         return Sql("({} " + word + " ({}))", [value, select])
 

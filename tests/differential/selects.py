@@ -28,7 +28,7 @@ class Selects(Sources):
         """Conjuncts of a WHERE."""
         before, self.filtering = self.filtering, True
         drawn = [self.bool(scope, self.pick((3, 0), (3, 1), (1, 2)) if depth else 0) for _ in range(self.pick((4, 0), (4, 1), (1, 2)))]
-        if depth and self.chance(0.15):
+        if depth and self.chance(0.25):
             drawn.append(self.subquery("bool", scope, depth, inside=False))
         self.filtering = before
         return drawn
