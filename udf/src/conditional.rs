@@ -33,8 +33,7 @@ const COALESCES: [&str; 3] = ["coalesce", "ifnull", "nvl"];
 /// # Errors
 /// None of its own.
 pub(crate) fn written_once(expr: Expr) -> Result<Transformed<Expr>> {
-    // What is in a grouping set is part of its columns' names.
-    if !has_calls(&expr) || matches!(expr, Expr::GroupingSet(_)) {
+    if !has_calls(&expr) {
         return Ok(Transformed::no(expr));
     }
     expr.transform_up(|expr| {

@@ -22,6 +22,7 @@ mod estimate;
 mod exec;
 mod functions;
 mod gather;
+mod grouping;
 mod image_column;
 mod inquiry;
 mod kept;

@@ -2,7 +2,7 @@
 //!
 //! It has each call's questions checked by the model, finds the location that relative references belong to, drops a
 //! `load_image` right inside another call (both read the same file), and leaves a [`Call`] in the marker's place. Then it gives
-//! expressions that ask the forms in which DataFusion's rules plan them well ([`conditional`], [`correlated`]). Cost is
+//! expressions that ask the forms in which DataFusion's rules plan them well ([`conditional`], [`correlated`], [`grouping`]). Cost is
 //! [`crate::gather`]'s subject.
 
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::gather::restored;
 use crate::lineage::{self, Around, Known, Lineage, is_lateral, recursive};
 use crate::marker::{Marker, Operand};
 use crate::settings::PicsiftOptions;
-use crate::{conditional, correlated};
+use crate::{conditional, correlated, grouping};
 
 /// Puts checked calls in the place of markers; see the module.
 #[derive(Debug)]
@@ -63,6 +63,16 @@ impl ResolveCalls {
         around: &Around<'_>,
         pass: &mut Pass<'_>,
     ) -> Result<LogicalPlan> {
+        let plan = match plan {
+            LogicalPlan::Aggregate(aggregate) => {
+                let has_marker = |expr: &Expr| {
+                    let found = expr.exists(|part| Ok(marker_of(part).is_some()));
+                    found.unwrap_or(false)
+                };
+                LogicalPlan::Aggregate(grouping::computed_below(aggregate, has_marker)?)
+            }
+            plan => plan,
+        };
         let plan = self.below(plan, around, pass)?;
         let plan = if has_any(&plan, is_subquery) {
             let rows: Vec<Known> = plan

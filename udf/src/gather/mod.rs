@@ -4,12 +4,11 @@
 //! what nodes above ask about an image is answered by the lowest node that asks about it too, and flows up as a column. Conjuncts
 //! that ask nothing go below the operator, those that ask are evaluated inside it. What the calls of an expression are is
 //! [`calls`]' to say, how a want moves through nodes [`wants`]'; [`defer`] and
-//! [`lift`] bring calls above limits and joins first, [`keys`] those of grouping sets below them; [`asks`] makes the operators, [`shape`] puts plans together around them.
+//! [`lift`] bring calls above limits and joins first; [`asks`] makes the operators, [`shape`] puts plans together around them.
 
 mod asks;
 mod calls;
 mod defer;
-mod keys;
 mod lift;
 mod shape;
 mod wants;
@@ -138,14 +137,11 @@ impl Gatherer {
         match plan {
             LogicalPlan::Join(join) => self.join(join, wants),
             LogicalPlan::Sort(sort) => self.single(defer::defer(sort)?, wants),
-            LogicalPlan::Aggregate(aggregate) => {
-                let aggregate = keys::below_grouping_sets(aggregate)?;
-                self.single(LogicalPlan::Aggregate(aggregate), wants)
-            }
             LogicalPlan::Projection(_)
             | LogicalPlan::Filter(_)
             | LogicalPlan::Limit(_)
             | LogicalPlan::SubqueryAlias(_)
+            | LogicalPlan::Aggregate(_)
             | LogicalPlan::Window(_)
             | LogicalPlan::Repartition(_) => self.single(plan, wants),
             other => self.opaque(other),

@@ -1,17 +1,18 @@
 //! Keys that ask inside ROLLUP, CUBE and GROUPING SETS.
 //!
 //! What an aggregate groups by is part of its columns' names, and a grouping set has no room for others. So such keys are
-//! computed by a projection below, under the names that they have as keys; the aggregate groups by those columns. Plain keys
-//! need none of this: they are renamed where they stand.
+//! computed by a projection below, under the names that they have as keys, before anything about them changes; the aggregate
+//! groups by those columns. Plain keys need none of this: they are renamed where they stand.
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result};
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection};
 
-use super::calls::has_calls;
-
-/// The aggregate with the keys of its grouping sets that ask computed below it.
-pub(super) fn below_grouping_sets(aggregate: Aggregate) -> Result<Aggregate> {
+/// The aggregate with the keys of its grouping sets that ask computed below it; `asks` says which do.
+pub(crate) fn computed_below(
+    aggregate: Aggregate,
+    has_calls: impl Fn(&Expr) -> bool,
+) -> Result<Aggregate> {
     let asks = |expr: &Expr| matches!(expr, Expr::GroupingSet(_)) && has_calls(expr);
     if !aggregate.group_expr.iter().any(asks) {
         return Ok(aggregate);
