@@ -30,8 +30,8 @@ fn exact(data_type: &DataType) -> Option<u8> {
 fn float(bits: u8) -> Option<DataType> {
     Some(match bits {
         ..=8 => DataType::Float16,
-        ..=16 => DataType::Float32,
-        ..=32 => DataType::Float64,
+        9..=16 => DataType::Float32,
+        17..=32 => DataType::Float64,
         _ => return None,
     })
 }
@@ -97,10 +97,10 @@ fn decimals(a: (i16, i16), b: (i16, i16)) -> Option<DataType> {
     let (before, scale) = (a.0.max(b.0), a.1.max(b.1));
     let precision = u8::try_from(before + scale).ok()?;
     let scale = i8::try_from(scale).ok()?;
-    match precision {
-        ..=DECIMAL128_MAX_PRECISION => Some(DataType::Decimal128(precision, scale)),
-        ..=DECIMAL256_MAX_PRECISION => Some(DataType::Decimal256(precision, scale)),
-        _ => None,
+    if precision <= DECIMAL128_MAX_PRECISION {
+        Some(DataType::Decimal128(precision, scale))
+    } else {
+        (precision <= DECIMAL256_MAX_PRECISION).then_some(DataType::Decimal256(precision, scale))
     }
 }
 

@@ -34,6 +34,9 @@ pub(crate) type Folder = Option<Arc<Url>>;
 /// An image with the folder that its reference, if it is one, is relative to.
 pub(crate) type Placed = (ImageSource, Folder);
 
+/// For each row its image with its folder, and the name of the image.
+pub(crate) type Images = (Vec<Option<Placed>>, Vec<Option<String>>);
+
 /// The parts of what [`placed`] makes.
 const IMAGE: &str = "image";
 const PLACE: &str = "place";
@@ -56,10 +59,7 @@ impl Base {
     ///
     /// # Errors
     /// For the first relative reference whose folder is not known, and for a column that holds no images.
-    pub(crate) fn images(
-        &self,
-        column: &ArrayRef,
-    ) -> Result<(Vec<Option<Placed>>, Vec<Option<String>>)> {
+    pub(crate) fn images(&self, column: &ArrayRef) -> Result<Images> {
         let (images, places) = match self {
             Self::Several(_) => {
                 let parts = column.as_struct();

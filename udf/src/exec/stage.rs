@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 
 use crate::allowance::Exhausted;
 use crate::ask::Ask;
-use crate::base::{Base, Placed};
+use crate::base::{Base, Images, Placed};
 use crate::call::{Asked, Call};
 use crate::corrections::Corrections;
 use crate::image_column::ImageSource;
@@ -60,9 +60,6 @@ pub(crate) struct Answered {
     /// The first row that could not be asked, with why.
     pub(crate) exhausted: Option<(usize, Exhausted)>,
 }
-
-/// For each row its image and the name of that.
-type Images = (Vec<Option<Placed>>, Vec<Option<String>>);
 
 /// A row's images and what was wanted of it.
 type Row = Option<(Arc<Choice>, Seen)>;

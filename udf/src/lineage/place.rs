@@ -125,16 +125,14 @@ fn known(union: &Union, numbers: &[(Arc<LogicalPlan>, Expr)]) -> Option<Column> 
     let columns = union.schema.fields().iter().enumerate();
     let mut columns = columns.filter(|(_, field)| field.name().starts_with(PLACE));
     let (_, field) = columns.find(|(place, field)| {
-        let branches = union.inputs.iter().zip(numbers);
-        branches
-            .map(|(input, (_, number))| match input.as_ref() {
-                LogicalPlan::Projection(branch) => {
-                    let wanted = number.clone().alias(field.name());
-                    branch.expr.get(*place) == Some(&wanted)
-                }
-                _ => false,
-            })
-            .all(|same| same)
+        let mut branches = union.inputs.iter().zip(numbers);
+        branches.all(|(input, (_, number))| match input.as_ref() {
+            LogicalPlan::Projection(branch) => {
+                let wanted = number.clone().alias(field.name());
+                branch.expr.get(*place) == Some(&wanted)
+            }
+            _ => false,
+        })
     })?;
     Some(Column::new_unqualified(field.name()))
 }
