@@ -195,7 +195,7 @@ impl ExecutionPlan for InferExec {
         vec![&self.input]
     }
 
-    /// Rows leave in the order in which they came. DataFusion may push a sort below for that; [`sorts`] brings it back.
+    /// Rows leave in the order in which they came. DataFusion may push a sort below for that; `sorts` brings it back.
     fn maintains_input_order(&self) -> Vec<bool> {
         vec![true]
     }
