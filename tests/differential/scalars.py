@@ -227,7 +227,7 @@ class Scalars:
             return Sql("CASE WHEN {} THEN {} ELSE {} END", [self.bool(scope, depth - 1), some(), some()])
         if shape == 6:
             labels = self.ask("list", scope)
-            return Sql("coalesce(array_length({}), 0)", [labels]) if labels else some()
+            return Sql("coalesce(CAST(array_length({}) AS BIGINT), 0)", [labels]) if labels else some()
         return self.subquery("int", scope, depth)
 
     def score(self, scope, depth):
