@@ -94,8 +94,10 @@ impl Kept {
         let found = blocking(move || kept.store.lookup(&content, &kept.asked)).await;
         match found {
             Some(found) => Found {
+                // The hash is of pixels, and only an answer about the image says of which revision.
+                similarity: (found.similarity)
+                    .filter(|_| found.answers.iter().any(Option::is_some)),
                 answers: found.answers,
-                similarity: found.similarity,
             },
             None => Found {
                 answers: vec![None; self.questions.len()],
