@@ -114,7 +114,7 @@ impl Kept {
             let found = kept.store.lookup(&known.content, &kept.asked);
             let found = Found {
                 answers: found.answers,
-                similarity: found.similarity.or(known.similarity),
+                similarity: known.similarity.or(found.similarity),
             };
             Some(Before {
                 version: known.version.parse().ok()?,
