@@ -23,7 +23,14 @@ class Queries(Selects):
     def drawn_subquery(self, kind, scope, inside):
         """The same, once it is known that nothing inside is the outer filter's."""
         outer = scope if self.chance(0.6) else None
-        source, inner, _ = self.source(0, outer)
+        # DataFusion's NOT IN takes a NULL for no NULL where the subquery is correlated, looks for a constant, or is part of another
+        # expression, which may be a NOT about an IN; and a correlated IN mixes up columns of one name of the subquery's tables.
+        sought = kind == "bool" and not inside and self.chance(0.5)
+        if sought and outer:
+            source, relation, _ = self.relation(0)
+            inner = Scope([relation], outer)
+        else:
+            source, inner, _ = self.source(0, outer)
         where = self.where(inner, 0)
         if outer:
             near, far = inner.fields("int"), inner.fields("int", near=False)
@@ -37,9 +44,7 @@ class Queries(Selects):
             if found == "int":
                 return Sql("({})", [select])
             return Sql("CASE WHEN ({}) IS NULL THEN 0 ELSE 2 END", [select])
-        # DataFusion's NOT IN takes a NULL for no NULL where the subquery is correlated, looks for a constant, or is part of another
-        # expression, which may be a NOT about an IN.
-        if self.chance(0.5) or inside:
+        if not sought:
             return Sql(self.rng.choice(["EXISTS ({})", "(NOT EXISTS ({}))"]), [Select([[Sql("1"), ""]], [source], where)])
         wanted = self.pick((3, "int"), (3, "text"), (1, "bool"))
         select = Select([[self.of(wanted, inner_only, 0), ""]], [source], where)

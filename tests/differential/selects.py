@@ -50,7 +50,10 @@ class Selects(Sources):
         """Sorts and cuts a derived query now and then."""
         if keys is None or not self.chance(0.2):
             return
+        # A bare name could be that of a result's column.
+        bare, self.bare = self.bare, 0
         first = self.sort_key(scope, 1) if self.chance(0.7) else None
+        self.bare = bare
         select.order = ([[first, self.suffix()]] if first else []) + [[name_of(r, c), self.suffix()] for r, c in keys]
         select.limit = [self.limit()]
 
