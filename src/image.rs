@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
-use picsift_udf::{Engine, ImageSource, Inquiry, Labelling, RowError, labels};
+use picsift_udf::{Engine, EngineError, ImageSource, Inquiry, Labelling, RowError, labels};
 use picsift_vision::{Answer, Question, Service};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -67,15 +67,16 @@ pub async fn image(args: ImageArgs) -> Result<(), AppError> {
             let (engine, inquiry, questions) = (&engine, &inquiry, &questions);
             async move {
                 let outcome = match engine.typed(file).await {
-                    Ok(bytes) => inquiry.answer(ImageSource::Bytes(bytes), questions).await,
+                    Ok(bytes) => inquiry.answer(ImageSource::Bytes(bytes), questions).await?,
                     Err(error) => Err(RowError::from(error)),
                 };
-                (file, outcome)
+                Ok::<_, EngineError>((file, outcome))
             }
         })
         .buffered(inquiry.in_flight());
     let mut out = std::io::stdout().lock();
-    while let Some((file, outcome)) = lines.next().await {
+    while let Some(found) = lines.next().await {
+        let (file, outcome) = found?;
         let text = serde_json::to_string(&line(file, labelling.as_ref(), &outcome))
             .map_err(|error| AppError::Terminal(error.into()))?;
         match writeln!(out, "{text}") {

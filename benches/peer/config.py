@@ -112,6 +112,10 @@ class Config:
         t = self.text
         return self._text_flops(tokens, t.prefix_attn + tokens) + 2 * t.dim * t.vocab_size
 
+    def packed_flops(self, tokens, longest):
+        """Operations for questions of so many distinct tokens in all, the longest of `longest`, over the cached prefix."""
+        return self._text_flops(tokens, self.text.prefix_attn + longest)
+
     def _text_flops(self, tokens, keys):
         t = self.text
         matrices = 4 * t.dim**2 + 2 * t.dim * t.ff_dim

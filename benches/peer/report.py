@@ -66,7 +66,11 @@ def print_tables(lines):
 def operations(row):
     """What one image costs at least in the 2B model: its views, its prefix, its questions."""
     config = Config()
-    questions = row["categories"] * config.question_flops(PROMPT_TOKENS)
+    if "question_tokens" in row:
+        # Packed: what questions begin with is computed once, and of the head only what says yes or no.
+        questions = config.packed_flops(row["question_tokens"], PROMPT_TOKENS)
+    else:
+        questions = row["categories"] * config.question_flops(PROMPT_TOKENS)
     return row["views"] * config.vision_flops() + config.prefix_flops() + questions
 
 

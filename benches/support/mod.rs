@@ -9,9 +9,12 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 
 /// The JPEG photographs of the repository, at most 512 pixels wide or high.
-pub(crate) fn photographs() -> Vec<Vec<u8>> {
-    let folder =
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("datasets/photos/references/images");
+fn photographs() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("datasets/photos/references/images")
+}
+
+/// The JPEG files of a folder.
+fn jpegs(folder: &Path) -> Vec<Vec<u8>> {
     let mut files: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -34,8 +37,14 @@ pub(crate) fn distinct(jpeg: &[u8], number: u64) -> Vec<u8> {
 }
 
 /// Writes a table of `rows` distinct photographs, `id` and `image`, in row groups of 100 rows.
+#[allow(dead_code)]
 pub(crate) fn table(path: &Path, rows: usize) {
-    let photographs = photographs();
+    table_of(path, rows, None);
+}
+
+/// The same of the photographs in `folder` (none: the repository's).
+pub(crate) fn table_of(path: &Path, rows: usize, folder: Option<&Path>) {
+    let photographs = jpegs(folder.unwrap_or(&photographs()));
     let mut writer: Option<ArrowWriter<File>> = None;
     let numbers: Vec<usize> = (0..rows).collect();
     for group in numbers.chunks(100) {
@@ -69,5 +78,6 @@ pub(crate) fn table(path: &Path, rows: usize) {
 }
 
 /// Ten categories, the first of which stands for one.
+#[allow(dead_code)]
 pub(crate) const CATEGORIES: &str =
     "animal,building,tool,fish,bird,vehicle,furniture,food,clothing,musical instrument";

@@ -10,7 +10,8 @@ use picsift_images::{AllowedHost, FetchPolicy, Limits};
 use picsift_udf::EngineOptions;
 use picsift_vision::store::LEAST_BYTES;
 use picsift_vision::{
-    CropPolicy, DEFAULT_MODEL, DeviceChoice, Generation, LoadOptions, Quantization, Temperature,
+    ComputeDtype, CropPolicy, DEFAULT_MODEL, DeviceChoice, Generation, LoadOptions, Quantization,
+    Temperature,
 };
 
 use crate::cache;
@@ -26,6 +27,9 @@ pub struct ModelArgs {
     /// Where the model runs: auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub device: DeviceChoice,
+    /// Number format that the model computes in: f32 or bf16 [default: bf16 on a GPU, f32 on a CPU]
+    #[arg(long, value_name = "FORMAT")]
+    pub dtype: Option<ComputeDtype>,
     /// Quantise the weights while they are loaded: q8_0 (8.5 bits each) or q4k (4.5 bits); less memory, answers that
     /// differ a little [default: as published]
     #[arg(long, value_name = "FORMAT")]
@@ -41,6 +45,7 @@ impl ModelArgs {
     pub fn load_options(&self) -> LoadOptions {
         LoadOptions {
             device: self.device,
+            dtype: self.dtype,
             quantize: self.quantize,
             crops: self.crops,
         }
@@ -239,12 +244,13 @@ mod tests {
 
     #[test]
     fn the_flags_of_a_model_become_its_load_options() {
-        let line = "picsift sql --device cpu --quantize q8_0 --crops global";
+        let line = "picsift sql --device cpu --dtype f32 --quantize q8_0 --crops global";
         let Command::Sql(args) = parse(line).unwrap().command else {
             panic!("not sql");
         };
         let expected = LoadOptions {
             device: DeviceChoice::Cpu,
+            dtype: Some(ComputeDtype::F32),
             quantize: Some(Quantization::Q8_0),
             crops: CropPolicy::Global,
         };
@@ -254,6 +260,7 @@ mod tests {
         };
         assert_eq!(args.model.load_options(), LoadOptions::default());
         for (wrong, known) in [
+            ("--dtype f16", "f32 or bf16"),
             ("--quantize q5", "q8_0 or q4k"),
             ("--crops all", "reference or global"),
         ] {

@@ -145,7 +145,7 @@ impl Export {
                     Err(reason) => Err(reason.to_string()),
                 }
             })
-            .buffered(engine.options().images_in_flight)
+            .buffered(engine.in_flight(None))
             .collect()
             .await;
         let objects = objects(&rows)?;

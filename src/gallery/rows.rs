@@ -101,7 +101,7 @@ impl Making<'_> {
             let first = made.rows;
             let mut looked = stream::iter(pending.into_iter().enumerate())
                 .map(|(place, row)| self.look(first + place, row))
-                .buffered(self.engine.options().images_in_flight);
+                .buffered(self.engine.in_flight(None));
             while let Some((row, bytes)) = looked.try_next().await? {
                 if row.error.is_some() {
                     made.errors.push(made.rows);

@@ -20,6 +20,9 @@ use url::Url;
 use crate::corrections::Corrections;
 use crate::reuse::ByContent;
 
+/// Images of one stream under way where no model is asked: enough to keep fetches and decoders busy.
+const WITHOUT_MODEL: usize = 64;
+
 /// How many fetches, decodes and images an engine has under way at most.
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
@@ -27,8 +30,9 @@ pub struct EngineOptions {
     pub decode_threads: usize,
     /// Fetches under way at once.
     pub fetch_concurrency: usize,
-    /// Images of one stream between fetch and answer: bounds its memory.
-    pub images_in_flight: usize,
+    /// Images of one stream between fetch and answer, which bounds its memory; `None` is what the model keeps busy with
+    /// ([`Service::images_ahead`]), or 64 where none is asked.
+    pub images_in_flight: Option<usize>,
     /// Limits on one image.
     pub limits: Limits,
     /// What references may reach.
@@ -48,7 +52,7 @@ impl Default for EngineOptions {
         Self {
             decode_threads: std::thread::available_parallelism().map_or(2, |n| n.get()),
             fetch_concurrency: 32,
-            images_in_flight: 64,
+            images_in_flight: None,
             limits: Limits::default(),
             policy: FetchPolicy::default(),
             store: None,
@@ -142,6 +146,12 @@ impl Engine {
     /// The pool that decodes.
     pub fn pool(&self) -> &DecodePool {
         &self.pool
+    }
+
+    /// How many images of one stream should be under way at once, on their way to this model if to any.
+    pub fn in_flight(&self, service: Option<&Service>) -> usize {
+        let wanted = service.map_or(WITHOUT_MODEL, Service::images_ahead);
+        self.options.images_in_flight.unwrap_or(wanted).max(1)
     }
 
     /// The options it was made with.

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use picsift_images::{Fetch, Fetched, Geometry, ImageInfo, Prepared, shown, similarity_hash};
-use picsift_vision::{Answer, InputGeometry, Question, RgbImage, Service};
+use picsift_vision::{Answer, InputGeometry, Question, RgbImage, Service, VisionError};
 use url::Url;
 
 use crate::allowance::{Allowance, Exhausted, Reserved};
@@ -23,10 +23,6 @@ use crate::losses::Losses;
 use crate::outcome::RowError;
 use crate::reuse::{Answers, AskedId, ByReference, Content, by_reference};
 use crate::stats::RunStats;
-
-/// Batches of the model for which images are made ready: one that it runs, and enough of the next that it never waits.
-/// More would only hold memory, and for a model that sees large images much of it.
-const BATCHES_AHEAD: usize = 4;
 
 /// What a fetched image is taken to weigh before any was fetched.
 const TYPICAL_BYTES: usize = 256 << 10;
@@ -87,7 +83,18 @@ impl Seen {
 /// Why one image's way ended without an outcome of its own.
 enum Broken {
     Row(RowError),
-    All(Exhausted),
+    All(End),
+}
+
+/// Why no image of a run is asked any more.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum End {
+    /// The run has asked what it may.
+    #[error(transparent)]
+    Exhausted(#[from] Exhausted),
+    /// The model answers nothing more.
+    #[error(transparent)]
+    Lost(VisionError),
 }
 
 impl<E: Into<RowError>> From<E> for Broken {
@@ -159,33 +166,33 @@ impl Inquiry {
 
     /// How many images should be under way at once.
     pub fn in_flight(&self) -> usize {
-        let ahead = self.service.as_ref().map_or(usize::MAX, |service| {
-            service.batch().max_images.saturating_mul(BATCHES_AHEAD)
-        });
-        self.engine.options().images_in_flight.min(ahead).max(1)
+        self.engine.in_flight(self.service.as_ref())
     }
 
     /// Asks about one image, which the person named: a relative reference is relative to the current folder.
     ///
     /// # Errors
-    /// Why this image has no answers.
+    /// Why no image gets an answer any more: [`VisionError::DeviceLost`] or [`VisionError::Closed`]. Within, why this one has
+    /// none.
     pub async fn answer(
         &self,
         image: ImageSource,
         questions: &Questioned,
-    ) -> Result<Arc<[Answer]>, RowError> {
+    ) -> Result<Result<Arc<[Answer]>, RowError>, VisionError> {
         self.stats.add_rows(1);
         let wanted = Wanted {
             answers: Some(questions.clone()),
             ..Wanted::default()
         };
         let refused = |message: String| RowError::model("refused", message);
-        let seen = self
-            .look(image, None, &wanted, self.reserve(&wanted).await)
-            .await
-            .map_err(|end| refused(end.to_string()))?;
-        seen.answers
-            .unwrap_or_else(|| Err(refused("no answer was given".to_string())))
+        let reserved = self.reserve(&wanted).await;
+        match self.look(image, None, &wanted, reserved).await {
+            Ok(seen) => Ok(seen
+                .answers
+                .unwrap_or_else(|| Err(refused("no answer was given".to_string())))),
+            Err(End::Exhausted(end)) => Ok(Err(refused(end.to_string()))),
+            Err(End::Lost(error)) => Err(error),
+        }
     }
 
     /// What an image of which this is wanted may need of the allowance; to be had in the order of rows, before anything else.
@@ -196,14 +203,14 @@ impl Inquiry {
     /// Finds out what is wanted of one image, which has its reservation; a relative reference belongs to `folder`.
     ///
     /// # Errors
-    /// [`Exhausted`] when it would have to be asked and may not.
+    /// [`End`] when it would have to be asked and cannot be, nor any other.
     pub(crate) async fn look(
         &self,
         image: ImageSource,
         folder: Folder,
         wanted: &Wanted,
         reserved: Reserved<'_>,
-    ) -> Result<Seen, Exhausted> {
+    ) -> Result<Seen, End> {
         let seen = match (&image, &wanted.answers) {
             (ImageSource::Reference(reference), Some(asked)) if !wanted.bytes && !wanted.info => {
                 let reference = Arc::from(reference.as_str());
@@ -227,7 +234,7 @@ impl Inquiry {
         image: Placed,
         asked: &Questioned,
         reserved: Reserved<'_>,
-    ) -> Result<Seen, Exhausted> {
+    ) -> Result<Seen, End> {
         let key = (reference, image.1.clone(), asked.id);
         let answers = match self.references.get_value_or_guard_async(&key).await {
             Ok(found) => {
@@ -262,7 +269,7 @@ impl Inquiry {
         (image, folder): Placed,
         wanted: &Wanted,
         reserved: Reserved<'_>,
-    ) -> Result<Seen, Exhausted> {
+    ) -> Result<Seen, End> {
         let failed = |error: RowError| Seen {
             bytes: wanted.bytes.then(|| Err(error.clone())),
             info: wanted.info.then(|| Err(error.clone())),
@@ -433,7 +440,7 @@ impl Inquiry {
         }
         let open = asked.kept.as_ref().zip(found.as_ref());
         let open = open.map(|(kept, found)| kept.open(found));
-        reserved.take().map_err(Broken::All)?;
+        reserved.take().map_err(|end| Broken::All(end.into()))?;
         let preprocessor = service.preprocessor();
         let Prepared {
             value: (views, similarity),
@@ -465,7 +472,10 @@ impl Inquiry {
         let started = Instant::now();
         let answers = service.submit(views, questions).await;
         self.stats.note_asked(started.elapsed());
-        let new = answers?;
+        let new = answers.map_err(|error| match error.ends_all() {
+            true => Broken::All(End::Lost(error)),
+            false => Broken::Row(error.into()),
+        })?;
         let answers = match (&asked.kept, open, found) {
             (Some(kept), Some(open), Some(found)) => {
                 kept.keep(content, open, new.clone(), similarity).await;

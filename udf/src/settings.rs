@@ -23,7 +23,7 @@ use crate::engine::Engine;
 pub struct PicsiftOptions {
     /// `model`: which model answers.
     pub model: String,
-    /// `device`, `quantize` and `crops`: where the model runs and how it is loaded.
+    /// `device`, `dtype`, `quantize` and `crops`: where the model runs and how it is loaded.
     pub load: LoadOptions,
     /// `max_tokens` and `temperature`: how open questions are answered.
     pub generation: Generation,
@@ -93,6 +93,12 @@ impl ExtensionOptions for PicsiftOptions {
                 self.model = value.to_string();
             }
             "device" => self.load.device = parsed(key, value)?,
+            "dtype" => {
+                self.load.dtype = match is_auto(value) {
+                    true => None,
+                    false => Some(parsed(key, value)?),
+                }
+            }
             "quantize" => {
                 self.load.quantize = match is_none(value) {
                     true => None,
@@ -168,6 +174,14 @@ impl ExtensionOptions for PicsiftOptions {
                 "device",
                 Some(self.load.device.to_string()),
                 "Where the model runs: auto, cpu, cuda or cuda:N.",
+            ),
+            entry(
+                "dtype",
+                Some(match self.load.dtype {
+                    None => "auto".to_string(),
+                    Some(dtype) => dtype.to_string(),
+                }),
+                "Number format that the model computes in: auto (bf16 on a GPU, f32 on a CPU), f32 or bf16.",
             ),
             entry(
                 "quantize",
@@ -257,6 +271,7 @@ impl PicsiftOptions {
         match key {
             "model" => self.model.clone_from(&began.model),
             "device" => self.load.device = began.load.device,
+            "dtype" => self.load.dtype = began.load.dtype,
             "quantize" => self.load.quantize = began.load.quantize,
             "crops" => self.load.crops = began.load.crops,
             "max_tokens" => self.generation.max_tokens = began.generation.max_tokens,
@@ -287,14 +302,19 @@ impl PicsiftOptions {
 
 fn unknown(key: &str) -> Result<()> {
     config_err!(
-        "there is no setting picsift.{key}; there are picsift.model, device, quantize, crops, threshold, base, max_tokens, \
-         temperature, on_error, max_images, max_seconds and memory_limit"
+        "there is no setting picsift.{key}; there are picsift.model, device, dtype, quantize, crops, threshold, base, \
+         max_tokens, temperature, on_error, max_images, max_seconds and memory_limit"
     )
 }
 
 /// Whether a value takes an optional setting back: `SET ... = NULL`, or 'none'.
 fn is_none(value: &str) -> bool {
     value.eq_ignore_ascii_case("none") || value.eq_ignore_ascii_case("null")
+}
+
+/// Whether a value leaves the number format to the device.
+fn is_auto(value: &str) -> bool {
+    value.eq_ignore_ascii_case("auto") || is_none(value)
 }
 
 /// The value of a setting, or an error that names it.
@@ -363,6 +383,7 @@ mod tests {
             ("threshold", "high"),
             ("device", "gpu"),
             ("on_error", "explode"),
+            ("dtype", "f16"),
             ("quantize", "q5"),
             ("crops", "all"),
             ("max_tokens", "0"),
@@ -393,6 +414,7 @@ mod tests {
         let given = [
             ("threshold", "0.25"),
             ("device", "cuda:1"),
+            ("dtype", "f32"),
             ("quantize", "q8_0"),
             ("crops", "global"),
             ("max_tokens", "7"),
@@ -415,6 +437,8 @@ mod tests {
         for (key, value) in given {
             assert_eq!(listed(&options, key).as_deref(), Some(value));
         }
+        options.set("dtype", "AUTO").unwrap();
+        assert_eq!(listed(&options, "dtype").as_deref(), Some("auto"));
         options.set("quantize", "NONE").unwrap();
         assert_eq!(listed(&options, "quantize").as_deref(), Some("none"));
         options.set("base", "none").unwrap();
@@ -430,6 +454,7 @@ mod tests {
         let began: Vec<_> = options.entries().into_iter().map(|e| e.value).collect();
         for (key, value) in [
             ("device", "cpu"),
+            ("dtype", "bf16"),
             ("quantize", "q4k"),
             ("crops", "reference"),
             ("max_tokens", "3"),

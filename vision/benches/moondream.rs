@@ -3,18 +3,27 @@
 //! `cargo bench -p picsift-vision --bench moondream -- --device cpu --size 378x378 --categories 1,10,50 --batch 1`
 //! (`--help` lists the rest). Not criterion: one measurement takes seconds to minutes, and the answer is a table of where
 //! they go. Prints a JSON object a line: first what the device makes of one large product, then a line for each combination.
-//! The time of an image is that from pixels in memory to scores; its parts are measured apart. The weights are made in
-//! memory and leave nothing behind.
+//!
+//! The time of an image is that of its views, made on all threads as a job's decoders make them, and of everything to its
+//! scores, for which the device is waited for once a batch. A service makes views while the device computes:
+//! `benches/service.rs` measures that. Where the time goes (`vision_s`, `prefix_s`, `questions_s`) is measured apart, waiting
+//! after each part, so on a GPU the parts are more than the whole. The weights are made in memory and leave nothing behind.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use candle_core::{D, DType, Device, Tensor};
 use clap::Parser;
-use picsift_vision::moondream::{Checkpoint, Config, Network, OverlapCrops};
-use picsift_vision::{CropPolicy, DeviceChoice, Preprocessor, Quantization, RgbImage, Views};
+use picsift_vision::moondream::{
+    Checkpoint, Config, Format, Network, OverlapCrops, Prefix, Request,
+};
+use picsift_vision::{
+    ComputeDtype, CropPolicy, CudaOptions, DeviceChoice, Generation, Preprocessor, Quantization,
+    RgbImage, Views,
+};
+use rayon::prelude::*;
 use serde_json::json;
 
 #[derive(Parser)]
@@ -31,7 +40,7 @@ struct Args {
     /// Numbers of images asked at once
     #[arg(long, value_delimiter = ',', default_value = "1")]
     batch: Vec<usize>,
-    /// f32 (CPU), bf16 (CUDA), q8_0 or q4k; default: the device's own
+    /// f32, bf16, q8_0 or q4k; default: the device's own
     #[arg(long)]
     dtype: Option<String>,
     /// reference or global
@@ -40,117 +49,230 @@ struct Args {
     /// Least time that each combination is measured for
     #[arg(long, default_value_t = 10.0)]
     seconds: f64,
+    /// Measure answers of so many tokens instead of categories
+    #[arg(long)]
+    words: Option<usize>,
+    /// CUDA: keep events for every tensor, as if there were several streams
+    #[arg(long)]
+    events: bool,
+    /// CUDA: give freed memory back whenever the device is waited for
+    #[arg(long)]
+    give_back: bool,
+    /// A name for this variant in its lines
+    #[arg(long)]
+    name: Option<String>,
     /// What cargo passes
     #[arg(long, hide = true)]
     bench: bool,
 }
 
+impl Args {
+    fn format(&self) -> Result<Format, Box<dyn Error>> {
+        let device = self.device.open_with(CudaOptions {
+            events: self.events,
+            keep_memory: !self.give_back,
+        })?;
+        let (dtype, quantize) = match self.dtype.as_deref() {
+            None => (None, None),
+            Some(name) => match name.parse::<ComputeDtype>() {
+                Ok(dtype) => (Some(dtype), None),
+                Err(_) => (None, Some(name.parse::<Quantization>()?)),
+            },
+        };
+        Ok(Format::new(&device, dtype, quantize))
+    }
+}
+
+/// The model and what it is shown.
+struct Bench {
+    network: Network,
+    preprocessor: OverlapCrops,
+    /// What every line has.
+    about: serde_json::Value,
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
-    let device = args.device.open()?;
-    let quantize = match args.dtype.as_deref() {
-        None | Some("f32" | "bf16") => None,
-        Some(name) => Some(name.parse::<Quantization>()?),
-    };
+    let format = args.format()?;
     let (width, height) = args.size.split_once('x').ok_or("--size is WIDTHxHEIGHT")?;
     let (width, height): (u32, u32) = (width.parse()?, height.parse()?);
-    println!("{}", json!({ "ceiling_tflops": ceiling(&device)? }));
+    println!("{}", json!({ "ceiling_tflops": ceiling(&format.device)? }));
 
     let before = resident_mb();
     let config = Config::v2025("{}")?;
-    let network = Network::read(config.clone(), &Checkpoint::random(1), &device, quantize)?;
-    let dtype = quantize.map_or(
-        if network.dtype() == DType::BF16 {
-            "bf16"
-        } else {
-            "f32"
-        },
-        Quantization::name,
-    );
+    let network = Network::read(config.clone(), &Checkpoint::random(1), &format)?;
     let weights_mb = network.weight_bytes() as f64 / 1e6;
     let loaded_mb = resident_mb();
     eprintln!(
         "{weights_mb:.0} MB of weights; resident {before:.0} MB before, {loaded_mb:.0} MB after loading"
     );
-    let preprocessor = OverlapCrops::new(&config.vision, args.crops);
+    let bench = Bench {
+        preprocessor: OverlapCrops::new(&config.vision, args.crops),
+        about: json!({
+            "engine": "picsift", "variant": args.name, "device": args.device.to_string(), "dtype": format.name(),
+            "size": args.size, "crops": args.crops.to_string(), "threads": rayon::current_num_threads(),
+            "loaded_mb": loaded_mb, "weights_mb": weights_mb,
+        }),
+        network,
+    };
     for &batch in &args.batch {
         let pictures: Vec<RgbImage> = (0..batch)
             .map(|seed| picture(width, height, seed as u32))
             .collect();
-        for &categories in &args.categories {
-            let questions = questions(&config, categories);
-            let mut spent: HashMap<&str, Duration> = HashMap::new();
-            let (mut rounds, mut views_each) = (0, 0);
-            // Once untimed: kernels are compiled, memory is taken.
-            run(
-                &network,
-                &preprocessor,
-                &pictures,
-                &questions,
-                &mut HashMap::new(),
-            )?;
-            let started = Instant::now();
-            while rounds == 0 || started.elapsed().as_secs_f64() < args.seconds {
-                views_each = run(&network, &preprocessor, &pictures, &questions, &mut spent)?;
-                rounds += 1;
+        match args.words {
+            Some(tokens) => bench.words(&pictures, tokens, args.seconds)?,
+            None => {
+                for &categories in &args.categories {
+                    bench.categories(&pictures, categories, args.seconds)?;
+                }
             }
-            let images = (rounds * batch) as f64;
-            let part = |name: &str| spent.get(name).map_or(0.0, Duration::as_secs_f64) / images;
-            let total: f64 = spent.values().map(Duration::as_secs_f64).sum::<f64>() / images;
-            println!(
-                "{}",
-                json!({
-                    "engine": "picsift", "device": args.device.to_string(), "dtype": dtype, "size": args.size,
-                    "crops": args.crops.to_string(), "views": views_each, "categories": categories, "batch": batch,
-                    "threads": rayon::current_num_threads(),
-                    "seconds_per_image": total, "images_per_second": 1.0 / total,
-                    "views_s": part("views"), "vision_s": part("vision"), "prefix_s": part("prefix"),
-                    "questions_s": part("questions"),
-                    "rss_mb": resident_mb(), "loaded_mb": loaded_mb, "weights_mb": weights_mb,
-                })
-            );
         }
     }
     Ok(())
 }
 
-/// One batch from pixels to scores; gives the views of an image.
-fn run(
-    network: &Network,
-    preprocessor: &OverlapCrops,
-    pictures: &[RgbImage],
-    questions: &[Vec<u32>],
-    spent: &mut HashMap<&'static str, Duration>,
-) -> Result<usize, Box<dyn Error>> {
-    let mut lap = Instant::now();
-    let mut spend = |part, device: &Device| -> candle_core::Result<()> {
-        device.synchronize()?;
-        *spent.entry(part).or_default() += lap.elapsed();
-        lap = Instant::now();
+impl Bench {
+    fn print(&self, line: serde_json::Value) {
+        let mut all = self.about.clone();
+        if let (Some(all), serde_json::Value::Object(line)) = (all.as_object_mut(), line) {
+            all.extend(line);
+        }
+        println!("{all}");
+    }
+
+    /// Seconds from pictures to scores.
+    fn categories(
+        &self,
+        pictures: &[RgbImage],
+        categories: usize,
+        seconds: f64,
+    ) -> Result<(), Box<dyn Error>> {
+        let questions = questions(self.network.config(), categories);
+        let slices: Vec<&[u32]> = questions.iter().map(Vec::as_slice).collect();
+        let views = self.views(pictures)?;
+        let views: Vec<&Views> = views.iter().collect();
+        // Once untimed: kernels are compiled, memory is taken.
+        self.scores(&self.network.encode(&views, &mut |_, _| {})?, &slices)?;
+        let images = pictures.len() as f64;
+        let rounds = |least: f64, round: &mut dyn FnMut() -> Result<(), Box<dyn Error>>| {
+            let (mut count, started) = (0.0, Instant::now());
+            while count == 0.0 || started.elapsed().as_secs_f64() < least {
+                round()?;
+                count += 1.0;
+            }
+            Ok::<_, Box<dyn Error>>(started.elapsed().as_secs_f64() / count / images)
+        };
+        let views_s = rounds(seconds / 10.0, &mut || {
+            black_box(self.views(pictures)?);
+            Ok(())
+        })?;
+        let computed_s = rounds(seconds, &mut || {
+            let prefix = self.network.encode(&views, &mut |_, _| {})?;
+            self.scores(&prefix, &slices)
+        })?;
+        let mut spent: HashMap<&str, f64> = HashMap::new();
+        let mut count = 0.0;
+        rounds(seconds / 4.0, &mut || {
+            count += images;
+            self.parts(&views, &slices, &mut spent)
+        })?;
+        let part = |name: &str| spent.get(name).copied().unwrap_or(0.0) / count;
+        let total = views_s + computed_s;
+        self.print(json!({
+            "views": views[0].count(), "categories": categories, "batch": pictures.len(),
+            "question_tokens": packed_tokens(&questions),
+            "seconds_per_image": total, "images_per_second": 1.0 / total,
+            "views_s": views_s, "computed_s": computed_s,
+            "vision_s": part("vision"), "prefix_s": part("prefix"), "questions_s": part("questions"),
+            "rss_mb": resident_mb(),
+        }));
         Ok(())
-    };
-    let device = network.device();
-    let views: Vec<Views> = pictures
+    }
+
+    /// Tokens a second of answers in words, one question about each image.
+    fn words(
+        &self,
+        pictures: &[RgbImage],
+        tokens: usize,
+        seconds: f64,
+    ) -> Result<(), Box<dyn Error>> {
+        let question = questions(self.network.config(), 1).remove(0);
+        let views = self.views(pictures)?;
+        let views: Vec<&Views> = views.iter().collect();
+        let prefix = self.network.encode(&views, &mut |_, _| {})?;
+        let request = Request {
+            tokens: &question,
+            generation: Generation {
+                max_tokens: tokens,
+                ..Generation::default()
+            },
+        };
+        let seeds = vec![0; pictures.len()];
+        let (mut made, mut spent) = (0, Duration::ZERO);
+        for round in 0.. {
+            let started = Instant::now();
+            let answers = self.network.generate(&prefix, &[request], &seeds)?;
+            if round > 0 {
+                spent += started.elapsed();
+                let all = answers.iter().flatten().flatten();
+                made += all.map(Vec::len).sum::<usize>();
+                if spent.as_secs_f64() >= seconds {
+                    break;
+                }
+            }
+        }
+        self.print(json!({
+            "words": tokens, "batch": pictures.len(), "tokens_per_second": made as f64 / spent.as_secs_f64(),
+        }));
+        Ok(())
+    }
+
+    fn views(&self, pictures: &[RgbImage]) -> Result<Vec<Views>, Box<dyn Error>> {
+        let views = pictures
+            .par_iter()
+            .map(|picture| self.preprocessor.views(picture.clone()));
+        Ok(views.collect::<Result<_, _>>()?)
+    }
+
+    /// A score needs two rows of the head: all the rest of the work is here.
+    fn scores(&self, prefix: &Prefix, questions: &[&[u32]]) -> Result<(), Box<dyn Error>> {
+        let asked = self.network.ask(Some(prefix), questions, &mut |_, _| {})?;
+        let sums = asked.to_dtype(DType::F32)?.sum(D::Minus1)?;
+        black_box(sums.to_vec1::<f32>()?);
+        Ok(())
+    }
+
+    /// One batch, waiting after each part.
+    fn parts(
+        &self,
+        views: &[&Views],
+        questions: &[&[u32]],
+        spent: &mut HashMap<&'static str, f64>,
+    ) -> Result<(), Box<dyn Error>> {
+        let device = self.network.device();
+        let mut lap = Instant::now();
+        let mut spend = |part| -> candle_core::Result<()> {
+            device.synchronize()?;
+            *spent.entry(part).or_default() += lap.elapsed().as_secs_f64();
+            lap = Instant::now();
+            Ok(())
+        };
+        let embeddings = self.network.embed_images(views, &mut |_, _| {})?;
+        spend("vision")?;
+        let prefix = self.network.read_images(embeddings)?;
+        spend("prefix")?;
+        self.scores(&prefix, questions)?;
+        spend("questions")?;
+        Ok(())
+    }
+}
+
+/// Tokens that are computed for an image: what questions begin with is there once.
+fn packed_tokens(questions: &[Vec<u32>]) -> usize {
+    let begun = questions
         .iter()
-        .map(|picture| preprocessor.views(picture.clone()))
-        .collect::<Result<_, _>>()?;
-    spend("views", device)?;
-    let views: Vec<&Views> = views.iter().collect();
-    let embeddings = network.embed_images(&views, &mut |_, _| {})?;
-    spend("vision", device)?;
-    let prefix = network.read_images(embeddings)?;
-    spend("prefix", device)?;
-    let questions: Vec<&[u32]> = questions.iter().map(Vec::as_slice).collect();
-    let asked = network.ask(Some(&prefix), &questions, &mut |_, _| {})?;
-    // A score needs two rows of the head: the rest of the work is here.
-    black_box(
-        asked
-            .to_dtype(DType::F32)?
-            .sum(D::Minus1)?
-            .to_vec1::<f32>()?,
-    );
-    spend("questions", device)?;
-    Ok(views[0].count())
+        .flat_map(|tokens| (1..=tokens.len()).map(|end| &tokens[..end]));
+    begun.collect::<HashSet<_>>().len()
 }
 
 /// Prompts as long as "Is there a dog in the image?\nAnswer yes or no." in the model's tokens: what differs is one token,
@@ -182,7 +304,8 @@ fn picture(width: u32, height: u32, seed: u32) -> RgbImage {
     }
 }
 
-/// TFLOP/s of one large product in the device's number format: what the model's own products are measured by.
+/// TFLOP/s of one large product in the device's number format: what the model's own products are measured by. Twenty are
+/// queued before the device is waited for, so that neither waiting nor taking memory counts.
 fn ceiling(device: &Device) -> candle_core::Result<f64> {
     let (m, k, n, dtype) = match device {
         Device::Cpu => (730, 2048, 8192, DType::F32),
@@ -190,12 +313,16 @@ fn ceiling(device: &Device) -> candle_core::Result<f64> {
     };
     let left = Tensor::rand(-1_f32, 1.0, (m, k), device)?.to_dtype(dtype)?;
     let right = Tensor::rand(-1_f32, 1.0, (n, k), device)?.to_dtype(dtype)?;
+    let queued = 20;
     let mut best = Duration::MAX;
-    for _ in 0..12 {
-        let started = Instant::now();
-        black_box(left.matmul(&right.t()?)?);
+    for _ in 0..3 {
         device.synchronize()?;
-        best = best.min(started.elapsed());
+        let started = Instant::now();
+        for _ in 0..queued {
+            black_box(left.matmul(&right.t()?)?);
+        }
+        device.synchronize()?;
+        best = best.min(started.elapsed() / queued);
     }
     Ok(2.0 * (m * k * n) as f64 / best.as_secs_f64() / 1e12)
 }

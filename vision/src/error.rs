@@ -194,6 +194,34 @@ pub enum VisionError {
         /// Views of the image.
         views: usize,
     },
+    /// The weights alone are more than the device has room for.
+    #[error(
+        "model '{model}' needs {} for its weights, but device '{device}' has {} free; use --quantize q8_0 or a device \
+         with more memory", gigabytes(*needed), free.map_or_else(|| "less".to_owned(), gigabytes)
+    )]
+    ModelTooLarge {
+        /// The model.
+        model: String,
+        /// Where it was to run.
+        device: String,
+        /// Bytes of the weights.
+        needed: u64,
+        /// Bytes that were free, where the device can say.
+        free: Option<u64>,
+    },
+    /// The device is broken for this process: whatever is asked of it next fails as well.
+    #[error(
+        "device '{device}' of model '{model}' failed and answers nothing more: {reason}. What was done before counts; \
+         start again to go on, and if it fails again look at the card (nvidia-smi)"
+    )]
+    DeviceLost {
+        /// The model.
+        model: String,
+        /// Where it ran.
+        device: String,
+        /// The driver's words.
+        reason: String,
+    },
     /// The tensor library failed.
     #[error("model '{model}' failed while {stage}: {source}")]
     Tensor {
@@ -246,6 +274,11 @@ pub enum VisionError {
     },
 }
 
+/// Bytes in the unit of a card's memory.
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.1} GB", bytes as f64 / 1e9)
+}
+
 impl From<CheckpointError> for VisionError {
     fn from(error: CheckpointError) -> Self {
         Self::Checkpoint(Arc::new(error))
@@ -253,6 +286,11 @@ impl From<CheckpointError> for VisionError {
 }
 
 impl VisionError {
+    /// Whether no further job of the model can succeed, whatever its image: the end of a run, not the error of a row.
+    pub fn ends_all(&self) -> bool {
+        matches!(self, Self::DeviceLost { .. } | Self::Closed { .. })
+    }
+
     /// A function for `map_err` that wraps an error of the tensor library with the model and what it was doing.
     pub(crate) fn tensor(
         model: &str,

@@ -39,13 +39,13 @@ pub mod store;
 pub mod wordnet;
 
 pub use categories::CategorySpec;
-pub use device::DeviceChoice;
+pub use device::{CudaOptions, DeviceChoice};
 pub use error::VisionError;
 pub use model::{
     Answer, BatchAdvice, Category, InputGeometry, Job, Loaded, Model, ModelInfo, Preprocessor,
     Prompt, Question, Questions, RgbImage, Views,
 };
-pub use options::{CropPolicy, Generation, LoadOptions, Quantization, Temperature};
+pub use options::{ComputeDtype, CropPolicy, Generation, LoadOptions, Quantization, Temperature};
 pub use packing::{PackLimits, pack};
 pub use registry::{
     DEFAULT_MODEL, EmbeddedModel, HubFile, HubModel, ModelEntry, Origin, load, models,

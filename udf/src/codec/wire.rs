@@ -89,6 +89,8 @@ struct Model {
     quantize: Option<String>,
     #[prost(string, tag = "4")]
     crops: String,
+    #[prost(string, optional, tag = "5")]
+    dtype: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -160,6 +162,7 @@ impl From<&CallSpec> for Call {
         let model = |model: &ModelSpec| Model {
             name: model.name.clone(),
             device: model.load.device.to_string(),
+            dtype: model.load.dtype.map(|dtype| dtype.to_string()),
             quantize: model.load.quantize.map(|q| q.to_string()),
             crops: model.load.crops.to_string(),
         };
@@ -268,6 +271,7 @@ impl Model {
             name: self.name,
             load: LoadOptions {
                 device: parsed(&self.device)?,
+                dtype: self.dtype.as_deref().map(parsed).transpose()?,
                 quantize: self.quantize.as_deref().map(parsed).transpose()?,
                 crops: parsed(&self.crops)?,
             },

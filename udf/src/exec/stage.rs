@@ -20,7 +20,7 @@ use crate::base::{Base, Images, Placed};
 use crate::call::{Asked, Call};
 use crate::corrections::Corrections;
 use crate::image_column::ImageSource;
-use crate::inquiry::{Inquiry, Seen, Wanted};
+use crate::inquiry::{End, Inquiry, Seen, Wanted};
 use crate::labelling::Scored;
 use crate::outcome::{Kernel, Outcome, RowError};
 use crate::settings::OnError;
@@ -113,7 +113,8 @@ impl Stage {
     /// Asks about the rows of a batch; `row` names the batch's row in an error.
     ///
     /// # Errors
-    /// Where an image failed and a call's `on_error` is `fail`; where a guard or image cannot be evaluated.
+    /// Where an image failed and a call's `on_error` is `fail`; where a guard or image cannot be evaluated; whatever
+    /// `on_error` says, where the model answers nothing more.
     pub(crate) async fn run(
         &self,
         batch: &RecordBatch,
@@ -122,7 +123,7 @@ impl Stage {
         let choices = self.choices(batch)?;
         let (images, names) = self.images(batch, &choices)?;
         let keys = self.keys(&images, &names).await;
-        let (mut rows, exhausted) = self.look(images, choices).await;
+        let (mut rows, exhausted) = self.look(images, choices).await?;
         for (place, seen) in rows.iter_mut().enumerate() {
             if let Some((_, seen)) = seen {
                 self.inquiry.tell(seen, names[place].as_deref());
@@ -238,7 +239,7 @@ impl Stage {
         &self,
         images: Vec<Option<Placed>>,
         choices: Vec<Option<Arc<Choice>>>,
-    ) -> (Vec<Row>, Option<(usize, Exhausted)>) {
+    ) -> Result<(Vec<Row>, Option<(usize, Exhausted)>)> {
         let mut rows: Vec<Row> = images.iter().map(|_| None).collect();
         let mut exhausted: Option<(usize, Exhausted)> = None;
         let started = Instant::now();
@@ -261,14 +262,16 @@ impl Stage {
         while let Some((place, choice, seen)) = looks.next().await {
             match seen {
                 Ok(seen) => rows[place] = Some((choice, seen)),
-                Err(end) if exhausted.is_none_or(|(first, _)| place < first) => {
-                    exhausted = Some((place, end));
+                Err(End::Exhausted(end)) => {
+                    if exhausted.is_none_or(|(first, _)| place < first) {
+                        exhausted = Some((place, end));
+                    }
                 }
-                Err(_) => {}
+                Err(End::Lost(error)) => return Err(DataFusionError::External(Box::new(error))),
             }
         }
         self.measured.note_cost(count, started.elapsed());
-        (rows, exhausted)
+        Ok((rows, exhausted))
     }
 
     /// An error where an image failed and a call that wanted it stops for that.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use picsift_udf::{Allowance, AtEnd, Exhausted};
 
-use crate::fake::Fake;
+use crate::fake::{FATAL, Fake, png};
 use crate::tables::{images, rows};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,4 +68,30 @@ async fn the_first_rows_get_the_allowance_whichever_image_is_ready_first() {
     let batches = frame.collect().await.unwrap();
     assert_eq!((rows(&batches), fake.encoded()), (9, 7));
     assert_eq!(allowance.exhausted(), Some(Exhausted::Images(7)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_is_lost_ends_a_query_whatever_becomes_of_failures() {
+    let fake = Fake::new(1);
+    let mut pictures = images(200);
+    pictures[90].1 = Some(png(FATAL));
+    fake.add_table("t", &pictures);
+    fake.set("picsift.on_error = 'null'").await;
+    for query in [
+        "SELECT id, classify(image, 'red') FROM t",
+        "SELECT count(*) FROM t WHERE try_classify(image, 'red')['value']",
+    ] {
+        let ended = fake.context.sql(query).await.unwrap().collect().await;
+        let message = ended.unwrap_err().to_string();
+        assert!(
+            message.contains("device 'cuda:0'") && message.contains("an illegal address"),
+            "{message}"
+        );
+    }
+    // What was seen before it broke is known, and the broken one was asked once.
+    let before = fake.encoded();
+    assert!((90..200).contains(&before), "{before}");
+    let known = "SELECT id FROM t WHERE id < 10 AND classify(image, 'red') IS NOT NULL";
+    let (batches, encoded) = fake.run(known).await;
+    assert_eq!((rows(&batches), encoded), (10, 0));
 }

@@ -15,7 +15,7 @@ use crate::model::{
     Answer, BatchAdvice, Category, InputGeometry, Job, Loaded, Model, ModelInfo, Preprocessor,
     Question, Questions, RgbImage, Views,
 };
-use crate::options::{Generation, LoadOptions};
+use crate::options::{ComputeDtype, Generation, LoadOptions};
 use crate::wordnet::Lexicon;
 
 /// The model's name.
@@ -35,7 +35,7 @@ const IMAGES_PER_PASS: usize = 4;
 /// Loads the embedded model. It sees one view of each image whatever the crops, so that option means nothing to it.
 ///
 /// # Errors
-/// [`VisionError::OptionUnsupported`] when it is to be quantised, [`VisionError::Tensor`] when the embedded weights do
+/// [`VisionError::OptionUnsupported`] when it is to be quantised or to compute in bf16, [`VisionError::Tensor`] when the embedded weights do
 /// not fit the network.
 pub fn load(options: &LoadOptions) -> Result<Loaded, VisionError> {
     if let Some(quantization) = options.quantize {
@@ -43,6 +43,13 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, VisionError> {
             model: NAME.to_owned(),
             option: format!("quantize = {quantization}"),
             reason: "it is small and has f32 kernels of its own; leave the option out",
+        });
+    }
+    if let Some(ComputeDtype::Bf16) = options.dtype {
+        return Err(VisionError::OptionUnsupported {
+            model: NAME.to_owned(),
+            option: format!("dtype = {}", ComputeDtype::Bf16),
+            reason: "it runs on the CPU, in f32; leave the option out",
         });
     }
     let config = Config::lite0();

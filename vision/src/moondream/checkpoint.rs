@@ -215,6 +215,17 @@ impl<'a> Checkpoint<'a> {
         DType::try_from(self.view(tensor)?.dtype()).ok()
     }
 
+    /// Numbers in all tensors of the file; 0 where they are made as they are asked for.
+    pub(super) fn elements(&self) -> u64 {
+        let names = match &self.source {
+            Source::Mapped(tensors) => tensors.tensors(),
+            Source::Bytes(tensors) => tensors.tensors(),
+            Source::Random(_) => Vec::new(),
+        };
+        let count = |shape: &[usize]| shape.iter().map(|&size| size as u64).product::<u64>();
+        names.iter().map(|(_, view)| count(view.shape())).sum()
+    }
+
     /// The error of a tensor that the tensor library could not use.
     pub(super) fn unusable(&self, tensor: &str, source: candle_core::Error) -> CheckpointError {
         CheckpointError::Tensor {

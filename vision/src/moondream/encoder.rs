@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::VisionConfig;
 use super::checkpoint::Read;
-use super::kernels::{Keys, add_bias, attention, bias_gelu, residual};
+use super::kernels::{Keys, Steps};
 use super::linear::Linear;
 use super::names::Names;
 use super::weights::{Norm, Reader};
@@ -16,6 +16,7 @@ use super::weights::{Norm, Reader};
 /// The encoder with its weights.
 #[derive(Debug, Clone)]
 pub(super) struct Encoder {
+    steps: Steps,
     heads: usize,
     patches: Linear,
     positions: Tensor,
@@ -47,6 +48,7 @@ impl Encoder {
             })
         };
         Ok(Self {
+            steps: reader.format.steps,
             heads: config.heads,
             patches: reader.linear(names.patches, 3 * config.patch * config.patch, dim)?,
             positions: reader.tensor(names.positions, &[1, config.tokens(), dim])?,
@@ -66,7 +68,7 @@ impl Encoder {
         let rows = self
             .patches
             .product(&patches.reshape((views * tokens, inputs))?)?;
-        let rows = add_bias(rows, self.patches.bias())?;
+        let rows = self.steps.add_bias(rows, self.patches.bias())?;
         let dim = rows.dim(1)?;
         let mut x = rows
             .reshape((views, tokens, dim))?
@@ -75,17 +77,24 @@ impl Encoder {
         watch(&x);
         for block in &self.blocks {
             let qkv = block.qkv.product(&block.norms[0].forward(&x)?)?;
-            let qkv = add_bias(qkv, block.qkv.bias())?.reshape((views, tokens, 3 * dim))?;
+            let qkv =
+                self.steps
+                    .add_bias(qkv, block.qkv.bias())?
+                    .reshape((views, tokens, 3 * dim))?;
             let keys = Keys {
                 k: qkv.narrow(2, dim, dim)?,
                 v: qkv.narrow(2, 2 * dim, dim)?,
             };
-            let seen = attention(&qkv.narrow(2, 0, dim)?, &[&keys], None, self.heads)?;
+            let seen = self
+                .steps
+                .attention(&qkv.narrow(2, 0, dim)?, &[&keys], None, self.heads)?;
             let out = block.out.product(&seen.reshape((views * tokens, dim))?)?;
-            x = residual(&x, out, block.out.bias())?;
+            x = self.steps.residual(&x, out, block.out.bias())?;
             let hidden = block.mlp[0].product(&block.norms[1].forward(&x)?)?;
-            let hidden = bias_gelu(hidden, block.mlp[0].bias())?;
-            x = residual(&x, block.mlp[1].product(&hidden)?, block.mlp[1].bias())?;
+            let hidden = self.steps.bias_gelu(hidden, block.mlp[0].bias())?;
+            x = self
+                .steps
+                .residual(&x, block.mlp[1].product(&hidden)?, block.mlp[1].bias())?;
             watch(&x);
         }
         self.norm.forward(&x)?.reshape((views, tokens, dim))
@@ -95,6 +104,7 @@ impl Encoder {
 /// What becomes of an image's features before the language model sees them.
 #[derive(Debug, Clone)]
 pub(super) struct Projection {
+    steps: Steps,
     layers: [Linear; 2],
 }
 
@@ -111,7 +121,10 @@ impl Projection {
             config.projection_dim,
             text_dim,
         )?;
-        Ok(Self { layers })
+        Ok(Self {
+            steps: reader.format.steps,
+            layers,
+        })
     }
 
     /// Overview and local features, `[images, tokens, vision dim]` each, to `[images, tokens, text dim]`.
@@ -119,8 +132,10 @@ impl Projection {
         let both = Tensor::cat(&[overview, local], 2)?;
         let (images, tokens, dim) = both.dims3()?;
         let hidden = self.layers[0].product(&both.reshape((images * tokens, dim))?)?;
-        let hidden = bias_gelu(hidden, self.layers[0].bias())?;
-        let out = add_bias(self.layers[1].product(&hidden)?, self.layers[1].bias())?;
+        let hidden = self.steps.bias_gelu(hidden, self.layers[0].bias())?;
+        let out = self
+            .steps
+            .add_bias(self.layers[1].product(&hidden)?, self.layers[1].bias())?;
         let dim = out.dim(1)?;
         out.reshape((images, tokens, dim))
     }

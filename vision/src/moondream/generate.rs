@@ -10,6 +10,9 @@ use super::network::{Asked, Network, PACKED_TOKENS, Prefix};
 use super::tree::runs;
 use crate::Generation;
 
+/// Most logits of one launch, a gigabyte of f32: a model of 51,200 tokens chooses 5,000 at once.
+const LOGITS: usize = 1 << 28;
+
 /// An answer that could not be chosen: the logits were no numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotFinite;
@@ -79,10 +82,7 @@ impl Network {
             .collect();
         let mut live: Vec<usize> = (0..requests.len()).collect();
         loop {
-            let logits = self
-                .text
-                .logits(&self.text.normed(&asked.hidden)?)?
-                .to_vec2::<f32>()?;
+            let logits = self.all_logits(&asked)?;
             for (image, answers) in answers.iter_mut().enumerate() {
                 for (at, &question) in live.iter().enumerate() {
                     let max_tokens = requests[question].generation.max_tokens;
@@ -130,6 +130,19 @@ impl Network {
             .into_iter()
             .map(|answers| answers.into_iter().map(|answer| answer.ids).collect())
             .collect())
+    }
+
+    /// The logits of all tokens, for each image the questions that are live.
+    fn all_logits(&self, asked: &Asked) -> Result<Vec<Vec<f32>>> {
+        let normed = self.text.normed(&asked.hidden)?;
+        let rows = normed.dim(0)?;
+        let at_once = (LOGITS / self.config().text.vocab).max(1);
+        let mut logits = Vec::with_capacity(rows);
+        for start in (0..rows).step_by(at_once) {
+            let some = normed.narrow(0, start, at_once.min(rows - start))?;
+            logits.extend(self.text.logits(&some)?.to_vec2::<f32>()?);
+        }
+        Ok(logits)
     }
 
     /// Adds the token that the logits choose.

@@ -2,21 +2,14 @@
 //!
 //! The bias is left to the caller's next step, which touches every output anyway and adds it there.
 
-use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
-use candle_core::{DType, Device, Module, Result, Tensor};
+use candle_core::quantized::{QMatMul, QTensor};
+use candle_core::{Module, Result, Tensor};
 
+use super::format::{BLOCK, Format};
 #[cfg(target_arch = "x86_64")]
 use super::kernels::Int8;
+#[cfg(target_arch = "x86_64")]
 use crate::Quantization;
-
-/// How weights are kept.
-#[derive(Debug, Clone)]
-pub(super) struct Format {
-    pub(super) device: Device,
-    /// The number format of activations, and of weights that are not quantised.
-    pub(super) dtype: DType,
-    pub(super) quantize: Option<Quantization>,
-}
 
 /// Weights `[outputs, inputs]` and a bias `[outputs]`.
 #[derive(Debug, Clone)]
@@ -35,27 +28,6 @@ enum Weight {
         /// Zeros that follow each row of weights, and must follow each row of inputs.
         padding: usize,
     },
-}
-
-/// What the fast kernels for quantised weights take at once: rows of weights are padded to a multiple of it, which costs
-/// at most an eighth more arithmetic at the 2B model's widths and saves most of the time.
-const BLOCK: usize = 256;
-
-impl Format {
-    fn blocks(&self) -> Option<GgmlDType> {
-        self.quantize.map(|quantization| match quantization {
-            Quantization::Q8_0 => GgmlDType::Q8_0,
-            Quantization::Q4K => GgmlDType::Q4K,
-        })
-    }
-
-    /// The width to which a hidden layer is padded with zeros, so that the product over it need not be padded each time.
-    pub(super) fn padded_hidden(&self, width: usize) -> usize {
-        match self.quantize {
-            None => width,
-            Some(_) => width.next_multiple_of(BLOCK),
-        }
-    }
 }
 
 impl Linear {

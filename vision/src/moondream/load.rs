@@ -4,15 +4,17 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::{DType, Device, DeviceLocation};
+use candle_core::{Device, DeviceLocation};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Checkpoint, Config, Layout, Moondream, Network, OverlapCrops, Prompts, Squash, Vocabulary,
+    Checkpoint, CheckpointError, Config, Format, Layout, Moondream, Network, OverlapCrops, Prompts,
+    Squash, Vocabulary,
 };
+use crate::device::{Failure, free_memory};
 use crate::error::VisionError;
 use crate::model::{BatchAdvice, InputGeometry, Loaded, ModelInfo, Preprocessor};
-use crate::options::LoadOptions;
+use crate::options::{ComputeDtype, LoadOptions};
 use crate::source::{ModelFiles, shown_hash};
 
 /// Images and views that fill a CPU: with one image its threads are all at work, and an image's prefix takes 290 MB of the
@@ -118,6 +120,7 @@ pub fn load_shapes(device: &Device, options: &LoadOptions) -> Result<Loaded, Vis
 }
 
 fn build(parts: Parts<'_>, device: &Device, options: &LoadOptions) -> Result<Loaded, VisionError> {
+    let format = format(parts.name, device, options)?;
     // The layout comes first: what does not fit an unknown one says nothing.
     parts.checkpoint.layout()?;
     let config =
@@ -132,28 +135,35 @@ fn build(parts: Parts<'_>, device: &Device, options: &LoadOptions) -> Result<Loa
         }
     })?;
     let vocabulary = Arc::new(vocabulary);
-    let network = Network::read(config.clone(), &parts.checkpoint, device, options.quantize)?;
-    let dtype = match (options.quantize, network.dtype()) {
-        (Some(quantization), _) => quantization.name(),
-        (None, DType::BF16) => "bf16",
-        (None, _) => "f32",
-    };
-    let place = match device.location() {
-        DeviceLocation::Cpu => "cpu".to_owned(),
-        DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
-        DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
-    };
+    let network = read(parts.name, &parts.checkpoint, &config, &format)?;
+    let place = place(device);
     let preprocessor: Arc<dyn Preprocessor> = match config.layout {
         Layout::V2025 => Arc::new(OverlapCrops::new(&config.vision, options.crops)),
         Layout::V2024 => Arc::new(Squash::new(&config.vision, options.crops)),
     };
+    let model = Moondream::new(
+        parts.name,
+        &place,
+        network,
+        Arc::clone(&vocabulary),
+        &parts.checkpoint,
+    )?;
+    if !device.is_cpu()
+        && let Err(error) = model.warm_up(&*preprocessor)
+    {
+        if matches!(error, VisionError::DeviceLost { .. }) {
+            // Its libraries would panic when they are told to let go.
+            std::mem::forget(model);
+        }
+        return Err(error);
+    }
     Ok(Loaded {
         info: ModelInfo {
             name: parts.name.to_owned(),
             revision: parts.revision,
             licence: parts.licence,
-            device: place.clone(),
-            dtype,
+            device: place,
+            dtype: format.name(),
             crops: Some(options.crops),
             input: InputGeometry::Full,
             default_threshold: 0.5,
@@ -161,13 +171,67 @@ fn build(parts: Parts<'_>, device: &Device, options: &LoadOptions) -> Result<Loa
         },
         questions: Arc::new(Prompts::new(parts.name, Arc::clone(&vocabulary), &config)),
         preprocessor,
-        model: Box::new(Moondream::new(
-            parts.name,
-            &place,
-            network,
-            vocabulary,
-            &parts.checkpoint,
-        )?),
+        model: Box::new(model),
         batch: if device.is_cpu() { ON_CPU } else { ON_GPU },
     })
+}
+
+/// The form that these options ask for.
+fn format(model: &str, device: &Device, options: &LoadOptions) -> Result<Format, VisionError> {
+    let refused = match (options.dtype, options.quantize) {
+        (Some(ComputeDtype::Bf16), Some(_)) => {
+            Some("quantised weights are computed with in f32; leave one of the two options out")
+        }
+        (Some(ComputeDtype::Bf16), None) if device.is_cpu() => {
+            Some("a CPU computes in f32, which is faster there; leave the option out")
+        }
+        _ => None,
+    };
+    match (refused, options.dtype) {
+        (Some(reason), Some(dtype)) => Err(VisionError::OptionUnsupported {
+            model: model.to_owned(),
+            option: format!("dtype = {dtype}"),
+            reason,
+        }),
+        _ => Ok(Format::new(device, options.dtype, options.quantize)),
+    }
+}
+
+/// The network, if the device has room for its weights.
+fn read(
+    model: &str,
+    checkpoint: &Checkpoint<'_>,
+    config: &Config,
+    format: &Format,
+) -> Result<Network, VisionError> {
+    let (needed, free) = (
+        format.weight_bytes(checkpoint.elements()),
+        free_memory(&format.device),
+    );
+    let too_large = || VisionError::ModelTooLarge {
+        model: model.to_owned(),
+        device: place(&format.device),
+        needed,
+        free,
+    };
+    if free.is_some_and(|free| needed > free) {
+        return Err(too_large());
+    }
+    Network::read(config.clone(), checkpoint, format).map_err(|error| match &error {
+        CheckpointError::Tensor { source, .. }
+            if Failure::of(&format.device, source) == Failure::OutOfMemory =>
+        {
+            too_large()
+        }
+        _ => error.into(),
+    })
+}
+
+/// A device as [`crate::DeviceChoice`] writes it.
+fn place(device: &Device) -> String {
+    match device.location() {
+        DeviceLocation::Cpu => "cpu".to_owned(),
+        DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+        DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
+    }
 }

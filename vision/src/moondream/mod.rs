@@ -6,9 +6,11 @@
 
 mod checkpoint;
 mod config;
+pub mod conformance;
 mod crops;
 mod encoder;
 mod features;
+mod format;
 mod generate;
 mod kernels;
 mod linear;
@@ -28,7 +30,9 @@ mod weights;
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use config::{Config, ConfigError, Layout, PrefixMask, Template, TextConfig, VisionConfig};
 pub use crops::OverlapCrops;
+pub use format::Format;
 pub use generate::{Answers, NotFinite, Request};
+pub use kernels::Steps;
 pub(crate) use load::SHAPES_BYTES;
 pub use load::{SHAPES_NAME, load, load_shapes};
 pub use model::{MAX_QUESTIONS, Moondream};

@@ -12,8 +12,9 @@ use super::generate::{NotFinite, Request};
 use super::linear::Linear;
 use super::network::{Network, Prefix};
 use super::vocabulary::Vocabulary;
+use crate::device::Failure;
 use crate::error::VisionError;
-use crate::model::{Answer, Job, Model, Prompt, Question, Views};
+use crate::model::{Answer, Job, Model, Preprocessor, Prompt, Question, RgbImage, Views};
 use crate::options::Generation;
 
 /// Most questions about one image: far more than a person has, and a bound on what one job may cost.
@@ -62,6 +63,31 @@ impl Moondream {
             network,
             vocabulary,
         })
+    }
+
+    /// Takes an image of as many views as there can be and a question through the network: what this device cannot do
+    /// at all is an error here, before anything is asked, and its driver compiles the kernels now.
+    ///
+    /// # Errors
+    /// [`VisionError::OutOfMemory`] when one image is too much, [`VisionError::Device`] when the driver or the card is too
+    /// old, [`VisionError::DeviceLost`] or [`VisionError::Tensor`].
+    pub(super) fn warm_up(&self, preprocessor: &dyn Preprocessor) -> Result<()> {
+        // So large that it is cut into all the views that an image may have, a third wider than high.
+        let side = self.network.config().vision.crop as u32;
+        let (width, height) = (8 * side, 6 * side);
+        let views = preprocessor.views(RgbImage {
+            width,
+            height,
+            data: vec![128; 3 * width as usize * height as usize],
+        })?;
+        let prompt = Prompt {
+            text: "".into(),
+            tokens: [self.network.config().template.eos].into(),
+        };
+        let prefix = self.encode(&[&views])?;
+        self.score(&prefix, &[&prompt])?;
+        let waited = self.network.device().synchronize();
+        waited.map_err(|error| self.failure("warming up", views.count(), error))
     }
 
     /// Reads images, each given by its views, for any number of questions.
@@ -248,16 +274,34 @@ impl Moondream {
     }
 
     fn failure(&self, stage: &'static str, views: usize, error: candle_core::Error) -> VisionError {
-        // The driver's error reaches candle as a boxed source; its text is all that is left of its kind.
-        let text = error.to_string().to_ascii_lowercase();
-        if text.contains("out_of_memory") || text.contains("out of memory") {
-            return VisionError::OutOfMemory {
-                model: self.name.clone(),
-                device: self.device.clone(),
+        let (model, device) = (self.name.clone(), self.device.clone());
+        match Failure::of(self.network.device(), &error) {
+            Failure::OutOfMemory => VisionError::OutOfMemory {
+                model,
+                device,
                 views,
-            };
+            },
+            Failure::Lost => VisionError::DeviceLost {
+                model,
+                device,
+                reason: error.to_string(),
+            },
+            Failure::DriverTooOld => VisionError::Device {
+                device,
+                reason: format!(
+                    "its driver is older than the CUDA toolkit that this program was built with ({error}); update the \
+                     driver, build with an older toolkit, or choose 'cpu'"
+                ),
+            },
+            Failure::CardTooOld => VisionError::Device {
+                device,
+                reason: format!(
+                    "it is older than the cards that this program was built for ({error}); build it with \
+                     CUDA_COMPUTE_CAP set to the card's, or choose 'cpu'"
+                ),
+            },
+            Failure::Other => VisionError::tensor(&self.name, stage)(error),
         }
-        VisionError::tensor(&self.name, stage)(error)
     }
 }
 

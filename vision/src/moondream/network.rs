@@ -9,13 +9,14 @@ use candle_core::{DType, Device, Result, Tensor};
 use super::checkpoint::{Checkpoint, Read};
 use super::encoder::{Encoder, Projection, normalise, patch_vectors};
 use super::features::{pool, stitch};
-use super::linear::Format;
+use super::format::Format;
+use super::kernels::LAUNCH;
 use super::names::Names;
 use super::text::{Cache, Step, TextModel};
 use super::tree::{Tree, runs};
 use super::weights::Reader;
 use super::{Config, Layout};
-use crate::{Quantization, Views};
+use crate::Views;
 
 /// Views that go through the encoder together: more bring nothing on a CPU, whose threads one view keeps busy.
 const VIEWS_AT_ONCE: (usize, usize) = (4, 64);
@@ -50,8 +51,7 @@ pub type Watch<'a> = dyn FnMut(Stage, &Tensor) + 'a;
 #[derive(Debug, Clone)]
 pub struct Network {
     config: Config,
-    device: Device,
-    dtype: DType,
+    format: Format,
     weight_bytes: usize,
     encoder: Encoder,
     projection: Projection,
@@ -83,29 +83,14 @@ impl Prefix {
 }
 
 impl Network {
-    /// Reads the weights into the number format and onto the device: f32 on a CPU and wherever weights are quantised,
-    /// else bf16.
+    /// Reads the weights into the form in which the network is to be computed.
     ///
     /// # Errors
     /// [`super::CheckpointError`] naming the tensor that is missing or does not fit the configuration.
-    pub fn read(
-        config: Config,
-        checkpoint: &Checkpoint<'_>,
-        device: &Device,
-        quantize: Option<Quantization>,
-    ) -> Read<Self> {
-        let dtype = match (device, quantize) {
-            (Device::Cpu, _) | (_, Some(_)) => DType::F32,
-            _ => DType::BF16,
-        };
-        let format = Format {
-            device: device.clone(),
-            dtype,
-            quantize,
-        };
+    pub fn read(config: Config, checkpoint: &Checkpoint<'_>, format: &Format) -> Read<Self> {
         let reader = Reader {
             checkpoint,
-            format: &format,
+            format,
             bytes: Cell::new(0),
         };
         let names = Names::of(config.layout);
@@ -113,8 +98,7 @@ impl Network {
             encoder: Encoder::read(&reader, &names, &config.vision)?,
             projection: Projection::read(&reader, &names, &config.vision, config.text.dim)?,
             text: TextModel::read(&reader, &names, &config.text)?,
-            device: device.clone(),
-            dtype,
+            format: format.clone(),
             weight_bytes: reader.bytes.get(),
             config,
         })
@@ -130,9 +114,25 @@ impl Network {
         self.weight_bytes
     }
 
+    /// The form in which it is computed.
+    pub fn format(&self) -> &Format {
+        &self.format
+    }
+
     /// The number format of activations.
     pub fn dtype(&self) -> DType {
-        self.dtype
+        self.format.dtype
+    }
+
+    /// An error unless a launch over so many things of so many elements is one that the device's kernels can count.
+    fn fits_launch(&self, what: &str, count: usize, each: usize) -> Result<()> {
+        let most = LAUNCH / each.max(1);
+        if count > most {
+            candle_core::bail!(
+                "{count} {what} at once are more than the {most} that fit one launch"
+            );
+        }
+        Ok(())
     }
 
     /// Encodes images, each given by its views, which must be those of the layout's preprocessor.
@@ -151,7 +151,11 @@ impl Network {
     /// The tensor library's.
     pub fn read_images(&self, embeddings: Tensor) -> Result<Prefix> {
         let images = embeddings.dim(0)?;
-        let bos = Tensor::full(self.config.template.bos, (images, 1), &self.device)?;
+        let text = &self.config.text;
+        let tokens = PACKED_TOKENS.max(self.config.vision.tokens() + 1);
+        let widest = text.ff_dim.max(3 * text.dim);
+        self.fits_launch("images", images, tokens * widest)?;
+        let bos = Tensor::full(self.config.template.bos, (images, 1), &self.format.device)?;
         let tokens = Tensor::cat(&[self.text.embed(&bos)?, embeddings], 1)?;
         Ok(Prefix {
             cache: self.text.prefix(&tokens)?,
@@ -193,7 +197,9 @@ impl Network {
         questions: &[&[u32]],
         watch: &mut Watch<'_>,
     ) -> Result<Tensor> {
-        self.text.logits(&self.ask(prefix, questions, watch)?)
+        let asked = self.ask(prefix, questions, watch)?;
+        self.fits_launch("logits", asked.dim(0)?, self.config.text.vocab)?;
+        self.text.logits(&asked)
     }
 
     /// Takes questions through the model as one packed sequence.
@@ -208,7 +214,7 @@ impl Network {
             candle_core::bail!("a question without tokens cannot be asked");
         };
         let images = prefix.map_or(1, Prefix::images);
-        let tokens = Tensor::new(tree.tokens(), &self.device)?
+        let tokens = Tensor::new(tree.tokens(), &self.format.device)?
             .unsqueeze(0)?
             .repeat((images, 1))?;
         let mut asked = Asked {
@@ -256,7 +262,7 @@ impl Network {
         let mask = Tensor::from_vec(
             tree.mask(nodes.clone()),
             (nodes.len(), tree.len()),
-            &self.device,
+            &self.format.device,
         )?;
         let step = Step {
             tokens,
@@ -278,7 +284,7 @@ impl Network {
 
     /// The device that it runs on.
     pub fn device(&self) -> &Device {
-        &self.device
+        &self.format.device
     }
 
     /// The first half of [`Network::encode`]: image embeddings `[images, tokens, text dim]`.
@@ -295,6 +301,8 @@ impl Network {
             .iter()
             .map(|samples| samples.len() / (side * side * 3))
             .collect();
+        let vision = &self.config.vision;
+        self.fits_launch("views", counts.iter().sum(), vision.tokens() * vision.dim)?;
         let features = self.encode_views(&samples, watch)?;
         let mut start = 0;
         let (mut overviews, mut locals) = (Vec::new(), Vec::new());
@@ -326,7 +334,7 @@ impl Network {
     /// The features of all views, whichever images they belong to, `[views, tokens, dim]`.
     fn encode_views(&self, samples: &[Vec<f32>], watch: &mut Watch<'_>) -> Result<Tensor> {
         let vision = &self.config.vision;
-        let at_once = if self.device.is_cpu() {
+        let at_once = if self.format.device.is_cpu() {
             VIEWS_AT_ONCE.0
         } else {
             VIEWS_AT_ONCE.1
@@ -341,8 +349,8 @@ impl Network {
                 &some.concat(),
                 vision.crop,
                 vision.patch,
-                self.dtype,
-                &self.device,
+                self.format.dtype,
+                &self.format.device,
             )?;
             watch(Stage::Patches, &patches);
             let out = self

@@ -6,7 +6,7 @@
 use candle_core::{DType, Result, Tensor};
 
 use super::checkpoint::Read;
-use super::kernels::{Keys, Rotary, add_bias, attention, bias_gelu, residual, rotate};
+use super::kernels::{Keys, Rotary, Steps};
 use super::linear::Linear;
 use super::names::Names;
 use super::weights::{Norm, Reader};
@@ -15,6 +15,7 @@ use super::{PrefixMask, TextConfig};
 /// The language model with its weights.
 #[derive(Debug, Clone)]
 pub(super) struct TextModel {
+    steps: Steps,
     heads: usize,
     prefix_mask: PrefixMask,
     dtype: DType,
@@ -78,6 +79,7 @@ impl TextModel {
             &reader.format.device,
         );
         Ok(Self {
+            steps: reader.format.steps,
             heads: config.heads,
             prefix_mask: config.prefix_mask,
             dtype: reader.format.dtype,
@@ -115,8 +117,10 @@ impl TextModel {
             let h = block.norm.forward(&x)?;
             let (q, keys) = self.project(block, &h, batch, &rotary)?;
             if index + 1 < self.blocks.len() {
-                let seen = attention(&q, &[&keys], mask.as_ref(), self.heads)?;
-                x = block.finish(&x, &h, &seen)?;
+                let seen = self
+                    .steps
+                    .attention(&q, &[&keys], mask.as_ref(), self.heads)?;
+                x = block.finish(self.steps, &x, &h, &seen)?;
             }
             // The queries are not kept.
             layers.push(Keys {
@@ -172,14 +176,16 @@ impl TextModel {
                 .chain([&keys])
                 .collect();
             if index + 1 < self.blocks.len() {
-                let seen = attention(&q, &pieces, Some(step.mask), self.heads)?;
-                x = block.finish(&x, &h, &seen)?;
+                let seen = self
+                    .steps
+                    .attention(&q, &pieces, Some(step.mask), self.heads)?;
+                x = block.finish(self.steps, &x, &h, &seen)?;
                 watch(&rows(&x)?);
             } else {
                 q = q.contiguous()?.index_select(&wanted, 1)?;
                 let mask = step.mask.index_select(&wanted, 0)?;
-                let seen = attention(&q, &pieces, Some(&mask), self.heads)?;
-                x = block.finish(&rows(&x)?, &rows(&h)?, &seen)?;
+                let seen = self.steps.attention(&q, &pieces, Some(&mask), self.heads)?;
+                x = block.finish(self.steps, &rows(&x)?, &rows(&h)?, &seen)?;
                 watch(&x);
             }
             layers.push(keys);
@@ -195,7 +201,9 @@ impl TextModel {
 
     /// The logits of all tokens, `[rows, dim]` after the norm to `[rows, vocab]` in f32.
     pub(super) fn logits(&self, normed: &Tensor) -> Result<Tensor> {
-        add_bias(self.head.product(normed)?, self.head.bias())?.to_dtype(DType::F32)
+        self.steps
+            .add_bias(self.head.product(normed)?, self.head.bias())?
+            .to_dtype(DType::F32)
     }
 
     /// Queries, keys and values of a block, rotated, `[batch, tokens, dim]` each.
@@ -207,8 +215,10 @@ impl TextModel {
         rotary: &Rotary,
     ) -> Result<(Tensor, Keys)> {
         let (rows, dim) = h.dims2()?;
-        let qkv = add_bias(block.qkv.product(h)?, block.qkv.bias())?;
-        let qkv = rotate(
+        let qkv = self
+            .steps
+            .add_bias(block.qkv.product(h)?, block.qkv.bias())?;
+        let qkv = self.steps.rotate(
             qkv.reshape((batch, rows / batch, 3 * dim))?,
             rotary,
             self.heads,
@@ -223,10 +233,10 @@ impl TextModel {
 
 impl Block {
     /// The residual stream after the block: attention and MLP read the same norm and are added together.
-    fn finish(&self, x: &Tensor, h: &Tensor, seen: &Tensor) -> Result<Tensor> {
+    fn finish(&self, steps: Steps, x: &Tensor, h: &Tensor, seen: &Tensor) -> Result<Tensor> {
         let out = self.out.product(&seen.reshape(x.shape())?)?;
-        let hidden = bias_gelu(self.mlp[0].product(h)?, self.mlp[0].bias())?;
-        let sum = residual(x, out, &self.bias)?;
+        let hidden = steps.bias_gelu(self.mlp[0].product(h)?, self.mlp[0].bias())?;
+        let sum = steps.residual(x, out, &self.bias)?;
         sum + self.mlp[1].product(&hidden)?
     }
 }

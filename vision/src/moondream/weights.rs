@@ -6,7 +6,8 @@ use candle_core::{Result, Tensor};
 use candle_nn::ops::layer_norm;
 
 use super::checkpoint::{Checkpoint, Read};
-use super::linear::{Format, Linear};
+use super::format::Format;
+use super::linear::Linear;
 
 /// Epsilon of every layer norm.
 const EPSILON: f32 = 1e-5;
@@ -99,6 +100,11 @@ pub(super) struct Norm {
 }
 
 impl Norm {
+    /// The norm with these weights and biases, `[width]` each.
+    pub(super) fn new(weight: Tensor, bias: Tensor) -> Self {
+        Self { weight, bias }
+    }
+
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         layer_norm(x, &self.weight, &self.bias, EPSILON)
     }

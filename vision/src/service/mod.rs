@@ -6,8 +6,8 @@
 
 mod worker;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -66,6 +66,8 @@ struct Shared {
     preprocessor: Arc<dyn Preprocessor>,
     batch: BatchAdvice,
     counters: Counters,
+    /// Why the thread ended while there was still work.
+    lost: OnceLock<VisionError>,
 }
 
 #[derive(Default)]
@@ -101,6 +103,7 @@ impl Service {
             preprocessor: loaded.preprocessor,
             batch,
             counters: Counters::default(),
+            lost: OnceLock::new(),
         });
         let (queue, requests) = mpsc::channel(queue);
         let worker = Worker::new(loaded.model, Arc::clone(&shared));
@@ -129,9 +132,18 @@ impl Service {
         Arc::clone(&self.shared.preprocessor)
     }
 
-    /// How large the model's batches may become: no use in keeping many times more images ready.
+    /// How large the model's batches may become.
     pub fn batch(&self) -> BatchAdvice {
         self.shared.batch
+    }
+
+    /// How many images should be on their way to the model at once: the batch that it runs, one that waits and one that is
+    /// made ready. More would only hold memory, and for a model that sees large images much of it.
+    pub fn images_ahead(&self) -> usize {
+        self.shared
+            .batch
+            .max_images
+            .saturating_mul(1 + BATCHES_WAITING)
     }
 
     /// What the service has done so far.
@@ -151,14 +163,18 @@ impl Service {
     /// while the queue is full. Dropping the future withdraws the job unless the model already has it.
     ///
     /// # Errors
-    /// What the model says about this image, or [`VisionError::Closed`] when its thread has ended.
+    /// What the model says about this image. [`VisionError::DeviceLost`] from the moment on at which the device broke, or
+    /// [`VisionError::Closed`] when the thread has ended otherwise: after either no job of this service succeeds.
     pub async fn submit(
         &self,
         views: Views,
         questions: Arc<[Question]>,
     ) -> Result<Vec<Answer>, VisionError> {
-        let closed = || VisionError::Closed {
-            model: self.shared.info.name.clone(),
+        let closed = || {
+            let lost = self.shared.lost.get().cloned();
+            lost.unwrap_or_else(|| VisionError::Closed {
+                model: self.shared.info.name.clone(),
+            })
         };
         let (reply, answer) = oneshot::channel();
         let job = Job { views, questions };

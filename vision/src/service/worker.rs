@@ -3,7 +3,7 @@
 //! It sleeps until a job arrives, takes whatever else is queued by then up to the batch limit and runs it: batches
 //! grow by themselves under load, and a lone job never waits for company. What a model does wrong ends here: a panic
 //! and a wrong number of answers become errors of their jobs, and a batch that does not fit the device's memory
-//! is halved until it does.
+//! is halved until it does. A device that is lost ends it: what waits, and whatever comes later, has that one error.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -39,7 +39,7 @@ impl Worker {
         }
     }
 
-    /// Answers until every handle is gone.
+    /// Answers until every handle is gone or the device is lost.
     pub(super) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         let mut pending = Vec::new();
         while requests.blocking_recv_many(&mut pending, self.limits.items) > 0 {
@@ -52,6 +52,12 @@ impl Worker {
                     break;
                 };
                 let again = self.answer(pending.drain(batch).collect());
+                if self.shared.lost.get().is_some() {
+                    // What waits is dropped with its replies, which says the same as a reply would. The model is not: the
+                    // libraries of a device that is lost panic when they are told to let go.
+                    std::mem::forget(self.model);
+                    return;
+                }
                 pending.splice(..0, again);
             }
         }
@@ -67,6 +73,14 @@ impl Worker {
             .map(|request| (request.job, request.reply))
             .unzip();
         let results = self.results(&jobs);
+        let lost = results
+            .iter()
+            .filter_map(|result| result.as_ref().err())
+            .find(|error| matches!(error, VisionError::DeviceLost { .. }));
+        if let Some(lost) = lost {
+            // Before any reply: who reads one and asks again must find the service closed.
+            let _ = self.shared.lost.set(lost.clone());
+        }
         let mut again = Vec::new();
         for ((job, reply), result) in jobs.into_iter().zip(replies).zip(results) {
             if !alone && matches!(result, Err(VisionError::OutOfMemory { .. })) {

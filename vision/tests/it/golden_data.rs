@@ -5,8 +5,8 @@
 //! them, which differs from how picsift shows pictures to a model: no EXIF, alpha dropped, 16 bits cut.
 
 use std::collections::HashMap;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::{env, fs};
 
 use candle_core::{Device, Tensor};
 use image::{DynamicImage, ImageFormat};
@@ -16,6 +16,7 @@ use picsift_vision::moondream::Layout;
 use serde_json::Value;
 
 /// One golden folder.
+#[derive(Clone)]
 pub(crate) struct Golden {
     pub(crate) dir: PathBuf,
     pub(crate) manifest: Value,
@@ -31,15 +32,21 @@ pub(crate) struct GoldenImage<'a> {
 }
 
 /// Every golden folder; at least one.
+#[cfg(test)]
 pub(crate) fn folders() -> Vec<Golden> {
-    let root = env::var_os("PICSIFT_GOLDENS").map_or_else(
+    let root = std::env::var_os("PICSIFT_GOLDENS").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens"),
         PathBuf::from,
     );
+    folders_in(&root)
+}
+
+/// This folder, if it is a golden one, else those in it; at least one.
+pub(crate) fn folders_in(root: &Path) -> Vec<Golden> {
     let is_golden = |dir: &PathBuf| dir.join("manifest.json").is_file();
-    let mut dirs = vec![root.clone()];
-    if !is_golden(&root) {
-        let entries = fs::read_dir(&root).unwrap_or_else(|e| panic!("{}: {e}", root.display()));
+    let mut dirs = vec![root.to_owned()];
+    if !is_golden(&dirs[0]) {
+        let entries = fs::read_dir(root).unwrap_or_else(|e| panic!("{}: {e}", root.display()));
         dirs = entries.map(|entry| entry.unwrap().path()).collect();
         dirs.retain(is_golden);
         dirs.sort();
@@ -101,6 +108,15 @@ impl Golden {
         }
     }
 
+    /// The questions whose logits about a picture are there, by number, in their order.
+    pub(crate) fn asked(&self, id: &str) -> Vec<u32> {
+        let image = &self.manifest["images"][id];
+        match image.get("questions") {
+            Some(questions) => ids(questions),
+            None => (0..prompts(self).len() as u32).collect(),
+        }
+    }
+
     /// A golden tensor, where this folder has it.
     pub(crate) fn tensor(&self, name: &str) -> Option<Tensor> {
         self.tensors.get(name).cloned()
@@ -120,6 +136,22 @@ impl Golden {
     pub(crate) fn kept_ids(&self) -> Option<Vec<u32>> {
         self.tensor("kept_ids").map(|ids| ids.to_vec1().unwrap())
     }
+}
+
+pub(crate) fn ids(value: &Value) -> Vec<u32> {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+/// The prompts of all questions, as token ids after the image.
+pub(crate) fn prompts(golden: &Golden) -> Vec<Vec<u32>> {
+    let questions = golden.manifest["questions"].as_array().unwrap();
+    questions
+        .iter()
+        .map(|question| {
+            let named = ["prompt_ids", "after_image_ids"];
+            ids(named.iter().find_map(|name| question.get(name)).unwrap())
+        })
+        .collect()
 }
 
 /// A file that may be there compressed.

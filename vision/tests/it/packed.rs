@@ -1,26 +1,19 @@
 //! What is computed together against the same computed alone, and quantised weights against f32's.
 //!
-//! On the CPU in f32, with the small models of the goldens: how often numbers are added in another order depends on what
+//! On the CPU in f32 with both kinds of steps, with the small models of the goldens: how often numbers are added in another order depends on what
 //! else is in a pass, so logits of a few units may differ by [`TOGETHER`], and ids not at all.
 
 use candle_core::Device;
 use picsift_vision::moondream::{
-    Checkpoint, Layout, Network, OverlapCrops, Prefix, Request, Squash, Stage,
+    Format, Layout, Network, OverlapCrops, Prefix, Request, Squash, Stage,
 };
 use picsift_vision::{CropPolicy, Generation, Preprocessor, Quantization, Temperature, Views};
 
-use crate::golden_data::{Golden, folders};
-use crate::moondream::{config, prompts, views};
+use crate::golden_data::{Golden, folders, prompts};
+use crate::moondream::{network, networks, views};
 
 /// Largest difference of a logit that may come of other things being computed beside it.
 const TOGETHER: f32 = 1e-4;
-
-fn network(golden: &Golden, quantize: Option<Quantization>) -> Network {
-    let bytes = golden.model_bytes();
-    let checkpoint = Checkpoint::from_bytes("model.safetensors", &bytes).unwrap();
-    let config = config(golden, &checkpoint);
-    Network::read(config, &checkpoint, &Device::Cpu, quantize).unwrap()
-}
 
 fn encode(network: &Network, images: &[&Views]) -> Prefix {
     network.encode(images, &mut |_, _| {}).unwrap()
@@ -79,8 +72,7 @@ fn many(golden: &Golden) -> Vec<Vec<u32>> {
 
 #[test]
 fn questions_asked_together_get_the_logits_that_they_get_alone() {
-    for golden in folders() {
-        let network = network(&golden, None);
+    for (golden, network) in networks() {
         let prefix = encode(&network, &[&views(&golden, &network, "a02")]);
         let mut questions = prompts(&golden);
         // One again, one that another begins with, and one of a single token.
@@ -105,8 +97,7 @@ fn questions_asked_together_get_the_logits_that_they_get_alone() {
 
 #[test]
 fn questions_of_several_passes_get_what_they_get_alone() {
-    for golden in folders() {
-        let network = network(&golden, None);
+    for (golden, network) in networks() {
         let prefix = encode(&network, &[&views(&golden, &network, "a02")]);
         let questions = many(&golden);
         let questions = slices(&questions);
@@ -147,8 +138,7 @@ fn questions_of_several_passes_get_what_they_get_alone() {
 #[test]
 fn images_read_together_get_what_they_get_alone() {
     const SEEDS: [u64; 3] = [7, 8, 9];
-    for golden in folders() {
-        let network = network(&golden, None);
+    for (golden, network) in networks() {
         let images = pictures(&golden).map(|id| views(&golden, &network, id));
         let count = images.each_ref().map(Views::count);
         assert!(count[0] > count[1], "{count:?}");
@@ -199,8 +189,7 @@ fn images_read_together_get_what_they_get_alone() {
 
 #[test]
 fn the_overview_alone_is_one_view_and_says_something_else() {
-    for golden in folders() {
-        let network = network(&golden, None);
+    for (golden, network) in networks() {
         let id = pictures(&golden)[0];
         let (vision, policy) = (&network.config().vision, CropPolicy::Global);
         let global = match golden.layout() {
@@ -222,8 +211,7 @@ fn the_overview_alone_is_one_view_and_says_something_else() {
 
 #[test]
 fn what_reaches_beyond_the_context_is_an_error() {
-    for golden in folders() {
-        let network = network(&golden, None);
+    for (golden, network) in networks() {
         let prefix = encode(&network, &[&views(&golden, &network, "a06")]);
         let context = network.config().text.context;
         let room = context - prefix.tokens();
@@ -257,7 +245,7 @@ fn quantised_weights_are_smaller_and_say_nearly_the_same() {
         if golden.layout() == Layout::V2024 {
             continue;
         }
-        let exact = network(&golden, None);
+        let exact = network(&golden, &Format::new(&Device::Cpu, None, None));
         let images = ["a02", "a06", "a07"].map(|id| views(&golden, &exact, id));
         let questions = prompts(&golden);
         let questions = slices(&questions);
@@ -270,7 +258,7 @@ fn quantised_weights_are_smaller_and_say_nearly_the_same() {
             (Quantization::Q8_0, 0.6, 0.75),
             (Quantization::Q4K, 5.0, 0.4),
         ] {
-            let network = network(&golden, Some(quantize));
+            let network = network(&golden, &Format::new(&Device::Cpu, None, Some(quantize)));
             assert!(network.weight_bytes() < exact.weight_bytes());
             let found = ask(&network);
             let (mut worst, mut agree) = (0.0_f32, 0);

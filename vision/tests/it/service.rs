@@ -426,3 +426,44 @@ fn options_of_zero_are_refused_by_name() {
         assert!(error.contains(option), "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_lost_device_is_one_error_for_what_waits_and_for_what_comes() {
+    let (report, mut batches) = unbounded_channel();
+    let (go, sign) = channel::<()>();
+    let service = start(options(2, 10, 16), move |jobs| {
+        report.send(jobs.len()).unwrap();
+        sign.recv().unwrap();
+        let lost = VisionError::DeviceLost {
+            model: "test".to_owned(),
+            device: "cuda:0".to_owned(),
+            reason: "ERROR_ILLEGAL_ADDRESS".to_owned(),
+        };
+        match jobs[0].views.data[0] {
+            0 => echo(jobs),
+            _ => jobs.iter().map(|_| Err(lost.clone())).collect(),
+        }
+    });
+    let service = service.unwrap();
+    let first = submit(&service, 0, 1).await;
+    assert_eq!(batches.recv().await, Some(1));
+    let mut pending = Vec::new();
+    for number in 1..8 {
+        pending.push(submit(&service, number, 1).await);
+    }
+    go.send(()).unwrap();
+    assert_eq!(batches.recv().await, Some(2));
+    go.send(()).unwrap();
+    assert!(first.await.unwrap().is_ok());
+    for pending in pending {
+        let error = pending.await.unwrap().unwrap_err();
+        assert!(matches!(error, VisionError::DeviceLost { .. }), "{error}");
+    }
+    let later = service.submit(image(9, 1), [question(0)].into()).await;
+    let error = later.unwrap_err();
+    assert!(
+        error.ends_all() && error.to_string().contains("cuda:0"),
+        "{error}"
+    );
+    assert_eq!(service.stats().batches, 2);
+}

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Device;
-use picsift_vision::moondream::{Checkpoint, Config, Network};
+use picsift_vision::moondream::{Checkpoint, Config, Format, Network};
 use picsift_vision::{
     Answer, Category, DeviceChoice, Generation, Job, LoadOptions, Loaded, Question, RgbImage, load,
 };
@@ -138,7 +138,8 @@ fn logits_are_those_of_the_training_program() {
     let checkpoint = Checkpoint::from_bytes("model.safetensors", &weights).unwrap();
     let config = String::from_utf8(read("config.json")).unwrap();
     let config = Config::of(&checkpoint, &config).unwrap();
-    let network = Network::read(config, &checkpoint, &Device::Cpu, None).unwrap();
+    let network =
+        Network::read(config, &checkpoint, &Format::new(&Device::Cpu, None, None)).unwrap();
     let preprocessor = shapes().preprocessor;
     let Reference { ids, files } = reference();
     let mut worst = 0.0_f32;

@@ -5,37 +5,46 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::exp::exp;
-use super::{contiguous, on_cpu};
+use super::{Steps, contiguous};
 
 /// Values that one task takes: enough to be worth a task, few enough to stay in the cache.
 const CHUNK: usize = 1 << 15;
 
-/// `x + bias`, `[rows, n]` and `[n]`. Writes over `x`, which must have no other user.
-pub(in super::super) fn add_bias(x: Tensor, bias: &Tensor) -> Result<Tensor> {
-    if !on_cpu(&x) {
-        return x.broadcast_add(bias);
+impl Steps {
+    /// `x + bias`, `[rows, n]` and `[n]`. May write over `x`, which must have no other user.
+    pub(in super::super) fn add_bias(self, x: Tensor, bias: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Plain => x.broadcast_add(bias),
+            Self::Fused => {
+                x.inplace_op2(bias, &AddBias)?;
+                Ok(x)
+            }
+        }
     }
-    x.inplace_op2(bias, &AddBias)?;
-    Ok(x)
-}
 
-/// `gelu(x + bias)`, `[rows, n]` and `[n]`, in the tanh form of GELU: `x / (1 + exp(-2 sqrt(2/pi) (x + 0.044715 x^3)))`
-/// (Hendrycks and Gimpel, arXiv:1606.08415). Writes over `x`, which must have no other user.
-pub(in super::super) fn bias_gelu(x: Tensor, bias: &Tensor) -> Result<Tensor> {
-    if !on_cpu(&x) {
-        return x.broadcast_add(bias)?.gelu();
+    /// `gelu(x + bias)`, `[rows, n]` and `[n]`, in the tanh form of GELU:
+    /// `x / (1 + exp(-2 sqrt(2/pi) (x + 0.044715 x^3)))` (Hendrycks and Gimpel, arXiv:1606.08415). May write over `x`,
+    /// which must have no other user.
+    pub(in super::super) fn bias_gelu(self, x: Tensor, bias: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Plain => x.broadcast_add(bias)?.gelu(),
+            Self::Fused => {
+                x.inplace_op2(bias, &BiasGelu)?;
+                Ok(x)
+            }
+        }
     }
-    x.inplace_op2(bias, &BiasGelu)?;
-    Ok(x)
-}
 
-/// `x + y + bias`, `[rows, n]`, `[rows, n]` and `[n]`. Writes over `y`, which must have no other user.
-pub(in super::super) fn residual(x: &Tensor, y: Tensor, bias: &Tensor) -> Result<Tensor> {
-    if !on_cpu(&y) {
-        return (x + y.broadcast_add(bias)?)?.contiguous();
+    /// `x + y + bias`, `[rows, n]`, `[rows, n]` and `[n]`. May write over `y`, which must have no other user.
+    pub(in super::super) fn residual(self, x: &Tensor, y: Tensor, bias: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Plain => (x + y.broadcast_add(bias)?)?.contiguous(),
+            Self::Fused => {
+                y.inplace_op3(&x.contiguous()?, bias, &Residual)?;
+                Ok(y)
+            }
+        }
     }
-    y.inplace_op3(&x.contiguous()?, bias, &Residual)?;
-    Ok(y)
 }
 
 #[inline(always)]

@@ -8,12 +8,17 @@ use candle_core::{CpuStorage, D, Result, Storage, Tensor};
 use pulp::Arch;
 use rayon::prelude::*;
 
+use super::Steps;
 use super::exp::exp;
-use super::on_cpu;
 use super::product::{Matrix, product};
 
 /// Query rows of one task at most: their scores over some 800 keys take 600 KB.
 const ROWS: usize = 192;
+
+/// Scores of one launch of candle's operations at most: a quarter of what their kernels can count (`LAUNCH`), and in
+/// bf16 a gigabyte, of which three are there at once. 64 images with one question need half of it; with sixty they
+/// go through in five groups.
+const SCORES: usize = 1 << 29;
 
 /// Keys and values, `[batch, keys, heads * head_dim]` each.
 #[derive(Debug, Clone)]
@@ -22,19 +27,63 @@ pub(in super::super) struct Keys {
     pub(in super::super) v: Tensor,
 }
 
-/// `softmax(q k^T / sqrt(head_dim)) v` for each head: `q` is `[batch, rows, heads * head_dim]`, and so is the result.
-///
-/// `pieces` are all seen by every query, except where `mask`, `[rows, keys of the last piece]` of 0 and -inf, hides
-/// keys of the last piece.
-pub(in super::super) fn attention(
+impl Steps {
+    /// `softmax(q k^T / sqrt(head_dim)) v` for each head: `q` is `[batch, rows, heads * head_dim]`, and so is the result.
+    ///
+    /// `pieces` are all seen by every query, except where `mask`, `[rows, keys of the last piece]` of 0 and -inf, hides
+    /// keys of the last piece.
+    pub(in super::super) fn attention(
+        self,
+        q: &Tensor,
+        pieces: &[&Keys],
+        mask: Option<&Tensor>,
+        heads: usize,
+    ) -> Result<Tensor> {
+        match self {
+            Self::Plain => in_groups(q, pieces, mask, heads, SCORES),
+            Self::Fused => fused(q, pieces, mask, heads),
+        }
+    }
+}
+
+/// Takes as many of the batch through [`plain`] at once as have `scores` scores together, at least one.
+fn in_groups(
     q: &Tensor,
     pieces: &[&Keys],
     mask: Option<&Tensor>,
     heads: usize,
+    scores: usize,
 ) -> Result<Tensor> {
-    if on_cpu(q) {
-        return on_the_cpu(q, pieces, mask, heads);
+    let (batch, rows, _) = q.dims3()?;
+    let mut keys = 0;
+    for piece in pieces {
+        keys += piece.k.dim(1)?;
     }
+    let at_once = (scores / (heads * rows * keys).max(1)).max(1);
+    if batch <= at_once {
+        return plain(q, pieces, mask, heads);
+    }
+    // Groups of one size, so that no launch is left with a small rest.
+    let share = batch.div_ceil(batch.div_ceil(at_once));
+    let mut seen = Vec::new();
+    for start in (0..batch).step_by(share) {
+        let count = share.min(batch - start);
+        let pieces: Vec<Keys> = pieces
+            .iter()
+            .map(|keys| {
+                Ok(Keys {
+                    k: keys.k.narrow(0, start, count)?,
+                    v: keys.v.narrow(0, start, count)?,
+                })
+            })
+            .collect::<Result<_>>()?;
+        let pieces: Vec<&Keys> = pieces.iter().collect();
+        seen.push(plain(&q.narrow(0, start, count)?, &pieces, mask, heads)?);
+    }
+    Tensor::cat(&seen, 0)
+}
+
+fn plain(q: &Tensor, pieces: &[&Keys], mask: Option<&Tensor>, heads: usize) -> Result<Tensor> {
     let (batch, rows, width) = q.dims3()?;
     let head_dim = width / heads;
     let split = |x: &Tensor| -> Result<Tensor> {
@@ -96,7 +145,7 @@ impl Tokens<'_> {
     }
 }
 
-fn on_the_cpu(q: &Tensor, pieces: &[&Keys], mask: Option<&Tensor>, heads: usize) -> Result<Tensor> {
+fn fused(q: &Tensor, pieces: &[&Keys], mask: Option<&Tensor>, heads: usize) -> Result<Tensor> {
     let (batch, rows, width) = q.dims3()?;
     let head_dim = width / heads;
     let mask = mask
@@ -257,5 +306,37 @@ fn softmax(row: &mut [f32]) {
     let factor = 1.0 / sum;
     for x in row {
         *x *= factor;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn a_batch_in_groups_sees_what_it_sees_at_once() {
+        let (batch, heads, width) = (5, 2, 8);
+        let random =
+            |tokens| Tensor::rand(-1_f32, 1.0, (batch, tokens, width), &Device::Cpu).unwrap();
+        let pieces = [7, 3].map(|tokens| Keys {
+            k: random(tokens),
+            v: random(tokens),
+        });
+        let pieces: Vec<&Keys> = pieces.iter().collect();
+        let q = random(3);
+        let hidden = f32::NEG_INFINITY;
+        let mask = [0.0, hidden, hidden, 0.0, 0.0, hidden, 0.0, hidden, 0.0];
+        let mask = Tensor::from_vec(mask.to_vec(), (3, 3), &Device::Cpu).unwrap();
+        let at_once = plain(&q, &pieces, Some(&mask), heads).unwrap();
+        let each = heads * 3 * (7 + 3);
+        for images in [0, 1, 2, 4, 5] {
+            let grouped = in_groups(&q, &pieces, Some(&mask), heads, images * each).unwrap();
+            assert_eq!(grouped.dims(), at_once.dims());
+            let difference = (grouped - &at_once).unwrap().abs().unwrap();
+            let difference = difference.max_all().unwrap().to_scalar::<f32>().unwrap();
+            assert!(difference < 1e-6, "{images} at once differ by {difference}");
+        }
     }
 }

@@ -1,8 +1,9 @@
-//! The steps of a transformer block between its matrix products, fused for the CPU.
+//! The steps of a transformer block between its matrix products, computed in one of two ways.
 //!
 //! candle's own element-wise operations run on one thread and write a new tensor each, which for a model of this size
-//! costs as much time as a quarter of its matrix products. Each function here has a path for f32 on the CPU, on all
-//! threads of rayon's pool, and another in candle's operations for every other device and type; both compute the same.
+//! costs as much time as a quarter of its matrix products. So each step here is there twice: fused for f32 on the CPU, on
+//! all threads of rayon's pool, and in candle's operations for every other device and type. Both compute the same, and
+//! [`conformance`](super::conformance) holds both to one definition.
 
 mod activation;
 mod attention;
@@ -12,17 +13,23 @@ mod int8;
 mod product;
 mod rotary;
 
-pub(super) use activation::{add_bias, bias_gelu, residual};
-pub(super) use attention::{Keys, attention};
+pub(super) use attention::Keys;
 #[cfg(target_arch = "x86_64")]
 pub(super) use int8::Int8;
-pub(super) use rotary::{Rotary, rotate};
+pub(super) use rotary::Rotary;
 
-use candle_core::{DType, Layout, Result, Tensor};
+use candle_core::{Layout, Result};
 
-/// Whether the fused path can run: f32 on the CPU.
-fn on_cpu(tensor: &Tensor) -> bool {
-    tensor.device().is_cpu() && tensor.dtype() == DType::F32
+/// Most elements of one launch: candle's kernels for CUDA count them in 32 bits with a sign.
+pub(super) const LAUNCH: usize = i32::MAX as usize;
+
+/// How the steps between matrix products are computed; [`super::Format`] says which one a network takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Steps {
+    /// One pass over memory for each, on the CPU's threads. For f32 on the CPU alone: an error elsewhere.
+    Fused,
+    /// One of candle's operations after another, on every device and in every number format.
+    Plain,
 }
 
 /// The values of a contiguous tensor within its storage.

@@ -6,7 +6,7 @@
 use candle_core::{CpuStorage, DType, Device, InplaceOp3, Layout, Result, Tensor};
 use rayon::prelude::*;
 
-use super::{contiguous, on_cpu};
+use super::{Steps, contiguous};
 
 /// Base of the frequencies' geometric series.
 const THETA: f32 = 10_000.0;
@@ -55,13 +55,26 @@ impl Rotary {
     }
 }
 
-/// Rotates the queries and keys in `qkv`, `[batch, tokens, 3 * heads * head_dim]`, with one row of `rotary` per token.
-/// Writes over `qkv`, which must have no other user.
-pub(in super::super) fn rotate(qkv: Tensor, rotary: &Rotary, heads: usize) -> Result<Tensor> {
-    if on_cpu(&qkv) {
-        qkv.inplace_op3(&rotary.cos, &rotary.sin, &Rotate { heads })?;
-        return Ok(qkv);
+impl Steps {
+    /// Rotates the queries and keys in `qkv`, `[batch, tokens, 3 * heads * head_dim]`, with one row of `rotary` per token.
+    /// May write over `qkv`, which must have no other user.
+    pub(in super::super) fn rotate(
+        self,
+        qkv: Tensor,
+        rotary: &Rotary,
+        heads: usize,
+    ) -> Result<Tensor> {
+        match self {
+            Self::Plain => plain(&qkv, rotary, heads),
+            Self::Fused => {
+                qkv.inplace_op3(&rotary.cos, &rotary.sin, &Rotate { heads })?;
+                Ok(qkv)
+            }
+        }
     }
+}
+
+fn plain(qkv: &Tensor, rotary: &Rotary, heads: usize) -> Result<Tensor> {
     let (batch, tokens, width) = qkv.dims3()?;
     let head_dim = width / (3 * heads);
     let rotated = head_dim / 2;

@@ -1,4 +1,12 @@
 //! Where a model is to run, as a person says it, and the device that this names on this machine.
+//!
+//! What a device is asked to compute is the models' business; what its failures mean is `failure`'s.
+
+#[cfg(feature = "cuda")]
+mod cuda;
+mod failure;
+
+pub(crate) use failure::Failure;
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,30 +27,80 @@ pub enum DeviceChoice {
     Cuda(usize),
 }
 
+/// How a CUDA device is used; the default is the fast one, and the rest is there to be measured against it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CudaOptions {
+    /// Whether every tensor has events by which streams wait for each other. There is one stream.
+    pub events: bool,
+    /// Whether memory that tensors free stays with the process, or is given back whenever the device is waited for.
+    pub keep_memory: bool,
+}
+
+impl Default for CudaOptions {
+    fn default() -> Self {
+        Self {
+            events: false,
+            keep_memory: true,
+        }
+    }
+}
+
 impl DeviceChoice {
     /// Opens the device, for a model that runs on any.
     ///
     /// # Errors
     /// [`VisionError::Device`] when CUDA is asked for and this build has no CUDA or no such device answers.
     pub fn open(self) -> Result<Device, VisionError> {
+        self.open_with(CudaOptions::default())
+    }
+
+    /// The same with other than the usual options for CUDA.
+    ///
+    /// # Errors
+    /// As [`DeviceChoice::open`].
+    pub fn open_with(self, options: CudaOptions) -> Result<Device, VisionError> {
         match self {
             Self::Cpu => Ok(Device::Cpu),
-            Self::Auto => Ok(Self::Cuda(0).open().unwrap_or(Device::Cpu)),
-            Self::Cuda(_) if !cfg!(feature = "cuda") => Err(VisionError::Device {
+            Self::Auto => Ok(Self::Cuda(0).open_with(options).unwrap_or(Device::Cpu)),
+            Self::Cuda(ordinal) => cuda(ordinal, options).map_err(|reason| VisionError::Device {
                 device: self.to_string(),
-                reason:
-                    "this build has no CUDA support; build it with the feature 'cuda' or choose \
-                         'cpu'"
-                        .to_owned(),
+                reason,
             }),
-            Self::Cuda(ordinal) => {
-                Device::new_cuda(ordinal).map_err(|source| VisionError::Device {
-                    device: self.to_string(),
-                    reason: format!("no CUDA device answers ({source}); choose 'cpu' or 'auto'"),
-                })
-            }
         }
     }
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda(_: usize, _: CudaOptions) -> Result<Device, String> {
+    Err("this build has no CUDA support; build it with the feature 'cuda' or choose 'cpu'".into())
+}
+
+/// Opens a CUDA device, or says in a sentence why it cannot be used.
+#[cfg(feature = "cuda")]
+fn cuda(ordinal: usize, options: CudaOptions) -> Result<Device, String> {
+    let shown = |version: u32| format!("{}.{}", version / 1000, version % 1000 / 10);
+    if let Some((driver, built)) = cuda::versions()
+        && driver < built
+    {
+        return Err(format!(
+            "its driver knows CUDA {} and this program was built with CUDA {}; update the driver, build with an older \
+             toolkit, or choose 'cpu'",
+            shown(driver),
+            shown(built)
+        ));
+    }
+    cuda::open(ordinal, options)
+        .map_err(|source| format!("no CUDA device answers ({source}); choose 'cpu' or 'auto'"))
+}
+
+/// Bytes that are free on a device, where it can say.
+pub(crate) fn free_memory(device: &Device) -> Option<u64> {
+    #[cfg(feature = "cuda")]
+    if !device.is_cpu() {
+        return cuda::free_memory(device);
+    }
+    let _ = device;
+    None
 }
 
 impl FromStr for DeviceChoice {

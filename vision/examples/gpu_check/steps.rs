@@ -1,0 +1,26 @@
+//! Each step of the network against its definition in f64.
+
+use picsift_vision::ComputeDtype;
+use picsift_vision::moondream::{Format, conformance};
+use serde_json::json;
+
+use super::{Outcome, Run};
+
+pub(super) fn run(run: &mut Run) -> Outcome {
+    for dtype in [ComputeDtype::F32, ComputeDtype::Bf16] {
+        let format = Format::new(&run.device, Some(dtype), None);
+        for found in conformance::deviations(&format)? {
+            let worst = match found.worst.is_finite() {
+                true => json!(found.worst),
+                false => json!("NaN"),
+            };
+            run.say(
+                "step",
+                found.holds(),
+                json!({ "step": found.step, "shape": found.shape, "dtype": dtype.name(), "worst": worst,
+                        "allowed": found.allowed }),
+            );
+        }
+    }
+    Ok(())
+}

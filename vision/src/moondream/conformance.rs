@@ -1,0 +1,416 @@
+//! Every step of the network against its definition, computed in f64: whatever computes them must agree.
+//!
+//! One suite for all kinds of steps, number formats and devices, called by the tests on the CPU and by the check of a GPU.
+//! It owns definitions and tolerances; it knows nothing of models or checkpoints.
+
+use std::cell::Cell;
+
+use candle_core::{DType, Device, Result, Tensor};
+
+use super::format::Format;
+use super::kernels::{Keys, Rotary};
+use super::linear::Linear;
+use super::weights::Norm;
+
+/// How far one step is from its definition, for inputs of one shape.
+#[derive(Debug, Clone)]
+pub struct Deviation {
+    /// The step.
+    pub step: &'static str,
+    /// The shape of its inputs.
+    pub shape: String,
+    /// The largest `|ours - exact| / (1 + |exact|)`; NaN where ours has one, as an output has that nobody wrote.
+    pub worst: f64,
+    /// What it may be at most.
+    pub allowed: f64,
+}
+
+impl Deviation {
+    /// Whether it is within what is allowed.
+    pub fn holds(&self) -> bool {
+        self.worst <= self.allowed
+    }
+}
+
+/// Takes every step through shapes that a network has and some that are awkward: one row, odd counts, heads of 64 and 72.
+///
+/// # Errors
+/// The tensor library's.
+pub fn deviations(format: &Format) -> Result<Vec<Deviation>> {
+    let suite = Suite {
+        format,
+        seed: Cell::new(1),
+    };
+    let mut found = Vec::new();
+    for (rows, width) in [(1, 64), (7, 72), (193, 1152), (730, 2048)] {
+        found.extend(suite.rows(rows, width)?);
+    }
+    for (rows, inputs, outputs) in [(1, 64, 3), (7, 588, 1152), (130, 2048, 300)] {
+        found.push(suite.product(rows, inputs, outputs)?);
+    }
+    for (batch, tokens, heads, head_dim) in [(1, 1, 1, 64), (3, 37, 2, 64), (2, 730, 4, 64)] {
+        found.push(suite.rotate(batch, tokens, heads, head_dim)?);
+    }
+    // Heads of the vision encoder and of the language model; queries, keys of the prefix, keys of their own.
+    for shape in [
+        Shape::new(1, 1, 72).rows(1).keys(&[1]),
+        Shape::new(2, 3, 72).rows(729).keys(&[729]),
+        Shape::new(2, 2, 64).rows(37).keys(&[37]).masked(),
+        Shape::new(3, 2, 64).rows(5).keys(&[730, 5]).masked(),
+        Shape::new(1, 2, 64).rows(97).keys(&[211, 97]).masked(),
+        Shape::new(2, 1, 64).rows(3).keys(&[19, 14]).masked(),
+    ] {
+        found.push(suite.attention(&shape)?);
+    }
+    Ok(found)
+}
+
+/// The sizes of an attention.
+struct Shape {
+    batch: usize,
+    heads: usize,
+    head_dim: usize,
+    rows: usize,
+    keys: Vec<usize>,
+    masked: bool,
+}
+
+impl Shape {
+    fn new(batch: usize, heads: usize, head_dim: usize) -> Self {
+        Self {
+            batch,
+            heads,
+            head_dim,
+            rows: 1,
+            keys: Vec::new(),
+            masked: false,
+        }
+    }
+
+    fn rows(self, rows: usize) -> Self {
+        Self { rows, ..self }
+    }
+
+    fn keys(self, keys: &[usize]) -> Self {
+        Self {
+            keys: keys.to_vec(),
+            ..self
+        }
+    }
+
+    fn masked(self) -> Self {
+        Self {
+            masked: true,
+            ..self
+        }
+    }
+}
+
+struct Suite<'a> {
+    format: &'a Format,
+    seed: Cell<u64>,
+}
+
+/// A tensor as the step takes it, and what is in it.
+struct Input {
+    tensor: Tensor,
+    values: Vec<f64>,
+}
+
+impl Suite<'_> {
+    /// Random numbers from -2 to 2, as the number format holds them.
+    fn input(&self, shape: &[usize]) -> Result<Input> {
+        let mut state = self.seed.get().wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        self.seed.set(self.seed.get() + 1);
+        let values: Vec<f32> = (0..shape.iter().product::<usize>())
+            .map(|_| {
+                // Xorshift (Marsaglia 2003).
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                (state >> 40) as f32 / (1_u32 << 24) as f32 * 4.0 - 2.0
+            })
+            .collect();
+        let held = Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(self.format.dtype)?;
+        Ok(Input {
+            tensor: held.to_device(&self.format.device)?,
+            values: exact(&held)?,
+        })
+    }
+
+    /// Leaves NaN in the memory that the next tensor of so many elements is likely to get.
+    fn poison(&self, elements: usize) -> Result<()> {
+        let (device, dtype) = (&self.format.device, self.format.dtype);
+        Tensor::full(f32::NAN, elements, device)?.to_dtype(dtype)?;
+        device.synchronize()
+    }
+
+    /// Compares; `exact` and `half` are what f32 and bf16 may be off.
+    fn compare(
+        &self,
+        step: &'static str,
+        shape: String,
+        ours: &Tensor,
+        expected: &[f64],
+        [single, half]: [f64; 2],
+    ) -> Result<Deviation> {
+        let ours = exact(ours)?;
+        if ours.len() != expected.len() {
+            candle_core::bail!("{step} of {shape} gave {} values", ours.len());
+        }
+        let off = ours
+            .iter()
+            .zip(expected)
+            .map(|(ours, exact)| (ours - exact).abs() / (1.0 + exact.abs()));
+        let worst = off.fold(0.0, |worst, off| {
+            if off > worst || off.is_nan() {
+                off
+            } else {
+                worst
+            }
+        });
+        Ok(Deviation {
+            step,
+            shape,
+            worst,
+            allowed: if self.format.dtype == DType::F32 {
+                single
+            } else {
+                half
+            },
+        })
+    }
+
+    /// Bias, activation, residual sum and norm of rows.
+    fn rows(&self, rows: usize, width: usize) -> Result<Vec<Deviation>> {
+        let steps = self.format.steps;
+        let shape = || format!("{rows} x {width}");
+        let fresh = |x: &Input| x.tensor.copy();
+        let x = self.input(&[rows, width])?;
+        let y = self.input(&[rows, width])?;
+        let bias = self.input(&[width])?;
+        let column = |at: usize| at % width;
+
+        self.poison(rows * width)?;
+        let ours = steps.add_bias(fresh(&x)?, &bias.tensor)?;
+        let expected: Vec<f64> = (0..rows * width)
+            .map(|at| x.values[at] + bias.values[column(at)])
+            .collect();
+        let add_bias = self.compare("add bias", shape(), &ours, &expected, [1e-6, 8e-3])?;
+
+        self.poison(rows * width)?;
+        let ours = steps.bias_gelu(fresh(&x)?, &bias.tensor)?;
+        let gelu: Vec<f64> = expected.iter().map(|&x| gelu(x)).collect();
+        let bias_gelu = self.compare("bias and gelu", shape(), &ours, &gelu, [2e-6, 1.6e-2])?;
+
+        self.poison(rows * width)?;
+        let ours = steps.residual(&x.tensor, fresh(&y)?, &bias.tensor)?;
+        let sum: Vec<f64> = expected.iter().zip(&y.values).map(|(x, y)| x + y).collect();
+        let residual = self.compare("residual", shape(), &ours, &sum, [1e-6, 1.6e-2])?;
+
+        self.poison(rows * width)?;
+        let norm = Norm::new(y.tensor.get(0)?, bias.tensor.clone());
+        let ours = norm.forward(&x.tensor)?;
+        let mut expected = Vec::with_capacity(rows * width);
+        for row in x.values.chunks_exact(width) {
+            let mean = row.iter().sum::<f64>() / width as f64;
+            let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / width as f64;
+            let scale = 1.0 / (variance + 1e-5).sqrt();
+            expected.extend(
+                row.iter()
+                    .enumerate()
+                    .map(|(at, x)| (x - mean) * scale * y.values[at] + bias.values[at]),
+            );
+        }
+        let norm = self.compare("layer norm", shape(), &ours, &expected, [5e-6, 1.6e-2])?;
+        Ok(vec![add_bias, bias_gelu, residual, norm])
+    }
+
+    fn product(&self, rows: usize, inputs: usize, outputs: usize) -> Result<Deviation> {
+        let x = self.input(&[rows, inputs])?;
+        let weight = self.input(&[outputs, inputs])?;
+        let bias = self.input(&[outputs])?;
+        self.poison(rows * outputs)?;
+        let linear = Linear::dense(weight.tensor, bias.tensor);
+        let ours = linear.product(&x.tensor)?;
+        let expected: Vec<f64> = x
+            .values
+            .chunks_exact(inputs)
+            .flat_map(|x| {
+                weight
+                    .values
+                    .chunks_exact(inputs)
+                    .map(|weight| dot(x, weight))
+            })
+            .collect();
+        let shape = format!("{rows} x {inputs} x {outputs}");
+        // Roundings of a sum wander off with the root of their number; of TF32's they would be a thousand times larger.
+        let single = 4e-6 * (inputs as f64).sqrt();
+        self.compare("product", shape, &ours, &expected, [single, 8e-3])
+    }
+
+    fn rotate(
+        &self,
+        batch: usize,
+        tokens: usize,
+        heads: usize,
+        head_dim: usize,
+    ) -> Result<Deviation> {
+        let width = 3 * heads * head_dim;
+        let qkv = self.input(&[batch, tokens, width])?;
+        // Positions as a tree of questions has them: some more than once, not from 0.
+        let positions: Vec<u32> = (0..tokens as u32).map(|at| at + 3 - at % 3).collect();
+        let all = Rotary::new(head_dim, tokens + 4, self.format.dtype, &self.format.device)?;
+        self.poison(batch * tokens * width)?;
+        let rotary = all.at(&positions)?;
+        let ours = self
+            .format
+            .steps
+            .rotate(qkv.tensor.copy()?, &rotary, heads)?;
+        let half = head_dim / 4;
+        let mut expected = qkv.values;
+        for (row, values) in expected.chunks_exact_mut(width).enumerate() {
+            let position = f64::from(positions[row % tokens]);
+            for head in values[..2 * heads * head_dim].chunks_exact_mut(head_dim) {
+                for j in 0..half {
+                    let angle = position * 10_000_f64.powf(-2.0 * j as f64 / (2 * half) as f64);
+                    let (a, b) = (head[j], head[j + half]);
+                    head[j] = a * angle.cos() - b * angle.sin();
+                    head[j + half] = a * angle.sin() + b * angle.cos();
+                }
+            }
+        }
+        let shape = format!("{batch} x {tokens}, {heads} heads of {head_dim}");
+        self.compare("rotate", shape, &ours, &expected, [2e-4, 2.4e-2])
+    }
+
+    fn attention(&self, shape: &Shape) -> Result<Deviation> {
+        let &Shape {
+            batch,
+            heads,
+            head_dim,
+            rows,
+            ..
+        } = shape;
+        let width = heads * head_dim;
+        let q = self.input(&[batch, rows, width])?;
+        let pieces: Vec<(Input, Input)> = shape
+            .keys
+            .iter()
+            .map(|&keys| {
+                let shape = [batch, keys, width];
+                Ok((self.input(&shape)?, self.input(&shape)?))
+            })
+            .collect::<Result<_>>()?;
+        let last = shape.keys.last().copied().unwrap_or(0);
+        // Every query sees itself and each third key before it, as in a tree of questions.
+        let first = last.saturating_sub(rows);
+        let sees = |row: usize, key: usize| {
+            !shape.masked || key == first + row || (key < first + row && key.is_multiple_of(3))
+        };
+        let mask: Vec<f32> = (0..rows * last)
+            .map(|at| match sees(at / last, at % last) {
+                true => 0.0,
+                false => f32::NEG_INFINITY,
+            })
+            .collect();
+        let mask = Tensor::from_vec(mask, (rows, last), &self.format.device)?;
+        let keys: Vec<Keys> = pieces
+            .iter()
+            .map(|(k, v)| Keys {
+                k: k.tensor.clone(),
+                v: v.tensor.clone(),
+            })
+            .collect();
+        let keys: Vec<&Keys> = keys.iter().collect();
+        self.poison(batch * rows * width)?;
+        let mask = shape.masked.then_some(&mask);
+        let ours = self.format.steps.attention(&q.tensor, &keys, mask, heads)?;
+
+        let scale = 1.0 / (head_dim as f64).sqrt();
+        let mut expected = vec![0.0; batch * rows * width];
+        for (place, out) in expected.chunks_exact_mut(head_dim).enumerate() {
+            let (image, row, head) = (place / heads / rows, place / heads % rows, place % heads);
+            let query = &q.values[place * head_dim..][..head_dim];
+            let mut seen: Vec<(f64, &[f64])> = Vec::new();
+            for (index, (k, v)) in pieces.iter().enumerate() {
+                let count = shape.keys[index];
+                for key in 0..count {
+                    if index + 1 < pieces.len() || sees(row, key) {
+                        let at = ((image * count + key) * heads + head) * head_dim;
+                        let score = scale * dot(query, &k.values[at..][..head_dim]);
+                        seen.push((score, &v.values[at..][..head_dim]));
+                    }
+                }
+            }
+            let top = seen
+                .iter()
+                .map(|(score, _)| *score)
+                .fold(f64::MIN, f64::max);
+            let sum: f64 = seen.iter().map(|(score, _)| (score - top).exp()).sum();
+            for (score, value) in seen {
+                let weight = (score - top).exp() / sum;
+                for (out, value) in out.iter_mut().zip(value) {
+                    *out += weight * value;
+                }
+            }
+        }
+        let shape = format!(
+            "{batch} x {rows}, {heads} heads of {head_dim}, keys {:?}{}",
+            shape.keys,
+            if shape.masked { " masked" } else { "" }
+        );
+        // candle's softmax sums bf16 in bf16 on a CPU and in f32 on a GPU.
+        let half = if self.format.device.is_cpu() {
+            0.15
+        } else {
+            3e-2
+        };
+        self.compare("attention", shape, &ours, &expected, [1e-5, half])
+    }
+}
+
+/// GELU in the tanh form.
+fn gelu(x: f64) -> f64 {
+    let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
+    0.5 * x * (1.0 + inner.tanh())
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// The values of a tensor.
+fn exact(x: &Tensor) -> Result<Vec<f64>> {
+    x.to_device(&Device::Cpu)?
+        .to_dtype(DType::F64)?
+        .flatten_all()?
+        .to_vec1()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ComputeDtype;
+
+    #[test]
+    fn every_kind_of_step_agrees_with_its_definition() {
+        let single = Format::new(&Device::Cpu, None, None);
+        let half = Format::new(&Device::Cpu, Some(ComputeDtype::Bf16), None);
+        for format in [single.clone(), single.plain(), half] {
+            let found = deviations(&format).unwrap();
+            let wrong: Vec<_> = found.iter().filter(|found| !found.holds()).collect();
+            assert!(
+                wrong.is_empty(),
+                "{:?} {:?}: {wrong:#?}",
+                format.dtype,
+                format.steps
+            );
+            for step in ["attention", "bias and gelu", "rotate", "layer norm"] {
+                let of_step = found.iter().filter(|found| found.step == step);
+                let worst = of_step.map(|found| found.worst).fold(0.0, f64::max);
+                println!("{:?} {:?} {step}: {worst:.1e}", format.dtype, format.steps);
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! How a network is computed: where, in which numbers, by which steps.
+//!
+//! Owns what goes with what. Which of it a person may ask for is the loader's to say: a CPU can compute in bf16, slowly,
+//! which is of use only to somebody who checks a GPU.
+
+use candle_core::quantized::GgmlDType;
+use candle_core::{DType, Device};
+
+use super::kernels::Steps;
+use crate::{ComputeDtype, Quantization};
+
+/// The form in which a network is read and computed.
+#[derive(Debug, Clone)]
+pub struct Format {
+    /// Where its weights are and all is computed.
+    pub device: Device,
+    /// The number format of activations, and of weights that are not quantised.
+    pub dtype: DType,
+    /// The number format of the weights of linear layers, where they are quantised.
+    pub quantize: Option<Quantization>,
+    /// How the steps between matrix products are computed.
+    pub steps: Steps,
+}
+
+/// What the fast kernels for quantised weights take at once: rows of weights are padded to a multiple of it, which costs
+/// at most an eighth more arithmetic at the 2B model's widths and saves most of the time.
+pub(super) const BLOCK: usize = 256;
+
+impl Format {
+    /// Computing in `dtype`, by default the device's own: bf16 on a GPU, f32 on a CPU and wherever weights are quantised.
+    /// Steps are fused where they can be.
+    pub fn new(
+        device: &Device,
+        dtype: Option<ComputeDtype>,
+        quantize: Option<Quantization>,
+    ) -> Self {
+        let dtype = match (dtype, quantize) {
+            (Some(ComputeDtype::F32), _) => DType::F32,
+            (Some(ComputeDtype::Bf16), _) => DType::BF16,
+            (None, None) if !device.is_cpu() => DType::BF16,
+            (None, _) => DType::F32,
+        };
+        let fused = device.is_cpu() && dtype == DType::F32;
+        Self {
+            device: device.clone(),
+            dtype,
+            quantize,
+            steps: if fused { Steps::Fused } else { Steps::Plain },
+        }
+    }
+
+    /// The same with the steps of every other device, for a check of them where there is none.
+    pub fn plain(self) -> Self {
+        Self {
+            steps: Steps::Plain,
+            ..self
+        }
+    }
+
+    /// The name of the number format, as [`crate::ModelInfo::dtype`] has it.
+    pub fn name(&self) -> &'static str {
+        match (self.quantize, self.dtype) {
+            (Some(quantization), _) => quantization.name(),
+            (None, DType::BF16) => ComputeDtype::Bf16.name(),
+            (None, _) => ComputeDtype::F32.name(),
+        }
+    }
+
+    /// About how many bytes so many weights take.
+    pub(super) fn weight_bytes(&self, weights: u64) -> u64 {
+        let bits = match (self.quantize, self.dtype) {
+            (Some(Quantization::Q8_0), _) => 8.5,
+            (Some(Quantization::Q4K), _) => 4.5,
+            (None, dtype) => 8.0 * dtype.size_in_bytes() as f64,
+        };
+        (weights as f64 * bits / 8.0) as u64
+    }
+
+    pub(super) fn blocks(&self) -> Option<GgmlDType> {
+        self.quantize.map(|quantization| match quantization {
+            Quantization::Q8_0 => GgmlDType::Q8_0,
+            Quantization::Q4K => GgmlDType::Q4K,
+        })
+    }
+
+    /// The width to which a hidden layer is padded with zeros, so that the product over it need not be padded each time.
+    pub(super) fn padded_hidden(&self, width: usize) -> usize {
+        match self.quantize {
+            None => width,
+            Some(_) => width.next_multiple_of(BLOCK),
+        }
+    }
+}

@@ -1,0 +1,236 @@
+/* A CUDA driver, cuBLAS and cuRAND that compute nothing and count everything.
+ *
+ * What a program asks of a GPU can so be measured, and its failures be provoked, on a machine without one: memory is
+ * numbers, every kernel is done at once, and what is copied back is zeros. At each synchronisation one JSON object with
+ * the counts since the last one is appended to $NULL_OUT, if anything was computed.
+ *
+ * The environment makes it fail:
+ *   NULL_DEVICES=0       there is no device
+ *   NULL_VERSION=12040   the newest CUDA that the driver speaks (13000)
+ *   NULL_MEMORY=BYTES    memory of the device (141e9); an allocation beyond it fails
+ *   NULL_LAUNCH=N        the launch of this number breaks the context: it and all that follows fail
+ *   NULL_PRODUCT=N       the matrix product of this number finds no memory for its workspace
+ *
+ * One thread uses a device at a time, as the product does; nothing here is locked.
+ */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef unsigned long long u64;
+
+enum { SUCCESS = 0, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101, ILLEGAL_ADDRESS = 700 };
+enum { CUBLAS_ALLOC_FAILED = 3 };
+
+/* ---- what is counted ---- */
+
+#define KERNELS 1024
+static char names[KERNELS][128];
+static int known;
+
+static struct {
+  u64 launches, strided, elements, largest, products, allocations, frees, uploads, upload_bytes, downloads, events;
+  double flop;
+  char largest_name[128];
+} now;
+static u64 live, peak, all_launches, all_products;
+static int broken;
+
+static u64 setting(const char *name, u64 otherwise) {
+  const char *text = getenv(name);
+  return text ? (u64)strtod(text, 0) : otherwise;
+}
+
+static void report(void) {
+  const char *path = getenv("NULL_OUT");
+  if (path && now.launches + now.products > 0) {
+    FILE *out = fopen(path, "a");
+    if (out) {
+      fprintf(out,
+              "{\"launches\": %llu, \"strided\": %llu, \"products\": %llu, \"gflop\": %.1f, \"uploads\": %llu, "
+              "\"upload_mb\": %.1f, \"downloads\": %llu, \"allocations\": %llu, \"events\": %llu, "
+              "\"elements\": %llu, \"largest\": %llu, \"largest_kernel\": \"%s\", \"peak_mb\": %.0f, "
+              "\"live_mb\": %.0f}\n",
+              now.launches, now.strided, now.products, now.flop / 1e9, now.uploads, now.upload_bytes / 1e6, now.downloads,
+              now.allocations, now.events, now.elements, now.largest, now.largest_name, peak / 1e6, live / 1e6);
+      fclose(out);
+    }
+  }
+  memset(&now, 0, sizeof now);
+  peak = live;
+}
+
+/* ---- the sizes of what is allocated: an open-addressing table that lives as long as the process ---- */
+
+#define SLOTS (1u << 20)
+static u64 keys[SLOTS], sizes[SLOTS];
+static u64 next_address = 0x100000000000ULL;
+
+static u64 slot_of(u64 address) { return (address >> 9) * 0x9E3779B97F4A7C15ULL >> 44; }
+
+static int allocate(u64 *address, size_t bytes) {
+  if (broken) return ILLEGAL_ADDRESS;
+  if (live + bytes > setting("NULL_MEMORY", 141000000000ULL)) return OUT_OF_MEMORY;
+  *address = next_address;
+  next_address += (bytes + 511) / 512 * 512 + (bytes ? 0 : 512);
+  u64 slot = slot_of(*address);
+  while (keys[slot] > 1) slot = (slot + 1) % SLOTS;
+  keys[slot] = *address;
+  sizes[slot] = bytes;
+  live += bytes;
+  if (live > peak) peak = live;
+  now.allocations++;
+  return SUCCESS;
+}
+
+static int let_go(u64 address) {
+  if (broken) return ILLEGAL_ADDRESS;
+  u64 slot = slot_of(address);
+  for (u64 tried = 0; keys[slot] && tried < SLOTS; tried++, slot = (slot + 1) % SLOTS) {
+    if (keys[slot] == address) {
+      live -= sizes[slot];
+      keys[slot] = 1; /* was used: a search goes on behind it */
+      break;
+    }
+  }
+  now.frees++;
+  return SUCCESS;
+}
+
+/* ---- device, context, memory ---- */
+
+static void *context;
+
+int cuInit(unsigned flags) { return setting("NULL_DEVICES", 1) ? SUCCESS : NO_DEVICE; }
+int cuDriverGetVersion(int *version) { *version = (int)setting("NULL_VERSION", 13000); return SUCCESS; }
+int cuDeviceGetCount(int *count) { *count = (int)setting("NULL_DEVICES", 1); return SUCCESS; }
+int cuDeviceGet(int *device, int ordinal) {
+  *device = ordinal;
+  return ordinal >= 0 && ordinal < (int)setting("NULL_DEVICES", 1) ? SUCCESS : INVALID_DEVICE;
+}
+/* Compute capability 9.0; every other attribute is 1. */
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
+  *value = attribute == 75 ? 9 : attribute == 76 ? 0 : 1;
+  return SUCCESS;
+}
+int cuDeviceGetName(char *name, int length, int device) { snprintf(name, length, "null"); return SUCCESS; }
+int cuDeviceGetDefaultMemPool(void **pool, int device) { *pool = (void *)0x44; return SUCCESS; }
+int cuMemPoolSetAttribute(void *pool, int attribute, void *value) { return SUCCESS; }
+int cuDevicePrimaryCtxRetain(void **out, int device) { *out = (void *)0x1234; return SUCCESS; }
+int cuDevicePrimaryCtxRelease_v2(int device) { return SUCCESS; }
+int cuCtxGetCurrent(void **out) { *out = context; return SUCCESS; }
+int cuCtxSetCurrent(void *given) { context = given; return SUCCESS; }
+int cuCtxSynchronize(void) { report(); return broken ? ILLEGAL_ADDRESS : SUCCESS; }
+int cuMemGetInfo_v2(size_t *free_bytes, size_t *total) {
+  *total = setting("NULL_MEMORY", 141000000000ULL);
+  *free_bytes = *total - live;
+  return SUCCESS;
+}
+int cuMemAllocAsync(u64 *address, size_t bytes, void *stream) { return allocate(address, bytes); }
+int cuMemAlloc_v2(u64 *address, size_t bytes) { return allocate(address, bytes); }
+int cuMemFreeAsync(u64 address, void *stream) { return let_go(address); }
+int cuMemFree_v2(u64 address) { return let_go(address); }
+int cuMemcpyHtoDAsync_v2(u64 to, const void *from, size_t bytes, void *stream) {
+  now.uploads++;
+  now.upload_bytes += bytes;
+  return broken ? ILLEGAL_ADDRESS : SUCCESS;
+}
+int cuMemcpyDtoHAsync_v2(void *to, u64 from, size_t bytes, void *stream) {
+  now.downloads++;
+  memset(to, 0, bytes);
+  return broken ? ILLEGAL_ADDRESS : SUCCESS;
+}
+int cuMemcpyDtoDAsync_v2(u64 to, u64 from, size_t bytes, void *stream) { return broken ? ILLEGAL_ADDRESS : SUCCESS; }
+int cuMemsetD8Async(u64 to, unsigned char value, size_t bytes, void *stream) { return broken ? ILLEGAL_ADDRESS : SUCCESS; }
+
+/* ---- streams and events ---- */
+
+int cuStreamCreate(void **stream, unsigned flags) { *stream = (void *)0x88; return SUCCESS; }
+int cuStreamDestroy_v2(void *stream) { return SUCCESS; }
+int cuStreamSynchronize(void *stream) { report(); return broken ? ILLEGAL_ADDRESS : SUCCESS; }
+int cuStreamWaitEvent(void *stream, void *event, unsigned flags) { return SUCCESS; }
+int cuStreamIsCapturing(void *stream, int *capturing) { *capturing = 0; return SUCCESS; }
+int cuEventCreate(void **event, unsigned flags) { now.events++; *event = (void *)0x77; return SUCCESS; }
+int cuEventDestroy_v2(void *event) { return SUCCESS; }
+int cuEventRecord(void *event, void *stream) { return SUCCESS; }
+int cuEventSynchronize(void *event) { return SUCCESS; }
+
+/* ---- modules and launches ---- */
+
+int cuModuleLoadData(void **module, const void *image) { *module = (void *)0x99; return SUCCESS; }
+int cuModuleUnload(void *module) { return SUCCESS; }
+int cuModuleGetFunction(void **function, void *module, const char *name) {
+  for (int i = 0; i < known; i++) {
+    if (!strcmp(names[i], name)) { *function = (void *)(uintptr_t)(i + 1); return SUCCESS; }
+  }
+  if (known == KERNELS) return OUT_OF_MEMORY;
+  snprintf(names[known], sizeof names[known], "%s", name);
+  *function = (void *)(uintptr_t)(++known);
+  return SUCCESS;
+}
+int cuFuncGetAttribute(int *value, int attribute, void *function) { *value = 0; return SUCCESS; }
+
+static int begins(const char *text, const char *start) { return !strncmp(text, start, strlen(start)); }
+
+/* candle's kernels have the number of elements as their first argument and, where they can walk a strided tensor, the
+ * number of dimensions and the address of dimensions and strides (0 when contiguous) behind it. Those that go by rows have
+ * the width of a row instead. */
+int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                   unsigned shared, void *stream, void **arguments, void **extra) {
+  all_launches++;
+  if (all_launches == setting("NULL_LAUNCH", 0)) broken = 1;
+  if (broken) return ILLEGAL_ADDRESS;
+  const char *name = names[(uintptr_t)function - 1];
+  u64 elements;
+  if (begins(name, "softmax")) {
+    elements = (u64)gx * *(unsigned *)arguments[2];
+  } else if (begins(name, "layernorm")) {
+    elements = (u64)gx * *(unsigned *)arguments[4];
+  } else if (begins(name, "rmsnorm")) {
+    elements = (u64)gx * *(unsigned *)arguments[3];
+  } else if (begins(name, "fill")) {
+    elements = *(u64 *)arguments[2];
+  } else if (begins(name, "copy2d")) {
+    elements = (u64)gx * bx;
+  } else {
+    elements = *(u64 *)arguments[0];
+    if (!begins(name, "is_") && !begins(name, "fast_") && *(u64 *)arguments[2]) now.strided++;
+  }
+  now.launches++;
+  now.elements += elements;
+  if (elements > now.largest) {
+    now.largest = elements;
+    snprintf(now.largest_name, sizeof now.largest_name, "%s", name);
+  }
+  return SUCCESS;
+}
+
+int cuGetErrorName(int error, const char **text) {
+  *text = error == OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : error == ILLEGAL_ADDRESS ? "CUDA_ERROR_ILLEGAL_ADDRESS" : "CUDA_ERROR";
+  return SUCCESS;
+}
+int cuGetErrorString(int error, const char **text) { return cuGetErrorName(error, text); }
+
+/* ---- cuBLAS ---- */
+
+int cublasCreate_v2(void **handle) { *handle = (void *)0x55; return SUCCESS; }
+int cublasDestroy_v2(void *handle) { return SUCCESS; }
+int cublasSetStream_v2(void *handle, void *stream) { return SUCCESS; }
+int cublasGemmStridedBatchedEx(void *handle, int ta, int tb, int m, int n, int k, const void *alpha, const void *a, int at,
+                               int lda, long long sa, const void *b, int bt, int ldb, long long sb, const void *beta, void *c,
+                               int ct, int ldc, long long sc, int batch, int compute, int algorithm) {
+  if (++all_products == setting("NULL_PRODUCT", 0)) return CUBLAS_ALLOC_FAILED;
+  if (broken) return 13; /* CUBLAS_STATUS_EXECUTION_FAILED */
+  now.products++;
+  now.flop += 2.0 * m * n * (double)k * batch;
+  return SUCCESS;
+}
+
+/* ---- cuRAND ---- */
+
+int curandCreateGenerator(void **generator, int kind) { *generator = (void *)0x66; return SUCCESS; }
+int curandDestroyGenerator(void *generator) { return SUCCESS; }
+int curandSetPseudoRandomGeneratorSeed(void *generator, u64 seed) { return SUCCESS; }
+int curandSetStream(void *generator, void *stream) { return SUCCESS; }
+int curandGenerateUniform(void *generator, float *values, size_t count) { return SUCCESS; }
