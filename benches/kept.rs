@@ -55,7 +55,7 @@ fn main() {
 
 /// Writes so many photographs with different bytes, named by their numbers.
 fn images(folder: &Path, count: usize) {
-    let photos = support::jpegs(&support::photographs());
+    let photos = support::photographs(None);
     for number in 0..count {
         let bytes = support::distinct(&photos[number % photos.len()], number as u64);
         std::fs::write(folder.join(format!("{number}.jpg")), bytes).unwrap();

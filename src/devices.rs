@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use picsift_udf::Engine;
-use picsift_vision::{DeviceChoice, LoadOptions, ModelInfo};
+use picsift_vision::{DeviceChoice, LoadOptions, ModelInfo, why_no_cuda};
 
 /// The lines that have been said already.
 #[derive(Debug, Default)]
@@ -25,8 +25,16 @@ impl Devices {
     }
 
     fn line(&mut self, options: &LoadOptions, info: &ModelInfo) -> Option<String> {
-        let line = format!("{} runs on {}, {}", info.name, info.device, info.dtype);
-        (options.device == DeviceChoice::Auto && self.said.insert(line.clone())).then_some(line)
+        if options.device != DeviceChoice::Auto {
+            return None;
+        }
+        let mut line = format!("{} runs on {}, {}", info.name, info.device, info.dtype);
+        if info.device == "cpu"
+            && let Some(reason) = why_no_cuda(&info.name)
+        {
+            line.push_str(&format!(": {reason}"));
+        }
+        self.said.insert(line.clone()).then_some(line)
     }
 }
 

@@ -12,7 +12,9 @@ out=${1:-target/gpu-bench}
 python=${PYTHON:-python3}
 sizes=${SIZES:-378x378}
 seconds=${SECONDS_EACH:-10}
+goldens=${PICSIFT_GOLDENS:-vision/tests/goldens}
 categories=1,10,50
+cuda=(--release --locked --features cuda)
 bench=(cargo bench --locked -p picsift-vision --bench moondream --features cuda)
 
 missing() { echo "$1" >&2; exit 1; }
@@ -25,21 +27,25 @@ mkdir -p "$out"
 rm -f "$out"/*.log
 
 step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
+check() { cargo run -q "${cuda[@]}" -p picsift-vision --example gpu_check -- --goldens "$goldens" "$@" | tee -a "$out/checks.log"; }
 
 step "build"
 "${bench[@]}" --no-run
+cargo build "${cuda[@]}" -p picsift-vision --example gpu_check
+cargo bench --locked --features cuda --bench service --no-run
 
-step "parity: logits on the GPU against the stored ones"
-# PICSIFT_GOLDENS, if set, names a folder with more of them.
-PICSIFT_TEST_DEVICE=cuda cargo test --release --locked -p picsift-vision --features cuda --test vision -- --nocapture moondream \
-  | tee "$out/parity.log"
-grep -q '^test result: ok\. [1-9]' "$out/parity.log" || missing "no parity test ran"
+step "right: logits against the reference's, alone and together, each step against f64"
+check --dtype f32 parity together steps
+check --dtype bf16 parity together shapes
 
 step "picsift"
 for size in $sizes; do
   "${bench[@]}" -- --device cuda --size "$size" --categories "$categories" --batch 1,8,64 --dtype bf16 \
     --seconds "$seconds" | tee -a "$out/picsift.log"
 done
+"${bench[@]}" -- --device cuda --dtype bf16 --batch 1,64 --words 32 --seconds "$seconds" | tee -a "$out/picsift.log"
+cargo bench --locked --features cuda --bench service -- --device cuda --categories "$categories" --images 256 \
+  --seconds "$seconds" | tee -a "$out/picsift.log"
 
 step "PyTorch"
 if "$python" -c 'import numpy, PIL, safetensors, torch; assert torch.cuda.is_available()' 2>/dev/null; then
@@ -52,6 +58,4 @@ else
 fi
 
 step "result"
-logs=("$out/picsift.log")
-if [ -e "$out/pytorch.log" ]; then logs+=("$out/pytorch.log"); fi
-"$python" benches/peer/report.py "${logs[@]}" | tee "$out/table.md"
+"$python" benches/gpu/report "$out"/*.log | tee "$out/table.md"

@@ -8,13 +8,10 @@ use arrow::array::{ArrayRef, BinaryBuilder, Int64Array, RecordBatch};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 
-/// The JPEG photographs of the repository, at most 512 pixels wide or high.
-fn photographs() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("datasets/photos/references/images")
-}
-
-/// The JPEG files of a folder.
-fn jpegs(folder: &Path) -> Vec<Vec<u8>> {
+/// The JPEG files of a folder; none: those of the repository, photographs at most 512 pixels wide or high.
+pub(crate) fn photographs(folder: Option<&Path>) -> Vec<Vec<u8>> {
+    let ours = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("datasets/photos/references/images");
+    let folder = folder.unwrap_or(&ours);
     let mut files: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -44,7 +41,7 @@ pub(crate) fn table(path: &Path, rows: usize) {
 
 /// The same of the photographs in `folder` (none: the repository's).
 pub(crate) fn table_of(path: &Path, rows: usize, folder: Option<&Path>) {
-    let photographs = jpegs(folder.unwrap_or(&photographs()));
+    let photographs = photographs(folder);
     let mut writer: Option<ArrowWriter<File>> = None;
     let numbers: Vec<usize> = (0..rows).collect();
     for group in numbers.chunks(100) {

@@ -276,7 +276,10 @@ pub enum VisionError {
 
 /// Bytes in the unit of a card's memory.
 fn gigabytes(bytes: u64) -> String {
-    format!("{:.1} GB", bytes as f64 / 1e9)
+    match bytes as f64 {
+        some if some < 1e9 => format!("{:.1} MB", some / 1e6),
+        many => format!("{:.1} GB", many / 1e9),
+    }
 }
 
 impl From<CheckpointError> for VisionError {
@@ -299,7 +302,15 @@ impl VisionError {
         move |source| Self::Tensor {
             model: model.to_owned(),
             stage,
-            source: Arc::new(source),
+            source: Arc::new(without_backtrace(source)),
         }
+    }
+}
+
+/// The tensor library's error without the backtrace that it carries, and would print, where RUST_BACKTRACE is set.
+pub(crate) fn without_backtrace(error: candle_core::Error) -> candle_core::Error {
+    match error {
+        candle_core::Error::WithBacktrace { inner, .. } => without_backtrace(*inner),
+        other => other,
     }
 }

@@ -48,7 +48,7 @@ pub use model::{
 pub use options::{ComputeDtype, CropPolicy, Generation, LoadOptions, Quantization, Temperature};
 pub use packing::{PackLimits, pack};
 pub use registry::{
-    DEFAULT_MODEL, EmbeddedModel, HubFile, HubModel, ModelEntry, Origin, load, models,
+    DEFAULT_MODEL, EmbeddedModel, HubFile, HubModel, ModelEntry, Origin, load, models, why_no_cuda,
 };
 pub use service::{Service, ServiceOptions, ServiceStats};
 pub use source::{FetchProgress, HubSettings, ModelFiles, SourceError, check_name};

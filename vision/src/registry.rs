@@ -203,6 +203,16 @@ pub fn load(
     }
 }
 
+/// Why a model for which `auto` chose the CPU is not on a CUDA device; `None` where none is to be expected: in a build
+/// without CUDA, or for a model that runs on the CPU only.
+pub fn why_no_cuda(model: &str) -> Option<String> {
+    if !cfg!(feature = "cuda") || find(model).is_some_and(|entry| !entry.cuda) {
+        return None;
+    }
+    let opened = DeviceChoice::Cuda(0).open();
+    opened.err().map(|error| error.to_string())
+}
+
 /// The CPU, for a model that runs nowhere else.
 fn cpu(model: &str, choice: DeviceChoice) -> Result<Device, VisionError> {
     match choice {

@@ -14,6 +14,8 @@ use std::str::FromStr;
 use candle_core::Device;
 
 use crate::error::VisionError;
+#[cfg(feature = "cuda")]
+use crate::error::without_backtrace;
 
 /// A device as a person chooses it: `auto`, `cpu`, `cuda` (which is `cuda:0`) or `cuda:N`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -89,8 +91,10 @@ fn cuda(ordinal: usize, options: CudaOptions) -> Result<Device, String> {
             shown(built)
         ));
     }
-    cuda::open(ordinal, options)
-        .map_err(|source| format!("no CUDA device answers ({source}); choose 'cpu' or 'auto'"))
+    cuda::open(ordinal, options).map_err(|source| {
+        let source = without_backtrace(source);
+        format!("no CUDA device answers ({source}); choose 'cpu' or 'auto'")
+    })
 }
 
 /// Bytes that are free on a device, where it can say.

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use safetensors::tensor::TensorView;
 
 use super::Layout;
+use crate::error::without_backtrace;
 
 /// The checkpoints that can be loaded.
 const KNOWN: &str = "moondream2 at revisions 2025-06-21 and 2024-08-26";
@@ -108,7 +109,7 @@ impl<'a> Checkpoint<'a> {
             }),
             Err(source) => Err(CheckpointError::File {
                 file: name,
-                source: Box::new(source),
+                source: Box::new(without_backtrace(source)),
             }),
         }
     }
@@ -125,7 +126,7 @@ impl<'a> Checkpoint<'a> {
             }),
             Err(source) => Err(CheckpointError::File {
                 file: name.to_owned(),
-                source: Box::new(source),
+                source: Box::new(without_backtrace(source)),
             }),
         }
     }
@@ -231,7 +232,7 @@ impl<'a> Checkpoint<'a> {
         CheckpointError::Tensor {
             file: self.name.clone(),
             tensor: tensor.to_owned(),
-            source: Box::new(source),
+            source: Box::new(without_backtrace(source)),
         }
     }
 

@@ -13,7 +13,7 @@ use super::linear::Linear;
 use super::network::{Network, Prefix};
 use super::vocabulary::Vocabulary;
 use crate::device::Failure;
-use crate::error::VisionError;
+use crate::error::{VisionError, without_backtrace};
 use crate::model::{Answer, Job, Model, Preprocessor, Prompt, Question, RgbImage, Views};
 use crate::options::Generation;
 
@@ -275,6 +275,7 @@ impl Moondream {
 
     fn failure(&self, stage: &'static str, views: usize, error: candle_core::Error) -> VisionError {
         let (model, device) = (self.name.clone(), self.device.clone());
+        let error = without_backtrace(error);
         match Failure::of(self.network.device(), &error) {
             Failure::OutOfMemory => VisionError::OutOfMemory {
                 model,

@@ -28,6 +28,7 @@ pub(crate) struct GoldenImage<'a> {
     pub(crate) id: &'a str,
     pub(crate) path: PathBuf,
     /// Its entry in the manifest.
+    #[cfg_attr(not(test), allow(dead_code))]
     pub(crate) entry: &'a Value,
 }
 
@@ -249,6 +250,7 @@ fn folders_are_whole() {
     }
 }
 
+#[cfg(test)]
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     use sha2::{Digest, Sha256};
     Sha256::digest(bytes)

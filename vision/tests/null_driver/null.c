@@ -1,8 +1,8 @@
 /* A CUDA driver, cuBLAS and cuRAND that compute nothing and count everything.
  *
  * What a program asks of a GPU can so be measured, and its failures be provoked, on a machine without one: memory is
- * numbers, every kernel is done at once, and what is copied back is zeros. At each synchronisation one JSON object with
- * the counts since the last one is appended to $NULL_OUT, if anything was computed.
+ * numbers, every kernel is done at once, and what is copied back is zeros. At each synchronisation and at the end one JSON
+ * object with the counts since the last one is appended to $NULL_OUT, if anything was computed.
  *
  * The environment makes it fail:
  *   NULL_DEVICES=0       there is no device
@@ -60,6 +60,8 @@ static void report(void) {
   memset(&now, 0, sizeof now);
   peak = live;
 }
+
+__attribute__((destructor)) static void report_at_the_end(void) { report(); }
 
 /* ---- the sizes of what is allocated: an open-addressing table that lives as long as the process ---- */
 
