@@ -10,6 +10,7 @@ use picsift_vision::store::{Store, StoreError, StoreOptions, default_folder};
 
 use crate::cli::{CacheArgs, CacheCommand, CacheCommandArgs};
 use crate::error::AppError;
+use crate::printer::{note, say};
 
 /// Runs the command.
 ///
@@ -22,7 +23,7 @@ pub fn cache(args: CacheCommandArgs) -> Result<(), AppError> {
         CacheCommand::Clear => {
             let before = store.info()?;
             store.clear()?;
-            println!(
+            say!(
                 "removed the answers about {} images ({}) from {}",
                 HumanCount(before.images),
                 HumanBytes(before.bytes),
@@ -36,20 +37,20 @@ pub fn cache(args: CacheCommandArgs) -> Result<(), AppError> {
 
 fn info(store: &Store) -> Result<(), AppError> {
     let info = store.info()?;
-    println!(
+    say!(
         "{}: {} of {}",
         info.folder.display(),
         HumanBytes(info.bytes),
         HumanBytes(info.max_bytes)
     );
-    println!(
+    say!(
         "{} answers about {} images, {} references",
         HumanCount(info.answers),
         HumanCount(info.images),
         HumanCount(info.references)
     );
     for model in &info.models {
-        println!(
+        say!(
             "{} at {}: {} answers to {} questions",
             model.model,
             model.revision,
@@ -63,12 +64,12 @@ fn info(store: &Store) -> Result<(), AppError> {
 fn verify(store: &Store) -> Result<(), AppError> {
     let report = store.verify()?;
     for (path, reason) in &report.damaged_files {
-        println!("{}: {reason}; removed", path.display());
+        say!("{}: {reason}; removed", path.display());
     }
     if report.damaged_rows > 0 {
-        println!("{} damaged rows; removed", HumanCount(report.damaged_rows));
+        say!("{} damaged rows; removed", HumanCount(report.damaged_rows));
     }
-    println!(
+    say!(
         "{} rows in {} files are as they were written",
         HumanCount(report.rows - report.damaged_rows),
         report.files
@@ -86,7 +87,7 @@ fn options(folder: Option<PathBuf>, max_bytes: u64) -> Result<StoreOptions, Stor
             None => default_folder()?,
         },
         max_bytes,
-        notice: Arc::new(|sentence| eprintln!("{sentence}")),
+        notice: Arc::new(|sentence| note!("{sentence}")),
     })
 }
 
@@ -103,7 +104,7 @@ pub fn open(args: &CacheArgs) -> Result<Option<Store>, AppError> {
         Ok(store) => Ok(Some(store)),
         Err(error) if named => Err(error.into()),
         Err(error) => {
-            eprintln!("answers are not kept: {error}");
+            note!("answers are not kept: {error}");
             Ok(None)
         }
     }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
+use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use arrow::datatypes::{DataType, Schema};
 use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::{Expr, cast, lit};
@@ -84,7 +85,15 @@ pub async fn load(file: &str) -> Result<Loaded, AppError> {
                     lines.len() + 1
                 )));
             }
-            let when = when.is_valid(row).then(|| when.value(row).to_string());
+            let when = when.is_valid(row).then(|| when.value(row));
+            let when = when.map(|text| time(text).ok_or(text)).transpose();
+            let when = when.map_err(|text| {
+                AppError::Usage(format!(
+                    "the corrections file {shown} is wrong: in its row {} '{text}' is no time; a time is as in \
+                     2026-01-31T23:59:59+01:00",
+                    lines.len() + 1
+                ))
+            })?;
             let line = (
                 keys.value(row).to_string(),
                 names.value(row).to_string(),
@@ -105,6 +114,11 @@ pub async fn load(file: &str) -> Result<Loaded, AppError> {
         corrections: Arc::new(corrections),
         shown,
     })
+}
+
+/// Nanoseconds since 1970, whatever the zone; without one it is UTC.
+fn time(text: &str) -> Option<i64> {
+    string_to_timestamp_nanos(text.trim()).ok()
 }
 
 fn columns(schema: &Schema, shown: &str) -> Result<Vec<Expr>, AppError> {

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use crate::printer::note;
 use picsift_udf::Engine;
 use picsift_vision::{DeviceChoice, LoadOptions, ModelInfo, why_no_cuda};
 
@@ -19,7 +20,7 @@ impl Devices {
     pub fn say(&mut self, engine: &Engine) {
         for (options, info) in engine.loaded() {
             if let Some(line) = self.line(&options, &info) {
-                eprintln!("{line}");
+                note!("{line}");
             }
         }
     }

@@ -82,6 +82,9 @@ pub enum AppError {
     /// More images failed than the person allows.
     #[error("{0}")]
     TooManyErrors(String),
+    /// Not one image could be judged; the results say why of each.
+    #[error("all {0} images failed; what was written says why of each")]
+    AllFailed(u64),
     /// Standard input or output failed.
     #[error("cannot write to the terminal or pipe: {0}")]
     Terminal(#[source] std::io::Error),
@@ -113,6 +116,7 @@ impl AppError {
             | Self::Object { .. }
             | Self::Taken(_)
             | Self::TooManyErrors(_)
+            | Self::AllFailed(_)
             | Self::Store(_)
             | Self::Damaged
             | Self::Terminal(_)

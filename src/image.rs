@@ -49,7 +49,7 @@ struct Asked {
 ///
 /// # Errors
 /// When a named file is not there or the question cannot be asked; a file that cannot be read or decoded is an `error` in
-/// its own object instead.
+/// its own object instead, and [`AppError::AllFailed`] where every file is one.
 pub async fn image(args: ImageArgs) -> Result<(), AppError> {
     let files = files(&args.files)?;
     let engine = Arc::new(Engine::new(
@@ -75,8 +75,10 @@ pub async fn image(args: ImageArgs) -> Result<(), AppError> {
         })
         .buffered(inquiry.in_flight());
     let mut out = std::io::stdout().lock();
+    let mut failed = 0;
     while let Some(found) = lines.next().await {
         let (file, outcome) = found?;
+        failed += usize::from(outcome.is_err());
         let text = serde_json::to_string(&line(file, labelling.as_ref(), &outcome))
             .map_err(|error| AppError::Terminal(error.into()))?;
         match writeln!(out, "{text}") {
@@ -86,7 +88,11 @@ pub async fn image(args: ImageArgs) -> Result<(), AppError> {
     }
     out.flush().map_err(AppError::Terminal)?;
     Devices::default().say(&engine);
-    Ok(())
+    match failed {
+        0 => Ok(()),
+        all if all == files.len() => Err(AppError::AllFailed(all as u64)),
+        _ => Ok(()),
+    }
 }
 
 fn asked(args: &ImageArgs, service: &Service) -> Result<Asked, AppError> {

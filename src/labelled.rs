@@ -14,7 +14,6 @@ use datafusion::datasource::listing::ListingTableUrl;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::{DataFrame, SessionContext};
-use object_store::path::Path as StorePath;
 use object_store::{ObjectStore, ObjectStoreExt};
 use picsift_udf::{CLASH_PREFIX, is_string, table_base};
 use serde_json::Value;
@@ -24,8 +23,8 @@ use crate::batches;
 use crate::error::AppError;
 use crate::label::columns::image_column;
 use crate::label::manifest::Manifest;
-use crate::output::publish::MANIFEST;
-use crate::tables::{self, FileTable};
+use crate::printer::note;
+use crate::tables::{self, FileTable, MANIFEST};
 
 /// Key of a Parquet file's metadata under which it carries the manifest of the table that it was taken from.
 pub const METADATA: &str = "picsift";
@@ -103,7 +102,7 @@ impl Labelled {
         let provider = Arc::clone(&table) as Arc<dyn TableProvider>;
         let frame = context.read_table(provider).map_err(AppError::Plan)?;
         if let Some(note) = table.note() {
-            eprintln!("{note}");
+            note!("{note}");
         }
         let schema = SchemaRef::new(frame.schema().as_arrow().clone());
         let shown = locations
@@ -241,7 +240,8 @@ async fn manifest(
         place: place(),
         source,
     };
-    let path = StorePath::from(format!("{}/{MANIFEST}", location.prefix()));
+    // Joined as the store does it: what the folder is called may not be written a second time.
+    let path = location.prefix().clone().join(MANIFEST);
     let bytes = match store.get(&path).await {
         Err(object_store::Error::NotFound { .. }) => return Ok(None),
         found => found.map_err(failed)?.bytes().await.map_err(failed)?,

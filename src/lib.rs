@@ -19,6 +19,7 @@ pub mod label;
 pub mod labelled;
 pub mod models;
 pub mod output;
+pub mod printer;
 pub mod sample;
 pub mod session;
 pub mod signals;
@@ -58,5 +59,5 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
     });
     // A file that is still being read or an image still being decoded for a job that was stopped keeps nobody waiting.
     runtime.shutdown_timeout(SHUTDOWN);
-    done
+    printer::outcome(done)
 }

@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     match picsift::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("picsift: {error}");
+            picsift::printer::remark(format_args!("picsift: {error}"));
             ExitCode::from(error.exit_code())
         }
     }

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::error::{AppError, Signal};
+use crate::printer::note;
 
 /// Listens for signals until it is dropped.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ impl Signals {
             let Some(signal) = next().await else {
                 return std::future::pending().await;
             };
-            eprintln!("stopping: what is under way is finished and kept; once more stops at once");
+            note!("stopping: what is under way is finished and kept; once more stops at once");
             tell_first.send_replace(Some(signal));
             tell_stop.send_replace(true);
             let again = next().await;

@@ -15,7 +15,8 @@ use tokio::task::JoinSet;
 use super::matrix::Matrix;
 use super::mistakes::Worst;
 use super::rows::{Packed, Row, Rows};
-use super::truth::{Said, Truth, Words, said};
+use super::truth::{Said, Truth, said};
+use super::words::Words;
 use crate::labelled::LabelledCategory;
 
 /// What is read of a table.

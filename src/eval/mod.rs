@@ -14,6 +14,7 @@ pub mod rows;
 pub mod sweep;
 pub mod thresholds;
 pub mod truth;
+pub mod words;
 
 use arrow::datatypes::DataType;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
@@ -21,6 +22,7 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelI
 use crate::cli::{EvalArgs, ReportForm, TruthArgs};
 use crate::error::AppError;
 use crate::labelled::Labelled;
+use crate::printer::note;
 use crate::session;
 use figures::{Judged, judge, overall};
 use gather::{Gathered, Reading, gather, name_of};
@@ -414,7 +416,7 @@ fn keep_thresholds(args: &EvalArgs, evaluation: &Evaluation) -> Result<(), AppEr
         )));
     }
     thresholds::write(path, &chosen)?;
-    eprintln!(
+    note!(
         "{} written to {}; label takes them with --categories-file",
         figures::count(chosen.len() as u64, "threshold", "thresholds"),
         path.display()

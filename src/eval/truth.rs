@@ -1,31 +1,24 @@
 //! What is true of each row: which columns say so, and the yes or no of each category in them.
 //!
-//! Truth is a boolean per category, a list of labels, one label, or corrections that people made. Words are compared by their
-//! letters and digits alone, in lower case: `measuringTape` is `measuring tape`.
-
-use std::collections::HashMap;
+//! Truth is a boolean per category (also as a word or a number), a list of labels (also in a text), one label, or corrections that
+//! people made. How words are compared is [`super::words`]'s.
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Schema};
-use datafusion::common::Result;
+use datafusion::common::{Result, exec_err};
 use picsift_udf::{CLASH_PREFIX, is_text};
 
+use super::words::{self, Words, folded};
 use crate::error::AppError;
 use crate::labelled::{LabelledCategory, texts};
-
-/// Words whose category is remembered; others are looked up again.
-const REMEMBERED: usize = 100_000;
-
-/// Words of the truth that no category has, kept for the report.
-const STRANGERS: usize = 1000;
 
 /// Which columns say what is true.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Truth {
-    /// A BOOLEAN column for each category that has one.
+    /// A column of yes and no for each category that has one: BOOLEAN, text or whole numbers.
     Booleans(Vec<Option<String>>),
-    /// A column of one label a row.
+    /// A column of text: one label a row, or several with `|`, `;` or `,` between them, or as a JSON list.
     Label(String),
     /// A column of lists of labels.
     Labels(String),
@@ -131,7 +124,7 @@ fn one_column(
         DataType::List(item) | DataType::LargeList(item) if is_text(item.data_type()) => {
             Ok(Truth::Labels(column.to_string()))
         }
-        DataType::Boolean if categories.len() == 1 => {
+        t if categories.len() == 1 && says_yes_or_no(t) => {
             Ok(Truth::Booleans(vec![Some(column.to_string())]))
         }
         DataType::Boolean => Err(AppError::Usage(format!(
@@ -151,14 +144,18 @@ fn boolean(column: &str, schema: &Schema, text: &str) -> Result<(), AppError> {
             "--truth {text}: there is no column '{column}'; the columns are {}",
             columns_of(schema)
         ))),
-        Some((_, field)) if *field.data_type() != DataType::Boolean => {
+        Some((_, field)) if !says_yes_or_no(field.data_type()) && !is_text(field.data_type()) => {
             Err(AppError::Usage(format!(
-                "--truth {text}: column '{column}' is {}, not BOOLEAN",
+                "--truth {text}: column '{column}' is {}, not BOOLEAN, nor yes or no as text or 0 and 1",
                 field.data_type()
             )))
         }
         Some(_) => Ok(()),
     }
+}
+
+fn says_yes_or_no(data_type: &DataType) -> bool {
+    *data_type == DataType::Boolean || data_type.is_integer()
 }
 
 /// What stands behind `is_` in the name of a category's column.
@@ -175,62 +172,6 @@ fn names(categories: &[LabelledCategory]) -> String {
 fn columns_of(schema: &Schema) -> String {
     let names: Vec<_> = schema.fields().iter().map(|f| f.name().as_str()).collect();
     names.join(", ")
-}
-
-/// A word by its letters and digits, in lower case.
-pub fn folded(word: &str) -> String {
-    word.chars()
-        .filter(|c| c.is_alphanumeric())
-        .flat_map(char::to_lowercase)
-        .collect()
-}
-
-/// Finds the category of a word.
-#[derive(Debug)]
-pub struct Words {
-    /// Names as they stand, which go before other spellings: `hot dog` is not `hotdog` where both are categories.
-    by_name: HashMap<String, usize>,
-    by_folded: HashMap<String, usize>,
-    known: HashMap<String, Option<usize>>,
-    /// Words that no category has, with how many rows have them.
-    pub strangers: HashMap<String, u64>,
-}
-
-impl Words {
-    /// For these categories.
-    pub fn new(categories: &[LabelledCategory]) -> Self {
-        let named = categories.iter().enumerate();
-        Self {
-            by_name: named.clone().map(|(i, c)| (c.name.clone(), i)).collect(),
-            by_folded: named.map(|(i, c)| (folded(&c.name), i)).collect(),
-            known: HashMap::new(),
-            strangers: HashMap::new(),
-        }
-    }
-
-    /// The number of the word's category.
-    pub fn category(&mut self, word: &str) -> Option<usize> {
-        let found = match self.known.get(word) {
-            Some(found) => *found,
-            None => {
-                let exact = self.by_name.get(word);
-                let found = exact.or_else(|| self.by_folded.get(&folded(word)));
-                let found = found.copied();
-                if self.known.len() < REMEMBERED {
-                    self.known.insert(word.to_string(), found);
-                }
-                found
-            }
-        };
-        if found.is_none() {
-            if let Some(rows) = self.strangers.get_mut(word) {
-                *rows += 1;
-            } else if self.strangers.len() < STRANGERS {
-                self.strangers.insert(word.to_string(), 1);
-            }
-        }
-        found
-    }
 }
 
 /// The truth of a batch.
@@ -260,29 +201,36 @@ pub fn said(
                 .map(|index| {
                     let column = named[*index].as_ref().and_then(|_| columns.next());
                     match column {
-                        Some(column) => column.as_boolean().clone(),
-                        None => BooleanArray::new_null(rows),
+                        Some(column) => yes_or_no(column),
+                        None => Ok(BooleanArray::new_null(rows)),
                     }
                 })
-                .collect();
+                .collect::<Result<_>>()?;
             Ok(Said { holds, label: None })
         }
         Truth::Label(_) => {
             let texts = texts(&columns[0])?;
-            let labels: Vec<_> = texts
+            let labels: Vec<Option<Vec<Option<usize>>>> = texts
                 .iter()
-                .map(|text| text.map(|text| words.category(text)))
+                .map(|text| text.map(|text| words.categories(text)))
                 .collect();
             let holds = categories
                 .iter()
                 .map(|index| {
-                    let holds = |label: &Option<Option<usize>>| label.map(|l| l == Some(*index));
-                    labels.iter().map(holds).collect()
+                    let rows = labels.iter();
+                    rows.map(|row| row.as_ref().map(|row| row.contains(&Some(*index))))
+                        .collect()
                 })
                 .collect();
+            // Of several labels none is the label of its row.
+            let one = |row: Option<Vec<Option<usize>>>| match row?.as_slice() {
+                [] => Some(None),
+                [only] => Some(*only),
+                _ => None,
+            };
             Ok(Said {
                 holds,
-                label: Some(labels),
+                label: Some(labels.into_iter().map(one).collect()),
             })
         }
         Truth::Labels(_) => {
@@ -315,6 +263,25 @@ pub fn said(
     }
 }
 
+/// Yes and no of a column of [`Truth::Booleans`].
+fn yes_or_no(column: &ArrayRef) -> Result<BooleanArray> {
+    if *column.data_type() == DataType::Boolean {
+        return Ok(column.as_boolean().clone());
+    }
+    let texts = texts(column)?;
+    let mut values = BooleanBuilder::with_capacity(texts.len());
+    for text in &texts {
+        match text.map(|text| words::yes_or_no(text).ok_or(text)) {
+            None => values.append_null(),
+            Some(Ok(value)) => values.append_value(value),
+            Some(Err(text)) => {
+                return exec_err!("the truth '{text}' is neither yes nor no (true, false, 1, 0)");
+            }
+        }
+    }
+    Ok(values.finish())
+}
+
 /// An image column's, or any other column's, values as text: what a row is called.
 pub fn is_named(data_type: &DataType) -> bool {
     is_text(data_type) || data_type.is_integer()
@@ -322,6 +289,7 @@ pub fn is_named(data_type: &DataType) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
     use std::sync::Arc;
 
     use arrow::array::{ListBuilder, StringBuilder};
@@ -387,7 +355,7 @@ mod tests {
             ("really_dog", "2 categories"),
             ("n", "Int64"),
             ("cat=really_dog", "no category"),
-            ("dog=class", "not BOOLEAN"),
+            ("dog=tags", "not BOOLEAN"),
             ("no_{}", "no such column"),
             ("nothing", "really_dog"),
         ] {
@@ -417,12 +385,5 @@ mod tests {
             ]
         );
         assert_eq!(words.strangers, HashMap::from([("cat".to_string(), 1)]));
-    }
-
-    #[test]
-    fn the_very_name_goes_before_another_spelling() {
-        let mut words = Words::new(&[category("hot dog", "a"), category("hotdog", "b")]);
-        let found = ["hot dog", "hotdog", "Hotdog"].map(|word| words.category(word));
-        assert_eq!(found, [Some(0), Some(1), Some(1)]);
     }
 }

@@ -24,6 +24,7 @@ use crate::cli::ExportArgs;
 use crate::error::AppError;
 use crate::labelled::Labelled;
 use crate::output::folder::{self, Folder};
+use crate::printer::say;
 use crate::{session, signals, tables};
 use card::Card;
 use licences::Licences;
@@ -133,7 +134,7 @@ async fn make(args: &ExportArgs) -> Result<(), AppError> {
     });
     folder::write(folder.path(), "README.md", card.text())?;
     folder::write(folder.path(), MARKER, format!("{marker:#}\n"))?;
-    folder.publish()?;
+    folder.publish(&[])?;
     say(&export, &args.output);
     Ok(())
 }
@@ -151,17 +152,17 @@ fn evaluation(path: &std::path::Path) -> Result<Value, AppError> {
 }
 
 fn say(export: &Export, output: &str) {
-    println!(
+    say!(
         "{} pictures in {} classes, {}, written to {output}",
         export.number,
         export.plan.classes.len(),
         HumanBytes(export.bytes),
     );
     for (split, counts) in export.plan.splits.iter().zip(&export.counts) {
-        println!("{split}: {}", counts.iter().sum::<u64>());
+        say!("{split}: {}", counts.iter().sum::<u64>());
     }
     if !export.left_out.is_empty() {
-        println!("left out: {}", said(&export.left_out));
+        say!("left out: {}", said(&export.left_out));
     }
 }
 

@@ -1,9 +1,11 @@
 //! The corrections that a gallery keeps in its folder: of each image and category the last word, in JSON lines.
 //!
-//! What people said outlives the gallery it was said in: a new one in the same place takes the file over.
+//! What people said outlives the gallery it was said in: a new one in the same place takes the file over. Several programs may write
+//! it (two servers, a server and the making of a new gallery), so who writes holds a lock.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,73 @@ use crate::output::place;
 
 /// The file's name.
 pub const CORRECTIONS: &str = "corrections.jsonl";
+
+/// The file that is locked while that one is written.
+pub const LOCK: &str = ".corrections.lock";
+
+/// The right to write the corrections of a folder, until it is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+    path: PathBuf,
+}
+
+/// Waits for the right to write the corrections of the gallery in `folder`; blocks.
+///
+/// # Errors
+/// [`AppError::File`].
+pub fn lock(folder: &Path) -> Result<Lock, AppError> {
+    let path = folder.join(LOCK);
+    loop {
+        let mut open = File::options();
+        let opened = open.create(true).truncate(false).write(true).open(&path);
+        let file = opened.map_err(AppError::file("open", &path))?;
+        file.lock().map_err(AppError::file("lock", &path))?;
+        let lock = Lock {
+            file,
+            path: path.clone(),
+        };
+        // While it was waited for, another gallery may have come into the place of this one.
+        if lock.stands()? {
+            return Ok(lock);
+        }
+    }
+}
+
+impl Lock {
+    /// Whether the locked file is the one that has its name.
+    fn stands(&self) -> Result<bool, AppError> {
+        let failed = || AppError::file("read", &self.path);
+        let ours = identity(&self.file.metadata().map_err(failed())?);
+        match std::fs::metadata(&self.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            found => Ok(identity(&found.map_err(failed())?) == ours),
+        }
+    }
+
+    /// What tells one gallery from a later one in its place.
+    ///
+    /// # Errors
+    /// [`AppError::File`].
+    pub fn gallery(&self) -> Result<u64, AppError> {
+        let found = self.file.metadata();
+        Ok(identity(
+            &found.map_err(AppError::file("read", &self.path))?,
+        ))
+    }
+}
+
+#[cfg(unix)]
+fn identity(found: &std::fs::Metadata) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    found.ino()
+}
+
+/// Elsewhere an open file's folder cannot be replaced.
+#[cfg(not(unix))]
+fn identity(_: &std::fs::Metadata) -> u64 {
+    0
+}
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,12 +143,21 @@ pub fn write(folder: &Path, all: &[Correction]) -> Result<(), AppError> {
     place::replace(&folder.join(CORRECTIONS), text.as_bytes())
 }
 
-/// Adds to those in `folder`.
+/// Adds to those in `folder`, said of the gallery that was in it when its [`Lock::gallery`] was `gallery`: in another one their images
+/// have other rows.
 ///
 /// # Errors
-/// As [`read`] and [`write()`].
-pub fn add(folder: &Path, new: Vec<Correction>) -> Result<(), AppError> {
+/// As [`lock`], [`read`] and [`write()`].
+pub fn add(folder: &Path, gallery: u64, mut new: Vec<Correction>) -> Result<(), AppError> {
+    let lock = lock(folder)?;
     let mut all = read(folder)?;
+    if lock.gallery()? != gallery {
+        let rows: HashMap<String, Option<u64>> =
+            all.iter().map(|one| (one.key.clone(), one.row)).collect();
+        for one in &mut new {
+            one.row = rows.get(&one.key).copied().flatten();
+        }
+    }
     all.extend(new);
     write(folder, &last(all))
 }
@@ -135,7 +213,8 @@ mod tests {
     #[test]
     fn the_last_word_is_kept_and_can_be_taken_back() {
         let folder = tempfile::tempdir().unwrap();
-        let add = |new: &[Correction]| add(folder.path(), new.to_vec()).unwrap();
+        let gallery = lock(folder.path()).unwrap().gallery().unwrap();
+        let add = |new: &[Correction]| add(folder.path(), gallery, new.to_vec()).unwrap();
         add(&[
             line("a", "dog", Some(true)),
             line("b", "dog", Some(true)),
@@ -158,6 +237,52 @@ mod tests {
             let error = read(folder.path()).unwrap_err().to_string();
             assert!(error.contains("line 1 of"), "{error}");
         }
+    }
+
+    #[test]
+    fn many_who_write_at_once_lose_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let gallery = lock(folder.path()).unwrap().gallery().unwrap();
+        std::thread::scope(|scope| {
+            for writer in 0..4 {
+                let folder = folder.path();
+                scope.spawn(move || {
+                    for number in 0..25 {
+                        let one = line(&format!("{writer}-{number}"), "dog", Some(true));
+                        add(folder, gallery, vec![one]).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(read(folder.path()).unwrap().len(), 100);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn who_waits_while_the_gallery_is_replaced_writes_to_the_new_one() {
+        let root = tempfile::tempdir().unwrap();
+        let (place, new) = (root.path().join("gallery"), root.path().join("new"));
+        for folder in [&place, &new] {
+            std::fs::create_dir(folder).unwrap();
+        }
+        let replacing = lock(&place).unwrap();
+        let gallery = replacing.gallery().unwrap();
+        std::thread::scope(|scope| {
+            let place = &place;
+            let late = scope.spawn(move || {
+                let one = line("late", "dog", Some(true));
+                add(place, gallery, vec![one]).unwrap();
+            });
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            write(&new, &[line("early", "dog", Some(true))]).unwrap();
+            std::fs::rename(place, root.path().join("former")).unwrap();
+            std::fs::rename(&new, place).unwrap();
+            drop(replacing);
+            late.join().unwrap();
+        });
+        let all = read(&place).unwrap();
+        let rows: Vec<_> = all.iter().map(|one| (one.key.as_str(), one.row)).collect();
+        assert_eq!(rows, [("early", Some(7)), ("late", None)]);
     }
 
     #[test]

@@ -29,6 +29,7 @@ use crate::eval::truth::Truth;
 use crate::eval::{self, report::Evaluation};
 use crate::labelled::{Labelled, LabelledCategory};
 use crate::output::folder::{self, Folder};
+use crate::printer::{note, say};
 use crate::{session, signals, tables};
 use assets::ASSETS;
 use data::{CHUNK, CategoryMeta, Column, Meta, VERSION};
@@ -112,7 +113,7 @@ async fn make(args: &GalleryArgs) -> Result<(), AppError> {
         _ => {
             let few = rows <= PICTURE_ROWS;
             if !few {
-                eprintln!(
+                note!(
                     "more than {PICTURE_ROWS} rows: thumbnails alone are made; --pictures makes larger copies too"
                 );
             }
@@ -138,7 +139,7 @@ async fn make(args: &GalleryArgs) -> Result<(), AppError> {
     let former = Path::new(&args.output);
     let corrections = tokio::task::block_in_place(|| publish(folder, former, &index, &made))?;
     if corrections > 0 {
-        println!("{corrections} corrections of the gallery that was there are kept");
+        say!("{corrections} corrections of the gallery that was there are kept");
     }
     say(args, &labelled, &made, started);
     Ok(())
@@ -304,9 +305,11 @@ fn publish(folder: Folder, former: &Path, meta: &Meta, made: &Made) -> Result<us
         "categories": names,
     });
     folder::write(path, MARKER, format!("{marker}\n"))?;
-    // Read again: somebody may have gone on correcting.
+    // Read again: somebody may have gone on correcting, and must wait until the new gallery is there.
+    let writing = former.is_dir().then(|| kept::lock(former)).transpose()?;
     let corrections = kept::take_over(former, path, &made.corrected)?;
-    folder.publish()?;
+    folder.publish(&[kept::CORRECTIONS, kept::LOCK])?;
+    drop(writing);
     Ok(corrections)
 }
 
@@ -323,7 +326,7 @@ fn bar(rows: u64) -> ProgressBar {
 
 fn say(args: &GalleryArgs, labelled: &Labelled, made: &Made, started: Instant) {
     let seconds = started.elapsed().as_secs_f64();
-    println!(
+    say!(
         "{} rows of {}, {} without a picture; {} of copies in {seconds:.1} s ({:.0} images/s)",
         made.rows,
         labelled.shown,
@@ -332,13 +335,13 @@ fn say(args: &GalleryArgs, labelled: &Labelled, made: &Made, started: Instant) {
         made.rows as f64 / seconds.max(1e-9),
     );
     if made.credentials > 0 {
-        eprintln!(
+        note!(
             "{} references have a query or password, which may be a credential; data/ has them, for corrections need their keys: think before you publish it",
             made.credentials
         );
     }
     if !args.serve {
-        println!(
+        say!(
             "open {} in a browser, or run picsift gallery -o {} --serve to keep corrections there",
             Path::new(&args.output).join("index.html").display(),
             args.output

@@ -16,7 +16,8 @@ use url::Url;
 
 use super::data::{self, CHUNK, Column, Failure, Row, code};
 use crate::error::AppError;
-use crate::eval::truth::{Said, Truth, Words, said};
+use crate::eval::truth::{Said, Truth, said};
+use crate::eval::words::Words;
 use crate::labelled::{Labelled, texts};
 use crate::output::{folder, place};
 

@@ -18,13 +18,13 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::Mutex;
 use tower_http::services::ServeDir;
 
 use super::kept::{self, CORRECTIONS, Correction};
 use super::{MARKER, data};
 use crate::error::AppError;
 use crate::output::place;
+use crate::printer::say;
 use crate::signals;
 
 /// The header with the token.
@@ -43,8 +43,8 @@ struct Shown {
     token: String,
     rows: u64,
     categories: Vec<String>,
-    /// Held while the file is read and replaced.
-    writing: Mutex<()>,
+    /// Which gallery of those that may come to be in the folder.
+    gallery: u64,
 }
 
 /// Serves the gallery in `folder` until Ctrl-C; `port` 0 is any that is free.
@@ -55,6 +55,10 @@ pub async fn serve(folder: &Path, port: u16) -> Result<(), AppError> {
     let (rows, categories) = known(folder)?;
     // What cannot be read is said here, not in a browser.
     kept::read(folder)?;
+    // A folder that cannot be written can be shown; what is then corrected is refused with the reason.
+    let gallery = kept::lock(folder)
+        .and_then(|lock| lock.gallery())
+        .unwrap_or_default();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .await
         .map_err(|error| AppError::Usage(format!("cannot listen on port {port}: {error}")))?;
@@ -69,9 +73,9 @@ pub async fn serve(folder: &Path, port: u16) -> Result<(), AppError> {
         token: token()?,
         rows,
         categories,
-        writing: Mutex::new(()),
+        gallery,
     });
-    println!(
+    say!(
         "the gallery is at http://127.0.0.1:{port}/ until Ctrl-C; corrections go to {}",
         folder.join(CORRECTIONS).display()
     );
@@ -205,9 +209,8 @@ async fn save(State(shown): State<Arc<Shown>>, headers: HeaderMap, body: Bytes) 
         Ok(new) => new,
         Err(reason) => return refusal(StatusCode::BAD_REQUEST, reason),
     };
-    let _writing = shown.writing.lock().await;
-    let (folder, saved) = (shown.folder.clone(), new.len());
-    match place::blocking(move || kept::add(&folder, new)).await {
+    let (folder, gallery, saved) = (shown.folder.clone(), shown.gallery, new.len());
+    match place::blocking(move || kept::add(&folder, gallery, new)).await {
         Ok(()) => axum::Json(json!({"saved": saved})).into_response(),
         Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }

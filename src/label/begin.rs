@@ -197,10 +197,10 @@ fn manifest(text: Option<Bytes>, job: &Job) -> Result<Option<Manifest>, AppError
     };
     match serde_json::from_slice(&text) {
         Ok(manifest) => Ok(Some(manifest)),
-        // It is replaced, so it need not be understood.
-        Err(_) if job.overwrite => Ok(None),
+        // Without it nobody knows which of the files there are a person's.
         Err(error) => Err(AppError::Usage(format!(
-            "the manifest of '{}' cannot be read ({error}); use --overwrite to replace the output",
+            "the manifest of '{}' cannot be read ({error}), so it cannot be told which files picsift wrote there; remove the \
+             folder yourself, or name another",
             job.output.target
         ))),
     }

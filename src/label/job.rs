@@ -5,15 +5,12 @@ use std::time::Duration;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
-use datafusion::datasource::listing::ListingTableUrl;
-use datafusion::logical_expr::Expr;
 use datafusion::prelude::{DataFrame, SessionContext};
 use picsift_udf::{
     AddedColumns, Allowance, Annotation, AtEnd, Engine, EngineOptions, Labelling, LocatedTable,
-    OnError, RunStats, output_schema, table_base,
+    OnError, RunStats, output_schema,
 };
 use picsift_vision::Service;
-use url::Url;
 
 use super::begin::Work;
 use super::columns::image_column;
@@ -21,18 +18,19 @@ use super::destination::{open_output, without_query};
 use super::identity::{Parts, identity};
 use super::journal::Mode;
 use super::run::Tally;
+use super::sources::{Opened, Source, open};
 use crate::cli::{ImageColumn, LabelArgs, ModelArgs, SHARD_ROWS};
 use crate::corrections::{self, CorrectionsEntry, Loaded};
 use crate::error::AppError;
-use crate::input::columns::{columns_as, with_place};
-use crate::input::files::{self, InputFile};
+use crate::input::columns::with_place;
+use crate::input::files::InputFile;
 use crate::input::rows::ShardSize;
 use crate::input::scan;
 use crate::input::select::Rows;
 use crate::output::huggingface;
 use crate::output::publish::Output;
 use crate::session;
-use crate::tables::{self, FileTable};
+use crate::tables;
 use picsift_vision::categories::{JobCategory, categories};
 
 /// A shard, unless its rows are set: what a kill may cost, and what a file holds at least. Half a gigabyte of images stays well
@@ -42,19 +40,6 @@ const SHARD: ShardSize = ShardSize {
     bytes: 512 << 20,
     time: Duration::from_secs(600),
 };
-
-/// Tables in one folder, read as one.
-#[derive(Debug)]
-pub struct Source {
-    /// The table.
-    pub table: Arc<FileTable>,
-    /// Its files; their numbers begin at 0 in each source.
-    pub files: Vec<InputFile>,
-    /// What relative references are relative to.
-    pub base: Option<Url>,
-    /// The job's columns of its rows, where the table has them in another order or of another type.
-    pub columns: Option<Vec<Expr>>,
-}
 
 /// Everything that a run needs.
 pub struct Job {
@@ -163,7 +148,11 @@ impl Job {
             state.config_mut().set_extension(Arc::clone(&stats));
             state.config_mut().set_extension(Arc::clone(&allowance));
         }
-        let (sources, table_schema) = open(&context, &locations).await?;
+        let Opened {
+            sources,
+            schema: table_schema,
+            named_again,
+        } = open(&context, &locations).await?;
         let image = image_column(&table_schema, args.image.as_deref()).map_err(AppError::Usage)?;
         let names: Vec<_> = categories
             .iter()
@@ -188,7 +177,18 @@ impl Job {
             None => (None, Vec::new()),
         };
         let left_out = sources.iter().filter_map(|source| source.table.note());
-        let notes = left_out.map(str::to_string).chain(notes).collect();
+        let again = match named_again {
+            0 => None,
+            1 => Some("note: a file is named more than once; it is read once".to_string()),
+            many => Some(format!(
+                "note: {many} files are named more than once; each is read once"
+            )),
+        };
+        let notes = left_out
+            .map(str::to_string)
+            .chain(again)
+            .chain(notes)
+            .collect();
         let identity = identity(&Parts {
             model: service.info(),
             categories: &categories,
@@ -378,55 +378,6 @@ async fn fitting(
         matched: fit.matched,
     };
     Ok((entry, fit.notes))
-}
-
-/// Opens the locations; neighbours that share a folder become one table, so that the work does not pause between them.
-async fn open(
-    context: &SessionContext,
-    locations: &[ListingTableUrl],
-) -> Result<(Vec<Source>, SchemaRef), AppError> {
-    let state = context.state();
-    let mut tables = Vec::new();
-    for group in locations.chunk_by(follows) {
-        let table = tables::open(&state, group).await.map_err(AppError::Plan)?;
-        tables.push((group, table));
-    }
-    let Some((first, _)) = tables.first() else {
-        return Err(AppError::Usage("no table is named".to_string()));
-    };
-    let schemas: Vec<_> = tables
-        .iter()
-        .map(|(group, table)| (tables::shown(&group[0]), table.schema()))
-        .collect();
-    let schema = tables::unite(&schemas).map_err(AppError::Plan)?;
-    let stored = tables::stored_schema(&state, &first[0])
-        .await
-        .map_err(AppError::Plan)?;
-    let mut sources = Vec::new();
-    for (group, table) in &tables {
-        let table = Arc::new(table.with_types_of(&schema));
-        let files = files::list(&state, &table, group)
-            .await
-            .map_err(AppError::Plan)?;
-        sources.push(Source {
-            columns: columns_as(&schema, &table.schema()),
-            table,
-            files,
-            base: table_base(&group[0]),
-        });
-    }
-    let schema = tables::with_metadata_of(&schema, stored.as_deref());
-    Ok((
-        sources,
-        huggingface::with_other_files(&schema, stored.as_deref()),
-    ))
-}
-
-/// Whether two files are read as one table: they share a folder, and stand in the order in which a table reads its files.
-fn follows(first: &ListingTableUrl, second: &ListingTableUrl) -> bool {
-    !first.is_collection()
-        && table_base(first) == table_base(second)
-        && first.as_str() < second.as_str()
 }
 
 fn partition_columns(

@@ -17,6 +17,7 @@ pub mod progress;
 mod publish;
 mod retry;
 pub mod run;
+mod sources;
 mod summary;
 
 pub(crate) use destination::without_query;
@@ -25,25 +26,33 @@ use std::time::Instant;
 
 use crate::cli::LabelArgs;
 use crate::error::AppError;
+use crate::printer::{note, say};
 
 /// Runs the command and prints its summary.
 ///
 /// # Errors
-/// [`AppError`]; the output is as it was before then.
+/// [`AppError`]; the output is as it was before then. [`AppError::AllFailed`] behind an output without one answer.
 pub async fn label(args: LabelArgs) -> Result<(), AppError> {
     let started = Instant::now();
     let job = job::Job::resolve(args).await?;
     match begin::begin(&job).await? {
         begin::Plan::Nothing(why) => {
-            println!("{why}");
+            say!("{why}");
             Ok(())
         }
         begin::Plan::Work(work) => {
             for note in job.notes.iter().chain(&work.notes) {
-                eprintln!("{note}");
+                note!("{note}");
             }
             let manifest = run::run(&job, *work, started).await?;
-            summary::print(&job, &manifest).map_err(AppError::Terminal)
+            summary::print(&job, &manifest).map_err(AppError::Terminal)?;
+            let counts = &manifest.counts;
+            // What people said of an image is an answer too.
+            let corrected = manifest.corrections.as_ref().map_or(0, |by| by.matched);
+            match counts.images == counts.failures && counts.images > 0 && corrected == 0 {
+                true => Err(AppError::AllFailed(counts.images)),
+                false => Ok(()),
+            }
         }
     }
 }

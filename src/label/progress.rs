@@ -6,6 +6,7 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::printer::note;
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 use picsift_udf::RunStats;
 use tokio::task::JoinHandle;
@@ -58,7 +59,7 @@ impl Progress {
             ticks.tick().await;
             loop {
                 ticks.tick().await;
-                eprintln!(
+                note!(
                     "{}",
                     line(
                         stats.rows(),

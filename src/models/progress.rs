@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::printer::note;
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use picsift_vision::{FetchProgress, SourceError};
 
@@ -42,7 +43,7 @@ impl FetchProgress for FetchReport {
             .is_terminal()
             .then(|| bar(file, total, already));
         if bar.is_none() {
-            eprintln!("fetching {}", line(file, already, total));
+            note!("fetching {}", line(file, already, total));
         }
         *self.current() = Some(Current {
             file: file.to_string(),
@@ -61,7 +62,7 @@ impl FetchProgress for FetchReport {
             Some(bar) => bar.set_position(current.done),
             None if current.said.elapsed() >= LINE_EVERY => {
                 current.said = Instant::now();
-                eprintln!(
+                note!(
                     "fetching {}",
                     line(&current.file, current.done, current.total)
                 );
@@ -77,14 +78,14 @@ impl FetchProgress for FetchReport {
         if let Some(bar) = current.bar {
             bar.finish_and_clear();
         }
-        eprintln!("fetched {}, {}", current.file, DecimalBytes(current.total));
+        note!("fetched {}, {}", current.file, DecimalBytes(current.total));
     }
 
     fn retrying(&self, error: &SourceError, wait: Duration) {
         if let Some(Current { bar: Some(bar), .. }) = self.current().take() {
             bar.finish_and_clear();
         }
-        eprintln!("{error}; trying again in {} s", wait.as_secs_f32());
+        note!("{error}; trying again in {} s", wait.as_secs_f32());
     }
 }
 

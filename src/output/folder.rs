@@ -1,12 +1,18 @@
-//! A local folder that appears whole, and only ever replaces one that picsift made.
+//! A local folder that appears whole, and only ever replaces one that picsift made, of which it takes what picsift wrote there.
+//!
+//! The marker of such a folder lists what of it is picsift's, by the names at its top; the rest is somebody's and stays.
 //!
 //! For what is made of a labelled table (a gallery, an export). A job's own output can go on where it stopped and lies in stores
 //! too: that is [`super::publish`].
 
+use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::{Map, Value, json};
+
+use super::others;
 use super::place::open_to_others;
 use crate::error::AppError;
 
@@ -15,7 +21,13 @@ use crate::error::AppError;
 pub struct Folder {
     staged: PathBuf,
     target: PathBuf,
+    marker: String,
+    /// What of the former folder is picsift's.
+    former: HashSet<String>,
 }
+
+/// The member of a marker that lists the names.
+const ENTRIES: &str = "entries";
 
 /// How often a folder whose files are still being written is tried to be removed, and how long between.
 const TRIES: (u32, Duration) = (50, Duration::from_millis(20));
@@ -37,7 +49,8 @@ impl Folder {
     /// Prepares to write the folder `target`, in which the file `marker` says that picsift made it.
     ///
     /// # Errors
-    /// [`AppError::Usage`] for a URL, for something that picsift did not write, and for one of ours without `overwrite`.
+    /// [`AppError::Usage`] for a URL, for something that picsift did not write, for one of ours without `overwrite`, and for one
+    /// whose marker does not say what is picsift's.
     pub fn begin(target: &str, marker: &str, overwrite: bool) -> Result<Self, AppError> {
         if target.contains("://") {
             return Err(AppError::Usage(format!(
@@ -45,7 +58,10 @@ impl Folder {
             )));
         }
         let target = PathBuf::from(target);
-        check(&target, marker, overwrite)?;
+        let former = match check(&target, marker, overwrite)? {
+            true => entries(&target, marker)?,
+            false => HashSet::new(),
+        };
         let parent = match target.parent() {
             Some(parent) if parent != Path::new("") => parent.to_path_buf(),
             _ => PathBuf::from("."),
@@ -58,6 +74,8 @@ impl Folder {
         Ok(Self {
             staged: staged.keep(),
             target,
+            marker: marker.to_string(),
+            former,
         })
     }
 
@@ -66,11 +84,12 @@ impl Folder {
         &self.staged
     }
 
-    /// Puts the folder in its place.
+    /// Puts the folder in its place. What others put into the former one is there again; of that, `taken` is dealt with already.
     ///
     /// # Errors
-    /// [`AppError::File`].
-    pub fn publish(self) -> Result<(), AppError> {
+    /// [`AppError::File`], and [`AppError::Usage`] for somebody's file whose name the new folder has; it is said where it is.
+    pub fn publish(mut self, taken: &[&str]) -> Result<(), AppError> {
+        self.list_entries()?;
         open_to_others_folder(&self.staged)?;
         let former = self.target.exists().then(|| {
             let mut name = self.staged.clone().into_os_string();
@@ -89,17 +108,75 @@ impl Folder {
             return Err(AppError::file("write", &self.target)(error));
         }
         if let Some(former) = former {
+            let mut ours = std::mem::take(&mut self.former);
+            ours.extend(taken.iter().map(|name| name.to_string()));
+            others::keep(&former, &self.target, &ours)?;
             std::fs::remove_dir_all(&former).map_err(AppError::file("remove", &former))?;
         }
         Ok(())
     }
 }
 
+impl Folder {
+    /// Writes into the marker what of the folder is picsift's.
+    fn list_entries(&self) -> Result<(), AppError> {
+        let read = || AppError::file("read", &self.staged);
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.staged).map_err(read())? {
+            names.push(
+                entry
+                    .map_err(read())?
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned(),
+            );
+        }
+        names.sort();
+        let mut said = marked(&self.staged, &self.marker)?;
+        said.insert(ENTRIES.to_string(), json!(names));
+        write(
+            &self.staged,
+            &self.marker,
+            format!("{:#}\n", Value::Object(said)),
+        )
+        .map(drop)
+    }
+}
+
+/// What a folder's marker says.
+fn marked(folder: &Path, marker: &str) -> Result<Map<String, Value>, AppError> {
+    let path = folder.join(marker);
+    let text = std::fs::read(&path).map_err(AppError::file("read", &path))?;
+    serde_json::from_slice(&text).map_err(|error| {
+        AppError::Usage(format!(
+            "{} is no marker of picsift: {error}",
+            path.display()
+        ))
+    })
+}
+
+/// The names at the top of a folder of ours that picsift wrote.
+fn entries(folder: &Path, marker: &str) -> Result<HashSet<String>, AppError> {
+    let said = marked(folder, marker)?;
+    let names = said.get(ENTRIES).and_then(Value::as_array);
+    let names = names.map(|names| names.iter().filter_map(Value::as_str));
+    names
+        .map(|names| names.map(str::to_owned).collect())
+        .ok_or_else(|| {
+            AppError::Usage(format!(
+                "the {marker} of {} does not say which files picsift wrote there; remove the folder yourself, or name another",
+                folder.display()
+            ))
+        })
+}
+
+/// Whether there is something of ours to be replaced.
+///
 /// # Errors
 /// When `target` is there and may not be replaced.
-fn check(target: &Path, marker: &str, overwrite: bool) -> Result<(), AppError> {
+fn check(target: &Path, marker: &str, overwrite: bool) -> Result<bool, AppError> {
     let Ok(found) = target.symlink_metadata() else {
-        return Ok(());
+        return Ok(false);
     };
     let shown = target.display();
     if !found.is_dir() {
@@ -109,7 +186,7 @@ fn check(target: &Path, marker: &str, overwrite: bool) -> Result<(), AppError> {
     }
     let mut entries = std::fs::read_dir(target).map_err(AppError::file("read", target))?;
     if entries.next().is_none() {
-        return Ok(());
+        return Ok(false);
     }
     match (target.join(marker).is_file(), overwrite) {
         (false, _) => Err(AppError::Usage(format!(
@@ -118,7 +195,7 @@ fn check(target: &Path, marker: &str, overwrite: bool) -> Result<(), AppError> {
         (true, false) => Err(AppError::Usage(format!(
             "the output {shown} is there already; replace it with --overwrite or name another"
         ))),
-        (true, true) => Ok(()),
+        (true, true) => Ok(true),
     }
 }
 
@@ -182,13 +259,21 @@ mod tests {
             write(folder.path(), "marker", "{}")?;
             write(folder.path(), "data/x.js", "1")?;
             assert!(overwrite || !target.exists());
-            folder.publish()
+            folder.publish(&["taken"])
         };
         make(false).unwrap();
         assert!(target.join("data/x.js").is_file());
         assert!(make(false).is_err());
+        for theirs in ["notes.txt", "taken"] {
+            std::fs::write(target.join(theirs), theirs).unwrap();
+        }
         make(true).unwrap();
         assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
+        assert!(target.join("notes.txt").is_file() && !target.join("taken").exists());
+        std::fs::write(target.join("marker"), "{}").unwrap();
+        let said = make(true).unwrap_err().to_string();
+        assert!(said.contains("does not say which files"), "{said}");
+        assert!(target.join("notes.txt").is_file());
         std::fs::remove_file(target.join("marker")).unwrap();
         assert!(make(true).is_err());
         assert!(Folder::begin("s3://bucket/gallery", "marker", false).is_err());

@@ -6,6 +6,8 @@
 pub mod claim;
 pub mod folder;
 pub mod huggingface;
+mod mounts;
+mod others;
 pub mod place;
 pub mod properties;
 pub mod publish;

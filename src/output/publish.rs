@@ -1,24 +1,29 @@
 //! An output and the work on it: where both stand, and how one becomes the other.
 //!
 //! On this machine the work stands in a hidden folder beside the output, and a new output appears whole, by one rename.
+//! A folder that cannot be renamed, because a disk is mounted there, has the work inside itself, and files are moved one by one.
 //! An object store has no renames: there files appear as they are finished and the manifest comes last, so that a folder
 //! with a manifest is whole. Every step can be done again after a crash. What is written is the caller's business.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use super::mounts::is_mounted;
+use super::others;
 use super::place::{Place, RemoteFolder, blocking, synced};
 use crate::error::AppError;
-
-/// The file that marks a folder as picsift's own output; only such a folder is ever replaced.
-pub const MANIFEST: &str = "_picsift.json";
+pub use crate::tables::MANIFEST;
 
 /// The list of failures. Its name ends so that `*.parquet` does not match it.
 const FAILURES: &str = "_picsift_errors.pq";
 
 /// The folder of the work on an output in an object store; readers leave out what begins with an underscore.
 const REMOTE_WORK: &str = "_picsift_work";
+
+/// The folder of the work on a local output that is a mount, inside it.
+const WORK_INSIDE: &str = ".picsift";
 
 /// An output, there or to be.
 #[derive(Debug, Clone)]
@@ -32,7 +37,7 @@ pub struct Output {
 /// What publishing does to an output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
-    /// All that is there goes, what is new comes.
+    /// What picsift wrote there goes, what is new comes; what others put there stays.
     Whole,
     /// What is new comes beside what is there.
     Beside,
@@ -47,7 +52,7 @@ pub struct Publication {
     pub manifest: Bytes,
     /// The new files, by their paths in the output.
     pub files: Vec<String>,
-    /// Files that go.
+    /// Files of the former output that go.
     pub removed: Vec<String>,
     /// The list of failures, a local file; `None` when nothing failed.
     pub failures: Option<PathBuf>,
@@ -60,6 +65,24 @@ impl Output {
     /// When it is the root folder.
     pub fn local(path: &Path) -> Result<Self, AppError> {
         let target = std::path::absolute(path).map_err(AppError::file("find", path))?;
+        // Without a slash at the end, behind which a link would be what it leads to.
+        let mut target: PathBuf = target.components().collect();
+        // A link to a folder stays one: what it leads to is the output.
+        if target.is_dir()
+            && target
+                .symlink_metadata()
+                .is_ok_and(|found| found.is_symlink())
+        {
+            target = target
+                .canonicalize()
+                .map_err(AppError::file("find", path))?;
+        }
+        if target.is_dir() && is_mounted(&target) {
+            return Ok(Self {
+                work: Place::Local(target.join(WORK_INSIDE)),
+                target: Place::Local(target),
+            });
+        }
         let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
             return Err(AppError::Usage(
                 "the output cannot be the root folder".to_string(),
@@ -148,7 +171,11 @@ impl Output {
                 )));
             }
             Place::Local(path) => match std::fs::read_dir(path) {
-                Ok(mut entries) => entries.next().is_some(),
+                Ok(entries) => entries.flatten().any(|entry| {
+                    // Of a disk that is mounted here, and of a job that was stopped.
+                    let own = [WORK_INSIDE, "lost+found"];
+                    !own.iter().any(|name| entry.file_name() == *name)
+                }),
                 Err(_) => false,
             },
             Place::Remote(_) => {
@@ -181,7 +208,9 @@ impl Output {
             failures,
         } = publication;
         match (&self.target, &self.work) {
-            (Place::Local(target), Place::Local(work)) if how == How::Whole => {
+            (Place::Local(target), Place::Local(work))
+                if how == How::Whole && !work.starts_with(target) =>
+            {
                 let staged = work.join("data");
                 let place = Place::Local(staged.clone());
                 if files.is_empty() {
@@ -196,7 +225,13 @@ impl Output {
                     }
                 }
                 let (target, old) = (target.clone(), work.join("old"));
-                blocking(move || swap(&staged, &target, &old)).await?;
+                let ours = [MANIFEST.to_owned(), FAILURES.to_owned()];
+                let ours: HashSet<String> = ours.into_iter().chain(removed).chain(files).collect();
+                blocking(move || {
+                    swap(&staged, &target, &old)?;
+                    others::keep(&old, &target, &ours)
+                })
+                .await?;
             }
             (target, work) => {
                 if let Place::Local(work) = work {

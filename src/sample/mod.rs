@@ -29,6 +29,7 @@ use crate::input::{FILE_COLUMN, ROW_COLUMN, scan};
 use crate::labelled::{Labelled, LabelledCategory, METADATA};
 use crate::output::properties::properties;
 use crate::output::{huggingface, place};
+use crate::printer::{note, say};
 use crate::{session, signals};
 use draw::{Draw, Drawn, places, weight};
 use strata::{By, Strata};
@@ -88,13 +89,13 @@ async fn make(args: SampleArgs) -> Result<(), AppError> {
         )));
     }
     let written = write(&context, &labelled, &files, &drawn, output).await?;
-    println!(
+    say!(
         "{written} rows of {} written to {}; each stands for {WEIGHT} rows",
         labelled.shown,
         output.display()
     );
     for (category, drawn) in labelled.categories.iter().zip(&drawn) {
-        println!(
+        say!(
             "{}: {} of {} rows",
             category.name,
             drawn.places.len(),
@@ -125,7 +126,7 @@ fn check(labelled: &Labelled, by: By) -> Result<(), AppError> {
     }
     for category in &labelled.categories {
         if by == By::Uncertainty && category.threshold.is_none() {
-            eprintln!(
+            note!(
                 "the threshold of '{}' is not known: {THRESHOLD} is taken",
                 category.name
             );

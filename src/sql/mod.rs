@@ -20,6 +20,7 @@ use picsift_udf::{Corrections, Engine, EngineOptions, PicsiftOptions};
 use crate::cli::{Format, ModelArgs, SqlArgs};
 use crate::devices::Devices;
 use crate::error::AppError;
+use crate::printer::note;
 use crate::{batches, corrections, session};
 
 /// Runs the command.
@@ -72,7 +73,7 @@ pub async fn sql(args: SqlArgs) -> Result<(), AppError> {
 /// Says how many of the corrected images the queries judged.
 fn say_met(corrections: Option<&Corrections>) {
     if let Some(corrections) = corrections {
-        eprintln!(
+        note!(
             "corrections: {} of {} corrected images came up in what was asked",
             corrections.met(),
             corrections.images()
@@ -142,7 +143,7 @@ async fn run_statement(
         false => print::print(stream, format).await?,
     }
     if let Some(lost) = losses.said() {
-        eprintln!("warning: {lost}");
+        note!("warning: {lost}");
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use super::{is_about_the_terminal, parse, run_statement};
 use crate::cli::Format;
 use crate::devices::Devices;
 use crate::error::AppError;
+use crate::printer::{note, say};
 
 const WELCOME: &str =
     "picsift shell: SQL ends with a semicolon; \\? for help, \\q or Ctrl-D to leave";
@@ -69,9 +70,9 @@ pub(super) async fn run(
         && path.exists()
         && let Err(error) = editor.load_history(path)
     {
-        eprintln!("the history {} cannot be read: {error}", path.display());
+        note!("the history {} cannot be read: {error}", path.display());
     }
-    println!("{WELCOME}");
+    say!("{WELCOME}");
     let mut devices = Devices::default();
     loop {
         // Nothing else runs while the shell waits for a line, so waiting here keeps no task from its turn.
@@ -79,14 +80,14 @@ pub(super) async fn run(
             Ok(line) => match line.trim() {
                 "" => {}
                 "\\q" => break,
-                "\\?" => println!("{HELP}"),
+                "\\?" => say!("{HELP}"),
                 command if command.starts_with('\\') => {
-                    println!("{command} is no command; \\? lists them");
+                    say!("{command} is no command; \\? lists them");
                 }
                 script => {
                     tokio::select! {
                         done = run_all(context, script, format) => done?,
-                        _ = tokio::signal::ctrl_c() => println!("stopped"),
+                        _ = tokio::signal::ctrl_c() => say!("stopped"),
                     }
                     devices.say(engine);
                 }
@@ -99,7 +100,7 @@ pub(super) async fn run(
     if let Some(path) = &history
         && let Err(error) = save(&mut editor, path)
     {
-        eprintln!("the history {} cannot be written: {error}", path.display());
+        note!("the history {} cannot be written: {error}", path.display());
     }
     Ok(())
 }
@@ -114,7 +115,7 @@ async fn run_all(context: &SessionContext, script: &str, format: Format) -> Resu
     match outcome.await {
         Err(error) if is_about_the_terminal(&error) => Err(error),
         Err(error) => {
-            eprintln!("{error}");
+            note!("{error}");
             Ok(())
         }
         Ok(()) => Ok(()),

@@ -11,6 +11,7 @@ use picsift_udf::{Losses, PicsiftOptions};
 
 use crate::batches;
 use crate::error::AppError;
+use crate::printer::note;
 use crate::tables::Notes;
 
 /// Plans a statement, and runs what it sets up. What a person should know of the tables it names is said.
@@ -39,7 +40,7 @@ pub(super) async fn planned(
         .map_err(AppError::Plan)?;
     if let Some(notes) = context.state().config().get_extension::<Notes>() {
         for note in notes.take() {
-            eprintln!("{note}");
+            note!("{note}");
         }
     }
     Ok(frame)

@@ -1,7 +1,8 @@
 //! The files below a location: which of them are the table's, and what their folders say.
 //!
 //! One pass over a store's listing. DataFusion's own listing knows one end of names per table and reads hidden files; here a
-//! table has all ends of its format, and what is left out is counted, so that it can be said. Contents are not looked at.
+//! table has all ends of its format, and what is left out is counted, so that it can be said. Of contents only a labelled
+//! folder's manifest is looked at ([`super::listed`]).
 
 use std::collections::HashSet;
 
@@ -14,6 +15,7 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use percent_encoding::percent_decode_str;
 
+use super::listed::{MANIFEST, keep_listed};
 use super::locate::shown;
 use super::names::{Kind, LeftOut, ends_with, is_data, partitions};
 use crate::error::innermost;
@@ -81,9 +83,15 @@ impl Listing {
                 Err(error) => return Err(unreadable(error)),
             }
         }
-        Self::of_folder(store.as_ref(), location, names)
+        let (mut listing, manifest) = Self::of_folder(store.as_ref(), location, names)
             .await
-            .map_err(unreadable)
+            .map_err(unreadable)?;
+        if let Some(manifest) = manifest {
+            let left_out =
+                keep_listed(store.as_ref(), location, &manifest, &mut listing.found).await?;
+            listing.left_out.add_unlisted(left_out);
+        }
+        Ok(listing)
     }
 
     fn of_file(meta: ObjectMeta) -> Self {
@@ -96,11 +104,13 @@ impl Listing {
         }
     }
 
+    /// What lies in a folder, and where its manifest is, if it has one and is meant as a whole.
     async fn of_folder(
         store: &dyn ObjectStore,
         location: &ListingTableUrl,
         names: Option<&Names>,
-    ) -> object_store::Result<Self> {
+    ) -> object_store::Result<(Self, Option<Path>)> {
+        let mut manifest = None;
         let mut listing = Self {
             is_file: false,
             found: Vec::new(),
@@ -121,6 +131,9 @@ impl Listing {
                 continue;
             };
             listing.seen += 1;
+            if below == [MANIFEST] && location.get_glob().is_none() {
+                manifest = Some(meta.location.clone());
+            }
             if !is_data(below.iter().copied(), location.get_glob().as_ref()) {
                 listing.left_out.add_hidden();
             } else if Kind::of(name).is_some() || names.is_some_and(|names| names.fit(name)) {
@@ -136,7 +149,7 @@ impl Listing {
             .found
             .sort_by(|a, b| a.meta.location.cmp(&b.meta.location));
         listing.drop_folders();
-        Ok(listing)
+        Ok((listing, manifest))
     }
 
     /// Some programs make an empty object for every folder, and Spark calls folders `x.parquet`.

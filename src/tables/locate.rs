@@ -2,6 +2,7 @@
 //!
 //! It looks at the file system only to see what a name is; what lies at a location is `listing`'s to know.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use datafusion::common::{Result, plan_datafusion_err, plan_err};
@@ -21,22 +22,37 @@ pub fn locate(text: &str) -> Result<ListingTableUrl> {
     if remote {
         return locate_remote(text);
     }
-    let local = text.strip_prefix("file://").unwrap_or(text);
-    let path = Path::new(local);
+    let local = without_steps_up(text.strip_prefix("file://").unwrap_or(text));
+    let path = Path::new(local.as_ref());
     if path.exists() {
         // Before a glob is looked for: a name that exists means itself, brackets and all.
-        let mut url =
-            picsift_images::resolve(text, None).map_err(|error| plan_datafusion_err!("{error}"))?;
+        let mut url = picsift_images::resolve(&local, None)
+            .map_err(|error| plan_datafusion_err!("{error}"))?;
         if path.is_dir() {
             make_folder(&mut url);
         }
         return ListingTableUrl::try_new(url, None);
     }
-    if !has_glob(local) {
+    if !has_glob(&local) {
         return plan_err!("there is no file or folder '{text}'");
     }
-    ListingTableUrl::parse(local)
+    ListingTableUrl::parse(&local)
         .map_err(|error| plan_datafusion_err!("'{text}': {}", innermost(&error)))
+}
+
+/// The path with its `..` taken back by the file system, which knows where links lead; stores take none.
+fn without_steps_up(path: &str) -> Cow<'_, str> {
+    let steps = path.rmatch_indices("..").map(|(at, _)| (at, at + 2));
+    let is_step = |&(start, end): &(usize, usize)| {
+        (start == 0 || path.as_bytes()[start - 1] == b'/')
+            && path.as_bytes().get(end).is_none_or(|&next| next == b'/')
+    };
+    let last = steps.into_iter().find(is_step);
+    let real = last.and_then(|(_, end)| {
+        let real = Path::new(&path[..end]).canonicalize().ok()?;
+        Some(format!("{}{}", real.to_str()?, &path[end..]))
+    });
+    real.map_or(Cow::Borrowed(path), Cow::Owned)
 }
 
 fn locate_remote(text: &str) -> Result<ListingTableUrl> {
@@ -112,6 +128,30 @@ mod tests {
             assert!(location.is_collection(), "{text}");
             assert!(location.get_glob().is_none(), "{text}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn steps_up_lead_where_the_system_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        for name in ["a/b", "c..d", "elsewhere/deep"] {
+            std::fs::create_dir_all(root.join(name)).unwrap();
+        }
+        std::os::unix::fs::symlink(root.join("elsewhere/deep"), root.join("link")).unwrap();
+        for (given, meant) in [
+            ("a/b/..", "a/"),
+            ("a/../a/b/", "a/b/"),
+            ("a/b/../../c..d", "c..d/"),
+            // Not back to the folder of the link, as in every program.
+            ("link/../deep", "elsewhere/deep/"),
+        ] {
+            let found = locate(&format!("{}/{given}", root.display())).unwrap();
+            let meant = format!("{}/{meant}", root.display());
+            assert_eq!(shown(&found), meant, "{given}");
+        }
+        let glob = locate(&format!("{}/a/../a/*.parquet", root.display())).unwrap();
+        assert_eq!(shown(&glob), format!("{}/a/*.parquet", root.display()));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod external;
 mod infer;
+mod listed;
 mod listing;
 mod locate;
 mod merge;
@@ -32,6 +33,7 @@ use datafusion::execution::context::SessionContext;
 use picsift_udf::{LocatedTable, table_base};
 
 pub use external::ExternalTables;
+pub use listed::MANIFEST;
 pub use locate::{locate, shown};
 pub use names::Kind;
 pub use provider::FileTable;
@@ -114,12 +116,21 @@ fn kind_of(location: &ListingTableUrl, listing: &Listing) -> Result<Kind> {
 }
 
 fn note(location: &ListingTableUrl, kind: Kind, left_out: &LeftOut) -> Option<String> {
-    let files = left_out.said()?;
-    Some(format!(
-        "note: '{}' is read as {}; {files} in it are left out",
-        shown(location),
-        kind.name()
-    ))
+    let place = shown(location);
+    let others = left_out
+        .said()
+        .map(|files| format!("is read as {}; {files} in it are left out", kind.name()));
+    let unlisted = match left_out.unlisted() {
+        0 => None,
+        1 => Some(format!(
+            "has a file that its {MANIFEST} does not list; it is left out"
+        )),
+        many => Some(format!(
+            "has {many} files that its {MANIFEST} does not list; they are left out"
+        )),
+    };
+    let notes: Vec<String> = [unlisted, others].into_iter().flatten().collect();
+    (!notes.is_empty()).then(|| format!("note: '{place}' {}", notes.join(", and ")))
 }
 
 /// One schema for all places. Files side by side are as files of a folder, in which one may lack a column; tables that were named

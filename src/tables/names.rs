@@ -112,6 +112,7 @@ pub(super) struct LeftOut {
     /// Those that may hold rows.
     tables: BTreeMap<String, usize>,
     hidden: usize,
+    unlisted: usize,
 }
 
 impl LeftOut {
@@ -129,6 +130,16 @@ impl LeftOut {
     /// A file whose name says that it is none of the table's.
     pub(super) fn add_hidden(&mut self) {
         self.hidden += 1;
+    }
+
+    /// So many files that a labelled folder's manifest does not list.
+    pub(super) fn add_unlisted(&mut self, files: usize) {
+        self.unlisted += files;
+    }
+
+    /// Files that a manifest does not list.
+    pub(super) fn unlisted(&self) -> usize {
+        self.unlisted
     }
 
     /// Hidden files.

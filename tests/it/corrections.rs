@@ -160,9 +160,10 @@ fn a_query_and_an_evaluation_take_them_too() {
             (
                 "when",
                 texts([
-                    "2026-01-02T00:00:00Z",
-                    "2026-01-01T00:00:00Z",
-                    "2026-01-01T00:00:00Z",
+                    // Four in the morning of the second, by the clock of the next line.
+                    "2026-01-01T23:00:00-05:00",
+                    "2026-01-02T01:00:00Z",
+                    "2026-01-01",
                 ]),
             ),
         ],

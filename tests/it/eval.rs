@@ -398,7 +398,7 @@ fn what_has_no_figure_has_none() {
     for (args, part) in [
         (vec!["--truth", "nothing"], "no such column"),
         (vec![], "say what is true"),
-        (vec!["--truth", "id"], "Int64"),
+        (vec!["--truth", "score_dog"], "Float32"),
         (vec!["--truth", "cat=truth"], "no category"),
     ] {
         let args = [vec!["eval", path_text], args].concat();
@@ -486,4 +486,60 @@ fn a_sample_is_a_table_to_annotate() {
     assert!(said.contains("a sample already"), "{said}");
     let said = refused(&picsift(["sample", &table, "-o", "s3://bucket/x"]));
     assert!(said.contains("local Parquet file"), "{said}");
+}
+
+/// The same truth in every form in which people write it gives the same figures.
+#[test]
+fn truth_is_understood_in_every_form() {
+    let out = tempdir().unwrap();
+    let table = out.path().join("table.parquet");
+    let text = |values: [&str; 4]| array(StringArray::from(values.to_vec()));
+    write_table(
+        &table,
+        vec![
+            (
+                "is_dog",
+                array(BooleanArray::from(vec![true, true, false, false])),
+            ),
+            (
+                "is_red_car",
+                array(BooleanArray::from(vec![false, true, true, false])),
+            ),
+            ("words", text(["yes", "No", "FALSE", "0"])),
+            ("cars", text(["n", "true", "y", "f"])),
+            ("numbers", array(Int64Array::from(vec![1, 0, 0, 0]))),
+            ("bars", text(["dog", "red car|cat", "Red_Car", ""])),
+            ("commas", text(["dog", "cat, red car", "red car", ""])),
+            (
+                "json",
+                text(["[\"dog\"]", "[\"red car\"]", "['redCar']", "[]"]),
+            ),
+            ("wrong", text(["yes", "perhaps", "no", "no"])),
+        ],
+    );
+    let table = table.to_str().unwrap();
+    let precision = |truth: &[&str]| -> Vec<Value> {
+        let flags: Vec<&str> = truth.iter().flat_map(|truth| ["--truth", truth]).collect();
+        let found = eval(&[&[table], &flags[..]].concat());
+        let all = found["categories"].as_array().unwrap();
+        all.iter()
+            .map(|one| one["precision"]["value"].clone())
+            .collect()
+    };
+    for truth in [
+        &["dog=words", "red car=cars"][..],
+        &["dog=numbers", "red car=cars"],
+        &["bars"],
+        &["commas"],
+        &["json"],
+    ] {
+        assert_eq!(precision(truth), [0.5, 1.0], "{truth:?}");
+    }
+    let said = picsift(["eval", table, "--truth", "dog=wrong"]);
+    assert!(!said.status.success());
+    assert!(
+        stderr(&said).contains("'perhaps' is neither yes nor no"),
+        "{}",
+        stderr(&said)
+    );
 }

@@ -74,7 +74,16 @@ fn limits_on_one_image_are_settings() {
     let error = |limit: &[&str]| {
         let mut args = vec!["image", fish.as_str(), "--categories", "fish"];
         args.extend(limit);
-        let objects = lines(&stdout(&picsift(args)));
+        let said = picsift(args);
+        // One that could not be judged, of one.
+        let failed = !limit.is_empty();
+        assert_eq!(
+            said.status.code(),
+            Some(i32::from(failed)),
+            "{}",
+            stderr(&said)
+        );
+        let objects = lines(&String::from_utf8(said.stdout).unwrap());
         objects[0]["error"]
             .as_str()
             .map(str::to_string)

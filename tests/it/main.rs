@@ -12,6 +12,7 @@ mod corpus;
 #[path = "../../images/tests/corpus/mod.rs"]
 mod corpus_files;
 mod corrections;
+mod dataset;
 mod differential;
 mod eval;
 mod examples;
@@ -26,6 +27,7 @@ mod kill;
 mod label;
 mod lineage;
 mod models_command;
+mod printing;
 mod readers;
 mod remote;
 mod resume;

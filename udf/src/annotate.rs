@@ -45,13 +45,17 @@ impl AddedColumns {
     /// Names for categories whose own column names are `names`, beside the columns of `input`.
     ///
     /// With `corrected` there is a column that says who decided. Where the table has a column of that name, ours gets [`CLASH_PREFIX`].
+    /// Names that differ by case alone are one name: DuckDB, Spark and others read the wrong one of two.
     ///
     /// # Errors
     /// A planning error when two added columns would have one name, or the table has the prefixed name as well.
     pub fn new(names: &[String], input: &Schema, corrected: bool) -> Result<Self> {
         let mut used: HashSet<String> = HashSet::new();
         let mut free = |name: String| -> Result<String> {
-            let taken = |name: &str| input.column_with_name(name).is_some();
+            let taken = |name: &str| {
+                let mut fields = input.fields().iter();
+                fields.any(|field| field.name().to_lowercase() == name.to_lowercase())
+            };
             let chosen = if taken(&name) {
                 format!("{CLASH_PREFIX}{name}")
             } else {
@@ -63,9 +67,10 @@ impl AddedColumns {
                     &chosen[CLASH_PREFIX.len()..]
                 );
             }
-            if !used.insert(chosen.clone()) {
+            if !used.insert(chosen.to_lowercase()) {
                 return plan_err!(
-                    "two categories would both be written to column '{chosen}'; give one another column name in the categories file"
+                    "two categories would both be written to column '{chosen}', in large letters or small; give one another \
+                     column name in the categories file"
                 );
             }
             Ok(chosen)
@@ -228,6 +233,18 @@ mod tests {
             (added.is[0].as_str(), added.labels.as_str()),
             ("is_fish", "labels")
         );
+    }
+
+    #[test]
+    fn names_that_differ_by_case_alone_are_one() {
+        let table = schema(&["Label", "IS_FISH", "Été"]);
+        let added = AddedColumns::new(&["fish".to_string()], &table, false).unwrap();
+        assert_eq!(
+            (added.label.as_str(), added.is[0].as_str()),
+            ("picsift_label", "picsift_is_fish")
+        );
+        let twice = ["Fish".to_string(), "fish".to_string()];
+        assert!(AddedColumns::new(&twice, &schema(&[]), false).is_err());
     }
 
     #[test]

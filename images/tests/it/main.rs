@@ -17,6 +17,7 @@ mod polite;
 mod pool;
 mod private;
 mod rooted;
+mod seeds;
 mod similar;
 mod site;
 mod support;

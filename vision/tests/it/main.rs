@@ -12,6 +12,7 @@ mod ops;
 mod packed;
 mod preprocess;
 mod prompts;
+mod seeds;
 mod service;
 mod shapes;
 mod store;

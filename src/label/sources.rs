@@ -1,0 +1,104 @@
+//! The tables that a job reads, put together: which files each has, and the columns that they share.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::listing::ListingTableUrl;
+use datafusion::logical_expr::Expr;
+use datafusion::prelude::SessionContext;
+use picsift_udf::table_base;
+use url::Url;
+
+use crate::error::AppError;
+use crate::input::columns::columns_as;
+use crate::input::files::{self, InputFile};
+use crate::output::huggingface;
+use crate::tables::{self, FileTable};
+
+/// Tables in one folder, read as one.
+#[derive(Debug)]
+pub struct Source {
+    /// The table.
+    pub table: Arc<FileTable>,
+    /// Its files; their numbers begin at 0 in each source.
+    pub files: Vec<InputFile>,
+    /// What relative references are relative to.
+    pub base: Option<Url>,
+    /// The job's columns of its rows, where the table has them in another order or of another type.
+    pub columns: Option<Vec<Expr>>,
+}
+
+/// What the input is.
+pub(super) struct Opened {
+    /// The tables, in the order in which they are read.
+    pub(super) sources: Vec<Source>,
+    /// Their columns.
+    pub(super) schema: SchemaRef,
+    /// Files that several locations named; each is read where it was named first.
+    pub(super) named_again: usize,
+}
+
+/// Opens the locations; neighbours that share a folder become one table, so that the work does not pause between them.
+///
+/// # Errors
+/// When a location is no table, or the tables have different columns.
+pub(super) async fn open(
+    context: &SessionContext,
+    locations: &[ListingTableUrl],
+) -> Result<Opened, AppError> {
+    let state = context.state();
+    let mut tables = Vec::new();
+    for group in locations.chunk_by(follows) {
+        let table = tables::open(&state, group).await.map_err(AppError::Plan)?;
+        tables.push((group, table));
+    }
+    let Some((first, _)) = tables.first() else {
+        return Err(AppError::Usage("no table is named".to_string()));
+    };
+    let schemas: Vec<_> = tables
+        .iter()
+        .map(|(group, table)| (tables::shown(&group[0]), table.schema()))
+        .collect();
+    let schema = tables::unite(&schemas).map_err(AppError::Plan)?;
+    let stored = tables::stored_schema(&state, &first[0])
+        .await
+        .map_err(AppError::Plan)?;
+    let mut sources = Vec::new();
+    let (mut seen, mut named_again) = (HashSet::new(), 0);
+    for (group, table) in &tables {
+        let table = Arc::new(table.with_types_of(&schema));
+        let mut files = files::list(&state, &table, group)
+            .await
+            .map_err(AppError::Plan)?;
+        let named = files.len();
+        files.retain(|file| seen.insert(file.entry.url.clone()));
+        named_again += named - files.len();
+        for (id, file) in (0..).zip(&mut files) {
+            file.id = id;
+        }
+        if files.is_empty() {
+            continue;
+        }
+        sources.push(Source {
+            columns: columns_as(&schema, &table.schema()),
+            table,
+            files,
+            base: table_base(&group[0]),
+        });
+    }
+    let schema = tables::with_metadata_of(&schema, stored.as_deref());
+    Ok(Opened {
+        sources,
+        schema: huggingface::with_other_files(&schema, stored.as_deref()),
+        named_again,
+    })
+}
+
+/// Whether two files are read as one table: they share a folder, and stand in the order in which a table reads its files.
+fn follows(first: &ListingTableUrl, second: &ListingTableUrl) -> bool {
+    !first.is_collection()
+        && table_base(first) == table_base(second)
+        && first.as_str() < second.as_str()
+}
