@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[expect(dead_code, reason = "of the tables it needs one")]
 mod support;
 
 use std::path::PathBuf;

@@ -108,7 +108,7 @@ pub async fn load(file: &str) -> Result<Loaded, AppError> {
         )));
     }
     // Stable: of equals the last stays last.
-    lines.sort_by(|a, b| a.0.cmp(&b.0));
+    lines.sort_by_key(|line| line.0);
     let corrections = Corrections::new(lines.into_iter().map(|(_, line)| line));
     Ok(Loaded {
         corrections: Arc::new(corrections),

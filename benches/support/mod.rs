@@ -34,7 +34,6 @@ pub(crate) fn distinct(jpeg: &[u8], number: u64) -> Vec<u8> {
 }
 
 /// Writes a table of `rows` distinct photographs, `id` and `image`, in row groups of 100 rows.
-#[allow(dead_code)]
 pub(crate) fn table(path: &Path, rows: usize) {
     table_of(path, rows, None);
 }
@@ -75,6 +74,5 @@ pub(crate) fn table_of(path: &Path, rows: usize, folder: Option<&Path>) {
 }
 
 /// Ten categories, the first of which stands for one.
-#[allow(dead_code)]
 pub(crate) const CATEGORIES: &str =
     "animal,building,tool,fish,bird,vehicle,furniture,food,clothing,musical instrument";

@@ -38,7 +38,7 @@ pub(crate) fn holds(bytes: &[u8]) {
     match prepare(bytes, Geometry::Full, &limits) {
         Ok(pixels) => {
             let count = u64::from(pixels.width) * u64::from(pixels.height);
-            assert!(count >= 1 && count <= MOST_PIXELS);
+            assert!((1..=MOST_PIXELS).contains(&count));
             assert_eq!(pixels.data.len() as u64, 3 * count);
             let info = info.expect("what has pixels has a header");
             assert_eq!((info.width, info.height), (pixels.width, pixels.height));

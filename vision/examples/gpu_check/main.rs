@@ -7,7 +7,8 @@
 
 mod ask;
 mod counts;
-// The tests' own reading of the goldens.
+// The tests' own reading of the goldens: without them there is nothing to check.
+#[allow(clippy::unwrap_used)]
 #[path = "../../tests/it/golden_data.rs"]
 mod golden_data;
 mod parity;
