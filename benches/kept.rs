@@ -28,7 +28,7 @@ const TURNS: usize = 3;
 fn main() {
     let many = std::env::var("PICSIFT_BENCH_ROWS").map_or(100_000, |rows| rows.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
-    images(folder.path(), many.max(ROWS));
+    support::files(folder.path(), many.max(ROWS), None);
     let small = table(folder.path(), ROWS);
     let (mut plain, mut kept) = (Duration::ZERO, Duration::ZERO);
     for turn in 0..TURNS {
@@ -51,15 +51,6 @@ fn main() {
         many as f64 / second,
         first / second
     );
-}
-
-/// Writes so many photographs with different bytes, named by their numbers.
-fn images(folder: &Path, count: usize) {
-    let photos = support::photographs(None);
-    for number in 0..count {
-        let bytes = support::distinct(&photos[number % photos.len()], number as u64);
-        std::fs::write(folder.join(format!("{number}.jpg")), bytes).unwrap();
-    }
 }
 
 fn table(folder: &Path, rows: usize) -> PathBuf {

@@ -82,6 +82,16 @@ pub enum AppError {
     /// More images failed than the person allows.
     #[error("{0}")]
     TooManyErrors(String),
+    /// A file of the input is not what it was when its rows were read.
+    #[error(
+        "the input file '{file}' {what} while it was read, so the output would be of neither state; label again with --overwrite"
+    )]
+    InputChanged {
+        /// The file's URL, without query.
+        file: String,
+        /// What became of it: `changed` or `was removed`.
+        what: &'static str,
+    },
     /// Not one image could be judged; the results say why of each.
     #[error("all {0} images failed; what was written says why of each")]
     AllFailed(u64),
@@ -117,6 +127,7 @@ impl AppError {
             | Self::Taken(_)
             | Self::TooManyErrors(_)
             | Self::AllFailed(_)
+            | Self::InputChanged { .. }
             | Self::Store(_)
             | Self::Damaged
             | Self::Terminal(_)

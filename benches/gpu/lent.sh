@@ -64,7 +64,7 @@ if [ $right -ne 0 ] && [ -z "${DRY:-}" ]; then
   command -v ncu >/dev/null && step 60 ncu ncu --clock-control none --launch-count 2000 --csv \
     --metrics gpu__time_duration.sum "$bin/gpu_check" --shape 2,4 shapes
 else
-  step 40 parity-bf16 "$bin/gpu_check" --goldens "$goldens" --dtype bf16 parity together
+  step 60 parity-bf16 "$bin/gpu_check" --goldens "$goldens" --dtype bf16 parity together
   step 30 shapes "$bin/gpu_check" --dtype bf16 shapes
   for round in $(seq "$rounds"); do
     step 40 "plain-$round" bash -c 'bench --batch 64 --categories 1 --events --give-back --name plain'

@@ -33,14 +33,19 @@ pub(crate) fn distinct(jpeg: &[u8], number: u64) -> Vec<u8> {
     copy
 }
 
-/// Writes a table of `rows` distinct photographs, `id` and `image`, in row groups of 100 rows.
-pub(crate) fn table(path: &Path, rows: usize) {
-    table_of(path, rows, None);
+/// Writes so many photographs of `photographs` (none: the repository's) with different bytes, `0.jpg`, `1.jpg`, and so on.
+#[allow(dead_code, reason = "two of the benches read references")]
+pub(crate) fn files(folder: &Path, count: usize, photographs: Option<&Path>) {
+    let photographs = self::photographs(photographs);
+    for number in 0..count {
+        let bytes = distinct(&photographs[number % photographs.len()], number as u64);
+        std::fs::write(folder.join(format!("{number}.jpg")), bytes).unwrap();
+    }
 }
 
-/// The same of the photographs in `folder` (none: the repository's).
-pub(crate) fn table_of(path: &Path, rows: usize, folder: Option<&Path>) {
-    let photographs = photographs(folder);
+/// Writes a table of `rows` distinct photographs, `id` and `image`, in row groups of 100 rows.
+pub(crate) fn table(path: &Path, rows: usize) {
+    let photographs = photographs(None);
     let mut writer: Option<ArrowWriter<File>> = None;
     let numbers: Vec<usize> = (0..rows).collect();
     for group in numbers.chunks(100) {

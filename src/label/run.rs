@@ -22,6 +22,7 @@ use super::job::Job;
 use super::journal::{Finish, Mode, Shard};
 use super::manifest::{Counts, Manifest, Seconds};
 use super::progress::Progress;
+use super::sources::check_unchanged;
 use super::{publish, retry};
 use crate::batches;
 use crate::error::AppError;
@@ -111,6 +112,7 @@ async fn label_all(
         }
     }
     job.check_failures(&tally, 1)?;
+    check_unchanged(&job.context, &job.sources).await?;
     // The end of the input, so that files that are added later begin behind it.
     let end = Position {
         file: work.journal.job().files.len() as u32,
@@ -358,7 +360,10 @@ fn kept(work: &Work) -> String {
 /// An error of the work with what is left of it.
 fn resumable(error: AppError, work: &Work) -> AppError {
     match error {
-        AppError::Interrupted { .. } | AppError::Taken(_) | AppError::Usage(_) => error,
+        AppError::Interrupted { .. }
+        | AppError::Taken(_)
+        | AppError::Usage(_)
+        | AppError::InputChanged { .. } => error,
         other => AppError::Unfinished {
             source: Box::new(other),
             state: kept(work),

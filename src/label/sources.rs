@@ -1,6 +1,6 @@
 //! The tables that a job reads, put together: which files each has, and the columns that they share.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -13,7 +13,7 @@ use url::Url;
 
 use crate::error::AppError;
 use crate::input::columns::columns_as;
-use crate::input::files::{self, InputFile};
+use crate::input::files::{self, FileEntry, InputFile};
 use crate::output::huggingface;
 use crate::tables::{self, FileTable};
 
@@ -28,6 +28,38 @@ pub struct Source {
     pub base: Option<Url>,
     /// The job's columns of its rows, where the table has them in another order or of another type.
     pub columns: Option<Vec<Expr>>,
+}
+
+/// Looks whether all files of the sources are what they were when the job began.
+///
+/// # Errors
+/// [`AppError::InputChanged`] of the first that is not; when the input cannot be listed any more.
+pub(super) async fn check_unchanged(
+    context: &SessionContext,
+    sources: &[Source],
+) -> Result<(), AppError> {
+    let state = context.state();
+    for source in sources {
+        let now = files::list(&state, &source.table, source.table.locations())
+            .await
+            .map_err(AppError::Run)?;
+        let now: HashMap<&str, &FileEntry> = now
+            .iter()
+            .map(|file| (file.entry.url.as_str(), &file.entry))
+            .collect();
+        for file in &source.files {
+            let what = match now.get(file.entry.url.as_str()) {
+                Some(entry) if **entry == file.entry => continue,
+                Some(_) => "changed",
+                None => "was removed",
+            };
+            return Err(AppError::InputChanged {
+                file: file.entry.url.clone(),
+                what,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// What the input is.

@@ -15,6 +15,7 @@ use super::others;
 use super::place::{Place, RemoteFolder, blocking, synced};
 use crate::error::AppError;
 pub use crate::tables::MANIFEST;
+use crate::tables::listed_files;
 
 /// The list of failures. Its name ends so that `*.parquet` does not match it.
 const FAILURES: &str = "_picsift_errors.pq";
@@ -225,11 +226,9 @@ impl Output {
                     }
                 }
                 let (target, old) = (target.clone(), work.join("old"));
-                let ours = [MANIFEST.to_owned(), FAILURES.to_owned()];
-                let ours: HashSet<String> = ours.into_iter().chain(removed).chain(files).collect();
                 blocking(move || {
                     swap(&staged, &target, &old)?;
-                    others::keep(&old, &target, &ours)
+                    keep_others(&old, &target)
                 })
                 .await?;
             }
@@ -256,7 +255,8 @@ impl Output {
         Ok(())
     }
 
-    /// Removes what is left of the work; `journal` goes by its own way before.
+    /// Removes what is left of the work; `journal` goes by its own way before. What others had put into an output that was replaced
+    /// is in the new one then, also where the replacing was broken off.
     ///
     /// # Errors
     /// The system's or the store's.
@@ -264,11 +264,20 @@ impl Output {
         match &self.work {
             Place::Local(work) => {
                 let work = work.clone();
-                blocking(move || match std::fs::remove_dir_all(&work) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        Err(AppError::file("remove", work)(error))
+                let target = match &self.target {
+                    Place::Local(target) => Some(target.clone()),
+                    Place::Remote(_) => None,
+                };
+                blocking(move || {
+                    if let Some(target) = target {
+                        keep_others(&work.join("old"), &target)?;
                     }
-                    _ => Ok(()),
+                    match std::fs::remove_dir_all(&work) {
+                        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                            Err(AppError::file("remove", work)(error))
+                        }
+                        _ => Ok(()),
+                    }
                 })
                 .await
             }
@@ -280,6 +289,20 @@ impl Output {
             }
         }
     }
+}
+
+/// Moves what others had put into the output that is in `old` now to the one in `target`.
+fn keep_others(old: &Path, target: &Path) -> Result<(), AppError> {
+    let path = old.join(MANIFEST);
+    let mut ours = match std::fs::read(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => HashSet::new(),
+        read => {
+            let text = read.map_err(AppError::file("read", &path))?;
+            listed_files(&text).map_err(AppError::json)?
+        }
+    };
+    ours.extend([MANIFEST, FAILURES].map(str::to_owned));
+    others::keep(old, target, &ours)
 }
 
 /// Puts `staged` in the place of `target`, whose former content goes to `old`.
@@ -315,11 +338,19 @@ mod tests {
         let owned = |names: &[&str]| names.iter().map(|name| name.to_string()).collect();
         Publication {
             how,
-            manifest: Bytes::from_static(b"{}"),
+            manifest: manifest(files).into(),
             files: owned(files),
             removed: owned(removed),
             failures: None,
         }
+    }
+
+    fn manifest(files: &[&str]) -> String {
+        let files: Vec<_> = files
+            .iter()
+            .map(|path| serde_json::json!({"path": path}))
+            .collect();
+        serde_json::json!({"files": files}).to_string()
     }
 
     fn stage(output: &Output, name: &str) {
@@ -346,6 +377,30 @@ mod tests {
         output.clear_work().await.unwrap();
         let left: Vec<_> = std::fs::read_dir(root.path()).unwrap().collect();
         assert_eq!(left.len(), 1, "{left:?}");
+    }
+
+    /// Killed behind the two renames: the former content stands in the work.
+    #[tokio::test]
+    async fn a_replacing_that_was_broken_off_loses_nobodys_files() {
+        let root = tempfile::tempdir().unwrap();
+        let output = Output::local(&root.path().join("out")).unwrap();
+        stage(&output, "b");
+        let new = publication(How::Whole, &["b"], &[]);
+        output.publish(new).await.unwrap();
+        let old = root.path().join(".out.picsift/old");
+        std::fs::create_dir_all(&old).unwrap();
+        for (name, text) in [
+            (MANIFEST, manifest(&["a"])),
+            ("a", "a".into()),
+            ("notes", "mine".into()),
+        ] {
+            std::fs::write(old.join(name), text).unwrap();
+        }
+        output.clear_work().await.unwrap();
+        assert_eq!(
+            output.target.list().await.unwrap(),
+            [MANIFEST, "b", "notes"]
+        );
     }
 
     #[tokio::test]

@@ -28,6 +28,15 @@ struct File {
     path: String,
 }
 
+/// The files that a manifest lists, by their paths in its folder.
+///
+/// # Errors
+/// For what is no manifest.
+pub fn listed_files(manifest: &[u8]) -> serde_json::Result<HashSet<String>> {
+    let manifest: Manifest = serde_json::from_slice(manifest)?;
+    Ok(manifest.files.into_iter().map(|file| file.path).collect())
+}
+
 /// Takes out of `found` what the manifest at `path` does not list; gives their number.
 ///
 /// # Errors
@@ -45,17 +54,12 @@ pub(super) async fn keep_listed(
         let error = innermost(&error.into());
         plan_datafusion_err!("cannot read '{folder}/{MANIFEST}': {error}")
     })?;
-    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| {
+    let listed = listed_files(&bytes).map_err(|error| {
         plan_datafusion_err!(
             "'{folder}/{MANIFEST}' is no manifest of picsift ({error}), so it cannot be told which files the table has; \
              label again with --overwrite, or name the files themselves, as in '{folder}/*.parquet'"
         )
     })?;
-    let listed: HashSet<&str> = manifest
-        .files
-        .iter()
-        .map(|file| file.path.as_str())
-        .collect();
     let name = |found: &Found| -> Option<String> {
         let parts: Vec<&str> = location.strip_prefix(&found.meta.location)?.collect();
         Some(parts.join("/"))
@@ -63,19 +67,16 @@ pub(super) async fn keep_listed(
     let before = found.len();
     let mut there = HashSet::new();
     found.retain(|found| {
-        let name = name(found).filter(|name| listed.contains(name.as_str()));
+        let name = name(found).filter(|name| listed.contains(name));
         name.is_some_and(|name| there.insert(name))
     });
-    let mut missing: Vec<&str> = listed
-        .into_iter()
-        .filter(|path| !there.contains(*path))
-        .collect();
+    let mut missing: Vec<&String> = listed.difference(&there).collect();
     missing.sort_unstable();
     if let Some(first) = missing.first() {
         return plan_err!(
             "'{folder}' is not whole: of the {} files in its {MANIFEST} {} cannot be found, first '{first}'; put back what is \
              missing, or label again with --overwrite",
-            manifest.files.len(),
+            listed.len(),
             missing.len()
         );
     }

@@ -33,7 +33,7 @@ use datafusion::execution::context::SessionContext;
 use picsift_udf::{LocatedTable, table_base};
 
 pub use external::ExternalTables;
-pub use listed::MANIFEST;
+pub use listed::{MANIFEST, listed_files};
 pub use locate::{locate, shown};
 pub use names::Kind;
 pub use provider::FileTable;

@@ -364,3 +364,38 @@ fn a_mount_is_written_from_inside() {
         "{found:?}"
     );
 }
+
+/// What was read of a file that changed meanwhile may be neither its old nor its new state.
+#[test]
+fn a_file_that_changes_while_it_is_read_is_said() {
+    let (out, cache) = (tempdir().unwrap(), tempdir().unwrap());
+    let table = out.path().join("table.parquet");
+    let source = parquet_files(&root().join(EMBEDDED)).remove(0);
+    fs::copy(source, &table).unwrap();
+    let target = out.path().join("labelled");
+    let args = [
+        "label",
+        table.to_str().unwrap(),
+        "-o",
+        target.to_str().unwrap(),
+    ];
+    let args = [&args[..], &["--categories", "fish,building,tool,bird"]].concat();
+    let mut run = command(args, cache.path());
+    let run = run.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    // The job has begun once it has a journal.
+    let journal = out.path().join(".labelled.picsift/journal");
+    while !journal.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    let file = fs::File::options().append(true).open(&table).unwrap();
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
+    file.set_modified(later).unwrap();
+    let done = run.wait_with_output().unwrap();
+    let said = stderr(&done);
+    assert_eq!(done.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("table.parquet' changed while it was read"),
+        "{said}"
+    );
+    assert!(!target.exists());
+}

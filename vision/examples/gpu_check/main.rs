@@ -19,6 +19,7 @@ mod together;
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 use clap::{Parser, ValueEnum};
@@ -74,6 +75,8 @@ struct Run {
     args: Args,
     device: Device,
     failed: bool,
+    /// When the last finding was printed.
+    lap: Instant,
 }
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -104,6 +107,7 @@ fn checks() -> Result<bool, Box<dyn Error>> {
         args,
         device,
         failed: false,
+        lap: Instant::now(),
     };
     for check in checks {
         match check {
@@ -119,10 +123,12 @@ fn checks() -> Result<bool, Box<dyn Error>> {
 }
 
 impl Run {
-    /// Prints a finding.
+    /// Prints a finding, with the seconds since the one before.
     fn say(&mut self, check: &str, holds: bool, about: Value) {
         self.failed |= !holds;
-        let mut line = json!({ "check": check, "holds": holds });
+        let seconds = self.lap.elapsed().as_secs_f64();
+        self.lap = Instant::now();
+        let mut line = json!({ "check": check, "holds": holds, "seconds": seconds });
         if let (Some(line), Value::Object(about)) = (line.as_object_mut(), about) {
             line.extend(about);
         }
