@@ -4,8 +4,8 @@
 use std::cmp::Reverse;
 use std::collections::HashSet;
 
-use super::Lexicon;
-use super::morphology::fold;
+use super::fold::fold;
+use super::lexicon::{Lexicon, usual};
 use super::table::Noun;
 
 /// More would not be read.
@@ -36,7 +36,7 @@ pub(super) fn near(lexicon: &Lexicon, key: &str, noun: Option<&Noun<'_>>) -> Vec
             near.extend(under(lexicon, synset));
         }
         // Where what is above has no name that is known either (a tree is a plant): the kinds that are.
-        for sense in super::usual(&noun.senses) {
+        for sense in usual(&noun.senses) {
             for (synset, distance) in lexicon.synsets.at_or_above(sense.synset) {
                 let classes = lexicon.synsets.cover(synset).len();
                 if (1..=WIDEST).contains(&classes) && distance <= FURTHEST {
@@ -73,7 +73,7 @@ fn head(lexicon: &Lexicon, key: &str) -> Option<String> {
 /// classes only the nearest.
 fn hypernyms<'a>(lexicon: &'a Lexicon, noun: &Noun<'_>) -> Vec<(u32, &'a str)> {
     let mut above: Vec<(usize, usize, u32)> = Vec::new();
-    for (order, sense) in super::usual(&noun.senses).enumerate() {
+    for (order, sense) in usual(&noun.senses).enumerate() {
         for (synset, distance) in lexicon.synsets.at_or_above(sense.synset) {
             let classes = lexicon.synsets.cover(synset).len();
             if (1..=WIDEST).contains(&classes) && distance <= FURTHEST {

@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use super::WordnetError;
+use super::error::WordnetError;
+use super::fold::fold;
 
 /// How long a table may be: a damaged size must not take memory.
 const LARGEST_TABLE: usize = 4 << 20;
@@ -173,7 +174,7 @@ impl Synsets {
             }
             if let Some(class) = fields.next() {
                 let class: u16 = class.parse().map_err(|_| malformed())?;
-                let name = super::morphology::fold(fields.next().ok_or_else(malformed)?);
+                let name = fold(fields.next().ok_or_else(malformed)?);
                 synsets.class_names.entry(name).or_default().push(class);
                 classes.push((class, synset));
             }
@@ -293,7 +294,7 @@ mod tests {
         let mut lines = 0;
         let mut before = String::new();
         for line in nouns.text.lines() {
-            let key = super::super::morphology::fold(line.split('\t').next().unwrap());
+            let key = fold(line.split('\t').next().unwrap());
             assert!(before < key, "{before} and {key} are not in order");
             let noun = nouns
                 .find(&key)

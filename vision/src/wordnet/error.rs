@@ -1,0 +1,76 @@
+//! Why a noun has no classes, and what a broken table is, each as one sentence.
+
+use std::sync::Arc;
+
+/// The table in the program cannot be read: the build is broken, nothing a person did.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WordnetError {
+    /// The compressed bytes are damaged.
+    #[error("the embedded WordNet table {table} does not decompress")]
+    Damaged {
+        /// Which of the tables.
+        table: &'static str,
+        /// What zstd says.
+        #[source]
+        source: Arc<std::io::Error>,
+    },
+    /// A line is not in the format that `data/wordnet/README.md` gives.
+    #[error("the embedded WordNet table {table} is malformed in line {line}")]
+    Malformed {
+        /// Which of the tables.
+        table: &'static str,
+        /// Counted from 1.
+        line: usize,
+    },
+}
+
+/// A noun that the classes cannot tell apart. The message is one sentence that names nouns which they can.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.sentence())]
+pub struct UnknownNoun {
+    pub(super) noun: String,
+    pub(super) problem: Problem,
+    pub(super) near: Vec<String>,
+}
+
+/// Why a noun has no classes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Problem {
+    /// There is no noun.
+    Empty,
+    /// WordNet does not list it.
+    NotListed,
+    /// No class is a kind of it.
+    NoClass,
+    /// So few of its kinds are classes that their absence says nothing.
+    TooFew(usize),
+    /// So many classes are kinds of it that their presence says nothing.
+    TooMany(usize),
+}
+
+impl UnknownNoun {
+    /// Nouns near it that [`super::Lexicon::classes_of`] accepts, the most helpful first, at most five.
+    #[must_use]
+    pub fn near(&self) -> &[String] {
+        &self.near
+    }
+
+    fn sentence(&self) -> String {
+        let noun = &self.noun;
+        let problem = match self.problem {
+            Problem::Empty => "an empty text is no category: give a noun, such as dog".to_owned(),
+            Problem::NotListed => format!("{noun:?} is not an English noun that WordNet lists"),
+            Problem::NoClass => format!("the model has no class that is a kind of {noun:?}"),
+            Problem::TooFew(classes) => format!(
+                "the model knows only {classes} of the thousands of kinds of {noun:?}, too few to tell where there is none"
+            ),
+            Problem::TooMany(classes) => format!(
+                "{classes} of the model's classes are kinds of {noun:?}, so it would hold for every image"
+            ),
+        };
+        match self.near.as_slice() {
+            [] => problem,
+            near => format!("{problem}; near it, the model knows: {}", near.join(", ")),
+        }
+    }
+}
