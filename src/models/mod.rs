@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 use std::io::{ErrorKind, Write as _};
 
 use indicatif::DecimalBytes;
-use picsift_vision::source::{Inspection, ModelFile, Proof, fetch, inspect};
+use picsift_vision::registry::{Inspection, fetch, inspect};
+use picsift_vision::source::{ModelFile, Proof};
 use picsift_vision::{HubSettings, ModelEntry, Origin, models as known};
 
 use crate::cli::{ModelsArgs, ModelsCommand};

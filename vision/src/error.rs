@@ -1,10 +1,11 @@
 //! What can go wrong in this crate, each as one sentence that says what was wrong and what would be right.
 //!
-//! Errors are cloneable: one failed batch answers every job in it, and a plan may hold on to an error.
+//! Errors are cloneable: one failed batch answers every job in it, and a plan may hold on to an error. What is wrong with
+//! the weights or the words of one kind of model is that model's own error, held here without its type.
 
+use std::error::Error;
 use std::sync::Arc;
 
-use crate::moondream::{CheckpointError, PromptError, VocabularyError};
 use crate::source::SourceError;
 use crate::wordnet::{UnknownNoun, WordnetError};
 
@@ -74,7 +75,7 @@ pub enum VisionError {
     Wordnet(#[from] WordnetError),
     /// A category or a text that cannot be put to a model that reads.
     #[error(transparent)]
-    Prompt(#[from] PromptError),
+    Prompt(Arc<dyn Error + Send + Sync>),
     /// A prompt was given to a model that reads none.
     #[error(
         "model '{model}' takes no prompt, but category '{category}' has one; leave the prompt out or \
@@ -130,18 +131,18 @@ pub enum VisionError {
         file: String,
         /// What is wrong with it.
         #[source]
-        reason: Arc<dyn std::error::Error + Send + Sync>,
+        reason: Arc<dyn Error + Send + Sync>,
     },
     /// A model's weights cannot be used.
     #[error(transparent)]
-    Checkpoint(Arc<CheckpointError>),
+    Checkpoint(Arc<dyn Error + Send + Sync>),
     /// The tokens of an answer make no text.
     #[error("model '{model}' gave an answer that is no text: {source}")]
     Words {
         /// The model.
         model: String,
         /// What the tokenizer says.
-        source: VocabularyError,
+        source: Arc<dyn Error + Send + Sync>,
     },
     /// The image is not of the size the model takes.
     #[error("model '{model}' takes images of {expected} pixels, but this one has {actual}")]
@@ -279,12 +280,6 @@ fn gigabytes(bytes: u64) -> String {
     match bytes as f64 {
         some if some < 1e9 => format!("{:.1} MB", some / 1e6),
         many => format!("{:.1} GB", many / 1e9),
-    }
-}
-
-impl From<CheckpointError> for VisionError {
-    fn from(error: CheckpointError) -> Self {
-        Self::Checkpoint(Arc::new(error))
     }
 }
 

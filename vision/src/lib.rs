@@ -32,7 +32,7 @@ pub mod nouns;
 pub mod ops;
 mod options;
 mod packing;
-mod registry;
+pub mod registry;
 mod service;
 pub mod source;
 pub mod store;
@@ -48,7 +48,8 @@ pub use model::{
 pub use options::{ComputeDtype, CropPolicy, Generation, LoadOptions, Quantization, Temperature};
 pub use packing::{PackLimits, pack};
 pub use registry::{
-    DEFAULT_MODEL, EmbeddedModel, HubFile, HubModel, ModelEntry, Origin, load, models, why_no_cuda,
+    DEFAULT_MODEL, EmbeddedModel, HubModel, ModelEntry, Origin, check_name, load, models,
+    why_no_cuda,
 };
 pub use service::{Service, ServiceOptions, ServiceStats};
-pub use source::{FetchProgress, HubSettings, ModelFiles, SourceError, check_name};
+pub use source::{FetchProgress, HubFile, HubSettings, ModelFiles, SourceError};

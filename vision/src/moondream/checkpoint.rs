@@ -4,6 +4,7 @@
 //! number format. It knows layouts only as far as telling them apart.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::safetensors::{Load, MmapedSafetensors, SliceSafetensors};
 use candle_core::{DType, Device, Tensor};
@@ -11,7 +12,7 @@ use rayon::prelude::*;
 use safetensors::tensor::TensorView;
 
 use super::Layout;
-use crate::error::without_backtrace;
+use crate::error::{VisionError, without_backtrace};
 
 /// The checkpoints that can be loaded.
 const KNOWN: &str = "moondream2 at revisions 2025-06-21 and 2024-08-26";
@@ -75,6 +76,12 @@ pub enum CheckpointError {
         #[source]
         source: Box<candle_core::Error>,
     },
+}
+
+impl From<CheckpointError> for VisionError {
+    fn from(error: CheckpointError) -> Self {
+        Self::Checkpoint(Arc::new(error))
+    }
 }
 
 /// What reading from a checkpoint gives.

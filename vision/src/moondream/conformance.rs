@@ -391,7 +391,7 @@ fn exact(x: &Tensor) -> Result<Vec<f64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ComputeDtype;
+    use crate::options::ComputeDtype;
 
     #[test]
     fn every_kind_of_step_agrees_with_its_definition() {

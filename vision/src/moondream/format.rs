@@ -7,7 +7,7 @@ use candle_core::quantized::GgmlDType;
 use candle_core::{DType, Device};
 
 use super::kernels::Steps;
-use crate::{ComputeDtype, Quantization};
+use crate::options::{ComputeDtype, Quantization};
 
 /// The form in which a network is read and computed.
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@ use candle_transformers::generation::{LogitsProcessor, Sampling};
 
 use super::network::{Asked, Network, PACKED_TOKENS, Prefix};
 use super::tree::runs;
-use crate::Generation;
+use crate::options::Generation;
 
 /// Most logits of one launch, a gigabyte of f32: a model of 51,200 tokens chooses 5,000 at once.
 const LOGITS: usize = 1 << 28;

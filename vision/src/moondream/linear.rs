@@ -9,7 +9,7 @@ use super::format::{BLOCK, Format};
 #[cfg(target_arch = "x86_64")]
 use super::kernels::Int8;
 #[cfg(target_arch = "x86_64")]
-use crate::Quantization;
+use crate::options::Quantization;
 
 /// Weights `[outputs, inputs]` and a bias `[outputs]`.
 #[derive(Debug, Clone)]

@@ -160,7 +160,7 @@ impl Moondream {
                 .decode(&ids)
                 .map_err(|source| VisionError::Words {
                     model: self.name.clone(),
-                    source,
+                    source: Arc::new(source),
                 }),
         };
         Ok(images

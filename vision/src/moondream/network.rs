@@ -16,7 +16,7 @@ use super::text::{Cache, Step, TextModel};
 use super::tree::{Tree, runs};
 use super::weights::Reader;
 use super::{Config, Layout};
-use crate::Views;
+use crate::model::Views;
 
 /// Views that go through the encoder together: more bring nothing on a CPU, whose threads one view keeps busy.
 const VIEWS_AT_ONCE: (usize, usize) = (4, 64);

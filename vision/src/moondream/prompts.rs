@@ -78,6 +78,12 @@ pub enum PromptError {
     },
 }
 
+impl From<PromptError> for VisionError {
+    fn from(error: PromptError) -> Self {
+        Self::Prompt(Arc::new(error))
+    }
+}
+
 /// The planning half of a Moondream2.
 #[derive(Debug)]
 pub struct Prompts {

@@ -15,7 +15,7 @@ use std::f64::consts::PI;
 
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::RgbImage;
+use crate::model::RgbImage;
 
 /// The kernel that weighs source pixels; when shrinking it is widened by the factor, so nothing is skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

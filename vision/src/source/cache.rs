@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 
-use super::reference::RemoteFile;
+use super::remote::RemoteFile;
 
 /// Whether this is a commit's hash, which never comes to mean something else.
 pub(crate) fn is_commit(revision: &str) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! The download itself, with its cache folders, locks and resumption, is `hf-hub`'s. This adds what it leaves to its
 //! callers: no server is asked for what is here, what may pass is tried again, and a file counts only when its length and
-//! hash are those that the registry or the hub declares.
+//! hash are those that the caller or the hub declares.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use hf_hub::{Cache, Repo, RepoType};
 
 use super::cache::{self, Cached, RepoCache, hash_of_etag, is_commit, look_up};
 use super::error::SourceError;
-use super::reference::{HubRef, RemoteFile};
+use super::remote::{HubRef, RemoteFile};
 use super::settings::HubSettings;
 use super::transfer::{self, Doing, Failure};
 use super::{FetchProgress, ModelFiles, verify};
@@ -52,7 +52,7 @@ pub(crate) fn fetch(
     Ok(ModelFiles {
         name: model.name.clone(),
         revision: revision.unwrap_or_else(|| weights.revision.clone()),
-        licence: model.entry.map(|entry| entry.licence),
+        licence: model.licence,
         config: fetcher.file(config)?,
         weights: fetcher.file(weights)?,
         tokenizer: fetcher.file(tokenizer)?,

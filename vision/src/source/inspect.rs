@@ -1,27 +1,15 @@
-//! What is known of a model and what of it is on this machine, without asking any server and without changing anything.
+//! What of a model's files is on this machine, without asking any server and without changing anything.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::cache::{self, Cached, RepoCache, hash_of_etag, look_up};
 use super::error::SourceError;
-use super::reference::{ModelRef, RemoteFile};
+use super::remote::{HubRef, RemoteFile};
 use super::settings::HubSettings;
 use super::{CONFIG, TOKENIZER, WEIGHTS, verify};
-use crate::registry::ModelEntry;
 
 /// What is said of a file that is not what it should be.
 const DAMAGED: &str = "remove it and fetch the model again";
-
-/// A model and its files.
-#[derive(Debug, Clone)]
-pub struct Inspection {
-    /// The model as it was named.
-    pub name: String,
-    /// What the registry knows of it; none for a repository or folder that has no name there.
-    pub entry: Option<&'static ModelEntry>,
-    /// Configuration, weights and tokenizer; none for a model inside this program.
-    pub files: Vec<ModelFile>,
-}
 
 /// A file of a model.
 #[derive(Debug, Clone)]
@@ -52,27 +40,6 @@ pub enum Proof {
     Presence,
 }
 
-impl Inspection {
-    /// Whether every file is here with the length that it must have.
-    pub fn complete(&self) -> bool {
-        self.files.iter().all(|file| {
-            file.path.is_some() && file.expected_bytes.is_none_or(|bytes| bytes == file.bytes)
-        })
-    }
-
-    /// Bytes of all files whose length is known, from the registry or because they are here; none where the weights are
-    /// not among them.
-    pub fn bytes(&self) -> Option<u64> {
-        let known = |file: &ModelFile| {
-            file.expected_bytes
-                .or_else(|| file.path.as_ref().map(|_| file.bytes))
-        };
-        let weights = self.files.iter().find(|file| file.name == WEIGHTS)?;
-        known(weights)?;
-        Some(self.files.iter().filter_map(known).sum())
-    }
-}
-
 impl ModelFile {
     /// Reads the whole file and compares it with what is known.
     ///
@@ -94,34 +61,17 @@ impl ModelFile {
     }
 }
 
-/// Looks for the files of a model. `model` is what [`crate::load`] takes.
-///
-/// # Errors
-/// [`SourceError`] when the text names no model.
-pub fn inspect(model: &str, settings: &HubSettings) -> Result<Inspection, SourceError> {
-    let found = |name: &str, entry, files| Inspection {
-        name: name.to_owned(),
-        entry,
-        files,
-    };
-    Ok(match ModelRef::parse(model)? {
-        ModelRef::Embedded(entry, _) => found(entry.name, Some(entry), Vec::new()),
-        ModelRef::Hub(hub) => found(
-            &hub.name,
-            hub.entry,
-            hub.files
-                .iter()
-                .map(|file| remote(file, settings))
-                .collect(),
-        ),
-        ModelRef::Folder(folder) => found(
-            model,
-            None,
-            [CONFIG, WEIGHTS, TOKENIZER]
-                .map(|name| local(name, folder.join(name)))
-                .into(),
-        ),
-    })
+/// The files of a model of the hub, as far as they are here.
+pub(crate) fn look_for(model: &HubRef, settings: &HubSettings) -> Vec<ModelFile> {
+    let files = model.files.iter();
+    files.map(|file| remote(file, settings)).collect()
+}
+
+/// The files of a model in a folder, as far as they are there.
+pub(crate) fn look_into(folder: &Path) -> Vec<ModelFile> {
+    [CONFIG, WEIGHTS, TOKENIZER]
+        .map(|name| local(name, folder.join(name)))
+        .into()
 }
 
 fn remote(file: &RemoteFile, settings: &HubSettings) -> ModelFile {
@@ -160,11 +110,11 @@ fn local(name: &'static str, path: PathBuf) -> ModelFile {
 }
 
 /// The hash that the hub declared when a file was fetched.
-fn declared(path: &std::path::Path) -> Option<String> {
+fn declared(path: &Path) -> Option<String> {
     let content = cache::content(path)?;
     hash_of_etag(content.file_name()?.to_str()?).map(str::to_owned)
 }
 
-fn length(path: &std::path::Path) -> u64 {
+fn length(path: &Path) -> u64 {
     std::fs::metadata(path).map_or(0, |file| file.len())
 }

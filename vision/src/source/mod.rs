@@ -1,9 +1,9 @@
-//! From what a person calls a model to its three files on this machine.
+//! From a repository of the hub or a folder to a model's three files on this machine.
 //!
-//! `reference.rs` reads the name, `settings.rs` the environment, `cache.rs` knows the folders of the hub's cache, `hub.rs`
+//! `remote.rs` names files of the hub, `settings.rs` reads the environment, `cache.rs` knows the folders of the hub's cache, `hub.rs`
 //! fetches what is not there, `transfer.rs` runs the hub's client on a thread of its own, `verify.rs` compares lengths and
-//! hashes, `local.rs` looks into a folder, `inspect.rs` tells of it all without changing anything. What is in the files is
-//! for the models to know.
+//! hashes, `local.rs` looks into a folder, `inspect.rs` tells of it all without changing anything. Which models have
+//! names of their own is the registry's to know, and what is in the files the models'.
 //!
 //! Everything here blocks: callers keep it off threads that others wait for.
 
@@ -12,7 +12,7 @@ mod error;
 mod hub;
 mod inspect;
 mod local;
-mod reference;
+mod remote;
 mod settings;
 mod transfer;
 mod verify;
@@ -24,10 +24,12 @@ use std::time::Duration;
 #[cfg(test)]
 pub(crate) use cache::is_commit;
 pub use error::SourceError;
-pub(crate) use hub::fetch as fetch_files;
-pub use inspect::{Inspection, ModelFile, Proof, inspect};
+pub(crate) use hub::fetch;
+pub use inspect::{ModelFile, Proof};
+pub(crate) use inspect::{look_for, look_into};
 pub(crate) use local::folder;
-pub(crate) use reference::ModelRef;
+pub use remote::HubFile;
+pub(crate) use remote::{HubRef, RemoteFile, is_repository};
 pub use settings::HubSettings;
 pub(crate) use verify::shown as shown_hash;
 
@@ -82,31 +84,4 @@ impl FetchProgress for () {
     fn finished(&self) {}
 
     fn retrying(&self, _: &SourceError, _: Duration) {}
-}
-
-/// Whether a model can be meant by this name: one of the registry, a repository at a revision, or a folder that exists. Nothing is
-/// opened or fetched.
-///
-/// # Errors
-/// [`SourceError::UnknownModel`] and the like.
-pub fn check_name(model: &str) -> Result<(), SourceError> {
-    ModelRef::parse(model).map(drop)
-}
-
-/// Finds the files of a model, and fetches those that are not on this machine. `model` is what [`crate::load`] takes.
-///
-/// # Errors
-/// [`SourceError`]; [`SourceError::Embedded`] for a model that has no files.
-pub fn fetch(
-    model: &str,
-    settings: &HubSettings,
-    progress: &dyn FetchProgress,
-) -> Result<ModelFiles, SourceError> {
-    match ModelRef::parse(model)? {
-        ModelRef::Embedded(entry, _) => Err(SourceError::Embedded {
-            name: entry.name.to_owned(),
-        }),
-        ModelRef::Hub(hub) => fetch_files(&hub, settings, progress),
-        ModelRef::Folder(path) => folder(&path),
-    }
 }

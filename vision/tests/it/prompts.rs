@@ -171,7 +171,7 @@ fn yes_no(question: Result<Question, VisionError>) -> Prompt {
 #[track_caller]
 fn prompt_error(question: Result<Question, VisionError>) -> PromptError {
     match question.unwrap_err() {
-        VisionError::Prompt(error) => error,
+        VisionError::Prompt(error) => error.downcast_ref::<PromptError>().unwrap().clone(),
         other => panic!("{other:?}"),
     }
 }

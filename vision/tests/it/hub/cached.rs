@@ -1,6 +1,7 @@
 //! What is in the cache is used, whoever wrote it, and nothing else where the network is forbidden.
 
-use picsift_vision::source::{Proof, inspect};
+use picsift_vision::registry::inspect;
+use picsift_vision::source::Proof;
 
 use super::*;
 

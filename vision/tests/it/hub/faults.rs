@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use picsift_vision::source::fetch;
+use picsift_vision::registry::fetch;
 
 use super::server::Fault;
 use super::*;

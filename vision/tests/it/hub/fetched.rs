@@ -1,6 +1,6 @@
 //! What a hub serves arrives, once, and is called by its commit.
 
-use picsift_vision::source::fetch;
+use picsift_vision::registry::fetch;
 
 use super::server::Hub;
 use super::*;

@@ -1,7 +1,7 @@
 //! What was fetched is a model that answers.
 
 use candle_core::Device;
-use picsift_vision::source::fetch;
+use picsift_vision::registry::fetch;
 use picsift_vision::{
     Answer, Category, DeviceChoice, Generation, Job, LoadOptions, Loaded, Question, RgbImage, load,
     moondream,

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use picsift_vision::source::fetch;
+use picsift_vision::registry::fetch;
 use picsift_vision::{FetchProgress, HubSettings, ModelFiles, SourceError};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;

@@ -1,24 +1,23 @@
 //! The models that this build knows by name: where each comes from, under which licence, and how it is loaded.
 //!
-//! A table and no more: what else `--model` takes is [`crate::source`]'s, and what is in the files is the models' own.
+//! A table and no more.
 
 use candle_core::Device;
 
-use crate::device::DeviceChoice;
 use crate::efficientnet;
 use crate::error::VisionError;
 use crate::model::Loaded;
 use crate::moondream::{self, Layout};
 use crate::options::LoadOptions;
-use crate::source::{self, FetchProgress, HubSettings, ModelRef};
+use crate::source::{self, HubFile};
 
 /// The model that needs nothing beyond this program.
 pub const DEFAULT_MODEL: &str = efficientnet::NAME;
 
-/// A model that [`load`] knows by name.
+/// A model that [`super::load`] knows by name.
 #[derive(Debug, Clone, Copy)]
 pub struct ModelEntry {
-    /// The name that [`load`] takes.
+    /// The name that [`super::load`] takes.
     pub name: &'static str,
     /// Further names of the same.
     pub aliases: &'static [&'static str],
@@ -46,7 +45,7 @@ pub enum Origin {
 pub struct EmbeddedModel {
     /// Bytes of its weights.
     pub bytes: u64,
-    load: fn(&Device, &LoadOptions) -> Result<Loaded, VisionError>,
+    pub(super) load: fn(&Device, &LoadOptions) -> Result<Loaded, VisionError>,
 }
 
 /// A model of the hub, pinned to commits.
@@ -60,38 +59,6 @@ pub struct HubModel {
     pub weights: HubFile,
     /// `tokenizer.json`.
     pub tokenizer: HubFile,
-}
-
-/// A file of a repository of the hub.
-#[derive(Debug, Clone, Copy)]
-pub struct HubFile {
-    /// `owner/name`.
-    pub repo: &'static str,
-    /// The commit, 40 hexadecimal digits.
-    pub commit: &'static str,
-    /// The file's name in the repository.
-    pub name: &'static str,
-    /// Its length in bytes, where it is known.
-    pub bytes: Option<u64>,
-    /// Its SHA-256 in hexadecimal, where it is known.
-    pub sha256: Option<&'static str>,
-}
-
-impl HubFile {
-    const fn new(repo: &'static str, commit: &'static str, name: &'static str) -> Self {
-        Self {
-            repo,
-            commit,
-            name,
-            bytes: None,
-            sha256: None,
-        }
-    }
-
-    const fn bytes(mut self, bytes: u64) -> Self {
-        self.bytes = Some(bytes);
-        self
-    }
 }
 
 const MOONDREAM: &str = "vikhyatk/moondream2";
@@ -163,70 +130,16 @@ pub fn models() -> &'static [ModelEntry] {
 }
 
 /// The model of this name or alias.
-pub(crate) fn find(name: &str) -> Option<&'static ModelEntry> {
+pub(super) fn find(name: &str) -> Option<&'static ModelEntry> {
     models()
         .iter()
         .find(|entry| entry.name == name || entry.aliases.contains(&name))
 }
 
-/// Loads a model as the options say: a name of [`models`], `owner/name@revision` of the hub, or the path of a folder.
-/// What is not on this machine is fetched, with `progress` (`&()` for none) told of it. The device `Auto` is the CPU for
-/// a model that runs on the CPU only. Blocks for as long as that takes: minutes, for a model that is fetched.
-///
-/// # Errors
-/// [`VisionError::Source`] when the model cannot be found or fetched; [`VisionError::CpuOnly`] or [`VisionError::Device`]
-/// when the device does not go with the model, this build or this machine, which is found before anything is fetched;
-/// whatever the model's own loading gives.
-pub fn load(
-    model: &str,
-    options: &LoadOptions,
-    progress: &dyn FetchProgress,
-) -> Result<Loaded, VisionError> {
-    match ModelRef::parse(model)? {
-        ModelRef::Embedded(entry, embedded) => {
-            let device = if entry.cuda {
-                options.device.open()?
-            } else {
-                cpu(entry.name, options.device)?
-            };
-            (embedded.load)(&device, options)
-        }
-        ModelRef::Hub(hub) => {
-            let device = options.device.open()?;
-            let files = source::fetch_files(&hub, &HubSettings::from_env()?, progress)?;
-            moondream::load(&files, &device, options)
-        }
-        ModelRef::Folder(path) => {
-            let device = options.device.open()?;
-            moondream::load(&source::folder(&path)?, &device, options)
-        }
-    }
-}
-
-/// Why a model for which `auto` chose the CPU is not on a CUDA device; `None` where none is to be expected: in a build
-/// without CUDA, or for a model that runs on the CPU only.
-pub fn why_no_cuda(model: &str) -> Option<String> {
-    if !cfg!(feature = "cuda") || find(model).is_some_and(|entry| !entry.cuda) {
-        return None;
-    }
-    let opened = DeviceChoice::Cuda(0).open();
-    opened.err().map(|error| error.to_string())
-}
-
-/// The CPU, for a model that runs nowhere else.
-fn cpu(model: &str, choice: DeviceChoice) -> Result<Device, VisionError> {
-    match choice {
-        DeviceChoice::Auto | DeviceChoice::Cpu => Ok(Device::Cpu),
-        DeviceChoice::Cuda(_) => Err(VisionError::CpuOnly {
-            model: model.to_owned(),
-            device: choice.to_string(),
-        }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::is_commit;
 
     #[test]
     fn names_are_unique() {
@@ -241,31 +154,6 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_model_is_an_error_that_lists_the_known_ones() {
-        let error = load("resnet", &LoadOptions::default(), &())
-            .unwrap_err()
-            .to_string();
-        for known in ["'resnet'", "efficientnet-lite0", "moondream2-2024-08-26"] {
-            assert!(error.contains(known), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_cpu_only_model_refuses_cuda() {
-        let error = load(
-            DEFAULT_MODEL,
-            &LoadOptions {
-                device: DeviceChoice::Cuda(0),
-                ..LoadOptions::default()
-            },
-            &(),
-        )
-        .unwrap_err()
-        .to_string();
-        assert!(error.contains("runs on the CPU only"), "{error}");
-    }
-
-    #[test]
     fn commits_are_whole() {
         for entry in models() {
             let Origin::Hub(hub) = entry.origin else {
@@ -273,7 +161,7 @@ mod tests {
             };
             for file in [hub.config, hub.weights, hub.tokenizer] {
                 assert!(
-                    source::is_commit(file.commit) && file.repo.matches('/').count() == 1,
+                    is_commit(file.commit) && file.repo.matches('/').count() == 1,
                     "{file:?}"
                 );
             }
