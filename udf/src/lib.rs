@@ -26,6 +26,7 @@ mod grouping;
 mod image_column;
 mod inquiry;
 mod kept;
+mod kernel;
 mod labelling;
 mod lineage;
 mod losses;

@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
 };
 
 use crate::image_column::{IMAGE_TYPES, is_image_type, is_string};
-use crate::outcome::Kernel;
+use crate::kernel::Kernel;
 
 /// What stands behind the image in a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,18 +1,12 @@
-//! What became of one image, and how a column is made of that.
+//! What became of one image.
 //!
-//! Owns the three ways a row can end (NULL, a value, an error) and the kernels' types. Why an image failed is known here only
-//! as text.
+//! Owns the three ways a row can end: NULL, a value, an error. Why an image failed is known here only as text.
 
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
-use bytes::Bytes;
-use datafusion::common::Result as DataFusionResult;
-use picsift_images::{ImageError, ImageInfo};
+use picsift_images::ImageError;
 use picsift_vision::VisionError;
-
-use crate::labelling::{Labelling, Scored};
 
 /// Why one image has no answer: the stage that failed, a word for reports and one sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,20 +81,4 @@ pub(crate) fn value<T>(row: &Outcome<T>) -> Option<&T> {
 /// Why a row failed, if it did.
 pub(crate) fn failure<T>(row: &Outcome<T>) -> Option<String> {
     row.as_ref()?.as_ref().err().map(ToString::to_string)
-}
-
-/// Scores of each row's categories, and what people said of them, to a column.
-pub(crate) type ScoresKernel = fn(&Labelling, &[Scored]) -> DataFusionResult<ArrayRef>;
-
-/// The step from rows to a column: one value a row, in their order. What it takes says what has to be found out about an image.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Kernel {
-    /// The encoded file.
-    Bytes(fn(&[Outcome<Bytes>]) -> DataFusionResult<ArrayRef>),
-    /// What its header says.
-    Info(fn(&[Outcome<ImageInfo>]) -> DataFusionResult<ArrayRef>),
-    /// The scores of a labelling's categories, in their order.
-    Scores(ScoresKernel),
-    /// The model's words.
-    Texts(fn(&[Outcome<String>]) -> DataFusionResult<ArrayRef>),
 }

@@ -16,6 +16,7 @@ use crate::allowance::{Allowance, AtEnd};
 use crate::ask::AnswerColumn;
 use crate::base;
 use crate::call::{About, CallSpec, ModelSpec};
+use crate::engine::Engine;
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Infer {
@@ -329,10 +330,7 @@ impl From<&crate::ask::Ask<Vec<u8>>> for Ask {
 }
 
 /// The asks of a message, their models started.
-pub(super) fn asks(
-    engine: &crate::Engine,
-    asks: Vec<Ask>,
-) -> Result<Vec<crate::ask::Ask<Vec<u8>>>> {
+pub(super) fn asks(engine: &Engine, asks: Vec<Ask>) -> Result<Vec<crate::ask::Ask<Vec<u8>>>> {
     let column = |column: Column| {
         Ok(AnswerColumn {
             name: column.name,
@@ -355,7 +353,7 @@ pub(super) fn read<M: Message + Default>(bytes: &[u8]) -> Result<M> {
 }
 
 /// The one of these bytes' call, its model started.
-pub(super) fn call(engine: &crate::Engine, call: Option<Call>) -> Result<Arc<crate::call::Call>> {
+pub(super) fn call(engine: &Engine, call: Option<Call>) -> Result<Arc<crate::call::Call>> {
     let Some(call) = call else {
         return plan_err!("a column of an Infer message has no call");
     };

@@ -21,8 +21,9 @@ use crate::call::{Asked, Call};
 use crate::corrections::Corrections;
 use crate::image_column::ImageSource;
 use crate::inquiry::{End, Inquiry, Seen, Wanted};
+use crate::kernel::Kernel;
 use crate::labelling::Scored;
-use crate::outcome::{Kernel, Outcome, RowError};
+use crate::outcome::{Outcome, RowError};
 use crate::settings::OnError;
 
 use super::order::Measured;

@@ -8,8 +8,9 @@ use datafusion::common::Result;
 use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
+use crate::kernel::Kernel;
 use crate::marker::{ImageFunction, Operand};
-use crate::outcome::{Kernel, Outcome, value};
+use crate::outcome::{Outcome, value};
 
 /// `ask(image, question)`.
 #[user_doc(

@@ -8,8 +8,9 @@ use datafusion_macros::user_doc;
 use picsift_vision::nouns::nouns;
 
 use crate::columns;
+use crate::kernel::Kernel;
 use crate::marker::{ImageFunction, Operand};
-use crate::outcome::{Kernel, Outcome, value};
+use crate::outcome::{Outcome, value};
 
 /// `ask_classes(image, question)`.
 #[user_doc(

@@ -7,9 +7,9 @@ use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
 use crate::columns;
+use crate::kernel::Kernel;
 use crate::labelling::{Labelling, Scored, labels};
 use crate::marker::{ImageFunction, Operand};
-use crate::outcome::Kernel;
 
 /// `classify_labels(image, categories)`.
 #[user_doc(

@@ -8,9 +8,9 @@ use datafusion::common::Result;
 use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
+use crate::kernel::Kernel;
 use crate::labelling::{Labelling, Scored};
 use crate::marker::{ImageFunction, Operand};
-use crate::outcome::Kernel;
 
 /// `classify_score(image, category)`.
 #[user_doc(

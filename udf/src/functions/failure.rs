@@ -10,9 +10,10 @@ use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::Result;
 use datafusion::logical_expr::Documentation;
 
+use crate::kernel::Kernel;
 use crate::labelling::{Labelling, Scored};
 use crate::marker::{ImageFunction, Operand};
-use crate::outcome::{Kernel, RowError};
+use crate::outcome::RowError;
 
 /// Stage, kind, message and reference of a failure; NULL when all is well, and for a NULL image.
 #[derive(Debug, Default)]

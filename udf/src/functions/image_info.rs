@@ -10,8 +10,9 @@ use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 use picsift_images::{ImageInfo as Facts, hex};
 
+use crate::kernel::Kernel;
 use crate::marker::{ImageFunction, Operand};
-use crate::outcome::{Kernel, Outcome, value};
+use crate::outcome::{Outcome, value};
 
 /// `image_info(image)`.
 #[user_doc(

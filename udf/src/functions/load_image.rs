@@ -9,8 +9,9 @@ use datafusion::common::Result;
 use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
+use crate::kernel::Kernel;
 use crate::marker::{ImageFunction, Operand};
-use crate::outcome::{Kernel, Outcome, value};
+use crate::outcome::{Outcome, value};
 
 /// `load_image(reference[, folder])`.
 #[user_doc(

@@ -9,9 +9,10 @@ use datafusion::common::Result;
 use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
+use crate::kernel::Kernel;
 use crate::labelling::{Labelling, Scored};
 use crate::marker::{ImageFunction, Operand};
-use crate::outcome::{Kernel, failure};
+use crate::outcome::failure;
 
 /// `try_classify(image, category)`.
 #[user_doc(
