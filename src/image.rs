@@ -7,8 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
-use picsift_udf::{Engine, EngineError, ImageSource, Inquiry, Labelling, RowError, labels};
-use picsift_vision::{Answer, Question, Service};
+use picsift_udf::{
+    Engine, EngineError, ImageSource, Inquiry, Labelling, ModelHandle, RowError, labels,
+};
+use picsift_vision::{Answer, Question};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use walkdir::WalkDir;
@@ -55,12 +57,12 @@ pub async fn image(args: ImageArgs) -> Result<(), AppError> {
     let engine = Arc::new(Engine::new(
         args.limits.engine_options(Some(&args.cache), None)?,
     )?);
-    let service = engine.service(&args.model.model, &args.model.load_options())?;
+    let model = engine.model(&args.model.model, &args.model.load_options())?;
     let Asked {
         labelling,
         questions,
-    } = asked(&args, &service)?;
-    let inquiry = Inquiry::new(Arc::clone(&engine), Some(service), Arc::default());
+    } = asked(&args, &model)?;
+    let inquiry = Inquiry::new(Arc::clone(&engine), Some(model), Arc::default());
     let questions = inquiry.questions(questions);
     let mut lines = stream::iter(&files)
         .map(|file| {
@@ -95,7 +97,7 @@ pub async fn image(args: ImageArgs) -> Result<(), AppError> {
     }
 }
 
-fn asked(args: &ImageArgs, service: &Service) -> Result<Asked, AppError> {
+fn asked(args: &ImageArgs, model: &ModelHandle) -> Result<Asked, AppError> {
     let wanted = &args.categories;
     let labelling =
         if args.ask.is_some() && wanted.categories.is_empty() && wanted.categories_file.is_none() {
@@ -107,16 +109,14 @@ fn asked(args: &ImageArgs, service: &Service) -> Result<Asked, AppError> {
                 .into_iter()
                 .map(|category| category.spec)
                 .collect();
-            Some(Labelling::new(service, &specs, wanted.threshold).map_err(AppError::Plan)?)
+            Some(Labelling::new(model, &specs, wanted.threshold).map_err(AppError::Plan)?)
         };
     let mut questions: Vec<Question> = labelling
         .iter()
         .flat_map(|l| l.questions().to_vec())
         .collect();
     if let Some(question) = &args.ask {
-        let open = service
-            .questions()
-            .open(question, args.generation.generation());
+        let open = model.open(question, args.generation.generation());
         questions.push(open.map_err(|error| AppError::Usage(error.to_string()))?);
     }
     Ok(Asked {

@@ -7,8 +7,8 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::prelude::{DataFrame, SessionContext};
 use picsift_udf::{
-    AddedColumns, Allowance, Annotation, AtEnd, Engine, EngineOptions, Labelling, LocatedTable,
-    OnError, RunStats, output_schema,
+    AddedColumns, Allowance, Annotation, AtEnd, Engine, EngineError, EngineOptions, Labelling,
+    LocatedTable, OnError, RunStats, output_schema,
 };
 use picsift_vision::Service;
 
@@ -129,13 +129,14 @@ impl Job {
                 .engine_options(Some(&args.cache), Some(&args.fetch))?
         })?);
         let output = open_output(&args.output, &locations, &engine)?;
-        let service = engine.service(&args.model.model, &args.model.load_options())?;
+        let model = engine.model(&args.model.model, &args.model.load_options())?;
         let specs: Vec<_> = categories
             .iter()
             .map(|category| category.spec.clone())
             .collect();
         let labelling =
-            Labelling::new(&service, &specs, args.categories.threshold).map_err(AppError::Plan)?;
+            Labelling::new(&model, &specs, args.categories.threshold).map_err(AppError::Plan)?;
+        let service = model.service().map_err(EngineError::from)?;
 
         // One stream keeps the rows in their order; the images of a stream are judged many at a time anyhow.
         let context = session::session(&engine, 1).map_err(AppError::Plan)?;

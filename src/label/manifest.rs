@@ -321,7 +321,7 @@ mod tests {
             category("cat", Some("Is a cat asleep?")),
         ];
         let specs: Vec<_> = categories.iter().map(|c| c.spec.clone()).collect();
-        let labelling = Labelling::new(&service, &specs, None).unwrap();
+        let labelling = Labelling::new(&service.into(), &specs, None).unwrap();
         let names = categories.each_ref().map(|c| c.column.clone());
         let added = AddedColumns::new(&names, &Schema::empty(), false).unwrap();
         let entries = category_entries(&categories, &labelling, &added, &[0, 0]);

@@ -248,3 +248,45 @@ fn a_job_fetches_its_model_first() {
     );
     assert!(scene.snapshot().join("tokenizer.json").exists());
 }
+
+#[test]
+fn a_query_is_explained_without_the_weights_of_its_model() {
+    let shapes = root().join("vision/data/shapes");
+    let file = |repo: &str, commit: &str, name| Served {
+        repo: repo.to_string(),
+        commit: commit.to_string(),
+        name,
+        content: std::fs::read(shapes.join(name)).unwrap(),
+        etag: name.replace('.', ""),
+    };
+    let scene = Scene {
+        hub: Hub::start(vec![
+            file(
+                "vikhyatk/moondream2",
+                "9a7d4024050840e001defacec2b00727e89149e6",
+                "config.json",
+            ),
+            file(
+                "moondream/starmie-v1",
+                "35192e10a54e36eabe0a7cc57a2c1aab371cafc5",
+                "tokenizer.json",
+            ),
+        ]),
+        home: tempdir().unwrap(),
+    };
+    let query = "SELECT classify(image, 'circle') FROM 'datasets/photos/references/' LIMIT 1";
+    let sql = |query: &str| scene.run(&["sql", "--model", "moondream2", "--no-cache", "-c", query]);
+    let asked_for_weights = || {
+        let requests = scene.hub.requests();
+        requests.iter().any(|r| r.path.ends_with(".safetensors"))
+    };
+    let said = stdout(&sql(&format!("EXPLAIN {query}")));
+    assert!(said.contains("model=moondream2"), "{said}");
+    assert!(!asked_for_weights());
+
+    let run = sql(query);
+    assert_eq!(run.status.code(), Some(1), "{}", stderr(&run));
+    let said = stderr(&run);
+    assert!(said.contains("has no model.safetensors"), "{said}");
+    assert!(asked_for_weights());
+}

@@ -75,7 +75,7 @@ pub(crate) fn write<E: fmt::Display>(
             f.write_str(between)?;
         }
         write!(f, "image={}", ask.image)?;
-        if let Some(model) = ask.columns.iter().find_map(|c| c.call.model()) {
+        if let Some(model) = ask.columns.iter().find_map(|c| c.call.model_spec()) {
             write!(f, ", model={}", model.name)?;
         }
         f.write_str(", asks=[")?;

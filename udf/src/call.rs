@@ -1,6 +1,7 @@
 //! A call with its questions checked: what the planner moves around and the operator asks.
 //!
-//! A [`CallSpec`] is plain data, enough to make the call again in another process; a [`Call`] has the model behind it. A
+//! A [`CallSpec`] is plain data, enough to make the call again in another process; a [`Call`] has the model behind it, which runs
+//! only when an image is asked about. A
 //! [`ResolvedFunction`] is the call as a SQL function, which stands in a plan until [`crate::gather`] finds it, and cannot run.
 
 use std::fmt;
@@ -12,7 +13,7 @@ use datafusion::common::{Result, internal_err, plan_datafusion_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use picsift_vision::{CategorySpec, Generation, LoadOptions, Question, Service};
+use picsift_vision::{CategorySpec, Generation, LoadOptions, Question};
 
 use crate::base::Base;
 use crate::corrections::Corrections;
@@ -20,6 +21,7 @@ use crate::engine::Engine;
 use crate::functions;
 use crate::labelling::Labelling;
 use crate::marker::ImageFunction;
+use crate::models::ModelHandle;
 use crate::settings::OnError;
 
 /// A model and how it is loaded.
@@ -64,7 +66,7 @@ pub(crate) enum Asked {
 pub(crate) struct Call {
     pub(crate) spec: CallSpec,
     pub(crate) function: Arc<dyn ImageFunction>,
-    pub(crate) service: Option<Service>,
+    pub(crate) model: Option<ModelHandle>,
     pub(crate) asked: Asked,
     /// What people said, which wins.
     pub(crate) corrections: Option<Arc<Corrections>>,
@@ -73,7 +75,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// Checks the call with its model, which is started if need be.
+    /// Checks the call with its model, which is described if need be and not started.
     ///
     /// # Errors
     /// A planning error for a function that is not there, a model that cannot be had, or a question that it does not take.
@@ -82,25 +84,24 @@ impl Call {
         let Some(function) = functions::by_name(name) else {
             return plan_err!("picsift has no function '{name}'");
         };
-        let start = |model: &ModelSpec| {
+        let described = |model: &ModelSpec| {
             engine
-                .service(&model.name, &model.load)
+                .model(&model.name, &model.load)
                 .map_err(|e| plan_datafusion_err!("{e}"))
         };
-        let (service, asked) = match &spec.about {
+        let (model, asked) = match &spec.about {
             About::File => (None, Asked::Nothing),
             About::Categories(model, categories, threshold) => {
-                let service = start(model)?;
-                let labelling = Labelling::new(&service, categories, *threshold)?;
-                (Some(service), Asked::Labelling(labelling))
+                let model = described(model)?;
+                let labelling = Labelling::new(&model, categories, *threshold)?;
+                (Some(model), Asked::Labelling(labelling))
             }
             About::Question(model, text, generation) => {
-                let service = start(model)?;
-                let question = service
-                    .questions()
+                let model = described(model)?;
+                let question = model
                     .open(text, *generation)
                     .map_err(|e| plan_datafusion_err!("{name}: {e}"))?;
-                (Some(service), Asked::Open(question))
+                (Some(model), Asked::Open(question))
             }
         };
         // Thresholds are floats, which have no hash of their own.
@@ -110,7 +111,7 @@ impl Call {
             digest: digest.finish(),
             spec,
             function,
-            service,
+            model,
             asked,
             corrections: engine.corrections().cloned(),
         })
@@ -125,8 +126,8 @@ impl Call {
         }
     }
 
-    /// The model, for a call that asks one.
-    pub(crate) fn model(&self) -> Option<&ModelSpec> {
+    /// Which model, for a call that asks one.
+    pub(crate) fn model_spec(&self) -> Option<&ModelSpec> {
         match &self.spec.about {
             About::File => None,
             About::Categories(model, ..) | About::Question(model, ..) => Some(model),

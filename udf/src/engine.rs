@@ -1,11 +1,11 @@
-//! What inference runs on: the fetcher, the decode pool and one service per model.
+//! What inference runs on: the fetcher, the decode pool and the models.
 //!
 //! Owns their life and sharing (one [`Engine`] per process or session, used by every function and job). It knows
 //! nothing of plans or columns.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use picsift_images::{
@@ -13,11 +13,13 @@ use picsift_images::{
     is_absolute, shown,
 };
 use picsift_vision::store::Store;
-use picsift_vision::{FetchProgress, LoadOptions, ModelInfo, Service, ServiceOptions, VisionError};
-use tokio::runtime::{Handle, RuntimeFlavor};
+use picsift_vision::{
+    DescribedModel, FetchProgress, LoadOptions, ModelInfo, Service, ServiceOptions, VisionError,
+};
 use url::Url;
 
 use crate::corrections::Corrections;
+use crate::models::{ModelHandle, blocking, lock};
 use crate::reuse::ByContent;
 
 /// Images of one stream under way where no model is asked: enough to keep fetches and decoders busy.
@@ -31,7 +33,7 @@ pub struct EngineOptions {
     /// Fetches under way at once.
     pub fetch_concurrency: usize,
     /// Images of one stream between fetch and answer, which bounds its memory; `None` is what the model keeps busy with
-    /// ([`Service::images_ahead`]), or 64 where none is asked.
+    /// ([`BatchAdvice::images_ahead`](picsift_vision::BatchAdvice::images_ahead)), or 64 where none is asked.
     pub images_in_flight: Option<usize>,
     /// Limits on one image.
     pub limits: Limits,
@@ -74,19 +76,19 @@ pub enum EngineError {
     Model(#[from] VisionError),
 }
 
-/// Fetcher, decode pool and model services, shared by all that asks about images.
+/// Fetcher, decode pool and models, shared by all that asks about images.
 pub struct Engine {
     options: EngineOptions,
     stores: Arc<Stores>,
     fetcher: Fetcher,
     pool: DecodePool,
-    services: Mutex<HashMap<(String, LoadOptions), Slot>>,
+    models: Mutex<HashMap<(String, LoadOptions), Slot>>,
     answers: ByContent,
 }
 
-/// The place of one model's service, empty until it is loaded. Its own lock, so that one model's loading keeps only those
-/// waiting who ask for the same.
-type Slot = Arc<Mutex<Option<Service>>>;
+/// The place of one model, empty until it is described. Its own lock, so that describing one keeps only those waiting who ask
+/// for the same.
+type Slot = Arc<Mutex<Option<ModelHandle>>>;
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -97,7 +99,7 @@ impl fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// An engine without a model yet; each is loaded when first asked for.
+    /// An engine without a model yet.
     ///
     /// # Errors
     /// [`EngineError::Pool`] when the decode threads cannot be started.
@@ -118,7 +120,7 @@ impl Engine {
             stores,
             fetcher,
             pool,
-            services: Mutex::new(HashMap::new()),
+            models: Mutex::new(HashMap::new()),
             answers: ByContent::new(),
         })
     }
@@ -149,8 +151,8 @@ impl Engine {
     }
 
     /// How many images of one stream should be under way at once, on their way to this model if to any.
-    pub fn in_flight(&self, service: Option<&Service>) -> usize {
-        let wanted = service.map_or(WITHOUT_MODEL, Service::images_ahead);
+    pub fn in_flight(&self, model: Option<&ModelHandle>) -> usize {
+        let wanted = model.map_or(WITHOUT_MODEL, |model| model.batch().images_ahead());
         self.options.images_in_flight.unwrap_or(wanted).max(1)
     }
 
@@ -159,56 +161,80 @@ impl Engine {
         &self.options
     }
 
-    /// The service of a model, started on first use and kept.
+    /// A model, described on first use and kept; it is loaded when an image is asked about.
     ///
-    /// Loading may take minutes and blocks the calling thread meanwhile, though not the other tasks of a multi-threaded
-    /// runtime. Who asks for the same model while it is loaded waits and gets the same service.
+    /// Describing may fetch files and blocks the calling thread meanwhile, though not the other tasks of a multi-threaded
+    /// runtime. Who asks for the same model meanwhile waits and gets the same.
     ///
     /// # Errors
     /// [`EngineError`] when the model cannot be had or not be loaded so; the next call tries again.
-    pub fn service(&self, model: &str, options: &LoadOptions) -> Result<Service, EngineError> {
+    pub fn model(&self, model: &str, options: &LoadOptions) -> Result<ModelHandle, EngineError> {
         let slot = Arc::clone(
-            lock(&self.services)
+            lock(&self.models)
                 .entry((model.to_string(), *options))
                 .or_default(),
         );
-        if let Ok(service) = slot.try_lock()
-            && let Some(service) = &*service
+        if let Ok(described) = slot.try_lock()
+            && let Some(described) = &*described
         {
-            return Ok(service.clone());
+            return Ok(described.clone());
         }
         blocking(|| {
             let mut place = lock(&slot);
-            if let Some(service) = &*place {
-                return Ok(service.clone());
+            if let Some(described) = &*place {
+                return Ok(described.clone());
             }
-            let loaded = picsift_vision::load(model, options, &*self.options.progress)?;
-            let service = Service::start(loaded, self.options.service)?;
-            *place = Some(service.clone());
-            Ok(service)
+            let progress = Arc::clone(&self.options.progress);
+            let described = picsift_vision::describe(model, options, &*progress)?;
+            let described = ModelHandle::new(described, self.options.service, progress);
+            *place = Some(described.clone());
+            Ok(described)
         })
+    }
+
+    /// The service of a model, started on first use and kept; see [`ModelHandle::service`].
+    ///
+    /// # Errors
+    /// As [`Engine::model`] and [`ModelHandle::service`].
+    pub fn service(&self, model: &str, options: &LoadOptions) -> Result<Service, EngineError> {
+        Ok(self.model(model, options)?.service()?)
     }
 
     /// Gives a model's name to a service that the caller has started, for the default [`LoadOptions`].
     pub fn add_service(&self, model: &str, service: Service) {
-        let slot = Arc::new(Mutex::new(Some(service)));
-        lock(&self.services).insert((model.to_string(), LoadOptions::default()), slot);
+        self.add_model(model, service.into());
     }
 
-    /// Whether a model of this name runs already.
+    /// Gives a name to a model that the caller has described, for the default [`LoadOptions`]; it is loaded when an image is
+    /// asked about.
+    pub fn add_described(&self, model: &str, described: DescribedModel) {
+        let progress = Arc::clone(&self.options.progress);
+        self.add_model(
+            model,
+            ModelHandle::new(described, self.options.service, progress),
+        );
+    }
+
+    fn add_model(&self, name: &str, model: ModelHandle) {
+        let slot = Arc::new(Mutex::new(Some(model)));
+        lock(&self.models).insert((name.to_string(), LoadOptions::default()), slot);
+    }
+
+    /// Whether there is a model of this name already.
     pub(crate) fn has(&self, model: &str) -> bool {
-        let services = lock(&self.services);
-        let mut named = services.iter().filter(|((name, _), _)| name == model);
-        named.any(|(_, slot)| slot.try_lock().is_ok_and(|service| service.is_some()))
+        let models = lock(&self.models);
+        let mut named = models.iter().filter(|((name, _), _)| name == model);
+        named.any(|(_, slot)| slot.try_lock().is_ok_and(|described| described.is_some()))
     }
 
     /// The models that have been loaded, each with the options that it was asked for with, in no order. A model that is
     /// being loaded is not among them yet.
     pub fn loaded(&self) -> Vec<(LoadOptions, ModelInfo)> {
-        let services = lock(&self.services);
-        let loaded = services.iter().filter_map(|((_, options), slot)| {
-            let service = slot.try_lock().ok()?;
-            Some((*options, service.as_ref()?.info().clone()))
+        let models = lock(&self.models);
+        let loaded = models.iter().filter_map(|((_, options), slot)| {
+            let described = slot.try_lock().ok()?;
+            let service = described.as_ref()?.running()?;
+            Some((*options, service.info().clone()))
         });
         loaded.collect()
     }
@@ -253,21 +279,5 @@ impl Engine {
     /// As [`Engine::fetch`].
     pub async fn typed(&self, reference: &str) -> Result<Bytes, ImageError> {
         Ok(self.fetcher.fetch_typed(reference).await?.bytes)
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is inside is never half changed: a map's entry or a service is there or not.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Runs work that blocks; the tasks of a multi-threaded runtime move to another thread first. A runtime of one thread has
-/// none, and outside of a runtime there is nobody to disturb.
-fn blocking<T>(work: impl FnOnce() -> T) -> T {
-    match Handle::try_current() {
-        Ok(runtime) if runtime.runtime_flavor() == RuntimeFlavor::MultiThread => {
-            tokio::task::block_in_place(work)
-        }
-        _ => work(),
     }
 }

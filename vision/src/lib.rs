@@ -23,6 +23,7 @@
 //! ```
 
 pub mod categories;
+mod description;
 mod device;
 pub mod efficientnet;
 mod error;
@@ -39,6 +40,7 @@ pub mod store;
 pub mod wordnet;
 
 pub use categories::CategorySpec;
+pub use description::{DescribedModel, ModelDescription};
 pub use device::{CudaOptions, DeviceChoice};
 pub use error::VisionError;
 pub use model::{
@@ -48,7 +50,7 @@ pub use model::{
 pub use options::{ComputeDtype, CropPolicy, Generation, LoadOptions, Quantization, Temperature};
 pub use packing::{PackLimits, pack};
 pub use registry::{
-    DEFAULT_MODEL, EmbeddedModel, HubModel, ModelEntry, Origin, check_name, load, models,
+    DEFAULT_MODEL, EmbeddedModel, HubModel, ModelEntry, Origin, check_name, describe, load, models,
     why_no_cuda,
 };
 pub use service::{Service, ServiceOptions, ServiceStats};

@@ -252,6 +252,17 @@ pub struct BatchAdvice {
     pub max_views: usize,
 }
 
+impl BatchAdvice {
+    /// Batches that wait while one runs.
+    pub(crate) const WAITING: usize = 2;
+
+    /// How many images should be on their way to the model at once: the batch that it runs, one that waits and one that is
+    /// made ready. More would only hold memory, and for a model that sees large images much of it.
+    pub fn images_ahead(self) -> usize {
+        self.max_images.saturating_mul(1 + Self::WAITING)
+    }
+}
+
 impl Default for BatchAdvice {
     /// 32 images of one view.
     fn default() -> Self {

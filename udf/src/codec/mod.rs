@@ -1,7 +1,7 @@
 //! Plans with picsift's operator as bytes, for an engine that runs them on other machines.
 //!
 //! [`InferCodec`] writes and reads the operator, logical and physical, and calls that no operator has gathered yet. The other
-//! side resolves the calls again with its own [`Engine`], so models are started where they are needed. All else it leaves to
+//! side resolves the calls again with its own [`Engine`]: models are described there, and started when the plan runs. All else it leaves to
 //! the codec that it wraps.
 
 mod wire;

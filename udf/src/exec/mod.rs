@@ -19,7 +19,9 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{ColumnStatistics, Result, Statistics, internal_datafusion_err};
+use datafusion::common::{
+    ColumnStatistics, DataFusionError, Result, Statistics, internal_datafusion_err,
+};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::equivalence::ProjectionMapping;
@@ -117,6 +119,20 @@ impl InferExec {
 
     pub(crate) fn allowance(&self) -> &Arc<Allowance> {
         &self.allowance
+    }
+
+    /// Loads the models that are asked, which else happens when the first image must be.
+    ///
+    /// # Errors
+    /// When one cannot be loaded.
+    pub(crate) async fn start_models(&self) -> Result<()> {
+        for column in self.asks.iter().flat_map(|ask| &ask.columns) {
+            if let Some(model) = &column.call.model {
+                let started = model.started().await;
+                started.map_err(|error| DataFusionError::External(Box::new(error)))?;
+            }
+        }
+        Ok(())
     }
 
     /// The same over the first rows of the input, with counters of its own.
@@ -245,8 +261,8 @@ impl ExecutionPlan for InferExec {
         let width = self.input.schema().fields().len();
         let mut inquiries = Vec::new();
         for ask in &self.asks {
-            let service = ask.columns.iter().find_map(|c| c.call.service.clone());
-            let inquiry = Inquiry::new(Arc::clone(&self.engine), service, Arc::clone(&self.stats));
+            let model = ask.columns.iter().find_map(|c| c.call.model.clone());
+            let inquiry = Inquiry::new(Arc::clone(&self.engine), model, Arc::clone(&self.stats));
             let inquiry = inquiry.within(Arc::clone(&self.allowance), Arc::clone(&images));
             inquiries.push(inquiry.telling(losses.clone()));
         }

@@ -243,6 +243,7 @@ impl Stage {
     ) -> Result<(Vec<Row>, Option<(usize, Exhausted)>)> {
         let mut rows: Vec<Row> = images.iter().map(|_| None).collect();
         let mut exhausted: Option<(usize, Exhausted)> = None;
+        let cold = self.inquiry.is_cold();
         let started = Instant::now();
         let mut looks: FuturesUnordered<_> = images
             .into_iter()
@@ -271,7 +272,10 @@ impl Stage {
                 Err(End::Lost(error)) => return Err(DataFusionError::External(Box::new(error))),
             }
         }
-        self.measured.note_cost(count, started.elapsed());
+        // A batch that waited for a model to be loaded says nothing of what images cost.
+        if !cold {
+            self.measured.note_cost(count, started.elapsed());
+        }
         Ok((rows, exhausted))
     }
 

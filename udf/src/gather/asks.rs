@@ -109,7 +109,9 @@ impl Ask<Expr> {
             && first.is_none_or(|column| {
                 let (a, b) = (&column.call, &want.call);
                 a.spec.base == b.spec.base
-                    && (a.model() == b.model() || a.model().is_none() || b.model().is_none())
+                    && (a.model_spec() == b.model_spec()
+                        || a.model_spec().is_none()
+                        || b.model_spec().is_none())
             })
     }
 }

@@ -1,15 +1,16 @@
 //! A model whose answers follow from the colour of an image, and images of one colour.
 
 use std::io::Cursor;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use datafusion::prelude::{SessionConfig, SessionContext};
 use image::{ImageFormat, Rgb, RgbImage as Picture};
 use picsift_udf::{Engine, EngineOptions, register_all, with_settings};
 use picsift_vision::{
-    Answer, BatchAdvice, Category, Generation, InputGeometry, Job, Loaded, Model, ModelInfo,
-    Preprocessor, Prompt, Question, Questions, RgbImage, Service, ServiceOptions, Views,
-    VisionError,
+    Answer, BatchAdvice, Category, DescribedModel, Generation, InputGeometry, Job, Loaded, Model,
+    ModelDescription, ModelInfo, Preprocessor, Prompt, Question, Questions, RgbImage, Service,
+    ServiceOptions, Views, VisionError,
 };
 
 /// The categories that the model knows; class N is scored by colour channel N.
@@ -141,6 +142,31 @@ impl Fake {
             service,
             batches,
         }
+    }
+
+    /// Has the model loaded only when it is asked, and counts how often that is.
+    pub(crate) fn loaded_late(&self) -> Arc<AtomicUsize> {
+        let loads = Arc::new(AtomicUsize::new(0));
+        let (counted, batches) = (Arc::clone(&loads), Arc::clone(&self.batches));
+        let Loaded {
+            info,
+            questions,
+            batch,
+            ..
+        } = loaded(&batches);
+        let description = ModelDescription {
+            info,
+            questions,
+            batch,
+        };
+        let model = DescribedModel::new(description, move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            // Long enough for every stream to want it meanwhile.
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            Ok(loaded(&batches))
+        });
+        self.engine.add_described("fake", model);
+        loads
     }
 
     /// Images that the model was shown so far.

@@ -10,6 +10,7 @@ mod functions;
 mod lineage;
 mod operator;
 mod order;
+mod planning;
 mod plans;
 mod random;
 mod shipped;

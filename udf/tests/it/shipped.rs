@@ -41,7 +41,7 @@ const QUERIES: [&str; 14] = [
 ];
 
 /// A session with a Parquet table `t`: tables in memory cannot be shipped.
-async fn session(folder: &std::path::Path) -> Fake {
+pub(crate) async fn session(folder: &std::path::Path) -> Fake {
     let fake = Fake::new(1);
     let path = folder.join("t.parquet");
     if !path.exists() {

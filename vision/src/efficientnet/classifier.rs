@@ -10,6 +10,7 @@ use candle_nn::ops::softmax_last_dim;
 use rayon::prelude::*;
 
 use super::{Config, Network};
+use crate::description::{DescribedModel, ModelDescription};
 use crate::error::VisionError;
 use crate::model::{
     Answer, BatchAdvice, Category, InputGeometry, Job, Loaded, Model, ModelInfo, Preprocessor,
@@ -32,12 +33,11 @@ pub const BYTES: u64 = WEIGHTS.len() as u64;
 /// Most images that one thread takes through the network at once.
 const IMAGES_PER_PASS: usize = 4;
 
-/// Loads the embedded model. It sees one view of each image whatever the crops, so that option means nothing to it.
+/// Describes the embedded model. It sees one view of each image whatever the crops, so that option means nothing to it.
 ///
 /// # Errors
-/// [`VisionError::OptionUnsupported`] when it is to be quantised or to compute in bf16, [`VisionError::Tensor`] when the embedded weights do
-/// not fit the network.
-pub fn load(options: &LoadOptions) -> Result<Loaded, VisionError> {
+/// [`VisionError::OptionUnsupported`] when it is to be quantised or to compute in bf16.
+pub fn describe(options: &LoadOptions) -> Result<DescribedModel, VisionError> {
     if let Some(quantization) = options.quantize {
         return Err(VisionError::OptionUnsupported {
             model: NAME.to_owned(),
@@ -53,8 +53,6 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, VisionError> {
         });
     }
     let config = Config::lite0();
-    let network = Network::from_safetensors(&config, WEIGHTS)
-        .map_err(VisionError::tensor(NAME, "reading its weights"))?;
     let info = ModelInfo {
         name: NAME.to_owned(),
         revision: REVISION.to_owned(),
@@ -69,14 +67,32 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, VisionError> {
         default_threshold: 0.2,
         can_talk: false,
     };
-    Ok(Loaded {
+    let description = ModelDescription {
         info,
         questions: Arc::new(Nouns),
+        batch: BatchAdvice::default(),
+    };
+    let described = description.clone();
+    Ok(DescribedModel::new(description, move |_| {
+        load(described.clone(), config.clone())
+    }))
+}
+
+/// Reads the embedded weights.
+///
+/// # Errors
+/// [`VisionError::Tensor`] when they do not fit the network.
+fn load(description: ModelDescription, config: Config) -> Result<Loaded, VisionError> {
+    let network = Network::from_safetensors(&config, WEIGHTS)
+        .map_err(VisionError::tensor(NAME, "reading its weights"))?;
+    Ok(Loaded {
+        info: description.info,
+        questions: description.questions,
         preprocessor: Arc::new(CentreSquare {
             side: config.size as u32,
         }),
         model: Box::new(Classifier { config, network }),
-        batch: BatchAdvice::default(),
+        batch: description.batch,
     })
 }
 

@@ -9,7 +9,7 @@
 mod classifier;
 mod weights;
 
-pub use classifier::{BYTES, NAME, load};
+pub use classifier::{BYTES, NAME, describe};
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::Linear;

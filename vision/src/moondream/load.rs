@@ -1,7 +1,8 @@
-//! From a model's files to a model that is ready: configuration, tokenizer, tensors, and the parts that plan for it.
+//! From a model's files to a model: what configuration and tokenizer say of it, and then its tensors.
 
+use std::error::Error;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::{Device, DeviceLocation};
@@ -11,11 +12,12 @@ use super::{
     Checkpoint, CheckpointError, Config, Format, Layout, Moondream, Network, OverlapCrops, Prompts,
     Squash, Vocabulary,
 };
+use crate::description::{DescribedModel, ModelDescription};
 use crate::device::{Failure, free_memory};
 use crate::error::VisionError;
 use crate::model::{BatchAdvice, InputGeometry, Loaded, ModelInfo, Preprocessor};
-use crate::options::{ComputeDtype, LoadOptions};
-use crate::source::{ModelFiles, shown_hash};
+use crate::options::{ComputeDtype, CropPolicy, LoadOptions};
+use crate::source::{FetchProgress, ModelFiles, PlanningFiles, shown_hash};
 
 /// Images and views that fill a CPU: with one image its threads are all at work, and an image's prefix takes 290 MB of the
 /// 2B model's memory.
@@ -61,52 +63,75 @@ impl Embedded {
     }
 }
 
-/// What is to be loaded, and what it is called.
+/// What a model is called and the texts that describe it, each with the name of its file.
 struct Parts<'a> {
     name: &'a str,
     revision: String,
     licence: Option<&'static str>,
     config: (String, &'a str),
     tokenizer: (String, &'a [u8]),
-    checkpoint: Checkpoint<'a>,
 }
 
-/// Loads a Moondream2 from its files.
+/// All of a model but its weights.
+#[derive(Clone)]
+struct Plan {
+    description: ModelDescription,
+    config: Config,
+    vocabulary: Arc<Vocabulary>,
+    format: Format,
+    crops: CropPolicy,
+}
+
+/// Describes a Moondream2 whose files are on this machine. Of the weights only the head is read, which names the tensors.
 ///
 /// # Errors
-/// [`VisionError::ModelFile`] when a file cannot be read or is not what it should be, [`VisionError::Checkpoint`] for the
-/// tensors.
-pub fn load(
-    files: &ModelFiles,
+/// [`VisionError::ModelFile`] when a file cannot be read or is not what it should be, [`VisionError::Checkpoint`] for weights that
+/// are cut short or of no known layout.
+pub fn describe(
+    files: ModelFiles,
     device: &Device,
     options: &LoadOptions,
-) -> Result<Loaded, VisionError> {
-    let read = |path: &Path| {
-        fs::read(path).map_err(|source| VisionError::ModelFile {
-            file: path.display().to_string(),
-            reason: Arc::new(source),
-        })
-    };
-    let config = read(&files.config)?;
-    let config = String::from_utf8_lossy(&config);
-    let tokenizer = read(&files.tokenizer)?;
-    let checkpoint = Checkpoint::open(&files.weights)?;
-    let parts = Parts {
-        name: &files.name,
-        revision: files.revision.clone(),
-        licence: files.licence,
-        config: (files.config.display().to_string(), &config),
-        tokenizer: (files.tokenizer.display().to_string(), &tokenizer),
-        checkpoint,
-    };
-    build(parts, device, options)
+) -> Result<DescribedModel, VisionError> {
+    let texts = Texts::read(&files.config, &files.tokenizer)?;
+    let parts = texts.parts(&files.name, &files.revision, files.licence);
+    let format = format(&files.name, device, options)?;
+    let config = config(&parts, &Checkpoint::open(&files.weights)?)?;
+    let plan = plan(parts, config, format, options)?;
+    Ok(DescribedModel::new(plan.description.clone(), move |_| {
+        plan.load(&Checkpoint::open(&files.weights)?)
+    }))
 }
 
-/// Loads the small model that knows drawn shapes, from this program.
+/// Describes a Moondream2 of 2025, whose configuration and tokenizer say all; `weights` finds its weights, which need not be
+/// here yet.
 ///
 /// # Errors
-/// As [`load`].
-pub fn load_shapes(device: &Device, options: &LoadOptions) -> Result<Loaded, VisionError> {
+/// [`VisionError::ModelFile`] when a file cannot be read or is not what it should be.
+pub(crate) fn describe_2025(
+    files: PlanningFiles,
+    device: &Device,
+    options: &LoadOptions,
+    weights: impl Fn(&dyn FetchProgress) -> Result<PathBuf, VisionError> + Send + Sync + 'static,
+) -> Result<DescribedModel, VisionError> {
+    let texts = Texts::read(&files.config, &files.tokenizer)?;
+    let parts = texts.parts(&files.name, &files.revision, files.licence);
+    let format = format(&files.name, device, options)?;
+    let config = Config::v2025(parts.config.1).map_err(in_file(&parts.config.0))?;
+    let plan = plan(parts, config, format, options)?;
+    Ok(DescribedModel::new(
+        plan.description.clone(),
+        move |progress| plan.load(&Checkpoint::open(&weights(progress)?)?),
+    ))
+}
+
+/// Describes the small model that knows drawn shapes, which is in this program.
+///
+/// # Errors
+/// As [`describe`].
+pub fn describe_shapes(
+    device: &Device,
+    options: &LoadOptions,
+) -> Result<DescribedModel, VisionError> {
     let inside = |file: &str| format!("{file} inside this program");
     let parts = Parts {
         name: SHAPES_NAME,
@@ -114,66 +139,136 @@ pub fn load_shapes(device: &Device, options: &LoadOptions) -> Result<Loaded, Vis
         licence: Some("Apache-2.0"),
         config: (inside("config.json"), SHAPES.config),
         tokenizer: (inside("tokenizer.json"), SHAPES.tokenizer),
-        checkpoint: Checkpoint::from_bytes(&inside("model.safetensors"), SHAPES.weights)?,
     };
-    build(parts, device, options)
+    let open = move || Checkpoint::from_bytes(&inside("model.safetensors"), SHAPES.weights);
+    let format = format(SHAPES_NAME, device, options)?;
+    let config = config(&parts, &open()?)?;
+    let plan = plan(parts, config, format, options)?;
+    Ok(DescribedModel::new(plan.description.clone(), move |_| {
+        plan.load(&open()?)
+    }))
 }
 
-fn build(parts: Parts<'_>, device: &Device, options: &LoadOptions) -> Result<Loaded, VisionError> {
-    let format = format(parts.name, device, options)?;
-    // The layout comes first: what does not fit an unknown one says nothing.
-    parts.checkpoint.layout()?;
-    let config =
-        Config::of(&parts.checkpoint, parts.config.1).map_err(|source| VisionError::ModelFile {
-            file: parts.config.0,
-            reason: Arc::new(source),
-        })?;
-    let vocabulary = Vocabulary::from_json(parts.tokenizer.1, &config).map_err(|source| {
-        VisionError::ModelFile {
-            file: parts.tokenizer.0,
-            reason: Arc::new(source),
-        }
-    })?;
-    let vocabulary = Arc::new(vocabulary);
-    let network = read(parts.name, &parts.checkpoint, &config, &format)?;
-    let place = place(device);
-    let preprocessor: Arc<dyn Preprocessor> = match config.layout {
-        Layout::V2025 => Arc::new(OverlapCrops::new(&config.vision, options.crops)),
-        Layout::V2024 => Arc::new(Squash::new(&config.vision, options.crops)),
-    };
-    let model = Moondream::new(
-        parts.name,
-        &place,
-        network,
-        Arc::clone(&vocabulary),
-        &parts.checkpoint,
-    )?;
-    if !device.is_cpu()
-        && let Err(error) = model.warm_up(&*preprocessor)
-    {
-        if matches!(error, VisionError::DeviceLost { .. }) {
-            // Its libraries would panic when they are told to let go.
-            std::mem::forget(model);
-        }
-        return Err(error);
+/// Configuration and tokenizer with the names of their files.
+struct Texts {
+    config: (String, String),
+    tokenizer: (String, Vec<u8>),
+}
+
+impl Texts {
+    fn read(config: &Path, tokenizer: &Path) -> Result<Self, VisionError> {
+        let read = |path: &Path| {
+            let name = path.display().to_string();
+            match fs::read(path) {
+                Ok(bytes) => Ok((name, bytes)),
+                Err(error) => Err(in_file(&name)(error)),
+            }
+        };
+        let (name, text) = read(config)?;
+        Ok(Self {
+            config: (name, String::from_utf8_lossy(&text).into_owned()),
+            tokenizer: read(tokenizer)?,
+        })
     }
-    Ok(Loaded {
-        info: ModelInfo {
-            name: parts.name.to_owned(),
-            revision: parts.revision,
-            licence: parts.licence,
-            device: place,
-            dtype: format.name(),
-            crops: Some(options.crops),
-            input: InputGeometry::Full,
-            default_threshold: 0.5,
-            can_talk: true,
+
+    fn parts<'a>(
+        &'a self,
+        name: &'a str,
+        revision: &str,
+        licence: Option<&'static str>,
+    ) -> Parts<'a> {
+        Parts {
+            name,
+            revision: revision.to_owned(),
+            licence,
+            config: (self.config.0.clone(), &self.config.1),
+            tokenizer: (self.tokenizer.0.clone(), &self.tokenizer.1),
+        }
+    }
+}
+
+/// A function for `map_err` that names the file.
+fn in_file<E: Error + Send + Sync + 'static>(file: &str) -> impl FnOnce(E) -> VisionError {
+    let file = file.to_owned();
+    move |error| VisionError::ModelFile {
+        file,
+        reason: Arc::new(error),
+    }
+}
+
+/// The configuration; the layout comes first, as what does not fit an unknown one says nothing.
+fn config(parts: &Parts<'_>, checkpoint: &Checkpoint<'_>) -> Result<Config, VisionError> {
+    checkpoint.layout()?;
+    Config::of(checkpoint, parts.config.1).map_err(in_file(&parts.config.0))
+}
+
+fn plan(
+    parts: Parts<'_>,
+    config: Config,
+    format: Format,
+    options: &LoadOptions,
+) -> Result<Plan, VisionError> {
+    let vocabulary = Vocabulary::from_json(parts.tokenizer.1, &config);
+    let vocabulary = Arc::new(vocabulary.map_err(in_file(&parts.tokenizer.0))?);
+    let prompts = Prompts::new(parts.name, Arc::clone(&vocabulary), &config);
+    let on_cpu = format.device.is_cpu();
+    Ok(Plan {
+        description: ModelDescription {
+            info: ModelInfo {
+                name: parts.name.to_owned(),
+                revision: parts.revision,
+                licence: parts.licence,
+                device: place(&format.device),
+                dtype: format.name(),
+                crops: Some(options.crops),
+                input: InputGeometry::Full,
+                default_threshold: 0.5,
+                can_talk: true,
+            },
+            questions: Arc::new(prompts),
+            batch: if on_cpu { ON_CPU } else { ON_GPU },
         },
-        questions: Arc::new(Prompts::new(parts.name, Arc::clone(&vocabulary), &config)),
-        preprocessor,
-        model: Box::new(model),
-        batch: if device.is_cpu() { ON_CPU } else { ON_GPU },
+        config,
+        vocabulary,
+        format,
+        crops: options.crops,
     })
+}
+
+impl Plan {
+    /// The model with the weights of this checkpoint.
+    fn load(&self, checkpoint: &Checkpoint<'_>) -> Result<Loaded, VisionError> {
+        checkpoint.layout()?;
+        let ModelDescription {
+            info,
+            questions,
+            batch,
+        } = self.description.clone();
+        let device = &self.format.device;
+        let network = read(&info.name, checkpoint, &self.config, &self.format)?;
+        let preprocessor: Arc<dyn Preprocessor> = match self.config.layout {
+            Layout::V2025 => Arc::new(OverlapCrops::new(&self.config.vision, self.crops)),
+            Layout::V2024 => Arc::new(Squash::new(&self.config.vision, self.crops)),
+        };
+        let vocabulary = Arc::clone(&self.vocabulary);
+        let model = Moondream::new(&info.name, &info.device, network, vocabulary, checkpoint)?;
+        if !device.is_cpu()
+            && let Err(error) = model.warm_up(&*preprocessor)
+        {
+            if matches!(error, VisionError::DeviceLost { .. }) {
+                // Its libraries would panic when they are told to let go.
+                std::mem::forget(model);
+            }
+            return Err(error);
+        }
+        Ok(Loaded {
+            info,
+            questions,
+            preprocessor,
+            model: Box::new(model),
+            batch,
+        })
+    }
 }
 
 /// The form that these options ask for.

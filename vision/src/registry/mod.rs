@@ -13,10 +13,11 @@ pub use inspect::{Inspection, inspect};
 use reference::ModelRef;
 pub use table::{DEFAULT_MODEL, EmbeddedModel, HubModel, ModelEntry, Origin, models};
 
+use crate::description::DescribedModel;
 use crate::device::DeviceChoice;
 use crate::error::VisionError;
 use crate::model::Loaded;
-use crate::moondream;
+use crate::moondream::{self, Layout};
 use crate::options::LoadOptions;
 use crate::source::{self, FetchProgress, HubSettings, ModelFiles, SourceError};
 
@@ -47,19 +48,21 @@ pub fn fetch(
     }
 }
 
-/// Loads a model as the options say: a name of [`models`], `owner/name@revision` of the hub, or the path of a folder.
-/// What is not on this machine is fetched, with `progress` (`&()` for none) told of it. The device `Auto` is the CPU for
-/// a model that runs on the CPU only. Blocks for as long as that takes: minutes, for a model that is fetched.
+/// Describes a model as the options say: a name of [`models`], `owner/name@revision` of the hub, or the path of a folder.
+///
+/// What that takes is fetched where it is not on this machine, with `progress` (`&()` for none) told of it: configuration and
+/// tokenizer, and the weights only where they alone say which model this is. The device `Auto` is the CPU for a model that
+/// runs on the CPU only. Blocks for as long as that takes.
 ///
 /// # Errors
 /// [`VisionError::Source`] when the model cannot be found or fetched; [`VisionError::CpuOnly`] or [`VisionError::Device`]
 /// when the device does not go with the model, this build or this machine, which is found before anything is fetched;
-/// whatever the model's own loading gives.
-pub fn load(
+/// what is wrong with its configuration, its tokenizer or the head of its weights.
+pub fn describe(
     model: &str,
     options: &LoadOptions,
     progress: &dyn FetchProgress,
-) -> Result<Loaded, VisionError> {
+) -> Result<DescribedModel, VisionError> {
     match ModelRef::parse(model)? {
         ModelRef::Embedded(entry, embedded) => {
             let device = if entry.cuda {
@@ -67,18 +70,47 @@ pub fn load(
             } else {
                 cpu(entry.name, options.device)?
             };
-            (embedded.load)(&device, options)
+            (embedded.describe)(&device, options)
         }
-        ModelRef::Hub(hub, _) => {
+        ModelRef::Hub(hub, entry) => {
             let device = options.device.open()?;
-            let files = source::fetch(&hub, &HubSettings::from_env()?, progress)?;
-            moondream::load(&files, &device, options)
+            let settings = HubSettings::from_env()?;
+            if layout(entry) != Some(Layout::V2025) {
+                let files = source::fetch(&hub, &settings, progress)?;
+                return moondream::describe(files, &device, options);
+            }
+            let files = source::fetch_for_planning(&hub, &settings, progress)?;
+            let weights = move |progress: &dyn FetchProgress| {
+                let files = source::fetch(&hub, &settings, progress)?;
+                Ok(files.weights)
+            };
+            moondream::describe_2025(files, &device, options, weights)
         }
         ModelRef::Folder(path) => {
             let device = options.device.open()?;
-            moondream::load(&source::folder(&path)?, &device, options)
+            moondream::describe(source::folder(&path)?, &device, options)
         }
     }
+}
+
+/// The layout of a model's checkpoint, where the table has it.
+fn layout(entry: Option<&ModelEntry>) -> Option<Layout> {
+    match entry?.origin {
+        Origin::Hub(hub) => Some(hub.layout),
+        Origin::Embedded(_) => None,
+    }
+}
+
+/// Loads a model: what [`describe`] describes, at once. Blocks for minutes where it is fetched first.
+///
+/// # Errors
+/// As [`describe`] and [`DescribedModel::load`].
+pub fn load(
+    model: &str,
+    options: &LoadOptions,
+    progress: &dyn FetchProgress,
+) -> Result<Loaded, VisionError> {
+    describe(model, options, progress)?.load(progress)
 }
 
 /// Why a model for which `auto` chose the CPU is not on a CUDA device; `None` where none is to be expected: in a build

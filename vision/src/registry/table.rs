@@ -4,9 +4,9 @@
 
 use candle_core::Device;
 
+use crate::description::DescribedModel;
 use crate::efficientnet;
 use crate::error::VisionError;
-use crate::model::Loaded;
 use crate::moondream::{self, Layout};
 use crate::options::LoadOptions;
 use crate::source::{self, HubFile};
@@ -45,7 +45,7 @@ pub enum Origin {
 pub struct EmbeddedModel {
     /// Bytes of its weights.
     pub bytes: u64,
-    pub(super) load: fn(&Device, &LoadOptions) -> Result<Loaded, VisionError>,
+    pub(super) describe: fn(&Device, &LoadOptions) -> Result<DescribedModel, VisionError>,
 }
 
 /// A model of the hub, pinned to commits.
@@ -75,7 +75,7 @@ static MODELS: [ModelEntry; 4] = [
         cuda: false,
         origin: Origin::Embedded(EmbeddedModel {
             bytes: efficientnet::BYTES,
-            load: |_, options| efficientnet::load(options),
+            describe: |_, options| efficientnet::describe(options),
         }),
     },
     ModelEntry {
@@ -87,7 +87,7 @@ static MODELS: [ModelEntry; 4] = [
         cuda: true,
         origin: Origin::Embedded(EmbeddedModel {
             bytes: moondream::SHAPES_BYTES,
-            load: moondream::load_shapes,
+            describe: moondream::describe_shapes,
         }),
     },
     ModelEntry {

@@ -13,14 +13,12 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::description::ModelDescription;
 use crate::error::VisionError;
 use crate::model::{
     Answer, BatchAdvice, Job, Loaded, ModelInfo, Preprocessor, Question, Questions, Views,
 };
 use worker::Worker;
-
-/// Batches that may wait while one runs, where [`ServiceOptions::queue`] is not set.
-const BATCHES_WAITING: usize = 2;
 
 /// How large batches and the queue may become. Together they bound the images that the service holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -61,10 +59,8 @@ struct Request {
 
 /// What the handles and the thread both know.
 struct Shared {
-    info: ModelInfo,
-    questions: Arc<dyn Questions>,
+    description: ModelDescription,
     preprocessor: Arc<dyn Preprocessor>,
-    batch: BatchAdvice,
     counters: Counters,
     /// Why the thread ended while there was still work.
     lost: OnceLock<VisionError>,
@@ -88,7 +84,7 @@ impl Service {
         let batch = options.batch.unwrap_or(loaded.batch);
         let queue = options
             .queue
-            .unwrap_or(batch.max_images.saturating_mul(BATCHES_WAITING));
+            .unwrap_or(batch.max_images.saturating_mul(BatchAdvice::WAITING));
         let named = [
             ("max_images", batch.max_images),
             ("max_views", batch.max_views),
@@ -98,10 +94,12 @@ impl Service {
             return Err(VisionError::ServiceOption { option });
         }
         let shared = Arc::new(Shared {
-            info: loaded.info,
-            questions: loaded.questions,
+            description: ModelDescription {
+                info: loaded.info,
+                questions: loaded.questions,
+                batch,
+            },
             preprocessor: loaded.preprocessor,
-            batch,
             counters: Counters::default(),
             lost: OnceLock::new(),
         });
@@ -111,7 +109,7 @@ impl Service {
             .name("picsift-model".to_owned())
             .spawn(move || worker.run(requests))
             .map_err(|source| VisionError::Thread {
-                model: shared.info.name.clone(),
+                model: shared.description.info.name.clone(),
                 source: Arc::new(source),
             })?;
         Ok(Self { queue, shared })
@@ -119,12 +117,17 @@ impl Service {
 
     /// What the model is.
     pub fn info(&self) -> &ModelInfo {
-        &self.shared.info
+        &self.shared.description.info
+    }
+
+    /// What is known of the model without its weights, with the batches of this service.
+    pub fn description(&self) -> &ModelDescription {
+        &self.shared.description
     }
 
     /// The model's planning half.
     pub fn questions(&self) -> &dyn Questions {
-        &*self.shared.questions
+        &*self.shared.description.questions
     }
 
     /// What makes views of an image, for [`Service::submit`]. It computes: call it where blocking is allowed.
@@ -134,16 +137,7 @@ impl Service {
 
     /// How large the model's batches may become.
     pub fn batch(&self) -> BatchAdvice {
-        self.shared.batch
-    }
-
-    /// How many images should be on their way to the model at once: the batch that it runs, one that waits and one that is
-    /// made ready. More would only hold memory, and for a model that sees large images much of it.
-    pub fn images_ahead(&self) -> usize {
-        self.shared
-            .batch
-            .max_images
-            .saturating_mul(1 + BATCHES_WAITING)
+        self.shared.description.batch
     }
 
     /// What the service has done so far.
@@ -173,7 +167,7 @@ impl Service {
         let closed = || {
             let lost = self.shared.lost.get().cloned();
             lost.unwrap_or_else(|| VisionError::Closed {
-                model: self.shared.info.name.clone(),
+                model: self.shared.description.info.name.clone(),
             })
         };
         let (reply, answer) = oneshot::channel();

@@ -29,8 +29,8 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(model: Box<dyn Model>, shared: Arc<Shared>) -> Self {
         let limits = PackLimits {
-            items: shared.batch.max_images,
-            cost: shared.batch.max_views,
+            items: shared.description.batch.max_images,
+            cost: shared.description.batch.max_views,
         };
         Self {
             model,
@@ -108,7 +108,7 @@ impl Worker {
         add(&counters.busy_nanos, nanos);
         add(&counters.batches, 1);
 
-        let model = || self.shared.info.name.clone();
+        let model = || self.shared.description.info.name.clone();
         let failed = match outcome {
             Ok(results) if results.len() == jobs.len() => {
                 let checked = jobs.iter().zip(results).map(|(job, result)| match result {

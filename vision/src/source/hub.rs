@@ -16,7 +16,7 @@ use super::error::SourceError;
 use super::remote::{HubRef, RemoteFile};
 use super::settings::HubSettings;
 use super::transfer::{self, Doing, Failure};
-use super::{FetchProgress, ModelFiles, verify};
+use super::{FetchProgress, ModelFiles, PlanningFiles, verify};
 
 /// Attempts in a row that bring nothing before it is given up.
 const ATTEMPTS: u32 = 4;
@@ -36,27 +36,45 @@ pub(crate) fn fetch(
     settings: &HubSettings,
     progress: &dyn FetchProgress,
 ) -> Result<ModelFiles, SourceError> {
-    let fetcher = Fetcher {
-        settings,
-        progress,
-        reached: Cell::new(false),
-    };
-    let mut files = model.files.clone();
-    if settings.offline {
-        complete(&model.name, &files, &settings.cache)?;
-    } else {
-        fetcher.pin(&mut files)?;
-    }
+    let fetcher = Fetcher::new(settings, progress);
+    let files = fetcher.pinned(model)?;
     let [config, weights, tokenizer] = &files;
-    let revision = RepoCache::new(&settings.cache, &weights.repo).commit(&weights.revision);
     Ok(ModelFiles {
         name: model.name.clone(),
-        revision: revision.unwrap_or_else(|| weights.revision.clone()),
+        revision: revision(settings, weights),
         licence: model.licence,
         config: fetcher.file(config)?,
         weights: fetcher.file(weights)?,
         tokenizer: fetcher.file(tokenizer)?,
     })
+}
+
+/// Those of the files that planning needs. Where no server may be asked, the weights must be in the cache too: they could not be
+/// fetched later either.
+///
+/// # Errors
+/// As [`fetch`].
+pub(crate) fn fetch_for_planning(
+    model: &HubRef,
+    settings: &HubSettings,
+    progress: &dyn FetchProgress,
+) -> Result<PlanningFiles, SourceError> {
+    let fetcher = Fetcher::new(settings, progress);
+    let files = fetcher.pinned(model)?;
+    let [config, weights, tokenizer] = &files;
+    Ok(PlanningFiles {
+        name: model.name.clone(),
+        revision: revision(settings, weights),
+        licence: model.licence,
+        config: fetcher.file(config)?,
+        tokenizer: fetcher.file(tokenizer)?,
+    })
+}
+
+/// The commit of the weights.
+fn revision(settings: &HubSettings, weights: &RemoteFile) -> String {
+    let commit = RepoCache::new(&settings.cache, &weights.repo).commit(&weights.revision);
+    commit.unwrap_or_else(|| weights.revision.clone())
 }
 
 /// The error of a model that is not whole in the cache.
@@ -89,7 +107,26 @@ struct Fetcher<'a> {
     reached: Cell<bool>,
 }
 
-impl Fetcher<'_> {
+impl<'a> Fetcher<'a> {
+    fn new(settings: &'a HubSettings, progress: &'a dyn FetchProgress) -> Self {
+        Self {
+            settings,
+            progress,
+            reached: Cell::new(false),
+        }
+    }
+
+    /// The model's files, each at one commit where a server may be asked for it, else all of them in the cache.
+    fn pinned(&self, model: &HubRef) -> Result<[RemoteFile; 3], SourceError> {
+        let mut files = model.files.clone();
+        if self.settings.offline {
+            complete(&model.name, &files, &self.settings.cache)?;
+        } else {
+            self.pin(&mut files)?;
+        }
+        Ok(files)
+    }
+
     /// Replaces a tag or branch by the commit that it means now: the files of one model come from one commit.
     fn pin(&self, files: &mut [RemoteFile]) -> Result<(), SourceError> {
         let Some(moving) = files.iter().find(|file| !is_commit(&file.revision)) else {

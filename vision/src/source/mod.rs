@@ -24,7 +24,7 @@ use std::time::Duration;
 #[cfg(test)]
 pub(crate) use cache::is_commit;
 pub use error::SourceError;
-pub(crate) use hub::fetch;
+pub(crate) use hub::{fetch, fetch_for_planning};
 pub use inspect::{ModelFile, Proof};
 pub(crate) use inspect::{look_for, look_into};
 pub(crate) use local::folder;
@@ -58,6 +58,21 @@ pub struct ModelFiles {
     pub weights: PathBuf,
     /// `tokenizer.json`.
     pub tokenizer: PathBuf,
+}
+
+/// The files of a model that planning needs, on this machine; the weights need not be here yet.
+#[derive(Debug, Clone)]
+pub(crate) struct PlanningFiles {
+    /// As [`ModelFiles::name`].
+    pub(crate) name: String,
+    /// As [`ModelFiles::revision`].
+    pub(crate) revision: String,
+    /// As [`ModelFiles::licence`].
+    pub(crate) licence: Option<&'static str>,
+    /// `config.json`.
+    pub(crate) config: PathBuf,
+    /// `tokenizer.json`.
+    pub(crate) tokenizer: PathBuf,
 }
 
 /// Who is told how a download goes; `()` is nobody. One file at a time, on the thread that asked for the model.

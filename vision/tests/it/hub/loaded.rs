@@ -54,7 +54,8 @@ fn fetched(content: [Vec<u8>; 3]) -> Loaded {
         told.iter().any(|line| line.starts_with("again: ")),
         "{told:?}"
     );
-    let loaded = moondream::load(&files, &Device::Cpu, &LoadOptions::default()).unwrap();
+    let described = moondream::describe(files, &Device::Cpu, &LoadOptions::default());
+    let loaded = described.unwrap().load(&()).unwrap();
     assert_eq!(loaded.info.name, format!("owner/name@{COMMIT}"));
     assert_eq!(loaded.info.revision, COMMIT);
     assert_eq!(
