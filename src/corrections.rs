@@ -13,7 +13,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::{Expr, cast, lit};
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
-use picsift_udf::{Corrections, ImageSource, digest_key, image_names, image_sources, is_text};
+use picsift_udf::{Corrections, ImageKey, ImageSource, image_names, image_sources, is_text};
 use serde::{Deserialize, Serialize};
 
 use crate::batches;
@@ -251,13 +251,14 @@ impl Loaded {
             };
             for (name, image) in image_names(&column)?.into_iter().zip(images) {
                 let key = match (name, image) {
-                    (Some(name), _) => name,
+                    (Some(name), _) => ImageKey::named(name),
                     (None, Some(ImageSource::Bytes(bytes))) => {
                         let digest = tokio::task::block_in_place(|| picsift_images::sha256(&bytes));
-                        digest_key(&digest)
+                        ImageKey::of_digest(&digest)
                     }
                     _ => continue,
                 };
+                let key = String::from(key);
                 if self.corrections.contains(&key) {
                     found.insert(key);
                 } else if example.is_none() {

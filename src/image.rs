@@ -66,12 +66,10 @@ pub async fn image(args: ImageArgs) -> Result<(), AppError> {
     let questions = inquiry.questions(questions);
     let mut lines = stream::iter(&files)
         .map(|file| {
-            let (engine, inquiry, questions) = (&engine, &inquiry, &questions);
+            let (inquiry, questions) = (&inquiry, &questions);
             async move {
-                let outcome = match engine.typed(file).await {
-                    Ok(bytes) => inquiry.answer(ImageSource::Bytes(bytes), questions).await?,
-                    Err(error) => Err(RowError::from(error)),
-                };
+                let image = ImageSource::Reference(file.clone());
+                let outcome = inquiry.answer(image, questions).await?;
                 Ok::<_, EngineError>((file, outcome))
             }
         })

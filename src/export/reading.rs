@@ -13,7 +13,7 @@ use datafusion::common::Result as DataFusionResult;
 use datafusion::logical_expr::Expr;
 use futures::{StreamExt, stream};
 use picsift_images::{ImageInfo, is_absolute};
-use picsift_udf::{Engine, ImageSource, image_names, image_sources};
+use picsift_udf::{Engine, ImageSource, ReferenceOrigin, image_names, image_sources};
 use serde_json::{Map, Value};
 use url::Url;
 
@@ -214,16 +214,14 @@ impl Export {
 
 async fn read(engine: &Engine, base: Option<&Url>, source: ImageSource) -> Result<Got, String> {
     let failed = |error: picsift_images::ImageError| format!("{}: {}", error.stage(), error.kind());
-    let bytes = match source {
-        ImageSource::Bytes(bytes) => bytes,
-        ImageSource::Reference(reference) if base.is_none() && !is_absolute(&reference) => {
-            return Err("the folder of its table is not known; --base names it".to_string());
-        }
-        ImageSource::Reference(reference) => {
-            let fetched = engine.fetch_below(&reference, base);
-            fetched.await.map_err(failed)?
-        }
-    };
+    if let ImageSource::Reference(reference) = &source
+        && base.is_none()
+        && !is_absolute(reference)
+    {
+        return Err("the folder of its table is not known; --base names it".to_string());
+    }
+    let bytes = engine.load_bytes(source, ReferenceOrigin::Table(base));
+    let bytes = bytes.await.map_err(failed)?;
     let info = engine.pool().info(bytes.clone()).await.map_err(failed)?;
     Ok(Got { bytes, info })
 }

@@ -11,7 +11,7 @@ use datafusion::common::Result as DataFusionResult;
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
 use picsift_images::ImageError;
-use picsift_udf::{Engine, ImageSource, digest_key, image_names, image_sources};
+use picsift_udf::{Engine, ImageKey, ImageSource, ReferenceOrigin, image_names, image_sources};
 use url::Url;
 
 use super::data::{self, CHUNK, Column, Failure, Row, code};
@@ -267,17 +267,11 @@ impl Making<'_> {
         nameless: bool,
         entry: &mut Row,
     ) -> Result<Vec<Vec<u8>>, ImageError> {
-        let bytes = match image {
-            ImageSource::Bytes(bytes) => bytes,
-            ImageSource::Reference(reference) => {
-                let base = self.base.as_ref();
-                self.engine.fetch_below(&reference, base).await?
-            }
-        };
+        let origin = ReferenceOrigin::Table(self.base.as_ref());
+        let bytes = self.engine.load_bytes(image, origin).await?;
         let pool = self.engine.pool();
         if nameless {
-            let digest = pool.hash(bytes.clone()).await?;
-            entry.key = digest_key(&digest);
+            entry.key = ImageKey::of(None, &bytes, pool).await?.into();
         }
         let sides: &'static [u32] = match self.pictures {
             true => &[PICTURE, THUMB],

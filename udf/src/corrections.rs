@@ -1,18 +1,12 @@
 //! What people said of images, in the place of what a model says.
 //!
-//! A correction is about an image, by what the table calls it (the reference, or the path beside the bytes; for bytes without a
-//! name `sha256:` and the digest in hexadecimal), and about a category, by its name. It knows no files and no columns.
+//! A correction is about an image, by its [`ImageKey`](crate::image_key::ImageKey), and about a category, by its name. It knows no
+//! files and no columns.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What the key of an image without a name begins with.
-pub const DIGEST_PREFIX: &str = "sha256:";
-
-/// The key of an image without a name, from the SHA-256 of its bytes.
-pub fn digest_key(digest: &[u8; 32]) -> String {
-    format!("{DIGEST_PREFIX}{}", picsift_images::hex(digest))
-}
+use crate::image_key::DIGEST_PREFIX;
 
 /// Corrections by image. Its size is that of what people wrote; it does not grow.
 #[derive(Debug, Default)]

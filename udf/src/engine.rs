@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use picsift_images::{
-    DecodePool, Fetch, FetchOptions, FetchPolicy, Fetcher, ImageError, Limits, Stores, Version,
-    is_absolute, shown,
+    DecodePool, Fetch, FetchOptions, FetchPolicy, Fetched, Fetcher, ImageError, Limits, Stores,
+    Version, is_absolute, shown,
 };
 use picsift_vision::store::Store;
 use picsift_vision::{
@@ -19,7 +19,9 @@ use picsift_vision::{
 use url::Url;
 
 use crate::corrections::Corrections;
+use crate::image_column::ImageSource;
 use crate::models::{ModelHandle, blocking, lock};
+use crate::origin::ReferenceOrigin;
 use crate::reuse::ByContent;
 
 /// Images of one stream under way where no model is asked: enough to keep fetches and decoders busy.
@@ -239,45 +241,59 @@ impl Engine {
         loaded.collect()
     }
 
-    /// What a reference of a table gives, relative to `base` (a folder's URL) where it is relative; nothing where it is still
-    /// the `known` version.
+    /// The encoded bytes of an image.
     ///
     /// # Errors
-    /// [`ImageError`] of the fetch stage.
-    pub async fn fetch(
+    /// [`ImageError`] of the fetch stage; also for a relative reference of a table whose folder is not known.
+    pub async fn load_bytes(
         &self,
-        reference: &str,
-        base: Option<&Url>,
-        known: Option<&Version>,
-    ) -> Result<Fetch, ImageError> {
-        self.fetcher.fetch_if_changed(reference, base, known).await
-    }
-
-    /// The bytes of a reference of a table in the folder `base`; without one, only of a reference that says itself where the image is.
-    ///
-    /// # Errors
-    /// As [`Engine::fetch`].
-    pub async fn fetch_below(
-        &self,
-        reference: &str,
-        base: Option<&Url>,
+        image: ImageSource,
+        origin: ReferenceOrigin<'_>,
     ) -> Result<Bytes, ImageError> {
-        if base.is_none() && !is_absolute(reference) {
-            return Err(ImageError::BadReference {
-                reference: shown(reference),
-                reason:
-                    "it is relative, and the folder of its table is not known; name it with --base"
-                        .to_owned(),
-            });
-        }
-        Ok(self.fetcher.fetch(reference, base).await?.bytes)
+        Ok(self.load(image, origin).await?.bytes)
     }
 
-    /// The bytes of an image that the person who runs the program named: what a table may not lead to, they may.
+    /// The same with the version that the image is of, where its place tells one.
+    pub(crate) async fn load(
+        &self,
+        image: ImageSource,
+        origin: ReferenceOrigin<'_>,
+    ) -> Result<Fetched, ImageError> {
+        let reference = match image {
+            ImageSource::Reference(reference) => reference,
+            ImageSource::Bytes(bytes) => {
+                return Ok(Fetched {
+                    bytes,
+                    version: None,
+                });
+            }
+        };
+        match origin {
+            ReferenceOrigin::Person => self.fetcher.fetch_typed(&reference).await,
+            ReferenceOrigin::Table(None) if !is_absolute(&reference) => {
+                Err(ImageError::BadReference {
+                    reference: shown(&reference),
+                    reason: "it is relative, and the folder of its table is not known; name it with --base"
+                        .to_owned(),
+                })
+            }
+            _ => self.fetcher.fetch(&reference, origin.folder()).await,
+        }
+    }
+
+    /// The image of a query's reference, or nothing where it is still the `known` version.
     ///
     /// # Errors
-    /// As [`Engine::fetch`].
-    pub async fn typed(&self, reference: &str) -> Result<Bytes, ImageError> {
-        Ok(self.fetcher.fetch_typed(reference).await?.bytes)
+    /// As [`Engine::load_bytes`].
+    pub(crate) async fn load_if_changed(
+        &self,
+        reference: &str,
+        folder: Option<&Url>,
+        known: &Version,
+    ) -> Result<Fetch, ImageError> {
+        let fetcher = &self.fetcher;
+        fetcher
+            .fetch_if_changed(reference, folder, Some(known))
+            .await
     }
 }

@@ -10,17 +10,17 @@ use std::time::Instant;
 use bytes::Bytes;
 use picsift_images::{Fetch, Fetched, Geometry, ImageInfo, Prepared, shown, similarity_hash};
 use picsift_vision::{Answer, InputGeometry, Question, RgbImage, VisionError};
-use url::Url;
+use tokio::sync::Semaphore;
 
 use crate::allowance::{Allowance, Exhausted, Reserved};
-use crate::base::{Folder, Placed};
 use crate::budget::{Budget, Held};
-use crate::corrections::digest_key;
 use crate::engine::Engine;
 use crate::image_column::ImageSource;
+use crate::image_key::ImageKey;
 use crate::kept::Kept;
 use crate::losses::Losses;
 use crate::models::ModelHandle;
+use crate::origin::ReferenceOrigin;
 use crate::outcome::RowError;
 use crate::reuse::{Answers, AskedId, ByReference, Content, by_reference};
 use crate::stats::RunStats;
@@ -36,6 +36,8 @@ pub struct Inquiry {
     stats: Arc<RunStats>,
     losses: Option<Arc<Losses>>,
     allowance: Arc<Allowance>,
+    /// One permit for each image that may be under way.
+    slots: Option<Arc<Semaphore>>,
     budget: Option<Arc<Budget>>,
     references: ByReference,
     /// Makes answers that are chosen freely differ from one run to the next, though not within one.
@@ -105,10 +107,10 @@ impl<E: Into<RowError>> From<E> for Broken {
 }
 
 impl Inquiry {
-    /// What corrections call an image without a name.
-    pub(crate) async fn digest_key(&self, bytes: Bytes) -> Option<String> {
-        let digest = self.engine.pool().hash(bytes).await.ok()?;
-        Some(digest_key(&digest))
+    /// What corrections know bytes by that the table may have a name for.
+    pub(crate) async fn key(&self, name: Option<&str>, bytes: &Bytes) -> Option<ImageKey> {
+        let key = ImageKey::of(name, bytes, self.engine.pool());
+        key.await.ok()
     }
 
     /// Questions to `model`.
@@ -120,6 +122,7 @@ impl Inquiry {
             stats,
             losses: None,
             allowance: Arc::default(),
+            slots: None,
             budget: None,
             references: by_reference(),
             run: RUNS.fetch_add(1, Ordering::Relaxed),
@@ -127,9 +130,15 @@ impl Inquiry {
         }
     }
 
-    /// The same within an allowance and a budget.
-    pub(crate) fn within(mut self, allowance: Arc<Allowance>, budget: Arc<Budget>) -> Self {
+    /// The same within an allowance, a number of images at once and a budget.
+    pub(crate) fn within(
+        mut self,
+        allowance: Arc<Allowance>,
+        slots: Arc<Semaphore>,
+        budget: Arc<Budget>,
+    ) -> Self {
         self.allowance = allowance;
+        self.slots = Some(slots);
         self.budget = Some(budget);
         self
     }
@@ -176,7 +185,7 @@ impl Inquiry {
         self.engine.in_flight(self.model.as_ref())
     }
 
-    /// Asks about one image, which the person named: a relative reference is relative to the current folder.
+    /// Asks about one image that a person named.
     ///
     /// # Errors
     /// Why no image gets an answer: the model cannot be loaded, or [`VisionError::DeviceLost`] or [`VisionError::Closed`].
@@ -192,8 +201,7 @@ impl Inquiry {
             ..Wanted::default()
         };
         let refused = |message: String| RowError::model("refused", message);
-        let reserved = self.reserve(&wanted).await;
-        match self.look(image, None, &wanted, reserved).await {
+        match self.process(image, ReferenceOrigin::Person, &wanted).await {
             Ok(seen) => Ok(seen
                 .answers
                 .unwrap_or_else(|| Err(refused("no answer was given".to_string())))),
@@ -202,30 +210,33 @@ impl Inquiry {
         }
     }
 
-    /// What an image of which this is wanted may need of the allowance; to be had in the order of rows, before anything else.
-    pub(crate) async fn reserve(&self, wanted: &Wanted) -> Reserved<'_> {
-        self.allowance.reserve(wanted.answers.is_some()).await
-    }
-
-    /// Finds out what is wanted of one image, which has its reservation; a relative reference belongs to `folder`.
+    /// Finds out what is wanted of one image; to be begun in the order of rows, as who comes first has of the allowance.
+    ///
+    /// What an image needs it takes in one order, here and below: its part of the allowance, before anything that another image
+    /// could wait for; then a slot; the place of its reference among those known; memory; the place of its content. Each is held
+    /// until the image is done, so whoever waits does so for one that has come further.
     ///
     /// # Errors
     /// [`End`] when it would have to be asked and cannot be, nor any other.
-    pub(crate) async fn look(
+    pub(crate) async fn process(
         &self,
         image: ImageSource,
-        folder: Folder,
+        origin: ReferenceOrigin<'_>,
         wanted: &Wanted,
-        reserved: Reserved<'_>,
     ) -> Result<Seen, End> {
+        let reserved = self.allowance.reserve(wanted.answers.is_some()).await;
+        let _slot = match &self.slots {
+            // The semaphore is never closed.
+            Some(slots) => slots.acquire().await.ok(),
+            None => None,
+        };
         let seen = match (&image, &wanted.answers) {
             (ImageSource::Reference(reference), Some(asked)) if !wanted.bytes && !wanted.info => {
                 let reference = Arc::from(reference.as_str());
-                let placed = (image, folder);
-                self.by_reference(reference, placed, asked, reserved)
+                self.by_reference(reference, (image, origin), asked, reserved)
                     .await?
             }
-            _ => self.find_out((image, folder), wanted, reserved).await?,
+            _ => self.find_out((image, origin), wanted, reserved).await?,
         };
         // Not before: one that may not be asked is no image of this run.
         self.stats.note_image();
@@ -238,11 +249,11 @@ impl Inquiry {
     async fn by_reference(
         &self,
         reference: Arc<str>,
-        image: Placed,
+        image: Named<'_>,
         asked: &Questioned,
         reserved: Reserved<'_>,
     ) -> Result<Seen, End> {
-        let key = (reference, image.1.clone(), asked.id);
+        let key = (reference, image.1.shared_folder(), asked.id);
         let answers = match self.references.get_value_or_guard_async(&key).await {
             Ok(found) => {
                 self.stats.note_reuse();
@@ -273,7 +284,7 @@ impl Inquiry {
 
     async fn find_out(
         &self,
-        (image, folder): Placed,
+        (image, origin): Named<'_>,
         wanted: &Wanted,
         reserved: Reserved<'_>,
     ) -> Result<Seen, End> {
@@ -282,9 +293,8 @@ impl Inquiry {
             info: wanted.info.then(|| Err(error.clone())),
             answers: wanted.answers.is_some().then_some(Err(error)),
         };
-        let folder = folder.as_deref();
-        let address = self.address(&image, folder, wanted);
-        let opened = self.open(image, folder, wanted, address.as_deref());
+        let address = address(&image, origin, wanted);
+        let opened = self.open((image, origin), wanted, address.as_deref());
         let (image, mut held) = match opened.await {
             Ok(Opened::Image(fetched, held)) => (fetched, held),
             Ok(Opened::Known(answers)) => {
@@ -323,41 +333,18 @@ impl Inquiry {
         Ok(seen)
     }
 
-    /// What identifies a reference whose answers are kept.
-    fn address(
-        &self,
-        image: &ImageSource,
-        folder: Option<&Url>,
-        wanted: &Wanted,
-    ) -> Option<String> {
-        let kept = wanted.answers.as_ref()?.kept.as_ref();
-        let ImageSource::Reference(reference) = image else {
-            return None;
-        };
-        kept?;
-        let address = picsift_images::resolve(reference, folder);
-        address.ok().map(String::from)
-    }
-
     /// The encoded image with what of the budget it holds, or the answers of one that is known not to have changed.
     async fn open(
         &self,
-        image: ImageSource,
-        folder: Option<&Url>,
+        (image, origin): Named<'_>,
         wanted: &Wanted,
         address: Option<&str>,
     ) -> Result<Opened, RowError> {
-        let reference = match image {
-            ImageSource::Reference(reference) => reference,
-            ImageSource::Bytes(bytes) => {
-                // They are counted with their batch.
-                self.stats.note_bytes(bytes.len(), None);
-                let fetched = Fetched {
-                    bytes,
-                    version: None,
-                };
-                return Ok(Opened::Image(fetched, None));
-            }
+        let ImageSource::Reference(reference) = &image else {
+            let fetched = self.engine.load(image, origin).await?;
+            // They are counted with their batch.
+            self.stats.note_bytes(fetched.bytes.len(), None);
+            return Ok(Opened::Image(fetched, None));
         };
         let asked = wanted
             .answers
@@ -377,21 +364,19 @@ impl Inquiry {
             None => None,
         };
         let started = Instant::now();
-        let known = before.as_ref().map(|before| &before.version);
-        let fetched = match (self.engine.fetch(&reference, folder, known).await?, before) {
-            (Fetch::Unchanged, Some(before)) => {
-                self.stats.note_reuse();
-                self.stats.note_judged(&before.content, before.similarity);
-                return Ok(Opened::Known(before.answers));
-            }
-            (Fetch::Changed(fetched), _) => fetched,
-            (Fetch::Unchanged, None) => {
-                let text =
-                    "the server says that the image is unchanged, but it was not read before";
-                return Err(RowError {
-                    stage: "fetch",
-                    ..RowError::model("http_status", text)
-                });
+        let fetched = match before {
+            None => self.engine.load(image, origin).await?,
+            Some(before) => {
+                let folder = origin.folder();
+                let fetch = (self.engine).load_if_changed(reference, folder, &before.version);
+                match fetch.await? {
+                    Fetch::Changed(fetched) => fetched,
+                    Fetch::Unchanged => {
+                        self.stats.note_reuse();
+                        self.stats.note_judged(&before.content, before.similarity);
+                        return Ok(Opened::Known(before.answers));
+                    }
+                }
             }
         };
         let size = fetched.bytes.len();
@@ -497,6 +482,21 @@ impl Inquiry {
         // The cache may have no room for it; then the next one asks again.
         let _ = place.insert(Arc::clone(&answers));
         Ok(judged(answers, Some(similarity)))
+    }
+}
+
+/// An image with who wrote its reference, if it is one.
+type Named<'a> = (ImageSource, ReferenceOrigin<'a>);
+
+/// What identifies a reference of a table whose answers are kept.
+fn address(image: &ImageSource, origin: ReferenceOrigin<'_>, wanted: &Wanted) -> Option<String> {
+    wanted.answers.as_ref()?.kept.as_ref()?;
+    match (image, origin) {
+        (ImageSource::Bytes(_), _) | (_, ReferenceOrigin::Person) => None,
+        (ImageSource::Reference(reference), origin) => {
+            let address = picsift_images::resolve(reference, origin.folder());
+            address.ok().map(String::from)
+        }
     }
 }
 

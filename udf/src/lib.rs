@@ -24,6 +24,7 @@ mod functions;
 mod gather;
 mod grouping;
 mod image_column;
+mod image_key;
 mod inquiry;
 mod kept;
 mod kernel;
@@ -34,6 +35,7 @@ mod marker;
 pub mod metrics;
 mod models;
 mod node;
+mod origin;
 mod outcome;
 mod planner;
 mod resolve;
@@ -51,7 +53,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 pub use allowance::{Allowance, AtEnd, Exhausted};
 pub use annotate::{AddedColumns, Annotation, CLASH_PREFIX, annotate, output_schema};
 pub use codec::InferCodec;
-pub use corrections::{Corrections, DIGEST_PREFIX, digest_key};
+pub use corrections::Corrections;
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use estimate::{Estimate, Sample, estimate};
 pub use exec::InferExec;
@@ -59,11 +61,13 @@ pub use image_column::{
     IMAGE_TYPES, ImageSource, image_names, image_sources, is_binary, is_image_struct,
     is_image_type, is_string, is_text,
 };
+pub use image_key::{DIGEST_PREFIX, ImageKey};
 pub use inquiry::{Inquiry, Questioned};
 pub use labelling::{Labelling, labels};
 pub use lineage::{LocatedTable, execute, table_base};
 pub use losses::Losses;
 pub use models::ModelHandle;
+pub use origin::ReferenceOrigin;
 pub use outcome::{Outcome, RowError};
 pub use planner::InferPlanner;
 pub use settings::{OnError, PicsiftOptions};

@@ -259,25 +259,26 @@ impl ExecutionPlan for InferExec {
         let images = budget("images");
         let losses = config.get_extension::<Losses>();
         let width = self.input.schema().fields().len();
-        let mut inquiries = Vec::new();
-        for ask in &self.asks {
-            let model = ask.columns.iter().find_map(|c| c.call.model.clone());
-            let inquiry = Inquiry::new(Arc::clone(&self.engine), model, Arc::clone(&self.stats));
-            let inquiry = inquiry.within(Arc::clone(&self.allowance), Arc::clone(&images));
-            inquiries.push(inquiry.telling(losses.clone()));
-        }
-        let at_once = inquiries.iter().map(Inquiry::in_flight).min().unwrap_or(1);
-        let slots = Arc::new(Semaphore::new(at_once));
+        let models: Vec<_> = self
+            .asks
+            .iter()
+            .map(|ask| ask.columns.iter().find_map(|c| c.call.model.clone()))
+            .collect();
+        let at_once = models
+            .iter()
+            .map(|model| self.engine.in_flight(model.as_ref()));
+        let slots = Arc::new(Semaphore::new(at_once.min().unwrap_or(1)));
         let mut first = width;
         let mut stages = Vec::new();
-        for ((ask, inquiry), measured) in self.asks.iter().zip(inquiries).zip(&self.measured) {
-            let stage = Stage::new(
-                ask.clone(),
-                first,
-                inquiry,
-                Arc::clone(measured),
+        for ((ask, model), measured) in self.asks.iter().zip(models).zip(&self.measured) {
+            let inquiry = Inquiry::new(Arc::clone(&self.engine), model, Arc::clone(&self.stats));
+            let inquiry = inquiry.within(
+                Arc::clone(&self.allowance),
                 Arc::clone(&slots),
+                Arc::clone(&images),
             );
+            let inquiry = inquiry.telling(losses.clone());
+            let stage = Stage::new(ask.clone(), first, inquiry, Arc::clone(measured));
             first += ask.columns.len();
             stages.push(stage);
         }

@@ -12,7 +12,6 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use picsift_images::shown;
 use picsift_vision::{Answer, Question};
-use tokio::sync::Semaphore;
 
 use crate::allowance::Exhausted;
 use crate::ask::Ask;
@@ -20,9 +19,11 @@ use crate::base::{Base, Images, Placed};
 use crate::call::{Asked, Call};
 use crate::corrections::Corrections;
 use crate::image_column::ImageSource;
+use crate::image_key::ImageKey;
 use crate::inquiry::{End, Inquiry, Seen, Wanted};
 use crate::kernel::Kernel;
 use crate::labelling::Scored;
+use crate::origin::ReferenceOrigin;
 use crate::outcome::{Outcome, RowError};
 use crate::settings::OnError;
 
@@ -44,7 +45,6 @@ pub(crate) struct Stage {
     /// What is wanted for each choice of columns, made once.
     wanted: Mutex<HashMap<Vec<bool>, Arc<Choice>>>,
     pub(crate) measured: Arc<Measured>,
-    slots: Arc<Semaphore>,
 }
 
 /// What some of the columns want of an image.
@@ -71,7 +71,6 @@ impl Stage {
         first: usize,
         inquiry: Inquiry,
         measured: Arc<Measured>,
-        slots: Arc<Semaphore>,
     ) -> Self {
         let (mut questions, mut places): (Vec<Question>, Vec<Vec<usize>>) = Default::default();
         let mut known: HashMap<&Question, usize> = HashMap::new();
@@ -93,7 +92,6 @@ impl Stage {
             places,
             wanted: Mutex::default(),
             measured,
-            slots,
         }
     }
 
@@ -251,12 +249,8 @@ impl Stage {
             .enumerate()
             .filter_map(|(place, (image, choice))| Some((place, image?, choice?)))
             .map(|(place, (image, folder), choice)| async move {
-                // Before the slot: an image that waits for the allowance must not keep another from what it has of it.
-                let reserved = self.inquiry.reserve(&choice.wanted).await;
-                // The semaphore is never closed.
-                let _slot = self.slots.acquire().await;
-                let looked = self.inquiry.look(image, folder, &choice.wanted, reserved);
-                let seen = looked.await;
+                let origin = ReferenceOrigin::Query(folder.as_ref());
+                let seen = self.inquiry.process(image, origin, &choice.wanted).await;
                 (place, choice, seen)
             })
             .collect();
@@ -306,16 +300,16 @@ impl Stage {
         &self,
         images: &[Option<Placed>],
         names: &[Option<String>],
-    ) -> Vec<Option<String>> {
+    ) -> Vec<Option<ImageKey>> {
         let Some(corrections) = self.corrections() else {
             return Vec::new();
         };
         let mut keys = Vec::with_capacity(names.len());
         for (image, name) in images.iter().zip(names) {
             keys.push(match (name, image) {
-                (Some(name), _) => Some(name.clone()),
+                (Some(name), _) => Some(ImageKey::named(name)),
                 (None, Some((ImageSource::Bytes(bytes), _))) if corrections.has_digests() => {
-                    self.inquiry.digest_key(bytes.clone()).await
+                    self.inquiry.key(None, bytes).await
                 }
                 _ => None,
             });
@@ -329,7 +323,7 @@ impl Stage {
     }
 
     /// A column's values for the rows, whose corrections have these keys.
-    fn column(&self, column: usize, rows: &[Row], keys: &[Option<String>]) -> Result<ArrayRef> {
+    fn column(&self, column: usize, rows: &[Row], keys: &[Option<ImageKey>]) -> Result<ArrayRef> {
         let call = &self.ask.columns[column].call;
         let each = rows.iter().map(|row| row.as_ref());
         match call.function.kernel() {
@@ -348,7 +342,7 @@ impl Stage {
                 let said = |place: usize| {
                     let corrections = self.corrections()?;
                     let key = keys.get(place)?.as_ref()?;
-                    Some(corrections.said(key, labelling.names()))
+                    Some(corrections.said(key.as_str(), labelling.names()))
                 };
                 let values: Vec<Scored> = each
                     .enumerate()
