@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use picsift_udf::{
-    Engine, EngineError, ImageSource, Inquiry, Labelling, ModelHandle, RowError, labels,
+    Engine, EngineError, ImagePipeline, ImageSource, Labelling, ModelHandle, RowError, labels,
 };
 use picsift_vision::{Answer, Question};
 use serde::Serialize;
@@ -62,18 +62,18 @@ pub async fn image(args: ImageArgs) -> Result<(), AppError> {
         labelling,
         questions,
     } = asked(&args, &model)?;
-    let inquiry = Inquiry::new(Arc::clone(&engine), Some(model), Arc::default());
-    let questions = inquiry.questions(questions);
+    let pipeline = ImagePipeline::new(Arc::clone(&engine), Some(model), Arc::default());
+    let questions = pipeline.questions(questions);
     let mut lines = stream::iter(&files)
         .map(|file| {
-            let (inquiry, questions) = (&inquiry, &questions);
+            let (pipeline, questions) = (&pipeline, &questions);
             async move {
                 let image = ImageSource::Reference(file.clone());
-                let outcome = inquiry.answer(image, questions).await?;
+                let outcome = pipeline.answer(image, questions).await?;
                 Ok::<_, EngineError>((file, outcome))
             }
         })
-        .buffered(inquiry.in_flight());
+        .buffered(pipeline.in_flight());
     let mut out = std::io::stdout().lock();
     let mut failed = 0;
     while let Some(found) = lines.next().await {

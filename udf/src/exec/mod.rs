@@ -42,8 +42,8 @@ use crate::allowance::Allowance;
 use crate::ask::{self, Ask, answer_fields};
 use crate::budget::Budget;
 use crate::engine::Engine;
-use crate::inquiry::Inquiry;
 use crate::losses::Losses;
+use crate::pipeline::ImagePipeline;
 use crate::settings::PicsiftOptions;
 use crate::stats::RunStats;
 use order::Measured;
@@ -271,14 +271,15 @@ impl ExecutionPlan for InferExec {
         let mut first = width;
         let mut stages = Vec::new();
         for ((ask, model), measured) in self.asks.iter().zip(models).zip(&self.measured) {
-            let inquiry = Inquiry::new(Arc::clone(&self.engine), model, Arc::clone(&self.stats));
-            let inquiry = inquiry.within(
+            let pipeline =
+                ImagePipeline::new(Arc::clone(&self.engine), model, Arc::clone(&self.stats));
+            let pipeline = pipeline.within(
                 Arc::clone(&self.allowance),
                 Arc::clone(&slots),
                 Arc::clone(&images),
             );
-            let inquiry = inquiry.telling(losses.clone());
-            let stage = Stage::new(ask.clone(), first, inquiry, Arc::clone(measured));
+            let pipeline = pipeline.telling(losses.clone());
+            let stage = Stage::new(ask.clone(), first, pipeline, Arc::clone(measured));
             first += ask.columns.len();
             stages.push(stage);
         }

@@ -20,11 +20,11 @@ use crate::call::{Asked, Call};
 use crate::corrections::Corrections;
 use crate::image_column::ImageSource;
 use crate::image_key::ImageKey;
-use crate::inquiry::{End, Inquiry, Seen, Wanted};
 use crate::kernel::Kernel;
 use crate::labelling::Scored;
 use crate::origin::ReferenceOrigin;
 use crate::outcome::{Outcome, RowError};
+use crate::pipeline::{End, ImageOutputs, ImagePipeline, RequestedOutputs};
 use crate::settings::OnError;
 
 use super::order::Measured;
@@ -37,7 +37,7 @@ pub(crate) struct Stage {
     ask: Ask<Arc<dyn PhysicalExpr>>,
     /// Place of the first answer in the operator's schema.
     pub(crate) first: usize,
-    inquiry: Inquiry,
+    pipeline: ImagePipeline,
     /// All questions of all columns, each once.
     questions: Vec<Question>,
     /// For each column, where its answers stand in `questions`.
@@ -47,10 +47,10 @@ pub(crate) struct Stage {
     pub(crate) measured: Arc<Measured>,
 }
 
-/// What some of the columns want of an image.
+/// What some of the columns request of an image.
 #[derive(Debug)]
 struct Choice {
-    wanted: Wanted,
+    requested: RequestedOutputs,
     /// For each question of the stage, its place among those asked.
     places: Vec<Option<usize>>,
 }
@@ -63,13 +63,13 @@ pub(crate) struct Answered {
 }
 
 /// A row's images and what was wanted of it.
-type Row = Option<(Arc<Choice>, Seen)>;
+type Row = Option<(Arc<Choice>, ImageOutputs)>;
 
 impl Stage {
     pub(crate) fn new(
         ask: Ask<Arc<dyn PhysicalExpr>>,
         first: usize,
-        inquiry: Inquiry,
+        pipeline: ImagePipeline,
         measured: Arc<Measured>,
     ) -> Self {
         let (mut questions, mut places): (Vec<Question>, Vec<Vec<usize>>) = Default::default();
@@ -87,7 +87,7 @@ impl Stage {
         Self {
             ask,
             first,
-            inquiry,
+            pipeline,
             questions,
             places,
             wanted: Mutex::default(),
@@ -123,21 +123,21 @@ impl Stage {
         let (images, names) = self.images(batch, &choices)?;
         let keys = self.keys(&images, &names).await;
         let (mut rows, exhausted) = self.look(images, choices).await?;
-        for (place, seen) in rows.iter_mut().enumerate() {
-            if let Some((_, seen)) = seen {
-                self.inquiry.tell(seen, names[place].as_deref());
+        for (place, outputs) in rows.iter_mut().enumerate() {
+            if let Some((_, outputs)) = outputs {
+                self.pipeline.tell(outputs, names[place].as_deref());
             }
-            self.check(seen, || match &names[place] {
+            self.check(outputs, || match &names[place] {
                 Some(name) => format!("row {} ({name})", row(place)),
                 None => format!("row {}", row(place)),
             })?;
             if let Some((
                 _,
-                Seen {
+                ImageOutputs {
                     answers: Some(Err(error)),
                     ..
                 },
-            )) = seen
+            )) = outputs
             {
                 error.reference = names[place].as_deref().map(|name| shown(name).into());
             }
@@ -176,15 +176,15 @@ impl Stage {
         if let Some(choice) = made.get(&columns) {
             return Arc::clone(choice);
         }
-        let (mut wanted, mut asked) = (Wanted::default(), Vec::new());
+        let (mut requested, mut asked) = (RequestedOutputs::default(), Vec::new());
         let mut places = vec![None; self.questions.len()];
         for (index, column) in self.ask.columns.iter().enumerate() {
             if !columns[index] {
                 continue;
             }
             match column.call.function.kernel() {
-                Kernel::Bytes(_) => wanted.bytes = true,
-                Kernel::Info(_) => wanted.info = true,
+                Kernel::Bytes(_) => requested.bytes = true,
+                Kernel::Info(_) => requested.info = true,
                 Kernel::Scores(_) | Kernel::Texts(_) => {}
             }
             for &place in &self.places[index] {
@@ -195,9 +195,9 @@ impl Stage {
             }
         }
         if !asked.is_empty() {
-            wanted.answers = Some(self.inquiry.questions(asked.into()));
+            requested.answers = Some(self.pipeline.questions(asked.into()));
         }
-        let choice = Arc::new(Choice { wanted, places });
+        let choice = Arc::new(Choice { requested, places });
         if made.len() >= MOST_CHOICES {
             made.clear();
         }
@@ -241,7 +241,7 @@ impl Stage {
     ) -> Result<(Vec<Row>, Option<(usize, Exhausted)>)> {
         let mut rows: Vec<Row> = images.iter().map(|_| None).collect();
         let mut exhausted: Option<(usize, Exhausted)> = None;
-        let cold = self.inquiry.is_cold();
+        let cold = self.pipeline.is_cold();
         let started = Instant::now();
         let mut looks: FuturesUnordered<_> = images
             .into_iter()
@@ -250,14 +250,17 @@ impl Stage {
             .filter_map(|(place, (image, choice))| Some((place, image?, choice?)))
             .map(|(place, (image, folder), choice)| async move {
                 let origin = ReferenceOrigin::Query(folder.as_ref());
-                let seen = self.inquiry.process(image, origin, &choice.wanted).await;
-                (place, choice, seen)
+                let outputs = self
+                    .pipeline
+                    .process(image, origin, &choice.requested)
+                    .await;
+                (place, choice, outputs)
             })
             .collect();
         let count = looks.len();
-        while let Some((place, choice, seen)) = looks.next().await {
-            match seen {
-                Ok(seen) => rows[place] = Some((choice, seen)),
+        while let Some((place, choice, outputs)) = looks.next().await {
+            match outputs {
+                Ok(outputs) => rows[place] = Some((choice, outputs)),
                 Err(End::Exhausted(end)) => {
                     if exhausted.is_none_or(|(first, _)| place < first) {
                         exhausted = Some((place, end));
@@ -275,17 +278,19 @@ impl Stage {
 
     /// An error where an image failed and a call that wanted it stops for that.
     fn check(&self, row: &Row, name: impl Fn() -> String) -> Result<()> {
-        let Some((_, seen)) = row else { return Ok(()) };
+        let Some((_, outputs)) = row else {
+            return Ok(());
+        };
         for column in &self.ask.columns {
             let call = &column.call;
             if call.spec.on_error != OnError::Fail || call.function.tells_errors() {
                 continue;
             }
             let error = match call.function.kernel() {
-                Kernel::Bytes(_) => seen.bytes.as_ref().and_then(|b| b.as_ref().err()),
-                Kernel::Info(_) => seen.info.as_ref().and_then(|i| i.as_ref().err()),
+                Kernel::Bytes(_) => outputs.bytes.as_ref().and_then(|b| b.as_ref().err()),
+                Kernel::Info(_) => outputs.info.as_ref().and_then(|i| i.as_ref().err()),
                 Kernel::Scores(_) | Kernel::Texts(_) => {
-                    seen.answers.as_ref().and_then(|a| a.as_ref().err())
+                    outputs.answers.as_ref().and_then(|a| a.as_ref().err())
                 }
             };
             if let Some(error) = error {
@@ -309,7 +314,7 @@ impl Stage {
             keys.push(match (name, image) {
                 (Some(name), _) => Some(ImageKey::named(name)),
                 (None, Some((ImageSource::Bytes(bytes), _))) if corrections.has_digests() => {
-                    self.inquiry.key(None, bytes).await
+                    self.pipeline.key(None, bytes).await
                 }
                 _ => None,
             });
@@ -379,10 +384,10 @@ impl Stage {
     fn picked<T>(
         &self,
         column: usize,
-        (choice, seen): &(Arc<Choice>, Seen),
+        (choice, outputs): &(Arc<Choice>, ImageOutputs),
         value: impl Fn(&Answer) -> Option<T>,
     ) -> Outcome<Vec<T>> {
-        let answers = match seen.answers.as_ref()? {
+        let answers = match outputs.answers.as_ref()? {
             Ok(answers) => answers,
             Err(error) => return Some(Err(error.clone())),
         };

@@ -1,7 +1,7 @@
 //! The SQL functions, one file each: documentation, arguments, result type and the step from answers to Arrow.
 //!
 //! A file here owns what is its function's own; arguments are checked in [`crate::marker`], images read and asked in
-//! [`crate::inquiry`], and none of that is known here.
+//! [`crate::pipeline`], and none of that is known here.
 
 pub(crate) use failure::failure_type;
 

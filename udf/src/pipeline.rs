@@ -1,7 +1,7 @@
-//! The way of one image: fetch, decode, submit to the model's service, and what that cost.
+//! The pipeline of one image: fetch, decode, infer, and what that cost.
 //!
-//! It is the seam between plans and models: the operator and `picsift image` call it alike and know nothing below it. It asks
-//! nothing twice that [`crate::reuse`] knows, and holds no more than its [`Budget`] allows.
+//! It lies between plans and models: the operator and `picsift image` call it alike and know nothing below it. It infers nothing
+//! twice that [`crate::reuse`] has, and holds no more memory than its [`Budget`] allows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,12 +25,12 @@ use crate::outcome::RowError;
 use crate::reuse::{Answers, AskedId, ByReference, Content, by_reference};
 use crate::stats::RunStats;
 
-/// What a fetched image is taken to weigh before any was fetched.
+/// The size that is assumed of a fetched image before any was fetched.
 const TYPICAL_BYTES: usize = 256 << 10;
 
-/// What is to be found out about images of one column.
+/// Fetches the images of one column and infers answers about them.
 #[derive(Debug)]
-pub struct Inquiry {
+pub struct ImagePipeline {
     engine: Arc<Engine>,
     model: Option<ModelHandle>,
     stats: Arc<RunStats>,
@@ -40,40 +40,40 @@ pub struct Inquiry {
     slots: Option<Arc<Semaphore>>,
     budget: Option<Arc<Budget>>,
     references: ByReference,
-    /// Makes answers that are chosen freely differ from one run to the next, though not within one.
+    /// Part of the cache key of sampled answers, which differ from one run to the next, though not within one.
     run: usize,
     fetched_bytes: AtomicUsize,
 }
 
-/// Questions with what identifies them.
+/// Questions with their identity in the caches.
 #[derive(Debug, Clone)]
-pub struct Questioned {
+pub struct QuestionSet {
     questions: Arc<[Question]>,
     id: AskedId,
-    /// What earlier runs know, where it is kept.
+    /// The answers of earlier runs, where they are kept.
     kept: Option<Arc<Kept>>,
 }
 
-/// What is wanted of one image.
+/// What is requested of one image.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Wanted {
+pub(crate) struct RequestedOutputs {
     /// Its encoded bytes.
     pub(crate) bytes: bool,
     /// What its header says.
     pub(crate) info: bool,
     /// The model's answers.
-    pub(crate) answers: Option<Questioned>,
+    pub(crate) answers: Option<QuestionSet>,
 }
 
-/// What was found out about one image; `None` for what was not wanted.
+/// The outputs for one image; `None` for those that were not requested.
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
+pub(crate) struct ImageOutputs {
     pub(crate) bytes: Option<Result<Bytes, RowError>>,
     pub(crate) info: Option<Result<ImageInfo, RowError>>,
     pub(crate) answers: Option<Result<Answers, RowError>>,
 }
 
-impl Seen {
+impl ImageOutputs {
     fn failed(&self) -> Option<&RowError> {
         fn error<T>(part: &Option<Result<T, RowError>>) -> Option<&RowError> {
             part.as_ref()?.as_ref().err()
@@ -83,13 +83,13 @@ impl Seen {
     }
 }
 
-/// Why one image's way ended without an outcome of its own.
-enum Broken {
+/// Why one image has no prediction: an error of its row, or the end of the run.
+enum PipelineError {
     Row(RowError),
     All(End),
 }
 
-/// Why no image of a run is asked any more.
+/// Why a run infers nothing more.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum End {
     /// The run has asked what it may.
@@ -100,20 +100,14 @@ pub(crate) enum End {
     Lost(VisionError),
 }
 
-impl<E: Into<RowError>> From<E> for Broken {
+impl<E: Into<RowError>> From<E> for PipelineError {
     fn from(error: E) -> Self {
         Self::Row(error.into())
     }
 }
 
-impl Inquiry {
-    /// What corrections know bytes by that the table may have a name for.
-    pub(crate) async fn key(&self, name: Option<&str>, bytes: &Bytes) -> Option<ImageKey> {
-        let key = ImageKey::of(name, bytes, self.engine.pool());
-        key.await.ok()
-    }
-
-    /// Questions to `model`.
+impl ImagePipeline {
+    /// A pipeline to `model`, without bounds.
     pub fn new(engine: Arc<Engine>, model: Option<ModelHandle>, stats: Arc<RunStats>) -> Self {
         static RUNS: AtomicUsize = AtomicUsize::new(0);
         Self {
@@ -150,24 +144,24 @@ impl Inquiry {
     }
 
     /// Tells what became of an image that the table calls `name`.
-    pub(crate) fn tell(&self, seen: &Seen, name: Option<&str>) {
+    pub(crate) fn tell(&self, outputs: &ImageOutputs, name: Option<&str>) {
         if let Some(losses) = &self.losses {
             losses.note_image();
-            if let Some(error) = seen.failed() {
+            if let Some(error) = outputs.failed() {
                 losses.note_lost(error, name.map(shown));
             }
         }
     }
 
-    /// The questions in the form that [`Inquiry::answer`] takes.
-    pub fn questions(&self, questions: Arc<[Question]>) -> Questioned {
+    /// The questions in the form that [`ImagePipeline::answer`] takes.
+    pub fn questions(&self, questions: Arc<[Question]>) -> QuestionSet {
         let sampled = questions.iter().any(|question| {
             matches!(question, Question::Open(_, generation) if generation.temperature.get() > 0.0)
         });
         let run = sampled.then_some(self.run);
         let model = self.model.as_ref().map(ModelHandle::info);
         let kept = self.engine.store().zip(model);
-        Questioned {
+        QuestionSet {
             id: AskedId::new(&format!("{model:?} {run:?}"), &questions),
             kept: kept.map(|(store, info)| Arc::new(Kept::new(store.clone(), info, &questions))),
             questions,
@@ -178,6 +172,12 @@ impl Inquiry {
     pub(crate) fn is_cold(&self) -> bool {
         let model = self.model.as_ref();
         model.is_some_and(|model| model.running().is_none())
+    }
+
+    /// What corrections know bytes by that the table may have a name for.
+    pub(crate) async fn key(&self, name: Option<&str>, bytes: &Bytes) -> Option<ImageKey> {
+        let key = ImageKey::of(name, bytes, self.engine.pool());
+        key.await.ok()
     }
 
     /// How many images should be under way at once.
@@ -193,16 +193,19 @@ impl Inquiry {
     pub async fn answer(
         &self,
         image: ImageSource,
-        questions: &Questioned,
+        questions: &QuestionSet,
     ) -> Result<Result<Arc<[Answer]>, RowError>, VisionError> {
         self.stats.add_rows(1);
-        let wanted = Wanted {
+        let requested = RequestedOutputs {
             answers: Some(questions.clone()),
-            ..Wanted::default()
+            ..RequestedOutputs::default()
         };
         let refused = |message: String| RowError::model("refused", message);
-        match self.process(image, ReferenceOrigin::Person, &wanted).await {
-            Ok(seen) => Ok(seen
+        match self
+            .process(image, ReferenceOrigin::Person, &requested)
+            .await
+        {
+            Ok(outputs) => Ok(outputs
                 .answers
                 .unwrap_or_else(|| Err(refused("no answer was given".to_string())))),
             Err(End::Exhausted(end)) => Ok(Err(refused(end.to_string()))),
@@ -210,7 +213,7 @@ impl Inquiry {
         }
     }
 
-    /// Finds out what is wanted of one image; to be begun in the order of rows, as who comes first has of the allowance.
+    /// Produces the requested outputs of one image; to be begun in the order of rows, as who comes first has of the allowance.
     ///
     /// What an image needs it takes in one order, here and below: its part of the allowance, before anything that another image
     /// could wait for; then a slot; the place of its reference among those known; memory; the place of its content. Each is held
@@ -222,37 +225,42 @@ impl Inquiry {
         &self,
         image: ImageSource,
         origin: ReferenceOrigin<'_>,
-        wanted: &Wanted,
-    ) -> Result<Seen, End> {
-        let reserved = self.allowance.reserve(wanted.answers.is_some()).await;
+        requested: &RequestedOutputs,
+    ) -> Result<ImageOutputs, End> {
+        let reserved = self.allowance.reserve(requested.answers.is_some()).await;
         let _slot = match &self.slots {
             // The semaphore is never closed.
             Some(slots) => slots.acquire().await.ok(),
             None => None,
         };
-        let seen = match (&image, &wanted.answers) {
-            (ImageSource::Reference(reference), Some(asked)) if !wanted.bytes && !wanted.info => {
+        let outputs = match (&image, &requested.answers) {
+            (ImageSource::Reference(reference), Some(asked))
+                if !requested.bytes && !requested.info =>
+            {
                 let reference = Arc::from(reference.as_str());
                 self.by_reference(reference, (image, origin), asked, reserved)
                     .await?
             }
-            _ => self.find_out((image, origin), wanted, reserved).await?,
+            _ => {
+                self.fetch_and_infer((image, origin), requested, reserved)
+                    .await?
+            }
         };
         // Not before: one that may not be asked is no image of this run.
         self.stats.note_image();
-        if let Some(error) = seen.failed() {
+        if let Some(error) = outputs.failed() {
             self.stats.note_failure(error);
         }
-        Ok(seen)
+        Ok(outputs)
     }
 
     async fn by_reference(
         &self,
         reference: Arc<str>,
         image: Named<'_>,
-        asked: &Questioned,
+        asked: &QuestionSet,
         reserved: Reserved<'_>,
-    ) -> Result<Seen, End> {
+    ) -> Result<ImageOutputs, End> {
         let key = (reference, image.1.shared_folder(), asked.id);
         let answers = match self.references.get_value_or_guard_async(&key).await {
             Ok(found) => {
@@ -260,84 +268,84 @@ impl Inquiry {
                 found
             }
             Err(place) => {
-                let wanted = Wanted {
+                let requested = RequestedOutputs {
                     answers: Some(asked.clone()),
-                    ..Wanted::default()
+                    ..RequestedOutputs::default()
                 };
-                let Seen {
+                let ImageOutputs {
                     answers: Some(found),
                     ..
-                } = self.find_out(image, &wanted, reserved).await?
+                } = self.fetch_and_infer(image, &requested, reserved).await?
                 else {
-                    return Ok(Seen::default());
+                    return Ok(ImageOutputs::default());
                 };
                 // The cache may have no room for it; then the next one finds out again.
                 let _ = place.insert(found.clone());
                 found
             }
         };
-        Ok(Seen {
+        Ok(ImageOutputs {
             answers: Some(answers),
-            ..Seen::default()
+            ..ImageOutputs::default()
         })
     }
 
-    async fn find_out(
+    async fn fetch_and_infer(
         &self,
         (image, origin): Named<'_>,
-        wanted: &Wanted,
+        requested: &RequestedOutputs,
         reserved: Reserved<'_>,
-    ) -> Result<Seen, End> {
-        let failed = |error: RowError| Seen {
-            bytes: wanted.bytes.then(|| Err(error.clone())),
-            info: wanted.info.then(|| Err(error.clone())),
-            answers: wanted.answers.is_some().then_some(Err(error)),
+    ) -> Result<ImageOutputs, End> {
+        let failed = |error: RowError| ImageOutputs {
+            bytes: requested.bytes.then(|| Err(error.clone())),
+            info: requested.info.then(|| Err(error.clone())),
+            answers: requested.answers.is_some().then_some(Err(error)),
         };
-        let address = address(&image, origin, wanted);
-        let opened = self.open((image, origin), wanted, address.as_deref());
+        let address = address(&image, origin, requested);
+        let opened = self.open((image, origin), requested, address.as_deref());
         let (image, mut held) = match opened.await {
             Ok(Opened::Image(fetched, held)) => (fetched, held),
             Ok(Opened::Known(answers)) => {
-                return Ok(Seen {
+                return Ok(ImageOutputs {
                     answers: Some(Ok(answers)),
-                    ..Seen::default()
+                    ..ImageOutputs::default()
                 });
             }
             Err(error) => return Ok(failed(error)),
         };
         let bytes = image.bytes;
-        let mut seen = Seen {
-            bytes: wanted.bytes.then(|| Ok(bytes.clone())),
-            ..Seen::default()
+        let mut outputs = ImageOutputs {
+            bytes: requested.bytes.then(|| Ok(bytes.clone())),
+            ..ImageOutputs::default()
         };
-        if wanted.info {
+        if requested.info {
             let info = self.engine.pool().info(bytes.clone()).await;
-            seen.info = Some(info.map_err(RowError::from));
+            outputs.info = Some(info.map_err(RowError::from));
         }
-        let Some(asked) = &wanted.answers else {
-            return Ok(seen);
+        let Some(asked) = &requested.answers else {
+            return Ok(outputs);
         };
-        let judged = match self.answers(bytes, asked, held.as_mut(), reserved).await {
-            Ok(judged) => judged,
-            Err(Broken::Row(error)) => {
-                seen.answers = Some(Err(error));
-                return Ok(seen);
+        let predicted = match self.answers(bytes, asked, held.as_mut(), reserved).await {
+            Ok(predicted) => predicted,
+            Err(PipelineError::Row(error)) => {
+                outputs.answers = Some(Err(error));
+                return Ok(outputs);
             }
-            Err(Broken::All(end)) => return Err(end),
+            Err(PipelineError::All(end)) => return Err(end),
         };
         if let (Some(kept), Some(address), Some(version)) = (&asked.kept, address, &image.version) {
-            kept.keep_reference(address, version, judged.content, judged.similarity)
+            kept.keep_reference(address, version, predicted.content, predicted.similarity)
                 .await;
         }
-        seen.answers = Some(Ok(judged.answers));
-        Ok(seen)
+        outputs.answers = Some(Ok(predicted.answers));
+        Ok(outputs)
     }
 
     /// The encoded image with what of the budget it holds, or the answers of one that is known not to have changed.
     async fn open(
         &self,
         (image, origin): Named<'_>,
-        wanted: &Wanted,
+        requested: &RequestedOutputs,
         address: Option<&str>,
     ) -> Result<Opened, RowError> {
         let ImageSource::Reference(reference) = &image else {
@@ -346,10 +354,10 @@ impl Inquiry {
             self.stats.note_bytes(fetched.bytes.len(), None);
             return Ok(Opened::Image(fetched, None));
         };
-        let asked = wanted
+        let asked = requested
             .answers
             .as_ref()
-            .filter(|_| !wanted.bytes && !wanted.info);
+            .filter(|_| !requested.bytes && !requested.info);
         let before = match (asked.and_then(|asked| asked.kept.as_ref()), address) {
             (Some(kept), Some(address)) => kept.before(address.to_string()).await,
             _ => None,
@@ -394,18 +402,18 @@ impl Inquiry {
     async fn answers(
         &self,
         bytes: Bytes,
-        asked: &Questioned,
+        asked: &QuestionSet,
         held: Option<&mut Held>,
         reserved: Reserved<'_>,
-    ) -> Result<Judged, Broken> {
+    ) -> Result<Prediction, PipelineError> {
         let Some(model) = &self.model else {
-            return Err(Broken::Row(RowError::model(
+            return Err(PipelineError::Row(RowError::model(
                 "refused",
                 "there is no model to ask",
             )));
         };
         let content: Content = self.engine.pool().hash(bytes.clone()).await?;
-        let judged = |answers: Answers, similarity| Judged {
+        let predicted = |answers: Answers, similarity| Prediction {
             answers,
             content,
             similarity,
@@ -414,7 +422,7 @@ impl Inquiry {
             Ok(answers) => {
                 self.stats.note_reuse();
                 self.stats.note_judged(&content, None);
-                return Ok(judged(answers, None));
+                return Ok(predicted(answers, None));
             }
             Err(place) => place,
         };
@@ -428,14 +436,16 @@ impl Inquiry {
             self.stats.note_reuse();
             self.stats.note_judged(&content, found.similarity);
             let _ = place.insert(Arc::clone(&answers));
-            return Ok(judged(answers, found.similarity));
+            return Ok(predicted(answers, found.similarity));
         }
         let open = asked.kept.as_ref().zip(found.as_ref());
         let open = open.map(|(kept, found)| kept.open(found));
         // Before the reservation is taken: how long a model takes to load is not of the time that a run may ask.
         let started = model.started().await;
-        let service = started.map_err(|error| Broken::All(End::Lost(error)))?;
-        reserved.take().map_err(|end| Broken::All(end.into()))?;
+        let service = started.map_err(|error| PipelineError::All(End::Lost(error)))?;
+        reserved
+            .take()
+            .map_err(|end| PipelineError::All(end.into()))?;
         let preprocessor = service.preprocessor();
         let Prepared {
             value: (views, similarity),
@@ -468,8 +478,8 @@ impl Inquiry {
         let answers = service.submit(views, questions).await;
         self.stats.note_asked(started.elapsed());
         let new = answers.map_err(|error| match error.ends_all() {
-            true => Broken::All(End::Lost(error)),
-            false => Broken::Row(error.into()),
+            true => PipelineError::All(End::Lost(error)),
+            false => PipelineError::Row(error.into()),
         })?;
         let answers = match (&asked.kept, open, found) {
             (Some(kept), Some(open), Some(found)) => {
@@ -481,7 +491,7 @@ impl Inquiry {
         };
         // The cache may have no room for it; then the next one asks again.
         let _ = place.insert(Arc::clone(&answers));
-        Ok(judged(answers, Some(similarity)))
+        Ok(predicted(answers, Some(similarity)))
     }
 }
 
@@ -489,8 +499,12 @@ impl Inquiry {
 type Named<'a> = (ImageSource, ReferenceOrigin<'a>);
 
 /// What identifies a reference of a table whose answers are kept.
-fn address(image: &ImageSource, origin: ReferenceOrigin<'_>, wanted: &Wanted) -> Option<String> {
-    wanted.answers.as_ref()?.kept.as_ref()?;
+fn address(
+    image: &ImageSource,
+    origin: ReferenceOrigin<'_>,
+    requested: &RequestedOutputs,
+) -> Option<String> {
+    requested.answers.as_ref()?.kept.as_ref()?;
     match (image, origin) {
         (ImageSource::Bytes(_), _) | (_, ReferenceOrigin::Person) => None,
         (ImageSource::Reference(reference), origin) => {
@@ -507,7 +521,7 @@ enum Opened {
 }
 
 /// The answers about an image, and what is known of it now.
-struct Judged {
+struct Prediction {
     answers: Answers,
     content: Content,
     similarity: Option<u64>,
