@@ -20,9 +20,9 @@ use url::Url;
 
 use crate::corrections::Corrections;
 use crate::image_column::ImageSource;
+use crate::memory_cache::MemoryAnswerCache;
 use crate::models::{ModelHandle, blocking, lock};
 use crate::origin::ReferenceOrigin;
-use crate::reuse::ByContent;
 
 /// Images of one stream under way where no model is asked: enough to keep fetches and decoders busy.
 const WITHOUT_MODEL: usize = 64;
@@ -85,7 +85,7 @@ pub struct Engine {
     fetcher: Fetcher,
     pool: DecodePool,
     models: Mutex<HashMap<(String, LoadOptions), Slot>>,
-    answers: ByContent,
+    answers: MemoryAnswerCache,
 }
 
 /// The place of one model, empty until it is described. Its own lock, so that describing one keeps only those waiting who ask
@@ -123,7 +123,7 @@ impl Engine {
             fetcher,
             pool,
             models: Mutex::new(HashMap::new()),
-            answers: ByContent::new(),
+            answers: MemoryAnswerCache::new(),
         })
     }
 
@@ -143,7 +143,7 @@ impl Engine {
     }
 
     /// What the models have said of images so far, as far as it is in memory.
-    pub(crate) fn answers(&self) -> &ByContent {
+    pub(crate) fn answers(&self) -> &MemoryAnswerCache {
         &self.answers
     }
 

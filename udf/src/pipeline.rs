@@ -1,7 +1,7 @@
 //! The pipeline of one image: fetch, decode, infer, and what that cost.
 //!
 //! It lies between plans and models: the operator and `picsift image` call it alike and know nothing below it. It infers nothing
-//! twice that [`crate::reuse`] has, and holds no more memory than its [`Budget`] allows.
+//! twice that [`crate::memory_cache`] has, and holds no more memory than its [`Budget`] allows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,12 +17,12 @@ use crate::budget::{Budget, Held};
 use crate::engine::Engine;
 use crate::image_column::ImageSource;
 use crate::image_key::ImageKey;
-use crate::kept::Kept;
 use crate::losses::Losses;
+use crate::memory_cache::{Answers, AskedId, ByReference, Content, by_reference};
 use crate::models::ModelHandle;
 use crate::origin::ReferenceOrigin;
 use crate::outcome::RowError;
-use crate::reuse::{Answers, AskedId, ByReference, Content, by_reference};
+use crate::persistent_cache::PersistentAnswerCache;
 use crate::stats::RunStats;
 
 /// The size that is assumed of a fetched image before any was fetched.
@@ -51,7 +51,7 @@ pub struct QuestionSet {
     questions: Arc<[Question]>,
     id: AskedId,
     /// The answers of earlier runs, where they are kept.
-    kept: Option<Arc<Kept>>,
+    kept: Option<Arc<PersistentAnswerCache>>,
 }
 
 /// What is requested of one image.
@@ -163,7 +163,9 @@ impl ImagePipeline {
         let kept = self.engine.store().zip(model);
         QuestionSet {
             id: AskedId::new(&format!("{model:?} {run:?}"), &questions),
-            kept: kept.map(|(store, info)| Arc::new(Kept::new(store.clone(), info, &questions))),
+            kept: kept.map(|(store, info)| {
+                Arc::new(PersistentAnswerCache::new(store.clone(), info, &questions))
+            }),
             questions,
         }
     }

@@ -28,7 +28,7 @@ use super::stream::{Driver, Work};
 use super::work::Done;
 use crate::allowance::{Allowance, AtEnd, Exhausted};
 use crate::budget::Budget;
-use crate::reuse::{AskedId, ByContent};
+use crate::memory_cache::{AskedId, MemoryAnswerCache};
 
 /// Rows of each stream.
 const ROWS: i64 = 40;
@@ -94,7 +94,7 @@ async fn turns(count: usize) {
 /// What all streams of a query share.
 #[derive(Clone)]
 struct Shared {
-    known: Arc<ByContent>,
+    known: Arc<MemoryAnswerCache>,
     allowance: Arc<Allowance>,
 }
 
@@ -238,7 +238,7 @@ async fn consume(
 fn explore(seed: u64, how: Consumer, max_images: Option<u64>) -> Option<usize> {
     let mut random = StdRng::seed_from_u64(seed);
     let shared = Shared {
-        known: Arc::new(ByContent::new()),
+        known: Arc::new(MemoryAnswerCache::new()),
         allowance: Arc::new(Allowance::new(
             max_images,
             Some(Duration::from_secs(3600)),

@@ -1,7 +1,7 @@
-//! What earlier runs have found out, on this machine's disk.
+//! The answers of earlier runs, on this machine's disk.
 //!
-//! The seam between an image's way and the store of answers: the store's calls block, so they run beside tokio's workers;
-//! and an image may have answers to some questions only, so those that are left are made ready to be asked alone.
+//! Lies between the pipeline and the store of answers: the store's calls block, so they run beside tokio's workers; and the store may
+//! have answers to some of the questions only, so the open ones are put together to be asked alone.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,44 +11,44 @@ use picsift_images::{PIXELS_REVISION, Version};
 use picsift_vision::store::{Asked, KnownReference, Store};
 use picsift_vision::{Answer, ModelInfo, Question};
 
-use crate::reuse::{Answers, Content};
+use crate::memory_cache::{Answers, Content};
 
-/// Sets of questions that are remembered; rows differ in what is known of them in a handful of ways, unless somebody is out
-/// to make more.
+/// Sets of open questions that are remembered; rows have a handful of them, unless a table is made to have more.
 const MOST_SETS: usize = 256;
 
-/// Questions with the store that may know their answers.
-pub(crate) struct Kept {
+/// The store's answers to a set of questions.
+pub(crate) struct PersistentAnswerCache {
     store: Store,
     info: ModelInfo,
     questions: Arc<[Question]>,
     asked: Asked,
-    sets: Mutex<HashMap<Vec<bool>, Open>>,
+    sets: Mutex<HashMap<Vec<bool>, OpenQuestions>>,
 }
 
-impl fmt::Debug for Kept {
+impl fmt::Debug for PersistentAnswerCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kept").finish_non_exhaustive()
+        f.debug_struct("PersistentAnswerCache")
+            .finish_non_exhaustive()
     }
 }
 
-/// Questions whose answers are not known.
+/// Questions that the store has no answer to.
 #[derive(Clone)]
-pub(crate) struct Open {
+pub(crate) struct OpenQuestions {
     pub(crate) questions: Arc<[Question]>,
     asked: Asked,
 }
 
-/// What is known of an image.
+/// What the store has about an image.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct KnownAnswers {
     /// For each question its answer, if it is known.
     pub(crate) answers: Vec<Option<Answer>>,
     /// The image's similarity hash, if that is known.
     pub(crate) similarity: Option<u64>,
 }
 
-impl Found {
+impl KnownAnswers {
     /// The answers, if all are known.
     pub(crate) fn all(&self) -> Option<Answers> {
         self.answers
@@ -77,7 +77,7 @@ pub(crate) struct Before {
     pub(crate) similarity: Option<u64>,
 }
 
-impl Kept {
+impl PersistentAnswerCache {
     pub(crate) fn new(store: Store, info: &ModelInfo, questions: &Arc<[Question]>) -> Self {
         Self {
             asked: Asked::new(info, PIXELS_REVISION, questions),
@@ -88,18 +88,18 @@ impl Kept {
         }
     }
 
-    /// What is known of an image.
-    pub(crate) async fn find(self: &Arc<Self>, content: Content) -> Found {
+    /// What the store has about an image.
+    pub(crate) async fn find(self: &Arc<Self>, content: Content) -> KnownAnswers {
         let kept = Arc::clone(self);
         let found = blocking(move || kept.store.lookup(&content, &kept.asked)).await;
         match found {
-            Some(found) => Found {
+            Some(found) => KnownAnswers {
                 // The hash is of pixels, and only an answer about the image says of which revision.
                 similarity: (found.similarity)
                     .filter(|_| found.answers.iter().any(Option::is_some)),
                 answers: found.answers,
             },
-            None => Found {
+            None => KnownAnswers {
                 answers: vec![None; self.questions.len()],
                 similarity: None,
             },
@@ -112,7 +112,7 @@ impl Kept {
         let found = blocking(move || {
             let known = kept.store.reference(&seen(&address))?;
             let found = kept.store.lookup(&known.content, &kept.asked);
-            let found = Found {
+            let found = KnownAnswers {
                 answers: found.answers,
                 similarity: known.similarity.or(found.similarity),
             };
@@ -127,7 +127,7 @@ impl Kept {
     }
 
     /// The questions whose answers are not among these.
-    pub(crate) fn open(&self, found: &Found) -> Open {
+    pub(crate) fn open(&self, found: &KnownAnswers) -> OpenQuestions {
         let open: Vec<bool> = found.answers.iter().map(Option::is_none).collect();
         let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(set) = sets.get(&open) {
@@ -135,7 +135,7 @@ impl Kept {
         }
         let left = self.questions.iter().zip(&open).filter(|(_, open)| **open);
         let questions: Arc<[Question]> = left.map(|(question, _)| question.clone()).collect();
-        let set = Open {
+        let set = OpenQuestions {
             asked: Asked::new(&self.info, PIXELS_REVISION, &questions),
             questions,
         };
@@ -150,7 +150,7 @@ impl Kept {
     pub(crate) async fn keep(
         self: &Arc<Self>,
         content: Content,
-        open: Open,
+        open: OpenQuestions,
         answers: Vec<Answer>,
         similarity: u64,
     ) {
@@ -229,7 +229,11 @@ mod tests {
         store.put(&image, &old, vec![Some(Answer::Score(0.9))], Some(5));
         store.put_reference(address, known());
         store.flush();
-        let kept = Arc::new(Kept::new(store.clone(), &info(), &questions));
+        let kept = Arc::new(PersistentAnswerCache::new(
+            store.clone(),
+            &info(),
+            &questions,
+        ));
         let found = kept.find(image).await;
         assert_eq!((found.answers, found.similarity), (vec![None], None));
         assert!(kept.before(address.to_owned()).await.is_none());

@@ -1,8 +1,8 @@
-//! Answers that are known already, so that no image is asked the same twice.
+//! Answers in memory, so that no image is asked the same twice.
 //!
 //! Two bounded caches: by the image's content, for as long as the engine lives (the model is the same, so the answers are),
-//! and by its reference, within one run only (what a reference names may change from one run to the next). Who asks for what
-//! another is finding out waits for it. Failures are never kept by content: the next one may find a better moment.
+//! and by its reference, within one run only (what a reference names may change from one run to the next). A lookup of what
+//! another caller is computing waits for it. Failures are never cached by content: a retry may succeed.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -15,11 +15,11 @@ use quick_cache::sync::{Cache, PlaceholderGuard};
 use crate::base::Folder;
 use crate::outcome::RowError;
 
-/// Bytes of answers kept, about.
+/// Bytes of answers in each cache, about.
 const ANSWER_BYTES: u64 = 32 << 20;
-/// What a cached entry weighs besides its texts.
+/// Bytes of a cached entry besides its texts.
 const ENTRY_BYTES: u64 = 128;
-/// Entries that the caches are made ready for.
+/// Entries that the caches are sized for.
 const EXPECTED: usize = 10_000;
 
 /// The questions put to one model, by what they are.
@@ -41,21 +41,21 @@ impl AskedId {
 pub(crate) type Answers = Arc<[Answer]>;
 
 /// Answers by content.
-pub(crate) struct ByContent(Cache<(Content, AskedId), Answers, Weight>);
+pub(crate) struct MemoryAnswerCache(Cache<(Content, AskedId), Answers, Weight>);
 
 /// SHA-256 of an encoded image.
 pub(crate) type Content = [u8; 32];
 
-impl fmt::Debug for ByContent {
+impl fmt::Debug for MemoryAnswerCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ByContent")
+        f.debug_struct("MemoryAnswerCache")
             .field("len", &self.0.len())
             .finish()
     }
 }
 
 /// Answers, or the place to put them once they are known.
-pub(crate) type Found<'a, K, V> = Result<
+pub(crate) type Lookup<'a, K, V> = Result<
     V,
     PlaceholderGuard<
         'a,
@@ -67,7 +67,7 @@ pub(crate) type Found<'a, K, V> = Result<
     >,
 >;
 
-impl ByContent {
+impl MemoryAnswerCache {
     pub(crate) fn new() -> Self {
         Self(Cache::with_weighter(EXPECTED, ANSWER_BYTES, Weight))
     }
@@ -77,7 +77,7 @@ impl ByContent {
         &self,
         content: Content,
         asked: AskedId,
-    ) -> Found<'_, (Content, AskedId), Answers> {
+    ) -> Lookup<'_, (Content, AskedId), Answers> {
         self.0.get_value_or_guard_async(&(content, asked)).await
     }
 }
@@ -134,7 +134,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_finds_out_and_the_others_wait() {
-        let cache = ByContent::new();
+        let cache = MemoryAnswerCache::new();
         let asked = AskedId::new("m", &[]);
         let guard = cache.find([1; 32], asked).await.unwrap_err();
         let (found, ()) = futures::join!(cache.find([1; 32], asked), async {
@@ -147,7 +147,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_gives_up_leaves_the_place_to_the_next() {
-        let cache = ByContent::new();
+        let cache = MemoryAnswerCache::new();
         let asked = AskedId::new("m", &[]);
         let guard = cache.find([1; 32], asked).await.unwrap_err();
         let (found, ()) = futures::join!(cache.find([1; 32], asked), async { drop(guard) });
