@@ -7,7 +7,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::prelude::{DataFrame, SessionContext};
 use picsift_udf::{
-    AddedColumns, Allowance, Annotation, AtEnd, Engine, EngineError, EngineOptions, Labelling,
+    AddedColumns, Annotation, AtEnd, Engine, EngineError, EngineOptions, InferenceQuota, Labelling,
     LocatedTable, OnError, RunStats, output_schema,
 };
 use picsift_vision::Service;
@@ -58,7 +58,7 @@ pub struct Job {
     /// Counts and times of the run.
     pub stats: Arc<RunStats>,
     /// How much the run may ask.
-    pub allowance: Arc<Allowance>,
+    pub allowance: Arc<InferenceQuota>,
     /// The model as it was asked for.
     pub model: ModelArgs,
     /// The threshold of categories that have none.
@@ -141,7 +141,7 @@ impl Job {
         // One stream keeps the rows in their order; the images of a stream are judged many at a time anyhow.
         let context = session::session(&engine, 1).map_err(AppError::Plan)?;
         let stats = Arc::new(RunStats::default());
-        let allowance = Allowance::new(args.max_images, args.max_seconds, AtEnd::Stop);
+        let allowance = InferenceQuota::new(args.max_images, args.max_seconds, AtEnd::Stop);
         let allowance = Arc::new(allowance);
         {
             let state = context.state_ref();

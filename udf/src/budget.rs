@@ -1,8 +1,8 @@
 //! Bytes of images that one stream may hold between fetch and answer.
 //!
-//! A [`Budget`] makes who would exceed it wait until others are done, and lets one through when nothing else is held: over
-//! the bound a stream is slower, never stuck. Every byte is reserved in DataFusion's memory pool too, so that other operators'
-//! needs count; a pool without room counts as a budget without room.
+//! Callers over budget wait until others are done, and one gets through when nothing else is held: over the bound a stream is
+//! slower, never stuck. Every byte is reserved in DataFusion's memory pool too, so that other operators' needs count; a pool without
+//! room counts as a budget without room.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,7 +19,7 @@ pub(crate) struct Budget {
 
 /// Bytes held; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct MemoryPermit {
     budget: Arc<Budget>,
     bytes: usize,
 }
@@ -34,7 +34,7 @@ impl Budget {
     }
 
     /// Waits until there is room for these bytes, or nothing is held.
-    pub(crate) async fn hold(self: &Arc<Self>, bytes: usize) -> Held {
+    pub(crate) async fn hold(self: &Arc<Self>, bytes: usize) -> MemoryPermit {
         loop {
             let released = self.released.notified();
             tokio::pin!(released);
@@ -48,7 +48,7 @@ impl Budget {
     }
 
     /// Holds these bytes if there is room, or nothing is held.
-    pub(crate) fn try_hold(self: &Arc<Self>, bytes: usize) -> Option<Held> {
+    pub(crate) fn try_hold(self: &Arc<Self>, bytes: usize) -> Option<MemoryPermit> {
         let held = self.lock();
         if held.size() == 0 {
             // Nobody will release anything: going on is the only way.
@@ -56,7 +56,7 @@ impl Budget {
         } else if held.size().saturating_add(bytes) > self.limit || held.try_grow(bytes).is_err() {
             return None;
         }
-        Some(Held {
+        Some(MemoryPermit {
             budget: Arc::clone(self),
             bytes,
         })
@@ -67,7 +67,7 @@ impl Budget {
     }
 }
 
-impl Held {
+impl MemoryPermit {
     /// Makes it this many bytes: what was guessed is known now, and is there whether or not there is room.
     pub(crate) fn resize(&mut self, bytes: usize) {
         let held = self.budget.lock();
@@ -84,7 +84,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for MemoryPermit {
     fn drop(&mut self) {
         self.resize(0);
         // Also where nothing was held: a waiter may be the only one left.

@@ -5,7 +5,6 @@
 //! pool and models. How pixels are made is `picsift-images`' to know, what a model is `picsift-vision`'s: here they meet.
 
 mod aggregates;
-mod allowance;
 mod annotate;
 mod ask;
 mod base;
@@ -39,6 +38,7 @@ mod outcome;
 mod persistent_cache;
 mod pipeline;
 mod planner;
+mod quota;
 mod resolve;
 mod settings;
 mod similar;
@@ -50,7 +50,6 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::registry::FunctionRegistry;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-pub use allowance::{Allowance, AtEnd, Exhausted};
 pub use annotate::{AddedColumns, Annotation, CLASH_PREFIX, annotate, output_schema};
 pub use codec::InferCodec;
 pub use corrections::Corrections;
@@ -70,6 +69,7 @@ pub use origin::ReferenceOrigin;
 pub use outcome::{Outcome, RowError};
 pub use pipeline::{ImagePipeline, QuestionSet};
 pub use planner::InferPlanner;
+pub use quota::{AtEnd, Exhausted, InferenceQuota};
 pub use settings::{OnError, PicsiftOptions};
 pub use stats::RunStats;
 

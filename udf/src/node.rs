@@ -12,8 +12,8 @@ use std::sync::Arc;
 use datafusion::common::{Column, DFSchema, DFSchemaRef, Result, internal_datafusion_err};
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
 
-use crate::allowance::Allowance;
 use crate::ask::{self, Ask, answer_fields};
+use crate::quota::InferenceQuota;
 
 /// Asks about images; see the module.
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ pub(crate) struct Infer {
     /// The input's columns, then the asks' in their order.
     pub(crate) schema: DFSchemaRef,
     /// Shared by all operators of a query; no part of what the node is.
-    pub(crate) allowance: Arc<Allowance>,
+    pub(crate) quota: Arc<InferenceQuota>,
 }
 
 impl Infer {
@@ -35,7 +35,7 @@ impl Infer {
         input: LogicalPlan,
         asks: Vec<Ask<Expr>>,
         predicates: Vec<Expr>,
-        allowance: Arc<Allowance>,
+        quota: Arc<InferenceQuota>,
     ) -> Result<Self> {
         let answers = answer_fields(&asks).map(|field| (None, field));
         let fields: Vec<_> = input
@@ -50,7 +50,7 @@ impl Infer {
             asks,
             predicates,
             schema: Arc::new(schema),
-            allowance,
+            quota,
         })
     }
 
@@ -137,7 +137,7 @@ impl UserDefinedLogicalNodeCore for Infer {
             input,
             self.asks.clone(),
             self.predicates.clone(),
-            Arc::clone(&self.allowance),
+            Arc::clone(&self.quota),
         )
     }
 

@@ -12,8 +12,7 @@ use picsift_images::{Fetch, Fetched, Geometry, ImageInfo, Prepared, shown, simil
 use picsift_vision::{Answer, InputGeometry, Question, RgbImage, VisionError};
 use tokio::sync::Semaphore;
 
-use crate::allowance::{Allowance, Exhausted, Reserved};
-use crate::budget::{Budget, Held};
+use crate::budget::{Budget, MemoryPermit};
 use crate::engine::Engine;
 use crate::image_column::ImageSource;
 use crate::image_key::ImageKey;
@@ -23,6 +22,7 @@ use crate::models::ModelHandle;
 use crate::origin::ReferenceOrigin;
 use crate::outcome::RowError;
 use crate::persistent_cache::PersistentAnswerCache;
+use crate::quota::{Exhausted, InferenceQuota, QuotaPermit};
 use crate::stats::RunStats;
 
 /// The size that is assumed of a fetched image before any was fetched.
@@ -35,7 +35,7 @@ pub struct ImagePipeline {
     model: Option<ModelHandle>,
     stats: Arc<RunStats>,
     losses: Option<Arc<Losses>>,
-    allowance: Arc<Allowance>,
+    quota: Arc<InferenceQuota>,
     /// One permit for each image that may be under way.
     slots: Option<Arc<Semaphore>>,
     budget: Option<Arc<Budget>>,
@@ -115,7 +115,7 @@ impl ImagePipeline {
             model,
             stats,
             losses: None,
-            allowance: Arc::default(),
+            quota: Arc::default(),
             slots: None,
             budget: None,
             references: by_reference(),
@@ -124,14 +124,14 @@ impl ImagePipeline {
         }
     }
 
-    /// The same within an allowance, a number of images at once and a budget.
+    /// The same within a quota, a number of images at once and a budget.
     pub(crate) fn within(
         mut self,
-        allowance: Arc<Allowance>,
+        quota: Arc<InferenceQuota>,
         slots: Arc<Semaphore>,
         budget: Arc<Budget>,
     ) -> Self {
-        self.allowance = allowance;
+        self.quota = quota;
         self.slots = Some(slots);
         self.budget = Some(budget);
         self
@@ -215,9 +215,9 @@ impl ImagePipeline {
         }
     }
 
-    /// Produces the requested outputs of one image; to be begun in the order of rows, as who comes first has of the allowance.
+    /// Produces the requested outputs of one image; to be begun in the order of rows, as who comes first has of the quota.
     ///
-    /// What an image needs it takes in one order, here and below: its part of the allowance, before anything that another image
+    /// What an image needs it takes in one order, here and below: its part of the quota, before anything that another image
     /// could wait for; then a slot; the place of its reference among those known; memory; the place of its content. Each is held
     /// until the image is done, so whoever waits does so for one that has come further.
     ///
@@ -229,7 +229,7 @@ impl ImagePipeline {
         origin: ReferenceOrigin<'_>,
         requested: &RequestedOutputs,
     ) -> Result<ImageOutputs, End> {
-        let reserved = self.allowance.reserve(requested.answers.is_some()).await;
+        let reserved = self.quota.reserve(requested.answers.is_some()).await;
         let _slot = match &self.slots {
             // The semaphore is never closed.
             Some(slots) => slots.acquire().await.ok(),
@@ -261,7 +261,7 @@ impl ImagePipeline {
         reference: Arc<str>,
         image: Named<'_>,
         asked: &QuestionSet,
-        reserved: Reserved<'_>,
+        reserved: QuotaPermit<'_>,
     ) -> Result<ImageOutputs, End> {
         let key = (reference, image.1.shared_folder(), asked.id);
         let answers = match self.references.get_value_or_guard_async(&key).await {
@@ -296,7 +296,7 @@ impl ImagePipeline {
         &self,
         (image, origin): Named<'_>,
         requested: &RequestedOutputs,
-        reserved: Reserved<'_>,
+        reserved: QuotaPermit<'_>,
     ) -> Result<ImageOutputs, End> {
         let failed = |error: RowError| ImageOutputs {
             bytes: requested.bytes.then(|| Err(error.clone())),
@@ -405,8 +405,8 @@ impl ImagePipeline {
         &self,
         bytes: Bytes,
         asked: &QuestionSet,
-        held: Option<&mut Held>,
-        reserved: Reserved<'_>,
+        held: Option<&mut MemoryPermit>,
+        reserved: QuotaPermit<'_>,
     ) -> Result<Prediction, PipelineError> {
         let Some(model) = &self.model else {
             return Err(PipelineError::Row(RowError::model(
@@ -518,7 +518,7 @@ fn address(
 
 /// What came of opening an image.
 enum Opened {
-    Image(Fetched, Option<Held>),
+    Image(Fetched, Option<MemoryPermit>),
     Known(Answers),
 }
 

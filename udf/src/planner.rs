@@ -11,10 +11,10 @@ use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNode};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
-use crate::allowance::Allowance;
 use crate::engine::Engine;
 use crate::exec::InferExec;
 use crate::node::Infer;
+use crate::quota::InferenceQuota;
 use crate::stats::RunStats;
 
 /// Plans queries as DataFusion does, and picsift's operator with them.
@@ -87,19 +87,19 @@ impl ExtensionPlanner for InferPlanner {
             .iter()
             .map(physical)
             .collect::<Result<_>>()?;
-        // Whoever runs the query may have put its own counters and allowance into the session.
+        // Whoever runs the query may have put its own counters and quota into the session.
         let stats = session
             .config()
             .get_extension::<RunStats>()
             .unwrap_or_default();
-        let allowance = session.config().get_extension::<Allowance>();
-        let allowance = allowance.unwrap_or_else(|| Arc::clone(&infer.allowance));
+        let quota = session.config().get_extension::<InferenceQuota>();
+        let quota = quota.unwrap_or_else(|| Arc::clone(&infer.quota));
         Ok(Some(Arc::new(InferExec::new(
             Arc::clone(input),
             asks,
             predicates,
             Arc::clone(&self.engine),
-            allowance,
+            quota,
             stats,
         )?)))
     }

@@ -116,7 +116,7 @@ impl LogicalExtensionCodec for InferCodec {
             return self.logical.try_decode(bytes, inputs, context);
         };
         let message: wire::Infer = wire::read(message)?;
-        let allowance = Arc::new(message.allowance()?);
+        let quota = Arc::new(message.quota()?);
         let expr = |bytes: &[u8]| -> Result<Expr> {
             parse_expr(&wire::read(bytes)?, context, self).map_err(external)
         };
@@ -133,7 +133,7 @@ impl LogicalExtensionCodec for InferCodec {
         let input = inputs.first().cloned();
         let input = input.ok_or_else(|| plan_datafusion_err!("Infer needs an input"))?;
         Ok(Extension {
-            node: Arc::new(Infer::new(input, asks, predicates, allowance)?),
+            node: Arc::new(Infer::new(input, asks, predicates, quota)?),
         })
     }
 
@@ -150,7 +150,7 @@ impl LogicalExtensionCodec for InferCodec {
         let asks = asks.collect::<Result<Vec<_>>>()?;
         let predicates = infer.predicates.iter().map(expr).collect::<Result<_>>()?;
         bytes.extend_from_slice(INFER);
-        bytes.extend(wire::Infer::new(&asks, predicates, &infer.allowance)?.encode_to_vec());
+        bytes.extend(wire::Infer::new(&asks, predicates, &infer.quota)?.encode_to_vec());
         Ok(())
     }
 
@@ -212,7 +212,7 @@ impl PhysicalExtensionCodec for InferCodec {
             return self.physical.try_decode(bytes, inputs, context, converter);
         };
         let message: wire::Infer = wire::read(message)?;
-        let allowance = Arc::new(message.allowance()?);
+        let quota = Arc::new(message.quota()?);
         let input = inputs.first().cloned();
         let input = input.ok_or_else(|| plan_datafusion_err!("InferExec needs an input"))?;
 
@@ -243,7 +243,7 @@ impl PhysicalExtensionCodec for InferCodec {
             asks,
             predicates,
             Arc::clone(&self.engine),
-            allowance,
+            quota,
             stats.unwrap_or_default(),
         )?))
     }
@@ -266,7 +266,7 @@ impl PhysicalExtensionCodec for InferCodec {
         let asks = asks.collect::<Result<Vec<_>>>()?;
         let predicates = infer.predicates().iter().map(expr).collect::<Result<_>>()?;
         bytes.extend_from_slice(INFER);
-        bytes.extend(wire::Infer::new(&asks, predicates, infer.allowance())?.encode_to_vec());
+        bytes.extend(wire::Infer::new(&asks, predicates, infer.quota())?.encode_to_vec());
         Ok(())
     }
 }

@@ -12,11 +12,11 @@ use std::time::Duration;
 use datafusion::common::{Result, plan_datafusion_err, plan_err};
 use prost::Message;
 
-use crate::allowance::{Allowance, AtEnd};
 use crate::ask::AnswerColumn;
 use crate::base;
 use crate::call::{About, CallSpec, ModelSpec};
 use crate::engine::Engine;
+use crate::quota::{AtEnd, InferenceQuota};
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Infer {
@@ -122,7 +122,7 @@ impl Infer {
     pub(super) fn new(
         asks: &[crate::ask::Ask<Vec<u8>>],
         predicates: Vec<Vec<u8>>,
-        allowance: &Allowance,
+        quota: &InferenceQuota,
     ) -> Result<Self> {
         for column in asks.iter().flat_map(|ask| &ask.columns) {
             check(&column.call)?;
@@ -130,20 +130,20 @@ impl Infer {
         Ok(Self {
             asks: asks.iter().map(Ask::from).collect(),
             predicates,
-            max_images: allowance.max_images(),
-            max_seconds: allowance.max_time.map(|time| time.as_secs_f64()),
-            stops: allowance.at_end == AtEnd::Stop,
+            max_images: quota.max_images(),
+            max_seconds: quota.max_time.map(|time| time.as_secs_f64()),
+            stops: quota.at_end == AtEnd::Stop,
         })
     }
 
-    /// The allowance, from its start.
-    pub(super) fn allowance(&self) -> Result<Allowance> {
+    /// The quota, from its start.
+    pub(super) fn quota(&self) -> Result<InferenceQuota> {
         let max_time = self.max_seconds.map(Duration::try_from_secs_f64);
         let max_time = max_time
             .transpose()
             .map_err(|e| plan_datafusion_err!("max_seconds of an Infer message: {e}"))?;
         let at_end = if self.stops { AtEnd::Stop } else { AtEnd::Fail };
-        Ok(Allowance::new(self.max_images, max_time, at_end))
+        Ok(InferenceQuota::new(self.max_images, max_time, at_end))
     }
 }
 

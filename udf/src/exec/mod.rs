@@ -38,12 +38,12 @@ use datafusion::physical_plan::{
 };
 use tokio::sync::Semaphore;
 
-use crate::allowance::Allowance;
 use crate::ask::{self, Ask, answer_fields};
 use crate::budget::Budget;
 use crate::engine::Engine;
 use crate::losses::Losses;
 use crate::pipeline::ImagePipeline;
+use crate::quota::InferenceQuota;
 use crate::settings::PicsiftOptions;
 use crate::stats::RunStats;
 use order::Measured;
@@ -61,7 +61,7 @@ pub struct InferExec {
     asks: Vec<PhysicalAsk>,
     predicates: Vec<Arc<dyn PhysicalExpr>>,
     engine: Arc<Engine>,
-    allowance: Arc<Allowance>,
+    quota: Arc<InferenceQuota>,
     stats: Arc<RunStats>,
     measured: Vec<Arc<Measured>>,
     metrics: ExecutionPlanMetricsSet,
@@ -78,7 +78,7 @@ impl InferExec {
         asks: Vec<PhysicalAsk>,
         predicates: Vec<Arc<dyn PhysicalExpr>>,
         engine: Arc<Engine>,
-        allowance: Arc<Allowance>,
+        quota: Arc<InferenceQuota>,
         stats: Arc<RunStats>,
     ) -> Result<Self> {
         let answers = answer_fields(&asks);
@@ -92,7 +92,7 @@ impl InferExec {
             asks,
             predicates,
             engine,
-            allowance,
+            quota,
             stats,
             measured,
             metrics: ExecutionPlanMetricsSet::new(),
@@ -117,8 +117,8 @@ impl InferExec {
         &self.predicates
     }
 
-    pub(crate) fn allowance(&self) -> &Arc<Allowance> {
-        &self.allowance
+    pub(crate) fn quota(&self) -> &Arc<InferenceQuota> {
+        &self.quota
     }
 
     /// Loads the models that are asked, which else happens when the first image must be.
@@ -142,7 +142,7 @@ impl InferExec {
         let first = GlobalLimitExec::new(input, 0, Some(rows));
         let mut sample = self.over(Arc::new(first))?;
         sample.stats = Arc::default();
-        sample.allowance = Arc::default();
+        sample.quota = Arc::default();
         let stats = Arc::clone(&sample.stats);
         Ok((Arc::new(sample), stats))
     }
@@ -153,7 +153,7 @@ impl InferExec {
             self.asks.clone(),
             self.predicates.clone(),
             Arc::clone(&self.engine),
-            Arc::clone(&self.allowance),
+            Arc::clone(&self.quota),
             Arc::clone(&self.stats),
         )
     }
@@ -274,7 +274,7 @@ impl ExecutionPlan for InferExec {
             let pipeline =
                 ImagePipeline::new(Arc::clone(&self.engine), model, Arc::clone(&self.stats));
             let pipeline = pipeline.within(
-                Arc::clone(&self.allowance),
+                Arc::clone(&self.quota),
                 Arc::clone(&slots),
                 Arc::clone(&images),
             );
@@ -295,7 +295,7 @@ impl ExecutionPlan for InferExec {
             batch_size: config.batch_size(),
             slots,
             budget: budget("rows"),
-            allowance: Arc::clone(&self.allowance),
+            quota: Arc::clone(&self.quota),
             metrics: BaselineMetrics::new(&self.metrics, partition),
         };
         let mut output = RecordBatchReceiverStreamBuilder::new(self.schema(), 1);

@@ -1,6 +1,6 @@
 //! Two streams that want the same answers, in many orders of events.
 //!
-//! A stream's driver, what is known of contents and the allowance are the operator's own; images and the model are replaced by
+//! A stream's driver, what is known of contents and the quota are the operator's own; images and the model are replaced by
 //! turns that pass. A scheduler polls what was woken, one at a time, in an order that follows from a seed: where nothing was
 //! woken and something is not done, a query would wait forever.
 
@@ -26,9 +26,9 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::stream::{Driver, Work};
 use super::work::Done;
-use crate::allowance::{Allowance, AtEnd, Exhausted};
 use crate::budget::Budget;
 use crate::memory_cache::{AskedId, MemoryAnswerCache};
+use crate::quota::{AtEnd, Exhausted, InferenceQuota};
 
 /// Rows of each stream.
 const ROWS: i64 = 40;
@@ -95,7 +95,7 @@ async fn turns(count: usize) {
 #[derive(Clone)]
 struct Shared {
     known: Arc<MemoryAnswerCache>,
-    allowance: Arc<Allowance>,
+    quota: Arc<InferenceQuota>,
 }
 
 /// Asks about images whose content is the number in the first column, as the operator does.
@@ -107,7 +107,7 @@ struct Looking {
 
 impl Looking {
     async fn look(&self, content: i64) -> Result<(), Exhausted> {
-        let reserved = self.shared.allowance.reserve(true).await;
+        let reserved = self.shared.quota.reserve(true).await;
         let _slot = self.slots.acquire().await;
         let _held = self.budget.hold(100).await;
         let asked = AskedId::new("model", &[]);
@@ -179,7 +179,7 @@ fn stream(
         batch_size: 64,
         slots,
         budget: Budget::new("rows".to_string(), memory, &pool),
-        allowance: Arc::clone(&shared.allowance),
+        quota: Arc::clone(&shared.quota),
         metrics: BaselineMetrics::new(&ExecutionPlanMetricsSet::new(), 0),
     };
     let (sender, receiver) = mpsc::channel(1);
@@ -239,7 +239,7 @@ fn explore(seed: u64, how: Consumer, max_images: Option<u64>) -> Option<usize> {
     let mut random = StdRng::seed_from_u64(seed);
     let shared = Shared {
         known: Arc::new(MemoryAnswerCache::new()),
-        allowance: Arc::new(Allowance::new(
+        quota: Arc::new(InferenceQuota::new(
             max_images,
             Some(Duration::from_secs(3600)),
             AtEnd::Stop,
@@ -280,7 +280,7 @@ fn no_order_of_events_makes_two_streams_wait_for_each_other() {
 }
 
 #[test]
-fn an_allowance_is_handed_on_in_every_order_of_events() {
+fn a_quota_is_handed_on_in_every_order_of_events() {
     for how in [Consumer::OneAfterTheOther, Consumer::InTurns] {
         for seed in 0..300 {
             let rows = explore(seed, how, Some(seed % 60));

@@ -13,7 +13,6 @@ use futures::stream::FuturesUnordered;
 use picsift_images::shown;
 use picsift_vision::{Answer, Question};
 
-use crate::allowance::Exhausted;
 use crate::ask::Ask;
 use crate::base::{Base, Images, Placed};
 use crate::call::{Asked, Call};
@@ -25,6 +24,7 @@ use crate::labelling::Scored;
 use crate::origin::ReferenceOrigin;
 use crate::outcome::{Outcome, RowError};
 use crate::pipeline::{End, ImageOutputs, ImagePipeline, RequestedOutputs};
+use crate::quota::Exhausted;
 use crate::settings::OnError;
 
 use super::order::Measured;

@@ -17,8 +17,8 @@ use futures::{FutureExt, StreamExt};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::work::Done;
-use crate::allowance::{Allowance, AtEnd};
-use crate::budget::{Budget, Held};
+use crate::budget::{Budget, MemoryPermit};
+use crate::quota::{AtEnd, InferenceQuota};
 
 /// Rows under way at the start.
 const FIRST_ROWS: usize = 16;
@@ -46,7 +46,7 @@ pub(crate) struct Driver<W> {
     /// One permit for each image that may be under way.
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) budget: Arc<Budget>,
-    pub(crate) allowance: Arc<Allowance>,
+    pub(crate) quota: Arc<InferenceQuota>,
     pub(crate) metrics: BaselineMetrics,
 }
 
@@ -54,11 +54,11 @@ pub(crate) struct Driver<W> {
 struct Taken {
     batch: RecordBatch,
     offset: usize,
-    held: Arc<Held>,
+    held: Arc<MemoryPermit>,
 }
 
 /// Rows with what they hold of the budget until they are sent.
-type Underway = BoxFuture<'static, (Result<Done>, Arc<Held>)>;
+type Underway = BoxFuture<'static, (Result<Done>, Arc<MemoryPermit>)>;
 
 struct State {
     open: FuturesOrdered<Underway>,
@@ -71,7 +71,7 @@ struct State {
     taken: Option<Taken>,
     /// A batch for which there is no room yet.
     waiting: Option<RecordBatch>,
-    done: VecDeque<(RecordBatch, usize, Arc<Held>)>,
+    done: VecDeque<(RecordBatch, usize, Arc<MemoryPermit>)>,
     /// No more rows are taken.
     ended: bool,
 }
@@ -80,7 +80,7 @@ impl<W: Work> Driver<W> {
     /// Runs until the input ends, an error occurs or nobody listens.
     ///
     /// # Errors
-    /// The input's, an expression's, or that an allowance is used up.
+    /// The input's, an expression's, or that a quota is used up.
     pub(crate) async fn run(mut self, output: mpsc::Sender<Result<RecordBatch>>) -> Result<()> {
         let mut state = State {
             open: FuturesOrdered::new(),
@@ -186,10 +186,14 @@ impl<W: Work> Driver<W> {
         }
     }
 
-    fn finish(&self, state: &mut State, (done, held): (Result<Done>, Arc<Held>)) -> Result<()> {
+    fn finish(
+        &self,
+        state: &mut State,
+        (done, held): (Result<Done>, Arc<MemoryPermit>),
+    ) -> Result<()> {
         let done = done?;
         if let Some(end) = done.exhausted {
-            if self.allowance.at_end == AtEnd::Fail {
+            if self.quota.at_end == AtEnd::Fail {
                 return Err(exhausted(&end));
             }
             state.ended = true;
@@ -207,6 +211,6 @@ impl<W: Work> Driver<W> {
     }
 }
 
-fn exhausted(end: &crate::allowance::Exhausted) -> DataFusionError {
+fn exhausted(end: &crate::quota::Exhausted) -> DataFusionError {
     exec_datafusion_err!("{end}")
 }

@@ -14,7 +14,7 @@ use datafusion::physical_expr::utils::collect_columns;
 
 use super::stage::Stage;
 use super::stream::Work;
-use crate::allowance::Exhausted;
+use crate::quota::Exhausted;
 use crate::stats::RunStats;
 
 /// Asks all that an operator asks about a batch.

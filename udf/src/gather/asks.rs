@@ -70,7 +70,7 @@ impl Gatherer {
         }
         settle_guards(&mut asks, wants)?;
         let input = self.with_subqueries(input, &mut asks)?;
-        let infer = Infer::new(input, asks, Vec::new(), Arc::clone(&self.allowance))?;
+        let infer = Infer::new(input, asks, Vec::new(), Arc::clone(&self.quota))?;
         Ok(infer.into_plan())
     }
 }

@@ -23,8 +23,8 @@ use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{Filter, Join, JoinType, LogicalPlan};
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
-use crate::allowance::{Allowance, AtEnd};
 use crate::node::Infer;
+use crate::quota::{AtEnd, InferenceQuota};
 use crate::settings::PicsiftOptions;
 use asks::{Answers, distinct};
 use calls::{Found, is_once_only};
@@ -61,9 +61,9 @@ impl OptimizerRule for GatherCalls {
         }
         let mut gatherer = Gatherer {
             next: survey.next,
-            allowance: survey
-                .allowance
-                .unwrap_or_else(|| allowance(config.options().as_ref())),
+            quota: survey
+                .quota
+                .unwrap_or_else(|| quota(config.options().as_ref())),
         };
         let schema = Arc::clone(plan.schema());
         let gathered = gatherer.node(plan, &mut [])?;
@@ -71,10 +71,10 @@ impl OptimizerRule for GatherCalls {
     }
 }
 
-/// The allowance that the session's settings give a query.
-fn allowance(config: &ConfigOptions) -> Arc<Allowance> {
+/// The quota that the session's settings give a query.
+fn quota(config: &ConfigOptions) -> Arc<InferenceQuota> {
     let settings = PicsiftOptions::of(config);
-    Arc::new(Allowance::new(
+    Arc::new(InferenceQuota::new(
         settings.max_images,
         settings.max_time,
         AtEnd::Fail,
@@ -89,7 +89,7 @@ struct Survey {
     loose_filter: bool,
     /// First number that no answer has.
     next: usize,
-    allowance: Option<Arc<Allowance>>,
+    quota: Option<Arc<InferenceQuota>>,
 }
 
 impl Survey {
@@ -100,7 +100,7 @@ impl Survey {
                 self.loose_filter |= Infer::of(beneath(&filter.input)).is_some();
             }
             if let Some(infer) = Infer::of(node) {
-                self.allowance = Some(Arc::clone(&infer.allowance));
+                self.quota = Some(Arc::clone(&infer.quota));
                 let numbers = infer.answer_names();
                 let numbers = numbers.iter().filter_map(|n| n.strip_prefix(ANSWER));
                 let last = numbers.filter_map(|n| n.parse::<usize>().ok()).max();
@@ -114,7 +114,7 @@ impl Survey {
 
 struct Gatherer {
     next: usize,
-    allowance: Arc<Allowance>,
+    quota: Arc<InferenceQuota>,
 }
 
 impl Gatherer {

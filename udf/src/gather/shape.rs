@@ -93,7 +93,7 @@ pub(super) fn filtered(plan: LogicalPlan, conjuncts: Vec<Expr>) -> Result<Logica
         filtered(infer.input.clone(), below)?,
         infer.asks.clone(),
         inside,
-        Arc::clone(&infer.allowance),
+        Arc::clone(&infer.quota),
     )?
     .into_plan();
     Ok(match conjunction(above) {

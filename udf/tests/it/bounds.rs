@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use picsift_udf::{Allowance, AtEnd, Exhausted};
+use picsift_udf::{AtEnd, Exhausted, InferenceQuota};
 
 use crate::fake::{FATAL, Fake, png};
 use crate::tables::{images, rows};
@@ -54,7 +54,7 @@ async fn the_first_rows_get_the_allowance_whichever_image_is_ready_first() {
     pictures[2].1 = None;
     pictures[4].1 = pictures[3].1.clone();
     fake.add_table("t", &pictures);
-    let allowance = Arc::new(Allowance::new(Some(7), None, AtEnd::Stop));
+    let allowance = Arc::new(InferenceQuota::new(Some(7), None, AtEnd::Stop));
     fake.context
         .state_ref()
         .write()

@@ -1,6 +1,6 @@
-//! How much a query or a job may ask: a number of images, a time.
+//! How much a query or a job may infer: a number of images, a time.
 //!
-//! One [`Allowance`] is shared by all of a query's operators. It hands out the right to ask, in the order in which it is asked
+//! One [`InferenceQuota`] is shared by all of a query's operators. It hands out the right to ask, in the order in which it is asked
 //! for, and says when it is used up; what then happens to rows is the operator's business, and whether that is an error follows
 //! from [`AtEnd`].
 
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// What becomes of a run whose allowance is used up.
+/// What becomes of a run whose quota is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum AtEnd {
     /// An error: a query's result must not look complete.
@@ -20,9 +20,9 @@ pub enum AtEnd {
     Stop,
 }
 
-/// The allowance of one run.
+/// The quota of one run.
 #[derive(Debug, Default)]
-pub struct Allowance {
+pub struct InferenceQuota {
     /// Longest time from the first image on.
     pub max_time: Option<Duration>,
     /// What happens at the end.
@@ -41,7 +41,7 @@ struct Images {
     asked: AtomicU64,
 }
 
-/// An allowance is used up; the text says which and how to raise it.
+/// A quota is used up; the text says which and how to raise it.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum Exhausted {
     /// The images.
@@ -56,16 +56,16 @@ pub enum Exhausted {
     Time(Duration),
 }
 
-/// What an image holds of the allowance until it is known whether it must be asked. Dropped, it is another image's.
+/// What an image holds of the quota until it is known whether it must be asked. Dropped, it is another image's.
 #[derive(Debug)]
-pub(crate) struct Reserved<'a> {
-    allowance: &'a Allowance,
+pub(crate) struct QuotaPermit<'a> {
+    quota: &'a InferenceQuota,
     /// `None` where there is no bound, nothing was left or nothing is needed.
     permit: Option<SemaphorePermit<'a>>,
 }
 
-impl Allowance {
-    /// An allowance of so many images and so much time; `None` is no bound.
+impl InferenceQuota {
+    /// A quota of so many images and so much time; `None` is no bound.
     pub fn new(max_images: Option<u64>, max_time: Option<Duration>, at_end: AtEnd) -> Self {
         Self {
             max_time,
@@ -89,14 +89,14 @@ impl Allowance {
     ///
     /// First come, first served: who reserves in the order of rows has the first rows asked, whichever image is ready first.
     /// An image for which nothing was left may turn out to be known and then needs nothing.
-    pub(crate) async fn reserve(&self, asks: bool) -> Reserved<'_> {
+    pub(crate) async fn reserve(&self, asks: bool) -> QuotaPermit<'_> {
         let permit = match &self.images {
             // Closed when the last image was asked.
             Some(images) if asks => images.left.acquire().await.ok(),
             _ => None,
         };
-        Reserved {
-            allowance: self,
+        QuotaPermit {
+            quota: self,
             permit,
         }
     }
@@ -132,18 +132,18 @@ impl Images {
     }
 }
 
-impl Reserved<'_> {
+impl QuotaPermit<'_> {
     /// The image is about to be shown to the model.
     ///
     /// # Errors
     /// [`Exhausted`] when it may not.
     pub(crate) fn take(self) -> Result<(), Exhausted> {
-        self.allowance.check_time()?;
-        let Some(images) = &self.allowance.images else {
+        self.quota.check_time()?;
+        let Some(images) = &self.quota.images else {
             return Ok(());
         };
         let Some(permit) = self.permit else {
-            return Err(self.allowance.end(Exhausted::Images(images.limit)));
+            return Err(self.quota.end(Exhausted::Images(images.limit)));
         };
         permit.forget();
         if images.asked.fetch_add(1, Ordering::Relaxed) + 1 >= images.limit {
@@ -161,40 +161,38 @@ mod tests {
 
     #[tokio::test]
     async fn images_end_at_their_number() {
-        let allowance = Allowance::new(Some(2), None, AtEnd::Fail);
+        let quota = InferenceQuota::new(Some(2), None, AtEnd::Fail);
         for _ in 0..2 {
-            assert!(allowance.reserve(true).await.take().is_ok());
+            assert!(quota.reserve(true).await.take().is_ok());
         }
-        let over = allowance.reserve(true).await;
-        assert_eq!(allowance.exhausted(), None, "it may be known");
+        let over = quota.reserve(true).await;
+        assert_eq!(quota.exhausted(), None, "it may be known");
         assert_eq!(over.take(), Err(Exhausted::Images(2)));
-        assert_eq!(allowance.exhausted(), Some(Exhausted::Images(2)));
-        let nothing = Allowance::new(Some(0), None, AtEnd::Fail);
+        assert_eq!(quota.exhausted(), Some(Exhausted::Images(2)));
+        let nothing = InferenceQuota::new(Some(0), None, AtEnd::Fail);
         assert!(nothing.reserve(true).await.take().is_err());
     }
 
     #[tokio::test]
     async fn what_is_left_goes_to_the_first_that_wanted_it() {
-        let allowance = Allowance::new(Some(1), None, AtEnd::Stop);
-        let first = allowance.reserve(true).await;
-        let (mut second, mut third) = (
-            Box::pin(allowance.reserve(true)),
-            Box::pin(allowance.reserve(true)),
-        );
+        let quota = InferenceQuota::new(Some(1), None, AtEnd::Stop);
+        let first = quota.reserve(true).await;
+        let (mut second, mut third) =
+            (Box::pin(quota.reserve(true)), Box::pin(quota.reserve(true)));
         assert!(poll!(&mut second).is_pending() && poll!(&mut third).is_pending());
         // It was known already.
         drop(first);
         assert!(poll!(&mut third).is_pending());
         assert!(second.await.take().is_ok());
         // Nothing is left to wait for.
-        let third = third.now_or_never().map(Reserved::take);
+        let third = third.now_or_never().map(QuotaPermit::take);
         assert_eq!(third, Some(Err(Exhausted::Images(1))));
     }
 
     #[tokio::test]
     async fn time_ends_and_says_how_much_it_was() {
-        let allowance = Allowance::new(None, Some(Duration::ZERO), AtEnd::Stop);
-        let reason = allowance.reserve(true).await.take().unwrap_err();
+        let quota = InferenceQuota::new(None, Some(Duration::ZERO), AtEnd::Stop);
+        let reason = quota.reserve(true).await.take().unwrap_err();
         assert!(reason.to_string().starts_with("0 seconds"), "{reason}");
     }
 }
