@@ -12,7 +12,7 @@ use picsift_vision::{CategorySpec, LoadOptions};
 use url::Url;
 
 use crate::base::Base;
-use crate::call::{About, Call, CallSpec, ModelSpec};
+use crate::call::{Call, CallKind, CallSpec, ModelSpec};
 use crate::columns;
 use crate::engine::Engine;
 use crate::functions::failure_type;
@@ -163,7 +163,7 @@ pub fn annotate(
         };
         let spec = CallSpec {
             function: function.to_string(),
-            about: About::Categories(model, categories.to_vec(), annotation.threshold),
+            kind: CallKind::Categories(model, categories.to_vec(), annotation.threshold),
             base: Base::of(annotation.base.clone(), &annotation.image),
             on_error: annotation.on_error,
         };

@@ -20,8 +20,8 @@ use crate::corrections::Corrections;
 use crate::engine::Engine;
 use crate::functions;
 use crate::labelling::Labelling;
-use crate::marker::ImageFunction;
 use crate::models::ModelHandle;
+use crate::placeholder::ImageFunction;
 use crate::settings::OnError;
 
 /// A model and how it is loaded.
@@ -31,9 +31,9 @@ pub(crate) struct ModelSpec {
     pub(crate) load: LoadOptions,
 }
 
-/// What a call is about.
+/// What a call asks.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum About {
+pub(crate) enum CallKind {
     /// The file, not what it shows.
     File,
     /// Whether categories hold, from a threshold on that is for those without their own.
@@ -47,15 +47,15 @@ pub(crate) enum About {
 pub(crate) struct CallSpec {
     /// Name of the function.
     pub(crate) function: String,
-    pub(crate) about: About,
+    pub(crate) kind: CallKind,
     /// Where relative references belong.
     pub(crate) base: Base,
     pub(crate) on_error: OnError,
 }
 
-/// What the model is asked.
+/// The questions of a call, as the model takes them.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Asked {
+pub(crate) enum CompiledQuestions {
     Nothing,
     Labelling(Labelling),
     Open(Question),
@@ -67,7 +67,7 @@ pub(crate) struct Call {
     pub(crate) spec: CallSpec,
     pub(crate) function: Arc<dyn ImageFunction>,
     pub(crate) model: Option<ModelHandle>,
-    pub(crate) asked: Asked,
+    pub(crate) compiled: CompiledQuestions,
     /// What people said, which wins.
     pub(crate) corrections: Option<Arc<Corrections>>,
     /// Of the spec: plans with thousands of calls compare each with the others.
@@ -89,19 +89,19 @@ impl Call {
                 .model(&model.name, &model.load)
                 .map_err(|e| plan_datafusion_err!("{e}"))
         };
-        let (model, asked) = match &spec.about {
-            About::File => (None, Asked::Nothing),
-            About::Categories(model, categories, threshold) => {
+        let (model, compiled) = match &spec.kind {
+            CallKind::File => (None, CompiledQuestions::Nothing),
+            CallKind::Categories(model, categories, threshold) => {
                 let model = described(model)?;
                 let labelling = Labelling::new(&model, categories, *threshold)?;
-                (Some(model), Asked::Labelling(labelling))
+                (Some(model), CompiledQuestions::Labelling(labelling))
             }
-            About::Question(model, text, generation) => {
+            CallKind::Question(model, text, generation) => {
                 let model = described(model)?;
                 let question = model
                     .open(text, *generation)
                     .map_err(|e| plan_datafusion_err!("{name}: {e}"))?;
-                (Some(model), Asked::Open(question))
+                (Some(model), CompiledQuestions::Open(question))
             }
         };
         // Thresholds are floats, which have no hash of their own.
@@ -112,25 +112,25 @@ impl Call {
             spec,
             function,
             model,
-            asked,
+            compiled,
             corrections: engine.corrections().cloned(),
         })
     }
 
     /// What the model is asked, in the order in which the function wants the answers.
     pub(crate) fn questions(&self) -> &[Question] {
-        match &self.asked {
-            Asked::Nothing => &[],
-            Asked::Labelling(labelling) => labelling.questions(),
-            Asked::Open(question) => std::slice::from_ref(question),
+        match &self.compiled {
+            CompiledQuestions::Nothing => &[],
+            CompiledQuestions::Labelling(labelling) => labelling.questions(),
+            CompiledQuestions::Open(question) => std::slice::from_ref(question),
         }
     }
 
     /// Which model, for a call that asks one.
     pub(crate) fn model_spec(&self) -> Option<&ModelSpec> {
-        match &self.spec.about {
-            About::File => None,
-            About::Categories(model, ..) | About::Question(model, ..) => Some(model),
+        match &self.spec.kind {
+            CallKind::File => None,
+            CallKind::Categories(model, ..) | CallKind::Question(model, ..) => Some(model),
         }
     }
 
@@ -168,15 +168,15 @@ impl Hash for Call {
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}(", self.spec.function)?;
-        match &self.spec.about {
-            About::File => {}
-            About::Categories(_, categories, _) => {
+        match &self.spec.kind {
+            CallKind::File => {}
+            CallKind::Categories(_, categories, _) => {
                 for (index, spec) in categories.iter().enumerate() {
                     let comma = if index > 0 { ", " } else { "" };
                     write!(f, "{comma}'{}'", spec.category.name)?;
                 }
             }
-            About::Question(_, text, _) => write!(f, "'{text}'")?,
+            CallKind::Question(_, text, _) => write!(f, "'{text}'")?,
         }
         f.write_str(")")
     }

@@ -1,7 +1,7 @@
 //! The rule that checks calls of picsift's functions while a query is analysed.
 //!
 //! It has each call's questions checked by the model, finds the location that relative references belong to, drops a
-//! `load_image` right inside another call (both read the same file), and leaves a [`Call`] in the marker's place. Then it gives
+//! `load_image` right inside another call (both read the same file), and leaves a [`Call`] in the placeholder's place. Then it gives
 //! expressions that ask the forms in which DataFusion's rules plan them well ([`conditional`], [`correlated`], [`grouping`]). Cost is
 //! [`crate::gather`]'s subject.
 
@@ -18,16 +18,16 @@ use picsift_vision::CategorySpec;
 use url::Url;
 
 use crate::base::{Base, placed, typed_folder};
-use crate::call::{About, Call, CallSpec, ModelSpec};
+use crate::call::{Call, CallKind, CallSpec, ModelSpec};
 use crate::constants::{constant_texts, with_literals};
 use crate::engine::Engine;
 use crate::gather::restored;
 use crate::lineage::{self, Around, Known, Lineage, is_lateral, recursive};
-use crate::marker::{Marker, Operand};
+use crate::placeholder::{Operand, PlaceholderUdf};
 use crate::settings::PicsiftOptions;
 use crate::{conditional, correlated, grouping};
 
-/// Puts checked calls in the place of markers; see the module.
+/// Puts checked calls in the place of placeholders; see the module.
 #[derive(Debug)]
 pub(crate) struct ResolveCalls {
     engine: Arc<Engine>,
@@ -65,11 +65,11 @@ impl ResolveCalls {
     ) -> Result<LogicalPlan> {
         let plan = match plan {
             LogicalPlan::Aggregate(aggregate) => {
-                let has_marker = |expr: &Expr| {
-                    let found = expr.exists(|part| Ok(marker_of(part).is_some()));
+                let has_placeholder = |expr: &Expr| {
+                    let found = expr.exists(|part| Ok(placeholder_of(part).is_some()));
                     found.unwrap_or(false)
                 };
-                LogicalPlan::Aggregate(grouping::computed_below(aggregate, has_marker)?)
+                LogicalPlan::Aggregate(grouping::computed_below(aggregate, has_placeholder)?)
             }
             plan => plan,
         };
@@ -91,7 +91,7 @@ impl ResolveCalls {
         if let LogicalPlan::Dml(statement) = &plan {
             lineage::receive(statement);
         }
-        if !has_any(&plan, |expr| marker_of(expr).is_some()) {
+        if !has_any(&plan, |expr| placeholder_of(expr).is_some()) {
             return Ok(plan);
         }
         self.expressions(plan, around, pass)
@@ -155,9 +155,9 @@ impl ResolveCalls {
         let resolved = plan.map_expressions(|expr| {
             let name = names.save(&expr);
             // Top down, so that a call sees its argument as the user wrote it.
-            let resolved = expr.transform_down(|expr| match marker_of(&expr) {
-                Some((call, marker)) => self
-                    .resolve(call, marker, &mut inputs, pass)
+            let resolved = expr.transform_down(|expr| match placeholder_of(&expr) {
+                Some((call, placeholder)) => self
+                    .resolve(call, placeholder, &mut inputs, pass)
                     .map(Transformed::yes),
                 None => Ok(Transformed::no(expr)),
             })?;
@@ -180,11 +180,11 @@ impl ResolveCalls {
     fn resolve(
         &self,
         call: &ScalarFunction,
-        marker: &Marker,
+        placeholder: &PlaceholderUdf,
         inputs: &mut Inputs<'_>,
         pass: &mut Pass<'_>,
     ) -> Result<Expr> {
-        let function = marker.function();
+        let function = placeholder.function();
         let settings = PicsiftOptions::of(pass.config);
         let null = || {
             let null = ScalarValue::try_from(function.return_type())?;
@@ -203,18 +203,18 @@ impl ResolveCalls {
             name: settings.model.clone(),
             load: settings.load,
         };
-        let about = match function.operand() {
-            Operand::None | Operand::Folder => About::File,
+        let kind = match function.operand() {
+            Operand::None | Operand::Folder => CallKind::File,
             operand => {
                 let question = with_literals(args[1].clone(), &inputs.plans)?;
                 let Some(texts) = constant_texts(function.name(), &question, SAME_QUESTION)? else {
                     return null();
                 };
                 if operand == Operand::Question {
-                    About::Question(model(), texts.concat(), settings.generation)
+                    CallKind::Question(model(), texts.concat(), settings.generation)
                 } else {
                     let specs = texts.into_iter().map(CategorySpec::plain).collect();
-                    About::Categories(model(), specs, settings.threshold)
+                    CallKind::Categories(model(), specs, settings.threshold)
                 }
             }
         };
@@ -226,7 +226,7 @@ impl ResolveCalls {
         };
         let spec = CallSpec {
             function: function.name().to_string(),
-            about,
+            kind,
             base,
             on_error: settings.on_error,
         };
@@ -272,7 +272,7 @@ impl AnalyzerRule for ResolveCalls {
         let mut concerned = false;
         plan.apply_with_subqueries(|node| {
             concerned = matches!(node, LogicalPlan::Dml(_))
-                || has_any(node, |expr| marker_of(expr).is_some());
+                || has_any(node, |expr| placeholder_of(expr).is_some());
             Ok(match concerned {
                 true => TreeNodeRecursion::Stop,
                 false => TreeNodeRecursion::Continue,
@@ -336,12 +336,12 @@ fn folder_of(expr: Option<&Expr>) -> Result<Named> {
 const SAME_QUESTION: &str = "because the model is asked the same of every image";
 const OWN_FOLDER: &str = "because only the person may say where a table's references lead";
 
-/// The call and its marker, where the expression is a call of one of picsift's functions.
-fn marker_of(expr: &Expr) -> Option<(&ScalarFunction, &Marker)> {
+/// The call and its placeholder, where the expression is a call of one of picsift's functions.
+fn placeholder_of(expr: &Expr) -> Option<(&ScalarFunction, &PlaceholderUdf)> {
     match expr {
         Expr::ScalarFunction(call) => {
-            let marker = call.func.inner().downcast_ref::<Marker>()?;
-            Some((call, marker))
+            let placeholder = call.func.inner().downcast_ref::<PlaceholderUdf>()?;
+            Some((call, placeholder))
         }
         _ => None,
     }
@@ -351,7 +351,7 @@ fn marker_of(expr: &Expr) -> Option<(&ScalarFunction, &Marker)> {
 fn loading(expr: &Expr) -> Option<ScalarFunction> {
     match expr {
         Expr::ScalarFunction(_) => {
-            let (call, _) = marker_of(expr).filter(|(call, _)| call.name() == "load_image")?;
+            let (call, _) = placeholder_of(expr).filter(|(call, _)| call.name() == "load_image")?;
             Some(call.clone())
         }
         Expr::Alias(alias) => loading(&alias.expr),

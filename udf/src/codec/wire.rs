@@ -14,7 +14,7 @@ use prost::Message;
 
 use crate::ask::AnswerColumn;
 use crate::base;
-use crate::call::{About, CallSpec, ModelSpec};
+use crate::call::{CallKind, CallSpec, ModelSpec};
 use crate::engine::Engine;
 use crate::quota::{AtEnd, InferenceQuota};
 
@@ -176,14 +176,14 @@ impl From<&CallSpec> for Call {
             on_error: spec.on_error.to_string(),
             ..Self::default()
         };
-        match &spec.about {
-            About::File => {}
-            About::Categories(asked, categories, threshold) => {
+        match &spec.kind {
+            CallKind::File => {}
+            CallKind::Categories(asked, categories, threshold) => {
                 call.model = Some(model(asked));
                 call.threshold = *threshold;
                 call.categories = categories.iter().map(NamedCategory::from).collect();
             }
-            About::Question(asked, text, generation) => {
+            CallKind::Question(asked, text, generation) => {
                 call.model = Some(model(asked));
                 call.question = Some(Question {
                     text: text.clone(),
@@ -210,9 +210,9 @@ impl From<&CategorySpec> for NamedCategory {
 impl Call {
     /// The call as it was before it was written.
     pub(super) fn spec(self) -> Result<CallSpec> {
-        let about = match (self.model, self.question) {
-            (None, _) => About::File,
-            (Some(model), None) => About::Categories(
+        let kind = match (self.model, self.question) {
+            (None, _) => CallKind::File,
+            (Some(model), None) => CallKind::Categories(
                 model.spec()?,
                 self.categories
                     .into_iter()
@@ -221,12 +221,12 @@ impl Call {
                 self.threshold,
             ),
             (Some(model), Some(question)) => {
-                About::Question(model.spec()?, question.text.clone(), question.generation()?)
+                CallKind::Question(model.spec()?, question.text.clone(), question.generation()?)
             }
         };
         Ok(CallSpec {
             function: self.function,
-            about,
+            kind,
             base: match <[Base; 1]>::try_from(self.bases) {
                 Ok([one]) => one.read()?,
                 Err(none) if none.is_empty() => {

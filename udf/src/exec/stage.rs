@@ -15,7 +15,7 @@ use picsift_vision::{Answer, Question};
 
 use crate::ask::Ask;
 use crate::base::{Base, Images, Placed};
-use crate::call::{Asked, Call};
+use crate::call::{Call, CompiledQuestions};
 use crate::corrections::Corrections;
 use crate::image_column::ImageSource;
 use crate::image_key::ImageKey;
@@ -341,7 +341,7 @@ impl Stage {
                 kernel(&values)
             }
             Kernel::Scores(kernel) => {
-                let Asked::Labelling(labelling) = &call.asked else {
+                let CompiledQuestions::Labelling(labelling) = &call.compiled else {
                     return Err(unplanned(call));
                 };
                 let said = |place: usize| {

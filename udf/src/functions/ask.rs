@@ -9,8 +9,8 @@ use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
 use crate::kernel::Kernel;
-use crate::marker::{ImageFunction, Operand};
 use crate::outcome::{Outcome, value};
+use crate::placeholder::{ImageFunction, Operand};
 
 /// `ask(image, question)`.
 #[user_doc(

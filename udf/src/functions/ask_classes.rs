@@ -9,8 +9,8 @@ use picsift_vision::nouns::nouns;
 
 use crate::columns;
 use crate::kernel::Kernel;
-use crate::marker::{ImageFunction, Operand};
 use crate::outcome::{Outcome, value};
+use crate::placeholder::{ImageFunction, Operand};
 
 /// `ask_classes(image, question)`.
 #[user_doc(

@@ -9,7 +9,7 @@ use datafusion_macros::user_doc;
 use crate::columns;
 use crate::kernel::Kernel;
 use crate::labelling::{Labelling, Scored, labels};
-use crate::marker::{ImageFunction, Operand};
+use crate::placeholder::{ImageFunction, Operand};
 
 /// `classify_labels(image, categories)`.
 #[user_doc(

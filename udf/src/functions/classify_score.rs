@@ -10,7 +10,7 @@ use datafusion_macros::user_doc;
 
 use crate::kernel::Kernel;
 use crate::labelling::{Labelling, Scored};
-use crate::marker::{ImageFunction, Operand};
+use crate::placeholder::{ImageFunction, Operand};
 
 /// `classify_score(image, category)`.
 #[user_doc(

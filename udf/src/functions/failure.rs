@@ -12,8 +12,8 @@ use datafusion::logical_expr::Documentation;
 
 use crate::kernel::Kernel;
 use crate::labelling::{Labelling, Scored};
-use crate::marker::{ImageFunction, Operand};
 use crate::outcome::RowError;
+use crate::placeholder::{ImageFunction, Operand};
 
 /// Stage, kind, message and reference of a failure; NULL when all is well, and for a NULL image.
 #[derive(Debug, Default)]

@@ -11,8 +11,8 @@ use datafusion_macros::user_doc;
 use picsift_images::{ImageInfo as Facts, hex};
 
 use crate::kernel::Kernel;
-use crate::marker::{ImageFunction, Operand};
 use crate::outcome::{Outcome, value};
+use crate::placeholder::{ImageFunction, Operand};
 
 /// `image_info(image)`.
 #[user_doc(

@@ -10,8 +10,8 @@ use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
 use crate::kernel::Kernel;
-use crate::marker::{ImageFunction, Operand};
 use crate::outcome::{Outcome, value};
+use crate::placeholder::{ImageFunction, Operand};
 
 /// `load_image(reference[, folder])`.
 #[user_doc(

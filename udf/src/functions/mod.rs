@@ -1,6 +1,6 @@
 //! The SQL functions, one file each: documentation, arguments, result type and the step from answers to Arrow.
 //!
-//! A file here owns what is its function's own; arguments are checked in [`crate::marker`], images read and asked in
+//! A file here owns what is its function's own; arguments are checked in [`crate::placeholder`], images read and asked in
 //! [`crate::pipeline`], and none of that is known here.
 
 pub(crate) use failure::failure_type;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
 
-use crate::marker::{ImageFunction, Marker};
+use crate::placeholder::{ImageFunction, PlaceholderUdf};
 
 mod ask;
 mod ask_classes;
@@ -41,11 +41,11 @@ fn public() -> [Arc<dyn ImageFunction>; 11] {
     ]
 }
 
-/// All functions that SQL has, as markers for the planner.
+/// All functions that SQL has, as placeholders for the planner.
 pub(crate) fn all() -> Vec<Arc<ScalarUDF>> {
     public()
         .into_iter()
-        .map(|function| Arc::new(Marker::new(function).into_udf()))
+        .map(|function| Arc::new(PlaceholderUdf::new(function).into_udf()))
         .collect()
 }
 

@@ -11,8 +11,8 @@ use datafusion_macros::user_doc;
 
 use crate::kernel::Kernel;
 use crate::labelling::{Labelling, Scored};
-use crate::marker::{ImageFunction, Operand};
 use crate::outcome::failure;
+use crate::placeholder::{ImageFunction, Operand};
 
 /// `try_classify(image, category)`.
 #[user_doc(

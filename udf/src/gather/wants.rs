@@ -10,7 +10,7 @@ use datafusion::common::{Column, Result};
 use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, Projection};
 
 use super::calls::{has_calls, is_once_only};
-use crate::call::{About, Call};
+use crate::call::{Call, CallKind};
 
 /// A call that is to become a column.
 #[derive(Debug, Clone)]
@@ -82,7 +82,7 @@ impl Want {
     }
 
     fn is_words(&self) -> bool {
-        matches!(self.call.spec.about, About::Question(..))
+        matches!(self.call.spec.kind, CallKind::Question(..))
     }
 
     fn same(&self, node: &LogicalPlan) -> Option<Self> {

@@ -1,6 +1,6 @@
-//! What a SQL function of picsift is to the planner: a marker.
+//! What a SQL function of picsift is to the planner: a placeholder.
 //!
-//! A [`Marker`] carries name, documentation, argument checks and result type, and cannot run. [`crate::resolve`] checks
+//! A [`PlaceholderUdf`] carries name, documentation, argument checks and result type, and cannot run. [`crate::resolve`] checks
 //! what it asks while the query is analysed, [`crate::gather`] puts the operator that asks in its place.
 
 use std::fmt::Debug;
@@ -95,12 +95,12 @@ pub(crate) trait ImageFunction: Debug + Send + Sync + 'static {
 
 /// The planner's view of an [`ImageFunction`].
 #[derive(Debug)]
-pub(crate) struct Marker {
+pub(crate) struct PlaceholderUdf {
     function: Arc<dyn ImageFunction>,
     signature: Signature,
 }
 
-impl Marker {
+impl PlaceholderUdf {
     pub(crate) fn new(function: Arc<dyn ImageFunction>) -> Self {
         let operand = function.operand().example();
         // Any types are let in, to be checked in `return_type`; the others are the forms that SHOW FUNCTIONS lists.
@@ -166,21 +166,21 @@ impl Marker {
     }
 }
 
-impl PartialEq for Marker {
+impl PartialEq for PlaceholderUdf {
     fn eq(&self, other: &Self) -> bool {
         self.function.name() == other.function.name()
     }
 }
 
-impl Eq for Marker {}
+impl Eq for PlaceholderUdf {}
 
-impl Hash for Marker {
+impl Hash for PlaceholderUdf {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.function.name().hash(state);
     }
 }
 
-impl ScalarUDFImpl for Marker {
+impl ScalarUDFImpl for PlaceholderUdf {
     fn name(&self) -> &str {
         self.function.name()
     }
