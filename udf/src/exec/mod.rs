@@ -46,7 +46,7 @@ use crate::pipeline::ImagePipeline;
 use crate::quota::InferenceQuota;
 use crate::settings::PicsiftOptions;
 use crate::stats::RunStats;
-use order::Measured;
+use order::StageStats;
 pub(crate) use sorts::SortsAboveInference;
 use stage::Stage;
 use stream::Driver;
@@ -63,7 +63,7 @@ pub struct InferExec {
     engine: Arc<Engine>,
     quota: Arc<InferenceQuota>,
     stats: Arc<RunStats>,
-    measured: Vec<Arc<Measured>>,
+    stage_stats: Vec<Arc<StageStats>>,
     metrics: ExecutionPlanMetricsSet,
     properties: Arc<PlanProperties>,
 }
@@ -85,7 +85,7 @@ impl InferExec {
         let schema = input.schema();
         let fields: Vec<_> = schema.fields().iter().cloned().chain(answers).collect();
         let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
-        let measured = asks.iter().map(|_| Arc::default()).collect();
+        let stage_stats = asks.iter().map(|_| Arc::default()).collect();
         Ok(Self {
             properties: Arc::new(properties(&input, schema)?),
             input,
@@ -94,7 +94,7 @@ impl InferExec {
             engine,
             quota,
             stats,
-            measured,
+            stage_stats,
             metrics: ExecutionPlanMetricsSet::new(),
         })
     }
@@ -270,7 +270,7 @@ impl ExecutionPlan for InferExec {
         let slots = Arc::new(Semaphore::new(at_once.min().unwrap_or(1)));
         let mut first = width;
         let mut stages = Vec::new();
-        for ((ask, model), measured) in self.asks.iter().zip(models).zip(&self.measured) {
+        for ((ask, model), stage_stats) in self.asks.iter().zip(models).zip(&self.stage_stats) {
             let pipeline =
                 ImagePipeline::new(Arc::clone(&self.engine), model, Arc::clone(&self.stats));
             let pipeline = pipeline.within(
@@ -279,7 +279,7 @@ impl ExecutionPlan for InferExec {
                 Arc::clone(&images),
             );
             let pipeline = pipeline.telling(losses.clone());
-            let stage = Stage::new(ask.clone(), first, pipeline, Arc::clone(measured));
+            let stage = Stage::new(ask.clone(), first, pipeline, Arc::clone(stage_stats));
             first += ask.columns.len();
             stages.push(stage);
         }

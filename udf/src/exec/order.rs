@@ -9,14 +9,14 @@ use std::time::Duration;
 
 /// What one stage has cost and dropped so far; shared by a query's streams.
 #[derive(Debug, Default)]
-pub(crate) struct Measured {
+pub(crate) struct StageStats {
     asked: AtomicU64,
     nanos: AtomicU64,
     tested: AtomicU64,
     passed: AtomicU64,
 }
 
-impl Measured {
+impl StageStats {
     /// So many images took so long, one after the other or not.
     pub(crate) fn note_cost(&self, images: usize, time: Duration) {
         self.asked.fetch_add(images as u64, Ordering::Relaxed);
@@ -52,8 +52,8 @@ impl Measured {
 mod tests {
     use super::*;
 
-    fn measured(nanos: u64, passed: usize) -> Measured {
-        let measured = Measured::default();
+    fn measured(nanos: u64, passed: usize) -> StageStats {
+        let measured = StageStats::default();
         measured.note_cost(10, Duration::from_nanos(nanos));
         measured.note_passed(10, passed);
         measured
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn what_is_unknown_is_tried_and_what_drops_nothing_waits() {
-        assert_eq!(Measured::default().rank(), 0.0);
+        assert_eq!(StageStats::default().rank(), 0.0);
         assert!(measured(1, 10).rank().is_infinite());
     }
 }

@@ -24,7 +24,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::stream::{Driver, Work};
+use super::stream::{BatchPipeline, Driver};
 use super::work::Done;
 use crate::budget::Budget;
 use crate::memory_cache::{AskedId, MemoryAnswerCache};
@@ -122,7 +122,7 @@ impl Looking {
     }
 }
 
-impl Work for Looking {
+impl BatchPipeline for Looking {
     async fn run(&self, batch: RecordBatch, _first: usize) -> Result<Done> {
         let contents = batch
             .column(0)

@@ -27,10 +27,10 @@ use crate::pipeline::{End, ImageOutputs, ImagePipeline, RequestedOutputs};
 use crate::quota::Exhausted;
 use crate::settings::OnError;
 
-use super::order::Measured;
+use super::order::StageStats;
 
-/// Choices of columns that are remembered: guards give a handful, unless somebody is out to give more.
-const MOST_CHOICES: usize = 256;
+/// Column masks that are remembered: guards give a handful, unless a query is written to give more.
+const MOST_MASKS: usize = 256;
 
 /// An ask while it runs in one stream.
 pub(crate) struct Stage {
@@ -42,14 +42,14 @@ pub(crate) struct Stage {
     questions: Vec<Question>,
     /// For each column, where its answers stand in `questions`.
     places: Vec<Vec<usize>>,
-    /// What is wanted for each choice of columns, made once.
-    wanted: Mutex<HashMap<Vec<bool>, Arc<Choice>>>,
-    pub(crate) measured: Arc<Measured>,
+    /// The masks that were made, by the columns that they request.
+    masks: Mutex<HashMap<Vec<bool>, Arc<ColumnMask>>>,
+    pub(crate) stage_stats: Arc<StageStats>,
 }
 
-/// What some of the columns request of an image.
+/// Some of the columns, and what they request of an image.
 #[derive(Debug)]
-struct Choice {
+struct ColumnMask {
     requested: RequestedOutputs,
     /// For each question of the stage, its place among those asked.
     places: Vec<Option<usize>>,
@@ -63,14 +63,14 @@ pub(crate) struct Answered {
 }
 
 /// A row's images and what was wanted of it.
-type Row = Option<(Arc<Choice>, ImageOutputs)>;
+type Row = Option<(Arc<ColumnMask>, ImageOutputs)>;
 
 impl Stage {
     pub(crate) fn new(
         ask: Ask<Arc<dyn PhysicalExpr>>,
         first: usize,
         pipeline: ImagePipeline,
-        measured: Arc<Measured>,
+        stage_stats: Arc<StageStats>,
     ) -> Self {
         let (mut questions, mut places): (Vec<Question>, Vec<Vec<usize>>) = Default::default();
         let mut known: HashMap<&Question, usize> = HashMap::new();
@@ -90,8 +90,8 @@ impl Stage {
             pipeline,
             questions,
             places,
-            wanted: Mutex::default(),
-            measured,
+            masks: Mutex::default(),
+            stage_stats,
         }
     }
 
@@ -119,10 +119,10 @@ impl Stage {
         batch: &RecordBatch,
         row: &(dyn Fn(usize) -> usize + Sync),
     ) -> Result<Answered> {
-        let choices = self.choices(batch)?;
-        let (images, names) = self.images(batch, &choices)?;
+        let masks = self.masks(batch)?;
+        let (images, names) = self.images(batch, &masks)?;
         let keys = self.keys(&images, &names).await;
-        let (mut rows, exhausted) = self.look(images, choices).await?;
+        let (mut rows, exhausted) = self.look(images, masks).await?;
         for (place, outputs) in rows.iter_mut().enumerate() {
             if let Some((_, outputs)) = outputs {
                 self.pipeline.tell(outputs, names[place].as_deref());
@@ -149,11 +149,11 @@ impl Stage {
     }
 
     /// For each row the columns that are asked for it; `None` where none is.
-    fn choices(&self, batch: &RecordBatch) -> Result<Vec<Option<Arc<Choice>>>> {
+    fn masks(&self, batch: &RecordBatch) -> Result<Vec<Option<Arc<ColumnMask>>>> {
         let rows = batch.num_rows();
         let columns = &self.ask.columns;
         if columns.iter().all(|column| column.guard.is_none()) {
-            let all = self.choice(vec![true; columns.len()]);
+            let all = self.mask(vec![true; columns.len()]);
             return Ok(vec![Some(all); rows]);
         }
         let mut wanted = vec![vec![true; columns.len()]; rows];
@@ -167,14 +167,14 @@ impl Stage {
         }
         Ok(wanted
             .into_iter()
-            .map(|wanted| wanted.contains(&true).then(|| self.choice(wanted)))
+            .map(|wanted| wanted.contains(&true).then(|| self.mask(wanted)))
             .collect())
     }
 
-    fn choice(&self, columns: Vec<bool>) -> Arc<Choice> {
-        let mut made = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(choice) = made.get(&columns) {
-            return Arc::clone(choice);
+    fn mask(&self, columns: Vec<bool>) -> Arc<ColumnMask> {
+        let mut made = self.masks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mask) = made.get(&columns) {
+            return Arc::clone(mask);
         }
         let (mut requested, mut asked) = (RequestedOutputs::default(), Vec::new());
         let mut places = vec![None; self.questions.len()];
@@ -197,18 +197,18 @@ impl Stage {
         if !asked.is_empty() {
             requested.answers = Some(self.pipeline.questions(asked.into()));
         }
-        let choice = Arc::new(Choice { requested, places });
-        if made.len() >= MOST_CHOICES {
+        let mask = Arc::new(ColumnMask { requested, places });
+        if made.len() >= MOST_MASKS {
             made.clear();
         }
-        made.insert(columns, Arc::clone(&choice));
-        choice
+        made.insert(columns, Arc::clone(&mask));
+        mask
     }
 
     /// The images of the rows that are asked, and what the table calls them; no others' are evaluated.
-    fn images(&self, batch: &RecordBatch, choices: &[Option<Arc<Choice>>]) -> Result<Images> {
+    fn images(&self, batch: &RecordBatch, masks: &[Option<Arc<ColumnMask>>]) -> Result<Images> {
         let rows = batch.num_rows();
-        let asked: Vec<bool> = choices.iter().map(Option::is_some).collect();
+        let asked: Vec<bool> = masks.iter().map(Option::is_some).collect();
         if asked.iter().all(|asked| *asked) {
             let column = self.ask.image.evaluate(batch)?.into_array(rows)?;
             return self.base().images(&column);
@@ -237,7 +237,7 @@ impl Stage {
     async fn look(
         &self,
         images: Vec<Option<Placed>>,
-        choices: Vec<Option<Arc<Choice>>>,
+        masks: Vec<Option<Arc<ColumnMask>>>,
     ) -> Result<(Vec<Row>, Option<(usize, Exhausted)>)> {
         let mut rows: Vec<Row> = images.iter().map(|_| None).collect();
         let mut exhausted: Option<(usize, Exhausted)> = None;
@@ -245,22 +245,19 @@ impl Stage {
         let started = Instant::now();
         let mut looks: FuturesUnordered<_> = images
             .into_iter()
-            .zip(choices)
+            .zip(masks)
             .enumerate()
-            .filter_map(|(place, (image, choice))| Some((place, image?, choice?)))
-            .map(|(place, (image, folder), choice)| async move {
+            .filter_map(|(place, (image, mask))| Some((place, image?, mask?)))
+            .map(|(place, (image, folder), mask)| async move {
                 let origin = ReferenceOrigin::Query(folder.as_ref());
-                let outputs = self
-                    .pipeline
-                    .process(image, origin, &choice.requested)
-                    .await;
-                (place, choice, outputs)
+                let outputs = self.pipeline.process(image, origin, &mask.requested).await;
+                (place, mask, outputs)
             })
             .collect();
         let count = looks.len();
-        while let Some((place, choice, outputs)) = looks.next().await {
+        while let Some((place, mask, outputs)) = looks.next().await {
             match outputs {
-                Ok(outputs) => rows[place] = Some((choice, outputs)),
+                Ok(outputs) => rows[place] = Some((mask, outputs)),
                 Err(End::Exhausted(end)) => {
                     if exhausted.is_none_or(|(first, _)| place < first) {
                         exhausted = Some((place, end));
@@ -271,7 +268,7 @@ impl Stage {
         }
         // A batch that waited for a model to be loaded says nothing of what images cost.
         if !cold {
-            self.measured.note_cost(count, started.elapsed());
+            self.stage_stats.note_cost(count, started.elapsed());
         }
         Ok((rows, exhausted))
     }
@@ -353,12 +350,12 @@ impl Stage {
                     .enumerate()
                     .map(|(place, row)| {
                         let scores = row.and_then(|row| {
-                            self.picked(column, row, |answer| match answer {
+                            self.select_answers(column, row, |answer| match answer {
                                 Answer::Score(score) => Some(*score),
                                 Answer::Text(_) => None,
                             })
                         });
-                        // Nobody wants to know about a row that was not asked.
+                        // Unrequested rows are NULL.
                         let said = scores.as_ref().and_then(|_| said(place));
                         Scored::new(scores, said.unwrap_or_default())
                     })
@@ -368,7 +365,7 @@ impl Stage {
             Kernel::Texts(kernel) => {
                 let values: Vec<Outcome<String>> = each
                     .map(|row| {
-                        let texts = self.picked(column, row?, |answer| match answer {
+                        let texts = self.select_answers(column, row?, |answer| match answer {
                             Answer::Text(text) => Some(text.clone()),
                             Answer::Score(_) => None,
                         });
@@ -381,10 +378,10 @@ impl Stage {
     }
 
     /// A row's answers to one column's questions; `None` where it was not asked them.
-    fn picked<T>(
+    fn select_answers<T>(
         &self,
         column: usize,
-        (choice, outputs): &(Arc<Choice>, ImageOutputs),
+        (mask, outputs): &(Arc<ColumnMask>, ImageOutputs),
         value: impl Fn(&Answer) -> Option<T>,
     ) -> Outcome<Vec<T>> {
         let answers = match outputs.answers.as_ref()? {
@@ -393,7 +390,7 @@ impl Stage {
         };
         let mut values = Vec::with_capacity(self.places[column].len());
         for &place in &self.places[column] {
-            let answer = answers.get(choice.places[place]?);
+            let answer = answers.get(mask.places[place]?);
             match answer.and_then(&value) {
                 Some(value) => values.push(value),
                 None => {

@@ -29,7 +29,7 @@ const FEWEST_TOGETHER: usize = 8;
 const MOST_TOGETHER: usize = 64;
 
 /// What is done with the rows of a stream.
-pub(crate) trait Work: Send + Sync + 'static {
+pub(crate) trait BatchPipeline: Send + Sync + 'static {
     /// Takes a batch through, whose first row has the number `first` in the input.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ struct State {
     ended: bool,
 }
 
-impl<W: Work> Driver<W> {
+impl<W: BatchPipeline> Driver<W> {
     /// Runs until the input ends, an error occurs or nobody listens.
     ///
     /// # Errors

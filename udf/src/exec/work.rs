@@ -13,7 +13,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::collect_columns;
 
 use super::stage::Stage;
-use super::stream::Work;
+use super::stream::BatchPipeline;
 use crate::quota::Exhausted;
 use crate::stats::RunStats;
 
@@ -82,7 +82,7 @@ impl Asking {
             .enumerate()
             .filter(|(_, stage)| stage.reads().iter().all(|&column| there[column]));
         let best = ready.min_by(|(_, a), (_, b)| {
-            let ranks = a.measured.rank().total_cmp(&b.measured.rank());
+            let ranks = a.stage_stats.rank().total_cmp(&b.stage_stats.rank());
             ranks.then(a.first.cmp(&b.first))
         });
         match best {
@@ -142,7 +142,7 @@ impl Asking {
     }
 }
 
-impl Work for Asking {
+impl BatchPipeline for Asking {
     /// The batch with its answers.
     ///
     /// # Errors
@@ -174,7 +174,7 @@ impl Work for Asking {
             self.ask(stage, &mut state).await?;
             let tested = state.rows.len();
             if self.decide(&mut state, &mut predicates)? {
-                stage.measured.note_passed(tested, state.rows.len());
+                stage.stage_stats.note_passed(tested, state.rows.len());
             }
         }
         Ok(Done {
