@@ -7,11 +7,11 @@ use bytes::Bytes;
 use datafusion::common::Result;
 use picsift_images::ImageInfo;
 
-use crate::labelling::{Labelling, Scored};
+use crate::labelling::{Labelling, RowPrediction};
 use crate::outcome::Outcome;
 
 /// Scores of each row's categories, and what people said of them, to a column.
-pub(crate) type ScoresKernel = fn(&Labelling, &[Scored]) -> Result<ArrayRef>;
+pub(crate) type ScoresKernel = fn(&Labelling, &[RowPrediction]) -> Result<ArrayRef>;
 
 /// The step from rows to a column: one value a row, in their order. What it takes says what has to be found out about an image.
 #[derive(Debug, Clone, Copy)]

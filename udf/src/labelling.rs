@@ -93,7 +93,7 @@ impl Labelling {
 
     /// The name with the highest score among those that hold; the first of equals; `None` when none holds.
     pub fn best(&self, scores: &[f32]) -> Option<&str> {
-        Scored::new(Some(Ok(scores.to_vec())), Vec::new()).best(self)
+        RowPrediction::new(Some(Ok(scores.to_vec())), Vec::new()).best(self)
     }
 }
 
@@ -102,17 +102,17 @@ fn holds(thresholds: &[f32], scores: &[f32]) -> Vec<bool> {
     scores.iter().zip(thresholds).map(|(s, t)| s >= t).collect()
 }
 
-/// What became of one row, and what people said of it.
+/// The prediction for one row, and what people said in its place.
 #[derive(Debug, Clone)]
-pub(crate) struct Scored {
+pub(crate) struct RowPrediction {
     outcome: Outcome<Vec<f32>>,
     /// For each category what was said; empty where nothing was.
-    said: Vec<Option<bool>>,
+    overrides: Vec<Option<bool>>,
 }
 
-impl Scored {
-    pub(crate) fn new(outcome: Outcome<Vec<f32>>, said: Vec<Option<bool>>) -> Self {
-        Self { outcome, said }
+impl RowPrediction {
+    pub(crate) fn new(outcome: Outcome<Vec<f32>>, overrides: Vec<Option<bool>>) -> Self {
+        Self { outcome, overrides }
     }
 
     pub(crate) fn outcome(&self) -> &Outcome<Vec<f32>> {
@@ -126,7 +126,7 @@ impl Scored {
 
     /// Whether a person decided about one of the categories.
     pub(crate) fn is_corrected(&self) -> bool {
-        !self.said.is_empty()
+        !self.overrides.is_empty()
     }
 
     /// Whether each category holds, by what a person said or else by its score; `None` for one about which neither is known,
@@ -137,8 +137,8 @@ impl Scored {
             return None;
         }
         let each = (0..labelling.names().len()).map(|index| {
-            let said = self.said.get(index).copied().flatten();
-            said.or_else(|| by_model.as_ref()?.get(index).copied())
+            let person = self.overrides.get(index).copied().flatten();
+            person.or_else(|| by_model.as_ref()?.get(index).copied())
         });
         Some(each.collect())
     }
@@ -147,9 +147,9 @@ impl Scored {
     pub(crate) fn best<'a>(&self, labelling: &'a Labelling) -> Option<&'a str> {
         let holds = self.holds(labelling)?;
         let worth = |index: usize| {
-            let said = self.said.get(index).copied().flatten() == Some(true);
+            let by_person = self.overrides.get(index).copied().flatten() == Some(true);
             let score = self.scores().and_then(|scores| scores.get(index).copied());
-            (said, score.unwrap_or(0.0))
+            (by_person, score.unwrap_or(0.0))
         };
         let mut best: Option<usize> = None;
         for (index, held) in holds.iter().enumerate() {
@@ -209,13 +209,13 @@ mod tests {
         }
     }
 
-    fn scored(scores: &[f32], said: &[Option<bool>]) -> Scored {
-        Scored::new(Some(Ok(scores.to_vec())), said.to_vec())
+    fn scored(scores: &[f32], overrides: &[Option<bool>]) -> RowPrediction {
+        RowPrediction::new(Some(Ok(scores.to_vec())), overrides.to_vec())
     }
 
-    fn failed(said: &[Option<bool>]) -> Scored {
+    fn failed(overrides: &[Option<bool>]) -> RowPrediction {
         let error = RowError::model("refused", "no");
-        Scored::new(Some(Err(error)), said.to_vec())
+        RowPrediction::new(Some(Err(error)), overrides.to_vec())
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::corrections::Corrections;
 use crate::image_column::ImageSource;
 use crate::image_key::ImageKey;
 use crate::kernel::Kernel;
-use crate::labelling::Scored;
+use crate::labelling::RowPrediction;
 use crate::origin::ReferenceOrigin;
 use crate::outcome::{Outcome, RowError};
 use crate::pipeline::{End, ImageOutputs, ImagePipeline, RequestedOutputs};
@@ -341,12 +341,12 @@ impl Stage {
                 let CompiledQuestions::Labelling(labelling) = &call.compiled else {
                     return Err(unplanned(call));
                 };
-                let said = |place: usize| {
+                let overrides = |place: usize| {
                     let corrections = self.corrections()?;
                     let key = keys.get(place)?.as_ref()?;
                     Some(corrections.said(key.as_str(), labelling.names()))
                 };
-                let values: Vec<Scored> = each
+                let values: Vec<RowPrediction> = each
                     .enumerate()
                     .map(|(place, row)| {
                         let scores = row.and_then(|row| {
@@ -356,8 +356,8 @@ impl Stage {
                             })
                         });
                         // Unrequested rows are NULL.
-                        let said = scores.as_ref().and_then(|_| said(place));
-                        Scored::new(scores, said.unwrap_or_default())
+                        let overrides = scores.as_ref().and_then(|_| overrides(place));
+                        RowPrediction::new(scores, overrides.unwrap_or_default())
                     })
                     .collect();
                 kernel(labelling, &values)

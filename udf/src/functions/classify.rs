@@ -9,7 +9,7 @@ use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
 use crate::kernel::Kernel;
-use crate::labelling::{Labelling, Scored};
+use crate::labelling::{Labelling, RowPrediction};
 use crate::placeholder::{ImageFunction, Operand};
 
 /// `classify(image, category)`.
@@ -50,11 +50,11 @@ impl ImageFunction for Classify {
     }
 
     fn kernel(&self) -> Kernel {
-        Kernel::Scores(held)
+        Kernel::Scores(positives)
     }
 }
 
-fn held(labelling: &Labelling, rows: &[Scored]) -> Result<ArrayRef> {
+fn positives(labelling: &Labelling, rows: &[RowPrediction]) -> Result<ArrayRef> {
     let held: BooleanArray = rows
         .iter()
         .map(|row| *row.holds(labelling)?.first()?)

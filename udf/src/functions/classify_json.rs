@@ -9,7 +9,7 @@ use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
 use crate::kernel::Kernel;
-use crate::labelling::{Labelling, Scored, answers_json};
+use crate::labelling::{Labelling, RowPrediction, answers_json};
 use crate::placeholder::{ImageFunction, Operand};
 
 /// `classify_json(image, categories)`.
@@ -50,7 +50,7 @@ impl ImageFunction for ClassifyJson {
     }
 }
 
-fn json(labelling: &Labelling, rows: &[Scored]) -> Result<ArrayRef> {
+fn json(labelling: &Labelling, rows: &[RowPrediction]) -> Result<ArrayRef> {
     let answers: StringArray = rows
         .iter()
         .map(|row| {

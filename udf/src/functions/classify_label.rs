@@ -9,7 +9,7 @@ use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
 use crate::kernel::Kernel;
-use crate::labelling::{Labelling, Scored};
+use crate::labelling::{Labelling, RowPrediction};
 use crate::placeholder::{ImageFunction, Operand};
 
 /// `classify_label(image, categories)`.
@@ -50,7 +50,7 @@ impl ImageFunction for ClassifyLabel {
     }
 }
 
-fn best(labelling: &Labelling, rows: &[Scored]) -> Result<ArrayRef> {
+fn best(labelling: &Labelling, rows: &[RowPrediction]) -> Result<ArrayRef> {
     let best: StringArray = rows.iter().map(|row| row.best(labelling)).collect();
     Ok(Arc::new(best))
 }

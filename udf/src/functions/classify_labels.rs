@@ -8,7 +8,7 @@ use datafusion_macros::user_doc;
 
 use crate::columns;
 use crate::kernel::Kernel;
-use crate::labelling::{Labelling, Scored, labels};
+use crate::labelling::{Labelling, RowPrediction, labels};
 use crate::placeholder::{ImageFunction, Operand};
 
 /// `classify_labels(image, categories)`.
@@ -49,7 +49,7 @@ impl ImageFunction for ClassifyLabels {
     }
 }
 
-fn all(labelling: &Labelling, rows: &[Scored]) -> Result<ArrayRef> {
+fn all(labelling: &Labelling, rows: &[RowPrediction]) -> Result<ArrayRef> {
     Ok(columns::text_lists(rows.iter().map(|row| {
         let held = row.holds(labelling)?;
         Some(labels(labelling.names(), &held))

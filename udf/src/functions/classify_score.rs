@@ -9,7 +9,7 @@ use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
 use crate::kernel::Kernel;
-use crate::labelling::{Labelling, Scored};
+use crate::labelling::{Labelling, RowPrediction};
 use crate::placeholder::{ImageFunction, Operand};
 
 /// `classify_score(image, category)`.
@@ -53,7 +53,7 @@ impl ImageFunction for ClassifyScore {
     }
 }
 
-fn score(_labelling: &Labelling, rows: &[Scored]) -> Result<ArrayRef> {
+fn score(_labelling: &Labelling, rows: &[RowPrediction]) -> Result<ArrayRef> {
     let scores: Float32Array = rows
         .iter()
         .map(|row| row.scores()?.first().copied())

@@ -11,7 +11,7 @@ use datafusion::common::Result;
 use datafusion::logical_expr::Documentation;
 
 use crate::kernel::Kernel;
-use crate::labelling::{Labelling, Scored};
+use crate::labelling::{Labelling, RowPrediction};
 use crate::outcome::RowError;
 use crate::placeholder::{ImageFunction, Operand};
 
@@ -58,7 +58,7 @@ fn parts() -> Fields {
         .into()
 }
 
-fn errors(_labelling: &Labelling, rows: &[Scored]) -> Result<ArrayRef> {
+fn errors(_labelling: &Labelling, rows: &[RowPrediction]) -> Result<ArrayRef> {
     let errors: Vec<Option<&RowError>> = rows
         .iter()
         .map(|row| row.outcome().as_ref()?.as_ref().err())

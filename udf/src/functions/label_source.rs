@@ -9,7 +9,7 @@ use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
 use crate::kernel::Kernel;
-use crate::labelling::{Labelling, Scored};
+use crate::labelling::{Labelling, RowPrediction};
 use crate::placeholder::{ImageFunction, Operand};
 
 /// `label_source(image, categories)`.
@@ -53,7 +53,7 @@ impl ImageFunction for LabelSource {
     }
 }
 
-fn sources(_labelling: &Labelling, rows: &[Scored]) -> Result<ArrayRef> {
+fn sources(_labelling: &Labelling, rows: &[RowPrediction]) -> Result<ArrayRef> {
     let sources: StringArray = rows
         .iter()
         .map(|row| match row.scores() {

@@ -10,7 +10,7 @@ use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
 use crate::kernel::Kernel;
-use crate::labelling::{Labelling, Scored};
+use crate::labelling::{Labelling, RowPrediction};
 use crate::outcome::failure;
 use crate::placeholder::{ImageFunction, Operand};
 
@@ -59,8 +59,8 @@ impl ImageFunction for TryClassify {
     }
 }
 
-fn tried(labelling: &Labelling, rows: &[Scored]) -> Result<ArrayRef> {
-    let score = |row: &Scored| row.scores()?.first().copied();
+fn tried(labelling: &Labelling, rows: &[RowPrediction]) -> Result<ArrayRef> {
+    let score = |row: &RowPrediction| row.scores()?.first().copied();
     let values: BooleanArray = rows
         .iter()
         .map(|row| *row.holds(labelling)?.first()?)
