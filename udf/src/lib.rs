@@ -6,7 +6,6 @@
 
 mod aggregates;
 mod annotate;
-mod ask;
 mod base;
 mod budget;
 mod call;
@@ -24,6 +23,7 @@ mod gather;
 mod grouping;
 mod image_column;
 mod image_key;
+mod inference_group;
 mod kernel;
 mod labelling;
 mod lineage;

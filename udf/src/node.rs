@@ -12,17 +12,17 @@ use std::sync::Arc;
 use datafusion::common::{Column, DFSchema, DFSchemaRef, Result, internal_datafusion_err};
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
 
-use crate::ask::{self, Ask, answer_fields};
+use crate::inference_group::{self, InferenceGroup, answer_fields};
 use crate::quota::InferenceQuota;
 
 /// Asks about images; see the module.
 #[derive(Debug, Clone)]
 pub(crate) struct Infer {
     pub(crate) input: LogicalPlan,
-    pub(crate) asks: Vec<Ask<Expr>>,
+    pub(crate) groups: Vec<InferenceGroup<Expr>>,
     /// Conjuncts over the input and the answers.
     pub(crate) predicates: Vec<Expr>,
-    /// The input's columns, then the asks' in their order.
+    /// The input's columns, then the groups' in their order.
     pub(crate) schema: DFSchemaRef,
     /// Shared by all operators of a query; no part of what the node is.
     pub(crate) quota: Arc<InferenceQuota>,
@@ -33,11 +33,11 @@ impl Infer {
     /// When an answer's name is one of the input's.
     pub(crate) fn new(
         input: LogicalPlan,
-        asks: Vec<Ask<Expr>>,
+        groups: Vec<InferenceGroup<Expr>>,
         predicates: Vec<Expr>,
         quota: Arc<InferenceQuota>,
     ) -> Result<Self> {
-        let answers = answer_fields(&asks).map(|field| (None, field));
+        let answers = answer_fields(&groups).map(|field| (None, field));
         let fields: Vec<_> = input
             .schema()
             .iter()
@@ -47,7 +47,7 @@ impl Infer {
         let schema = DFSchema::new_with_metadata(fields, input.schema().metadata().clone())?;
         Ok(Self {
             input,
-            asks,
+            groups,
             predicates,
             schema: Arc::new(schema),
             quota,
@@ -71,20 +71,22 @@ impl Infer {
 
     /// Every expression, in the order images and guards, then predicates.
     fn all_expressions(&self) -> impl Iterator<Item = &Expr> {
-        let asks = self.asks.iter().flat_map(Ask::expressions);
-        asks.chain(&self.predicates)
+        let groups = self.groups.iter().flat_map(InferenceGroup::expressions);
+        groups.chain(&self.predicates)
     }
 
     /// Names of the answers' columns.
     pub(crate) fn answer_names(&self) -> HashSet<String> {
-        let columns = self.asks.iter().flat_map(|ask| &ask.columns);
+        let columns = self.groups.iter().flat_map(|group| &group.columns);
         columns.map(|column| column.name.clone()).collect()
     }
 }
 
 impl PartialEq for Infer {
     fn eq(&self, other: &Self) -> bool {
-        self.input == other.input && self.asks == other.asks && self.predicates == other.predicates
+        self.input == other.input
+            && self.groups == other.groups
+            && self.predicates == other.predicates
     }
 }
 
@@ -92,7 +94,7 @@ impl Eq for Infer {}
 
 impl Hash for Infer {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (&self.input, &self.asks, &self.predicates).hash(state);
+        (&self.input, &self.groups, &self.predicates).hash(state);
     }
 }
 
@@ -125,7 +127,7 @@ impl UserDefinedLogicalNodeCore for Infer {
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("Infer: ")?;
-        ask::write(f, &self.asks, &self.predicates, true, "; ")
+        inference_group::write(f, &self.groups, &self.predicates, true, "; ")
     }
 
     fn with_exprs_and_inputs(&self, _exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
@@ -135,7 +137,7 @@ impl UserDefinedLogicalNodeCore for Infer {
             .ok_or_else(|| internal_datafusion_err!("Infer needs an input"))?;
         Self::new(
             input,
-            self.asks.clone(),
+            self.groups.clone(),
             self.predicates.clone(),
             Arc::clone(&self.quota),
         )

@@ -77,10 +77,10 @@ impl ExtensionPlanner for InferPlanner {
             .ok_or_else(|| internal_datafusion_err!("Infer needs an input"))?;
         let physical =
             |expr: &Expr| planner.create_physical_expr(expr, &infer.schema, session, context);
-        let asks = infer
-            .asks
+        let groups = infer
+            .groups
             .iter()
-            .map(|ask| ask.map(physical))
+            .map(|group| group.map(physical))
             .collect::<Result<_>>()?;
         let predicates = infer
             .predicates
@@ -96,7 +96,7 @@ impl ExtensionPlanner for InferPlanner {
         let quota = quota.unwrap_or_else(|| Arc::clone(&infer.quota));
         Ok(Some(Arc::new(InferExec::new(
             Arc::clone(input),
-            asks,
+            groups,
             predicates,
             Arc::clone(&self.engine),
             quota,

@@ -25,11 +25,11 @@ use datafusion_proto::physical_plan::{
 };
 use prost::Message;
 
-use crate::ask::answer_fields;
 use crate::call::ResolvedFunction;
 use crate::conditional::{self, Coalesce};
 use crate::engine::Engine;
 use crate::exec::InferExec;
+use crate::inference_group::answer_fields;
 use crate::node::Infer;
 use crate::stats::RunStats;
 
@@ -120,10 +120,10 @@ impl LogicalExtensionCodec for InferCodec {
         let expr = |bytes: &[u8]| -> Result<Expr> {
             parse_expr(&wire::read(bytes)?, context, self).map_err(external)
         };
-        let asks = wire::asks(&self.engine, message.asks)?;
-        let asks = asks
+        let groups = wire::groups(&self.engine, message.asks)?;
+        let groups = groups
             .iter()
-            .map(|ask| ask.map(|e| expr(e)))
+            .map(|group| group.map(|e| expr(e)))
             .collect::<Result<_>>()?;
         let predicates = message
             .predicates
@@ -133,7 +133,7 @@ impl LogicalExtensionCodec for InferCodec {
         let input = inputs.first().cloned();
         let input = input.ok_or_else(|| plan_datafusion_err!("Infer needs an input"))?;
         Ok(Extension {
-            node: Arc::new(Infer::new(input, asks, predicates, quota)?),
+            node: Arc::new(Infer::new(input, groups, predicates, quota)?),
         })
     }
 
@@ -146,11 +146,11 @@ impl LogicalExtensionCodec for InferCodec {
                 .map_err(external)?
                 .encode_to_vec())
         };
-        let asks = infer.asks.iter().map(|ask| ask.map(expr));
-        let asks = asks.collect::<Result<Vec<_>>>()?;
+        let groups = infer.groups.iter().map(|group| group.map(expr));
+        let groups = groups.collect::<Result<Vec<_>>>()?;
         let predicates = infer.predicates.iter().map(expr).collect::<Result<_>>()?;
         bytes.extend_from_slice(INFER);
-        bytes.extend(wire::Infer::new(&asks, predicates, &infer.quota)?.encode_to_vec());
+        bytes.extend(wire::Infer::new(&groups, predicates, &infer.quota)?.encode_to_vec());
         Ok(())
     }
 
@@ -216,21 +216,21 @@ impl PhysicalExtensionCodec for InferCodec {
         let input = inputs.first().cloned();
         let input = input.ok_or_else(|| plan_datafusion_err!("InferExec needs an input"))?;
 
-        let asks = wire::asks(&self.engine, message.asks)?;
+        let groups = wire::groups(&self.engine, message.asks)?;
         let fields: Vec<_> = input
             .schema()
             .fields()
             .iter()
             .cloned()
-            .chain(answer_fields(&asks))
+            .chain(answer_fields(&groups))
             .collect();
         let schema = Schema::new(fields);
         let expr = |bytes: &[u8]| -> Result<Arc<dyn PhysicalExpr>> {
             parse_physical_expr(&wire::read(bytes)?, context, &schema, self)
         };
-        let asks = asks
+        let groups = groups
             .iter()
-            .map(|ask| ask.map(|e| expr(e)))
+            .map(|group| group.map(|e| expr(e)))
             .collect::<Result<_>>()?;
         let predicates = message
             .predicates
@@ -240,7 +240,7 @@ impl PhysicalExtensionCodec for InferCodec {
         let stats = context.session_config().get_extension::<RunStats>();
         Ok(Arc::new(InferExec::new(
             input,
-            asks,
+            groups,
             predicates,
             Arc::clone(&self.engine),
             quota,
@@ -262,11 +262,11 @@ impl PhysicalExtensionCodec for InferCodec {
                 .physical_expr_to_proto(expr, self)?
                 .encode_to_vec())
         };
-        let asks = infer.asks().iter().map(|ask| ask.map(expr));
-        let asks = asks.collect::<Result<Vec<_>>>()?;
+        let groups = infer.groups().iter().map(|group| group.map(expr));
+        let groups = groups.collect::<Result<Vec<_>>>()?;
         let predicates = infer.predicates().iter().map(expr).collect::<Result<_>>()?;
         bytes.extend_from_slice(INFER);
-        bytes.extend(wire::Infer::new(&asks, predicates, infer.quota())?.encode_to_vec());
+        bytes.extend(wire::Infer::new(&groups, predicates, infer.quota())?.encode_to_vec());
         Ok(())
     }
 }

@@ -12,10 +12,10 @@ use std::time::Duration;
 use datafusion::common::{Result, plan_datafusion_err, plan_err};
 use prost::Message;
 
-use crate::ask::AnswerColumn;
 use crate::base;
 use crate::call::{CallKind, CallSpec, ModelSpec};
 use crate::engine::Engine;
+use crate::inference_group::{AnswerColumn, InferenceGroup};
 use crate::quota::{AtEnd, InferenceQuota};
 
 #[derive(Clone, PartialEq, Message)]
@@ -120,7 +120,7 @@ impl Infer {
     /// # Errors
     /// As [`check`].
     pub(super) fn new(
-        asks: &[crate::ask::Ask<Vec<u8>>],
+        asks: &[InferenceGroup<Vec<u8>>],
         predicates: Vec<Vec<u8>>,
         quota: &InferenceQuota,
     ) -> Result<Self> {
@@ -315,8 +315,8 @@ where
         .map_err(|e| plan_datafusion_err!("'{text}' in a plan of picsift: {e}"))
 }
 
-impl From<&crate::ask::Ask<Vec<u8>>> for Ask {
-    fn from(ask: &crate::ask::Ask<Vec<u8>>) -> Self {
+impl From<&InferenceGroup<Vec<u8>>> for Ask {
+    fn from(ask: &InferenceGroup<Vec<u8>>) -> Self {
         let columns = ask.columns.iter().map(|column| Column {
             name: column.name.clone(),
             call: Some(Call::from(&column.call.spec)),
@@ -329,8 +329,8 @@ impl From<&crate::ask::Ask<Vec<u8>>> for Ask {
     }
 }
 
-/// The asks of a message, their models started.
-pub(super) fn asks(engine: &Engine, asks: Vec<Ask>) -> Result<Vec<crate::ask::Ask<Vec<u8>>>> {
+/// The groups of a message, with their models described.
+pub(super) fn groups(engine: &Engine, asks: Vec<Ask>) -> Result<Vec<InferenceGroup<Vec<u8>>>> {
     let column = |column: Column| {
         Ok(AnswerColumn {
             name: column.name,
@@ -338,13 +338,13 @@ pub(super) fn asks(engine: &Engine, asks: Vec<Ask>) -> Result<Vec<crate::ask::As
             guard: column.guard,
         })
     };
-    let asks = asks.into_iter().map(|ask| {
-        Ok(crate::ask::Ask {
+    let groups = asks.into_iter().map(|ask| {
+        Ok(InferenceGroup {
             image: ask.image,
             columns: ask.columns.into_iter().map(column).collect::<Result<_>>()?,
         })
     });
-    asks.collect()
+    groups.collect()
 }
 
 /// A message of these bytes.

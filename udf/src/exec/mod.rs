@@ -38,9 +38,9 @@ use datafusion::physical_plan::{
 };
 use tokio::sync::Semaphore;
 
-use crate::ask::{self, Ask, answer_fields};
 use crate::budget::Budget;
 use crate::engine::Engine;
+use crate::inference_group::{self, InferenceGroup, answer_fields};
 use crate::losses::Losses;
 use crate::pipeline::ImagePipeline;
 use crate::quota::InferenceQuota;
@@ -52,13 +52,13 @@ use stage::Stage;
 use stream::Driver;
 use work::Asking;
 
-/// An ask of the operator.
-pub(crate) type PhysicalAsk = Ask<Arc<dyn PhysicalExpr>>;
+/// A group of the operator.
+pub(crate) type PhysicalGroup = InferenceGroup<Arc<dyn PhysicalExpr>>;
 
 /// Asks about images; see the module.
 pub struct InferExec {
     input: Arc<dyn ExecutionPlan>,
-    asks: Vec<PhysicalAsk>,
+    groups: Vec<PhysicalGroup>,
     predicates: Vec<Arc<dyn PhysicalExpr>>,
     engine: Arc<Engine>,
     quota: Arc<InferenceQuota>,
@@ -69,27 +69,27 @@ pub struct InferExec {
 }
 
 impl InferExec {
-    /// Expressions are over the input's columns with the asks' behind.
+    /// Expressions are over the input's columns with the groups' after them.
     ///
     /// # Errors
     /// When the input's orderings cannot be carried over.
     pub(crate) fn new(
         input: Arc<dyn ExecutionPlan>,
-        asks: Vec<PhysicalAsk>,
+        groups: Vec<PhysicalGroup>,
         predicates: Vec<Arc<dyn PhysicalExpr>>,
         engine: Arc<Engine>,
         quota: Arc<InferenceQuota>,
         stats: Arc<RunStats>,
     ) -> Result<Self> {
-        let answers = answer_fields(&asks);
+        let answers = answer_fields(&groups);
         let schema = input.schema();
         let fields: Vec<_> = schema.fields().iter().cloned().chain(answers).collect();
         let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
-        let stage_stats = asks.iter().map(|_| Arc::default()).collect();
+        let stage_stats = groups.iter().map(|_| Arc::default()).collect();
         Ok(Self {
             properties: Arc::new(properties(&input, schema)?),
             input,
-            asks,
+            groups,
             predicates,
             engine,
             quota,
@@ -109,8 +109,8 @@ impl InferExec {
         &self.input
     }
 
-    pub(crate) fn asks(&self) -> &[PhysicalAsk] {
-        &self.asks
+    pub(crate) fn groups(&self) -> &[PhysicalGroup] {
+        &self.groups
     }
 
     pub(crate) fn predicates(&self) -> &[Arc<dyn PhysicalExpr>] {
@@ -126,7 +126,7 @@ impl InferExec {
     /// # Errors
     /// When one cannot be loaded.
     pub(crate) async fn start_models(&self) -> Result<()> {
-        for column in self.asks.iter().flat_map(|ask| &ask.columns) {
+        for column in self.groups.iter().flat_map(|group| &group.columns) {
             if let Some(model) = &column.call.model {
                 let started = model.started().await;
                 started.map_err(|error| DataFusionError::External(Box::new(error)))?;
@@ -150,7 +150,7 @@ impl InferExec {
     fn over(&self, input: Arc<dyn ExecutionPlan>) -> Result<Self> {
         Self::new(
             input,
-            self.asks.clone(),
+            self.groups.clone(),
             self.predicates.clone(),
             Arc::clone(&self.engine),
             Arc::clone(&self.quota),
@@ -159,8 +159,8 @@ impl InferExec {
     }
 
     fn expressions(&self) -> impl Iterator<Item = &Arc<dyn PhysicalExpr>> {
-        let asks = self.asks.iter().flat_map(Ask::expressions);
-        asks.chain(&self.predicates)
+        let groups = self.groups.iter().flat_map(InferenceGroup::expressions);
+        groups.chain(&self.predicates)
     }
 }
 
@@ -181,7 +181,7 @@ impl fmt::Debug for InferExec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InferExec")
             .field("input", &self.input)
-            .field("asks", &self.asks)
+            .field("groups", &self.groups)
             .field("predicates", &self.predicates)
             .finish_non_exhaustive()
     }
@@ -194,7 +194,7 @@ impl DisplayAs for InferExec {
             _ => ("InferExec: ", "; "),
         };
         f.write_str(first)?;
-        ask::write(f, &self.asks, &self.predicates, false, between)
+        inference_group::write(f, &self.groups, &self.predicates, false, between)
     }
 }
 
@@ -260,9 +260,9 @@ impl ExecutionPlan for InferExec {
         let losses = config.get_extension::<Losses>();
         let width = self.input.schema().fields().len();
         let models: Vec<_> = self
-            .asks
+            .groups
             .iter()
-            .map(|ask| ask.columns.iter().find_map(|c| c.call.model.clone()))
+            .map(|group| group.columns.iter().find_map(|c| c.call.model.clone()))
             .collect();
         let at_once = models
             .iter()
@@ -270,7 +270,7 @@ impl ExecutionPlan for InferExec {
         let slots = Arc::new(Semaphore::new(at_once.min().unwrap_or(1)));
         let mut first = width;
         let mut stages = Vec::new();
-        for ((ask, model), stage_stats) in self.asks.iter().zip(models).zip(&self.stage_stats) {
+        for ((group, model), stage_stats) in self.groups.iter().zip(models).zip(&self.stage_stats) {
             let pipeline =
                 ImagePipeline::new(Arc::clone(&self.engine), model, Arc::clone(&self.stats));
             let pipeline = pipeline.within(
@@ -279,8 +279,8 @@ impl ExecutionPlan for InferExec {
                 Arc::clone(&images),
             );
             let pipeline = pipeline.telling(losses.clone());
-            let stage = Stage::new(ask.clone(), first, pipeline, Arc::clone(stage_stats));
-            first += ask.columns.len();
+            let stage = Stage::new(group.clone(), first, pipeline, Arc::clone(stage_stats));
+            first += group.columns.len();
             stages.push(stage);
         }
         let driver = Driver {
@@ -358,7 +358,7 @@ impl ExecutionPlan for InferExec {
             statistics = statistics.to_inexact();
         }
         statistics.total_byte_size = Precision::Absent;
-        let answers = self.asks.iter().map(|ask| ask.columns.len()).sum();
+        let answers = self.groups.iter().map(|group| group.columns.len()).sum();
         let unknown = std::iter::repeat_with(ColumnStatistics::new_unknown);
         statistics.column_statistics.extend(unknown.take(answers));
         Ok(Arc::new(statistics))

@@ -1,4 +1,4 @@
-//! One ask of the operator on one batch: which rows are asked what, and the columns that come of it.
+//! One inference group of the operator on one batch: which rows are asked what, and the columns that come of it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,12 +13,12 @@ use futures::stream::FuturesUnordered;
 use picsift_images::shown;
 use picsift_vision::{Answer, Question};
 
-use crate::ask::Ask;
 use crate::base::{Base, Images, Placed};
 use crate::call::{Call, CompiledQuestions};
 use crate::corrections::Corrections;
 use crate::image_column::ImageSource;
 use crate::image_key::ImageKey;
+use crate::inference_group::InferenceGroup;
 use crate::kernel::Kernel;
 use crate::labelling::RowPrediction;
 use crate::origin::ReferenceOrigin;
@@ -32,9 +32,9 @@ use super::order::StageStats;
 /// Column masks that are remembered: guards give a handful, unless a query is written to give more.
 const MOST_MASKS: usize = 256;
 
-/// An ask while it runs in one stream.
+/// A group while it runs in one stream.
 pub(crate) struct Stage {
-    ask: Ask<Arc<dyn PhysicalExpr>>,
+    group: InferenceGroup<Arc<dyn PhysicalExpr>>,
     /// Place of the first answer in the operator's schema.
     pub(crate) first: usize,
     pipeline: ImagePipeline,
@@ -67,14 +67,14 @@ type Row = Option<(Arc<ColumnMask>, ImageOutputs)>;
 
 impl Stage {
     pub(crate) fn new(
-        ask: Ask<Arc<dyn PhysicalExpr>>,
+        group: InferenceGroup<Arc<dyn PhysicalExpr>>,
         first: usize,
         pipeline: ImagePipeline,
         stage_stats: Arc<StageStats>,
     ) -> Self {
         let (mut questions, mut places): (Vec<Question>, Vec<Vec<usize>>) = Default::default();
         let mut known: HashMap<&Question, usize> = HashMap::new();
-        for column in &ask.columns {
+        for column in &group.columns {
             let own = column.call.questions().iter().map(|question| {
                 *known.entry(question).or_insert_with(|| {
                     questions.push(question.clone());
@@ -85,7 +85,7 @@ impl Stage {
         }
         drop(known);
         Self {
-            ask,
+            group,
             first,
             pipeline,
             questions,
@@ -97,7 +97,7 @@ impl Stage {
 
     /// The operator's columns that must be there before this stage runs.
     pub(crate) fn reads(&self) -> Vec<usize> {
-        let expressions = self.ask.expressions();
+        let expressions = self.group.expressions();
         expressions
             .flat_map(collect_columns)
             .map(|column| column.index())
@@ -106,7 +106,7 @@ impl Stage {
 
     /// The columns that it makes.
     pub(crate) fn makes(&self) -> std::ops::Range<usize> {
-        self.first..self.first + self.ask.columns.len()
+        self.first..self.first + self.group.columns.len()
     }
 
     /// Asks about the rows of a batch; `row` names the batch's row in an error.
@@ -142,7 +142,7 @@ impl Stage {
                 error.reference = names[place].as_deref().map(|name| shown(name).into());
             }
         }
-        let columns = (0..self.ask.columns.len())
+        let columns = (0..self.group.columns.len())
             .map(|column| self.column(column, &rows, &keys))
             .collect::<Result<_>>()?;
         Ok(Answered { columns, exhausted })
@@ -151,7 +151,7 @@ impl Stage {
     /// For each row the columns that are asked for it; `None` where none is.
     fn masks(&self, batch: &RecordBatch) -> Result<Vec<Option<Arc<ColumnMask>>>> {
         let rows = batch.num_rows();
-        let columns = &self.ask.columns;
+        let columns = &self.group.columns;
         if columns.iter().all(|column| column.guard.is_none()) {
             let all = self.mask(vec![true; columns.len()]);
             return Ok(vec![Some(all); rows]);
@@ -178,7 +178,7 @@ impl Stage {
         }
         let (mut requested, mut asked) = (RequestedOutputs::default(), Vec::new());
         let mut places = vec![None; self.questions.len()];
-        for (index, column) in self.ask.columns.iter().enumerate() {
+        for (index, column) in self.group.columns.iter().enumerate() {
             if !columns[index] {
                 continue;
             }
@@ -210,7 +210,7 @@ impl Stage {
         let rows = batch.num_rows();
         let asked: Vec<bool> = masks.iter().map(Option::is_some).collect();
         if asked.iter().all(|asked| *asked) {
-            let column = self.ask.image.evaluate(batch)?.into_array(rows)?;
+            let column = self.group.image.evaluate(batch)?.into_array(rows)?;
             return self.base().images(&column);
         }
         let count = asked.iter().filter(|asked| **asked).count();
@@ -218,7 +218,7 @@ impl Stage {
             return Ok((vec![None; rows], vec![None; rows]));
         }
         let selected = arrow::compute::filter_record_batch(batch, &asked.clone().into())?;
-        let column = self.ask.image.evaluate(&selected)?.into_array(count)?;
+        let column = self.group.image.evaluate(&selected)?.into_array(count)?;
         let (images, names) = self.base().images(&column)?;
         let mut found = images.into_iter().zip(names);
         let spread = asked.into_iter().map(|asked| match asked {
@@ -228,9 +228,9 @@ impl Stage {
         Ok(spread.unzip())
     }
 
-    /// Where the references belong: the same for all columns, or they were no one ask.
+    /// Where the references belong: the same for all columns, or they were not in one group.
     fn base(&self) -> &Base {
-        let first = self.ask.columns.first();
+        let first = self.group.columns.first();
         first.map_or(&Base::Here, |column| &column.call.spec.base)
     }
 
@@ -278,7 +278,7 @@ impl Stage {
         let Some((_, outputs)) = row else {
             return Ok(());
         };
-        for column in &self.ask.columns {
+        for column in &self.group.columns {
             let call = &column.call;
             if call.spec.on_error != OnError::Fail || call.function.tells_errors() {
                 continue;
@@ -321,12 +321,12 @@ impl Stage {
 
     /// What people said of images: the same for all columns, as it is the engine's.
     fn corrections(&self) -> Option<&Arc<Corrections>> {
-        self.ask.columns.first()?.call.corrections.as_ref()
+        self.group.columns.first()?.call.corrections.as_ref()
     }
 
     /// A column's values for the rows, whose corrections have these keys.
     fn column(&self, column: usize, rows: &[Row], keys: &[Option<ImageKey>]) -> Result<ArrayRef> {
-        let call = &self.ask.columns[column].call;
+        let call = &self.group.columns[column].call;
         let each = rows.iter().map(|row| row.as_ref());
         match call.function.kernel() {
             Kernel::Bytes(kernel) => {

@@ -4,11 +4,11 @@
 //! what nodes above ask about an image is answered by the lowest node that asks about it too, and flows up as a column. Conjuncts
 //! that ask nothing go below the operator, those that ask are evaluated inside it. What the calls of an expression are is
 //! [`calls`]' to say, how a want moves through nodes [`wants`]'; [`defer`] and
-//! [`lift`] bring calls above limits and joins first; [`asks`] makes the operators, [`shape`] puts plans together around them.
+//! [`lift`] bring calls above limits and joins first; [`groups`] makes the operators, [`shape`] puts plans together around them.
 
-mod asks;
 mod calls;
 mod defer;
+mod groups;
 mod lift;
 mod shape;
 mod wants;
@@ -26,9 +26,9 @@ use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 use crate::node::Infer;
 use crate::quota::{AtEnd, InferenceQuota};
 use crate::settings::PicsiftOptions;
-use asks::{Answers, distinct};
 use calls::{Found, is_once_only};
 pub(crate) use calls::{call_of, has_calls};
+use groups::{Answers, distinct};
 pub(crate) use shape::restored;
 use shape::{beneath, filtered, postponed};
 use wants::Want;

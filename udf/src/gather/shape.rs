@@ -91,7 +91,7 @@ pub(super) fn filtered(plan: LogicalPlan, conjuncts: Vec<Expr>) -> Result<Logica
     }
     let plan = Infer::new(
         filtered(infer.input.clone(), below)?,
-        infer.asks.clone(),
+        infer.groups.clone(),
         inside,
         Arc::clone(&infer.quota),
     )?

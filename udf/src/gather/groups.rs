@@ -1,4 +1,4 @@
-//! From wants to an operator: which calls share an ask, what their columns are called, and for which rows each is needed.
+//! From wants to an operator: which calls share a group, what their columns are called, and for which rows each is needed.
 //!
 //! It owns the making of [`Infer`] nodes; where they stand is decided above.
 
@@ -12,8 +12,8 @@ use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
 use super::Gatherer;
 use super::calls::{self, Found, has_calls};
 use super::wants::Want;
-use crate::ask::{AnswerColumn, Ask};
 use crate::call::Call;
+use crate::inference_group::{AnswerColumn, InferenceGroup};
 use crate::node::Infer;
 
 impl Gatherer {
@@ -25,26 +25,26 @@ impl Gatherer {
         wants: &mut [Want],
         passed: usize,
     ) -> Result<LogicalPlan> {
-        let mut asks: Vec<Ask<Expr>> = Vec::new();
+        let mut groups: Vec<InferenceGroup<Expr>> = Vec::new();
         let mut known: HashMap<(usize, Arc<Call>), usize> = HashMap::new();
         for own in [true, false] {
             for (place, want) in wants.iter_mut().enumerate() {
                 if want.found.is_some() || (place >= passed) != own {
                     continue;
                 }
-                let same = asks.iter().position(|ask| ask.is_about(want));
+                let same = groups.iter().position(|group| group.is_about(want));
                 let index = match same {
                     Some(index) => index,
                     None if own => {
-                        asks.push(Ask {
+                        groups.push(InferenceGroup {
                             image: want.image.clone(),
                             columns: Vec::new(),
                         });
-                        asks.len() - 1
+                        groups.len() - 1
                     }
                     None => continue,
                 };
-                let columns = &mut asks[index].columns;
+                let columns = &mut groups[index].columns;
                 let name = match known.get(&(index, Arc::clone(&want.call))) {
                     Some(&column) => {
                         let column = &mut columns[column];
@@ -65,12 +65,12 @@ impl Gatherer {
                 want.found = Some(Column::new_unqualified(name));
             }
         }
-        if asks.is_empty() {
+        if groups.is_empty() {
             return Ok(input);
         }
-        settle_guards(&mut asks, wants)?;
-        let input = self.with_subqueries(input, &mut asks)?;
-        let infer = Infer::new(input, asks, Vec::new(), Arc::clone(&self.quota))?;
+        settle_guards(&mut groups, wants)?;
+        let input = self.with_subqueries(input, &mut groups)?;
+        let infer = Infer::new(input, groups, Vec::new(), Arc::clone(&self.quota))?;
         Ok(infer.into_plan())
     }
 }
@@ -81,15 +81,15 @@ impl Gatherer {
     fn with_subqueries(
         &mut self,
         input: LogicalPlan,
-        asks: &mut [Ask<Expr>],
+        groups: &mut [InferenceGroup<Expr>],
     ) -> Result<LogicalPlan> {
         let mut images = Vec::new();
-        for ask in asks {
+        for group in groups {
             let is_subquery = |part: &Expr| Ok(matches!(part, Expr::ScalarSubquery(_)));
-            if ask.image.exists(is_subquery)? {
+            if group.image.exists(is_subquery)? {
                 let name = self.name();
                 let column = Expr::Column(Column::new_unqualified(&name));
-                images.push(std::mem::replace(&mut ask.image, column).alias(name));
+                images.push(std::mem::replace(&mut group.image, column).alias(name));
             }
         }
         if images.is_empty() {
@@ -102,7 +102,7 @@ impl Gatherer {
     }
 }
 
-impl Ask<Expr> {
+impl InferenceGroup<Expr> {
     fn is_about(&self, want: &Want) -> bool {
         let first = self.columns.first();
         self.image == want.image
@@ -175,20 +175,20 @@ impl Answers {
     }
 }
 
-/// Guards with their calls read from columns. One that needs an answer of its own ask is dropped, as all are where
-/// asks would wait for each other.
-fn settle_guards(asks: &mut [Ask<Expr>], wants: &[Want]) -> Result<()> {
-    let answers: Vec<Vec<String>> = asks
+/// Guards with their calls read from columns. One that needs an answer of its own group is dropped, as all are where
+/// groups would wait for each other.
+fn settle_guards(groups: &mut [InferenceGroup<Expr>], wants: &[Want]) -> Result<()> {
+    let answers: Vec<Vec<String>> = groups
         .iter()
-        .map(|ask| ask.columns.iter().map(|c| c.name.clone()).collect())
+        .map(|group| group.columns.iter().map(|c| c.name.clone()).collect())
         .collect();
     let reads = |expr: &Expr, names: &[String]| {
         let columns = expr.column_refs();
         columns.iter().any(|column| names.contains(&column.name))
     };
     let known = Answers::of(wants);
-    for (index, ask) in asks.iter_mut().enumerate() {
-        for column in &mut ask.columns {
+    for (index, group) in groups.iter_mut().enumerate() {
+        for column in &mut group.columns {
             if let Some(guard) = column.guard.take() {
                 let guard = known.read(guard)?;
                 column.guard =
@@ -196,11 +196,11 @@ fn settle_guards(asks: &mut [Ask<Expr>], wants: &[Want]) -> Result<()> {
             }
         }
     }
-    // An ask is ready when those that its guards read are; what never gets ready waits in a circle.
-    let mut ready = vec![false; asks.len()];
-    while let Some(next) = (0..asks.len()).find(|&index| {
+    // A group is ready when those that its guards read are; what never gets ready waits in a circle.
+    let mut ready = vec![false; groups.len()];
+    while let Some(next) = (0..groups.len()).find(|&index| {
         !ready[index]
-            && asks[index].columns.iter().all(|column| {
+            && groups[index].columns.iter().all(|column| {
                 column.guard.as_ref().is_none_or(|guard| {
                     (0..answers.len()).all(|other| ready[other] || !reads(guard, &answers[other]))
                 })
@@ -208,9 +208,9 @@ fn settle_guards(asks: &mut [Ask<Expr>], wants: &[Want]) -> Result<()> {
     }) {
         ready[next] = true;
     }
-    for (ask, ready) in asks.iter_mut().zip(ready) {
+    for (group, ready) in groups.iter_mut().zip(ready) {
         if !ready {
-            for column in &mut ask.columns {
+            for column in &mut group.columns {
                 column.guard = None;
             }
         }

@@ -12,8 +12,8 @@ use crate::call::Call;
 
 /// Everything that is asked about one image expression.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Ask<E> {
-    /// The image, over the input and the columns of other asks.
+pub(crate) struct InferenceGroup<E> {
+    /// The image, over the input and the columns of other groups.
     pub(crate) image: E,
     pub(crate) columns: Vec<AnswerColumn<E>>,
 }
@@ -27,12 +27,12 @@ pub(crate) struct AnswerColumn<E> {
     pub(crate) guard: Option<E>,
 }
 
-impl<E> Ask<E> {
+impl<E> InferenceGroup<E> {
     /// The same with other expressions.
     ///
     /// # Errors
     /// The first that `to` gives.
-    pub(crate) fn map<F>(&self, to: impl Fn(&E) -> Result<F>) -> Result<Ask<F>> {
+    pub(crate) fn map<F>(&self, to: impl Fn(&E) -> Result<F>) -> Result<InferenceGroup<F>> {
         let column = |column: &AnswerColumn<E>| {
             Ok(AnswerColumn {
                 name: column.name.clone(),
@@ -40,7 +40,7 @@ impl<E> Ask<E> {
                 guard: column.guard.as_ref().map(&to).transpose()?,
             })
         };
-        Ok(Ask {
+        Ok(InferenceGroup {
             image: to(&self.image)?,
             columns: self.columns.iter().map(column).collect::<Result<_>>()?,
         })
@@ -53,33 +53,33 @@ impl<E> Ask<E> {
     }
 }
 
-/// The answers' columns, in the order of the asks.
-pub(crate) fn answer_fields<E>(asks: &[Ask<E>]) -> impl Iterator<Item = FieldRef> {
-    let columns = asks.iter().flat_map(|ask| &ask.columns);
+/// The answers' columns, in the order of the groups.
+pub(crate) fn answer_fields<E>(groups: &[InferenceGroup<E>]) -> impl Iterator<Item = FieldRef> {
+    let columns = groups.iter().flat_map(|group| &group.columns);
     columns.map(|column| {
         let data_type = column.call.function.return_type();
         Arc::new(Field::new(&column.name, data_type, true))
     })
 }
 
-/// Asks and predicates as EXPLAIN shows them; `named` with the columns' names, `between` between asks.
+/// Groups and predicates as EXPLAIN shows them; `named` with the columns' names, `between` between groups.
 pub(crate) fn write<E: fmt::Display>(
     f: &mut fmt::Formatter<'_>,
-    asks: &[Ask<E>],
+    groups: &[InferenceGroup<E>],
     predicates: &[E],
     named: bool,
     between: &str,
 ) -> fmt::Result {
-    for (index, ask) in asks.iter().enumerate() {
+    for (index, group) in groups.iter().enumerate() {
         if index > 0 {
             f.write_str(between)?;
         }
-        write!(f, "image={}", ask.image)?;
-        if let Some(model) = ask.columns.iter().find_map(|c| c.call.model_spec()) {
+        write!(f, "image={}", group.image)?;
+        if let Some(model) = group.columns.iter().find_map(|c| c.call.model_spec()) {
             write!(f, ", model={}", model.name)?;
         }
         f.write_str(", asks=[")?;
-        for (index, column) in ask.columns.iter().enumerate() {
+        for (index, column) in group.columns.iter().enumerate() {
             let comma = if index > 0 { ", " } else { "" };
             write!(f, "{comma}{}", column.call)?;
             if named {
