@@ -1,6 +1,6 @@
 //! The columns that a labelling adds to a table: their names, types and NULL rules, and the plan that has them.
 //!
-//! A labelling is a projection of calls like any query's; what becomes of them is [`crate::gather`]'s business.
+//! A labelling is a projection of calls like any query's; what becomes of them is [`crate::extract`]'s business.
 
 use std::collections::HashSet;
 use std::sync::Arc;

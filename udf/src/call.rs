@@ -2,7 +2,7 @@
 //!
 //! A [`CallSpec`] is plain data, enough to make the call again in another process; a [`Call`] has the model behind it, which runs
 //! only when an image is asked about. A
-//! [`ResolvedFunction`] is the call as a SQL function, which stands in a plan until [`crate::gather`] finds it, and cannot run.
+//! [`ResolvedFunction`] is the call as a SQL function, which stands in a plan until [`crate::extract`] finds it, and cannot run.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -3,7 +3,7 @@
 //! The simplifier turns a boolean CASE into AND and OR, and COALESCE into CASE; in both the condition stands twice, so that ten
 //! levels of them become a thousand copies. Elsewhere equal parts are found again, but a call must not be moved, and each copy
 //! would be looked at with a guard of its own. What is small may be doubled; a condition that asks and is not small is put
-//! where it stands once. What a call is needed for is [`crate::gather`]'s to say.
+//! where it stands once. What a call is needed for is [`crate::extract`]'s to say.
 
 use std::sync::{Arc, LazyLock};
 
@@ -20,7 +20,7 @@ use datafusion::logical_expr::{
     Volatility, lit,
 };
 
-use crate::gather::has_calls;
+use crate::extract::has_calls;
 
 /// Parts of an expression up to which it may be written twice.
 const SMALL: usize = 12;

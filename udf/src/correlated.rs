@@ -9,7 +9,7 @@ use datafusion::common::{Column, Result};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{Expr, Filter, LogicalPlan, Projection};
 
-use crate::gather::{call_of, has_calls};
+use crate::extract::{call_of, has_calls};
 
 /// The filter over its calls as columns, where a condition of it also reads an outer row; `next` numbers the columns.
 pub(crate) fn computed_below(filter: Filter, next: &mut usize) -> Result<LogicalPlan> {

@@ -18,8 +18,8 @@ mod correlated;
 mod engine;
 mod estimate;
 mod exec;
+mod extract;
 mod functions;
-mod gather;
 mod grouping;
 mod image_column;
 mod image_key;
@@ -105,7 +105,7 @@ pub fn register_all(
     let physical = exec::SortsAboveInference::among(state.physical_optimizers());
     *state = SessionStateBuilder::new_from_existing(state.clone())
         .with_analyzer_rule(Arc::new(resolve))
-        .with_optimizer_rule(Arc::new(gather::GatherCalls))
+        .with_optimizer_rule(Arc::new(extract::ExtractInference))
         .with_physical_optimizer_rules(physical)
         .with_query_planner(Arc::new(planner))
         .build();

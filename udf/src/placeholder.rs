@@ -1,7 +1,7 @@
 //! What a SQL function of picsift is to the planner: a placeholder.
 //!
 //! A [`PlaceholderUdf`] carries name, documentation, argument checks and result type, and cannot run. [`crate::resolve`] checks
-//! what it asks while the query is analysed, [`crate::gather`] puts the operator that asks in its place.
+//! what it asks while the query is analysed, [`crate::extract`] puts the operator that asks in its place.
 
 use std::fmt::Debug;
 use std::hash::{Hash, Hasher};

@@ -3,7 +3,7 @@
 //! It has each call's questions checked by the model, finds the location that relative references belong to, drops a
 //! `load_image` right inside another call (both read the same file), and leaves a [`Call`] in the placeholder's place. Then it gives
 //! expressions that ask the forms in which DataFusion's rules plan them well ([`conditional`], [`correlated`], [`grouping`]). Cost is
-//! [`crate::gather`]'s subject.
+//! [`crate::extract`]'s subject.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::base::{Base, placed, typed_folder};
 use crate::call::{Call, CallKind, CallSpec, ModelSpec};
 use crate::constants::{constant_texts, with_literals};
 use crate::engine::Engine;
-use crate::gather::restored;
+use crate::extract::restored;
 use crate::lineage::{self, Around, Known, Lineage, is_lateral, recursive};
 use crate::placeholder::{Operand, PlaceholderUdf};
 use crate::settings::PicsiftOptions;

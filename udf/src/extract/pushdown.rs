@@ -1,7 +1,7 @@
-//! What a node higher up would like to know of an image, seen from further down.
+//! What a node higher up requires of an image, pushed further down.
 //!
-//! A want travels down the plan as long as its image can be named there, so that the lowest operator that looks at the image can
-//! answer it too; the column that is found for it travels up again. It decides nothing about where operators go.
+//! A required call moves down the plan as long as its image can be named there, so that the lowest operator that loads the image
+//! can answer it too; the column that is found for it moves up again. It decides nothing about where operators go.
 
 use std::sync::Arc;
 
@@ -14,17 +14,17 @@ use crate::call::{Call, CallKind};
 
 /// A call that is to become a column.
 #[derive(Debug, Clone)]
-pub(super) struct Want {
+pub(super) struct RequiredCall {
     /// Over the columns of the plan that is asked to provide it.
     pub(super) image: Expr,
     pub(super) call: Arc<Call>,
-    /// Where it is needed; `None` is everywhere. The calls that it holds are wants too.
+    /// Where it is needed; `None` is everywhere. The calls that it holds are required calls too.
     pub(super) guard: Option<Expr>,
     /// The column of that plan that has it.
     pub(super) found: Option<Column>,
 }
 
-impl Want {
+impl RequiredCall {
     fn moved(&self, image: Expr, guard: Option<Expr>) -> Self {
         Self {
             image,
@@ -34,7 +34,7 @@ impl Want {
         }
     }
 
-    /// The want over the columns of the only input of `node`, where it can be named there and should be answered there.
+    /// The required call over the columns of the only input of `node`, where it can be named there and should be answered there.
     pub(super) fn below(&self, node: &LogicalPlan) -> Option<Self> {
         match node {
             LogicalPlan::Filter(_) | LogicalPlan::Window(_) | LogicalPlan::Repartition(_) => {
@@ -52,7 +52,7 @@ impl Want {
         }
     }
 
-    /// The want over the columns of one side of a join.
+    /// The required call over the columns of one side of a join.
     pub(super) fn beside(
         &self,
         side: &LogicalPlan,

@@ -12,10 +12,10 @@ use datafusion::common::Result;
 use datafusion::logical_expr::{Expr, LogicalPlan, Sort};
 
 use super::calls::{has_calls, is_once_only};
-use super::wants::over_input;
+use super::pushdown::over_input;
 
 /// The sort below the projections and names under it, where it has a limit and one of them asks.
-pub(super) fn defer(sort: Sort) -> Result<LogicalPlan> {
+pub(super) fn pull_up(sort: Sort) -> Result<LogicalPlan> {
     if sort.fetch.is_none() {
         return Ok(LogicalPlan::Sort(sort));
     }

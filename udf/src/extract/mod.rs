@@ -1,17 +1,17 @@
-//! The rule that gathers a plan's questions: one [`Infer`] for each image expression, as low as one of its answers is needed.
+//! The rule that extracts inference from a plan: one [`Infer`] for each image expression, as low as one of its answers is needed.
 //!
-//! It runs behind DataFusion's own rules, when predicates and limits are where they belong, and walks the plan from the root:
+//! It runs after DataFusion's own rules, when predicates and limits are where they belong, and walks the plan from the root:
 //! what nodes above ask about an image is answered by the lowest node that asks about it too, and flows up as a column. Conjuncts
 //! that ask nothing go below the operator, those that ask are evaluated inside it. What the calls of an expression are is
-//! [`calls`]' to say, how a want moves through nodes [`wants`]'; [`defer`] and
-//! [`lift`] bring calls above limits and joins first; [`groups`] makes the operators, [`shape`] puts plans together around them.
+//! [`calls`]' to say, how a required call moves through nodes [`pushdown`]'s; [`topk_pull_up`] and
+//! [`filter_pull_up`] bring calls above limits and joins first; [`groups`] makes the operators, [`shape`] puts plans together around them.
 
 mod calls;
-mod defer;
+mod filter_pull_up;
 mod groups;
-mod lift;
+mod pushdown;
 mod shape;
-mod wants;
+mod topk_pull_up;
 
 use std::sync::Arc;
 
@@ -29,20 +29,20 @@ use crate::settings::PicsiftOptions;
 use calls::{Found, is_once_only};
 pub(crate) use calls::{call_of, has_calls};
 use groups::{Answers, distinct};
+use pushdown::RequiredCall;
 pub(crate) use shape::restored;
 use shape::{beneath, filtered, postponed};
-use wants::Want;
 
 /// Names of the answers' columns, numbered through a plan.
 const ANSWER: &str = "__picsift_";
 
 /// Gathers calls into operators; see the module.
 #[derive(Debug, Default)]
-pub(crate) struct GatherCalls;
+pub(crate) struct ExtractInference;
 
-impl OptimizerRule for GatherCalls {
+impl OptimizerRule for ExtractInference {
     fn name(&self) -> &str {
-        "gather_image_calls"
+        "extract_inference"
     }
 
     fn supports_rewrite(&self) -> bool {
@@ -54,20 +54,20 @@ impl OptimizerRule for GatherCalls {
         plan: LogicalPlan,
         config: &dyn OptimizerConfig,
     ) -> Result<Transformed<LogicalPlan>> {
-        let mut survey = Survey::default();
-        survey.see(&plan)?;
-        if !survey.calls && !survey.loose_filter {
+        let mut scan = PlanScan::default();
+        scan.visit(&plan)?;
+        if !scan.calls && !scan.loose_filter {
             return Ok(Transformed::no(plan));
         }
-        let mut gatherer = Gatherer {
-            next: survey.next,
-            quota: survey
+        let mut extraction = Extraction {
+            next: scan.next,
+            quota: scan
                 .quota
                 .unwrap_or_else(|| quota(config.options().as_ref())),
         };
         let schema = Arc::clone(plan.schema());
-        let gathered = gatherer.node(plan, &mut [])?;
-        Ok(Transformed::yes(restored(gathered, &schema)?))
+        let extracted = extraction.node(plan, &mut [])?;
+        Ok(Transformed::yes(restored(extracted, &schema)?))
     }
 }
 
@@ -81,9 +81,9 @@ fn quota(config: &ConfigOptions) -> Arc<InferenceQuota> {
     ))
 }
 
-/// What there is in a plan before it is gathered.
+/// What there is in a plan before it is extracted.
 #[derive(Default)]
-struct Survey {
+struct PlanScan {
     calls: bool,
     /// A filter right above an operator, which could be inside it.
     loose_filter: bool,
@@ -92,8 +92,8 @@ struct Survey {
     quota: Option<Arc<InferenceQuota>>,
 }
 
-impl Survey {
-    fn see(&mut self, plan: &LogicalPlan) -> Result<()> {
+impl PlanScan {
+    fn visit(&mut self, plan: &LogicalPlan) -> Result<()> {
         plan.apply_with_subqueries(|node| {
             self.calls |= node.expressions().iter().any(has_calls);
             if let LogicalPlan::Filter(filter) = node {
@@ -112,38 +112,38 @@ impl Survey {
     }
 }
 
-struct Gatherer {
+struct Extraction {
     next: usize,
     quota: Arc<InferenceQuota>,
 }
 
-impl Gatherer {
+impl Extraction {
     /// A name that no column of the plan has.
     fn name(&mut self) -> String {
         self.next += 1;
         format!("{ANSWER}{}", self.next - 1)
     }
 
-    /// The node and all below it with their calls gathered. Its columns stay, and others may come behind or between them;
-    /// the wants that could be answered have their columns.
-    fn node(&mut self, plan: LogicalPlan, wants: &mut [Want]) -> Result<LogicalPlan> {
+    /// The node and all below it with their calls extracted. Its columns stay, and others may come behind or between them;
+    /// the required calls that could be answered have their columns.
+    fn node(&mut self, plan: LogicalPlan, required: &mut [RequiredCall]) -> Result<LogicalPlan> {
         let plan = plan
             .map_subqueries(|subquery| {
                 let schema = Arc::clone(subquery.schema());
-                let gathered = self.node(subquery, &mut [])?;
-                Ok(Transformed::yes(restored(gathered, &schema)?))
+                let extracted = self.node(subquery, &mut [])?;
+                Ok(Transformed::yes(restored(extracted, &schema)?))
             })?
             .data;
         match plan {
-            LogicalPlan::Join(join) => self.join(join, wants),
-            LogicalPlan::Sort(sort) => self.single(defer::defer(sort)?, wants),
+            LogicalPlan::Join(join) => self.join(join, required),
+            LogicalPlan::Sort(sort) => self.single(topk_pull_up::pull_up(sort)?, required),
             LogicalPlan::Projection(_)
             | LogicalPlan::Filter(_)
             | LogicalPlan::Limit(_)
             | LogicalPlan::SubqueryAlias(_)
             | LogicalPlan::Aggregate(_)
             | LogicalPlan::Window(_)
-            | LogicalPlan::Repartition(_) => self.single(plan, wants),
+            | LogicalPlan::Repartition(_) => self.single(plan, required),
             other => self.opaque(other),
         }
     }
@@ -160,14 +160,14 @@ impl Gatherer {
             .inputs()
             .into_iter()
             .map(|input| {
-                let gathered = self.node(input.clone(), &mut [])?;
-                restored(gathered, input.schema())
+                let extracted = self.node(input.clone(), &mut [])?;
+                restored(extracted, input.schema())
             })
             .collect::<Result<Vec<_>>>()?;
         plan.with_new_exprs(plan.expressions(), inputs)
     }
 
-    fn single(&mut self, plan: LogicalPlan, wants: &mut [Want]) -> Result<LogicalPlan> {
+    fn single(&mut self, plan: LogicalPlan, required: &mut [RequiredCall]) -> Result<LogicalPlan> {
         let Some(input) = plan.inputs().into_iter().next().cloned() else {
             return Ok(plan);
         };
@@ -177,10 +177,10 @@ impl Gatherer {
             plan => plan.expressions(),
         };
         let own: Vec<Found> = expressions.iter().flat_map(calls::calls).collect();
-        let (places, mut below): (Vec<usize>, Vec<Want>) = wants
+        let (places, mut below): (Vec<usize>, Vec<RequiredCall>) = required
             .iter()
             .enumerate()
-            .filter_map(|(place, want)| Some((place, want.below(&plan)?)))
+            .filter_map(|(place, needed)| Some((place, needed.below(&plan)?)))
             .unzip();
         let passed = below.len();
         below.extend(distinct(&own));
@@ -193,29 +193,29 @@ impl Gatherer {
         let found: Vec<(usize, Column)> = places
             .into_iter()
             .zip(&input_wants)
-            .filter_map(|(place, want)| Some((place, want.found.clone()?)))
+            .filter_map(|(place, needed)| Some((place, needed.found.clone()?)))
             .collect();
         let columns: Vec<Column> = found.iter().map(|(_, column)| column.clone()).collect();
         let plan = match plan {
             LogicalPlan::Projection(projection) if !columns.is_empty() => {
-                wants::pass_on(projection, &columns)?
+                pushdown::pass_on(projection, &columns)?
             }
             plan => plan,
         };
         for (place, column) in found {
-            wants[place].found = Some(Want::above(&column, &plan));
+            required[place].found = Some(RequiredCall::above(&column, &plan));
         }
         Ok(plan)
     }
 
-    /// A node other than a filter over its gathered input, its calls read from columns.
+    /// A node other than a filter over its extracted input, its calls read from columns.
     fn rewritten(
         &mut self,
         plan: LogicalPlan,
         mut input: LogicalPlan,
-        mut below: Vec<Want>,
+        mut below: Vec<RequiredCall>,
         passed: usize,
-    ) -> Result<(LogicalPlan, Vec<Want>)> {
+    ) -> Result<(LogicalPlan, Vec<RequiredCall>)> {
         let names = NamePreserver::new(&plan);
         let saved: Vec<_> = plan.expressions().iter().map(|e| names.save(e)).collect();
         let mut expressions = plan.expressions();
@@ -241,14 +241,14 @@ impl Gatherer {
         Ok((plan.with_new_exprs(expressions, vec![input])?, below))
     }
 
-    /// A filter over its gathered input: what asks nothing below the operator, what asks inside it.
+    /// A filter over its extracted input: what asks nothing below the operator, what asks inside it.
     fn filter(
         &mut self,
         filter: Filter,
         input: LogicalPlan,
-        mut below: Vec<Want>,
+        mut below: Vec<RequiredCall>,
         passed: usize,
-    ) -> Result<(LogicalPlan, Vec<Want>)> {
+    ) -> Result<(LogicalPlan, Vec<RequiredCall>)> {
         let known = Answers::of(&below);
         let conjuncts = split_conjunction_owned(filter.predicate)
             .into_iter()
@@ -283,39 +283,41 @@ impl Gatherer {
         Ok((plan, below))
     }
 
-    fn join(&mut self, join: Join, wants: &mut [Want]) -> Result<LogicalPlan> {
+    fn join(&mut self, join: Join, required: &mut [RequiredCall]) -> Result<LogicalPlan> {
         let join = match postponed(join)? {
             LogicalPlan::Join(join) => join,
-            filter => return self.node(filter, wants),
+            filter => return self.node(filter, required),
         };
-        if let Some((plan, conjuncts)) = self.lift(&join)?
+        if let Some((plan, conjuncts)) = self.pull_up_filters(&join)?
             && let Some(predicate) = conjunction(conjuncts)
         {
             let filter = Filter::try_new(predicate, plan.into())?;
-            return self.node(LogicalPlan::Filter(filter), wants);
+            return self.node(LogicalPlan::Filter(filter), required);
         }
         let plan = LogicalPlan::Join(join.clone());
         let own: Vec<Found> = plan.expressions().iter().flat_map(calls::calls).collect();
         let own = distinct(&own);
         let mut sides = Vec::new();
-        let mut known: Vec<Want> = Vec::new();
+        let mut known: Vec<RequiredCall> = Vec::new();
         for (left, side) in [(true, &join.left), (false, &join.right)] {
-            let (places, mut below): (Vec<usize>, Vec<Want>) = wants
+            let (places, mut below): (Vec<usize>, Vec<RequiredCall>) = required
                 .iter()
                 .enumerate()
-                .filter_map(|(place, want)| Some((place, want.beside(side, join.join_type, left)?)))
+                .filter_map(|(place, needed)| {
+                    Some((place, needed.beside(side, join.join_type, left)?))
+                })
                 .unzip();
             let passed = below.len();
             // The condition is evaluated on both sides' rows, before any are padded.
             below.extend(
                 own.iter()
-                    .filter_map(|want| want.beside(side, JoinType::Inner, left)),
+                    .filter_map(|needed| needed.beside(side, JoinType::Inner, left)),
             );
             let input = self.node(side.as_ref().clone(), &mut below)?;
             let input = self.asked(input, &mut below, passed)?;
-            for (place, want) in places.into_iter().zip(&below) {
-                if want.found.is_some() {
-                    wants[place].found.clone_from(&want.found);
+            for (place, needed) in places.into_iter().zip(&below) {
+                if needed.found.is_some() {
+                    required[place].found.clone_from(&needed.found);
                 }
             }
             known.extend(below.into_iter().skip(passed));

@@ -1,7 +1,7 @@
 //! Plans put together around operators: filters that go inside or below them, conditions that leave a join, columns that are
 //! dropped again.
 //!
-//! Nothing here looks for calls to gather; it only knows where they may stand.
+//! Nothing here looks for calls to extract; it only knows where they may stand.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! From wants to an operator: which calls share a group, what their columns are called, and for which rows each is needed.
+//! From required calls to an operator: which calls share a group, what their columns are called, and for which rows each is needed.
 //!
 //! It owns the making of [`Infer`] nodes; where they stand is decided above.
 
@@ -9,35 +9,35 @@ use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column, Result};
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
 
-use super::Gatherer;
+use super::Extraction;
 use super::calls::{self, Found, has_calls};
-use super::wants::Want;
+use super::pushdown::RequiredCall;
 use crate::call::Call;
 use crate::inference_group::{AnswerColumn, InferenceGroup};
 use crate::node::Infer;
 
-impl Gatherer {
-    /// `input` with an operator above it for the wants from `passed` on that nothing below has answered, and for those
+impl Extraction {
+    /// `input` with an operator above it for the required calls from `passed` on that nothing below has answered, and for those
     /// before, which nodes above have, about the same images.
     pub(super) fn asked(
         &mut self,
         input: LogicalPlan,
-        wants: &mut [Want],
+        required: &mut [RequiredCall],
         passed: usize,
     ) -> Result<LogicalPlan> {
         let mut groups: Vec<InferenceGroup<Expr>> = Vec::new();
         let mut known: HashMap<(usize, Arc<Call>), usize> = HashMap::new();
         for own in [true, false] {
-            for (place, want) in wants.iter_mut().enumerate() {
-                if want.found.is_some() || (place >= passed) != own {
+            for (place, needed) in required.iter_mut().enumerate() {
+                if needed.found.is_some() || (place >= passed) != own {
                     continue;
                 }
-                let same = groups.iter().position(|group| group.is_about(want));
+                let same = groups.iter().position(|group| group.is_about(needed));
                 let index = match same {
                     Some(index) => index,
                     None if own => {
                         groups.push(InferenceGroup {
-                            image: want.image.clone(),
+                            image: needed.image.clone(),
                             columns: Vec::new(),
                         });
                         groups.len() - 1
@@ -45,37 +45,37 @@ impl Gatherer {
                     None => continue,
                 };
                 let columns = &mut groups[index].columns;
-                let name = match known.get(&(index, Arc::clone(&want.call))) {
+                let name = match known.get(&(index, Arc::clone(&needed.call))) {
                     Some(&column) => {
                         let column = &mut columns[column];
-                        column.guard = either(column.guard.take(), want.guard.clone());
+                        column.guard = either(column.guard.take(), needed.guard.clone());
                         column.name.clone()
                     }
                     None => {
                         let name = self.name();
-                        known.insert((index, Arc::clone(&want.call)), columns.len());
+                        known.insert((index, Arc::clone(&needed.call)), columns.len());
                         columns.push(AnswerColumn {
                             name: name.clone(),
-                            call: Arc::clone(&want.call),
-                            guard: want.guard.clone(),
+                            call: Arc::clone(&needed.call),
+                            guard: needed.guard.clone(),
                         });
                         name
                     }
                 };
-                want.found = Some(Column::new_unqualified(name));
+                needed.found = Some(Column::new_unqualified(name));
             }
         }
         if groups.is_empty() {
             return Ok(input);
         }
-        settle_guards(&mut groups, wants)?;
+        settle_guards(&mut groups, required)?;
         let input = self.with_subqueries(input, &mut groups)?;
         let infer = Infer::new(input, groups, Vec::new(), Arc::clone(&self.quota))?;
         Ok(infer.into_plan())
     }
 }
 
-impl Gatherer {
+impl Extraction {
     /// `input` with the images that are subqueries as columns: an operator keeps its expressions to itself, so DataFusion would not plan
     /// those in them.
     fn with_subqueries(
@@ -103,11 +103,11 @@ impl Gatherer {
 }
 
 impl InferenceGroup<Expr> {
-    fn is_about(&self, want: &Want) -> bool {
+    fn is_about(&self, needed: &RequiredCall) -> bool {
         let first = self.columns.first();
-        self.image == want.image
+        self.image == needed.image
             && first.is_none_or(|column| {
-                let (a, b) = (&column.call, &want.call);
+                let (a, b) = (&column.call, &needed.call);
                 a.spec.base == b.spec.base
                     && (a.model_spec() == b.model_spec()
                         || a.model_spec().is_none()
@@ -116,9 +116,9 @@ impl InferenceGroup<Expr> {
     }
 }
 
-/// The calls as wants, equal ones once.
-pub(super) fn distinct(found: &[Found]) -> Vec<Want> {
-    let mut wants: Vec<Want> = Vec::new();
+/// The calls as required calls, equal ones once.
+pub(super) fn distinct(found: &[Found]) -> Vec<RequiredCall> {
+    let mut required: Vec<RequiredCall> = Vec::new();
     let mut known: HashMap<(&Expr, &Arc<Call>), usize> = HashMap::new();
     for Found {
         image, call, guard, ..
@@ -126,12 +126,12 @@ pub(super) fn distinct(found: &[Found]) -> Vec<Want> {
     {
         match known.get(&(image, call)) {
             Some(&place) => {
-                let want = &mut wants[place];
-                want.guard = either(want.guard.take(), guard.clone());
+                let needed = &mut required[place];
+                needed.guard = either(needed.guard.take(), guard.clone());
             }
             None => {
-                known.insert((image, call), wants.len());
-                wants.push(Want {
+                known.insert((image, call), required.len());
+                required.push(RequiredCall {
                     image: image.clone(),
                     call: Arc::clone(call),
                     guard: guard.clone(),
@@ -140,7 +140,7 @@ pub(super) fn distinct(found: &[Found]) -> Vec<Want> {
             }
         }
     }
-    wants
+    required
 }
 
 /// Where one of two guards is true.
@@ -156,11 +156,11 @@ fn either(a: Option<Expr>, b: Option<Expr>) -> Option<Expr> {
 pub(super) struct Answers(HashMap<(Expr, Arc<Call>), Column>);
 
 impl Answers {
-    /// Those of the wants that have one.
-    pub(super) fn of(wants: &[Want]) -> Self {
-        let found = wants.iter().filter_map(|want| {
-            let column = want.found.clone()?;
-            Some(((want.image.clone(), Arc::clone(&want.call)), column))
+    /// Those of the required calls that have one.
+    pub(super) fn of(required: &[RequiredCall]) -> Self {
+        let found = required.iter().filter_map(|needed| {
+            let column = needed.found.clone()?;
+            Some(((needed.image.clone(), Arc::clone(&needed.call)), column))
         });
         Self(found.collect())
     }
@@ -177,7 +177,7 @@ impl Answers {
 
 /// Guards with their calls read from columns. One that needs an answer of its own group is dropped, as all are where
 /// groups would wait for each other.
-fn settle_guards(groups: &mut [InferenceGroup<Expr>], wants: &[Want]) -> Result<()> {
+fn settle_guards(groups: &mut [InferenceGroup<Expr>], required: &[RequiredCall]) -> Result<()> {
     let answers: Vec<Vec<String>> = groups
         .iter()
         .map(|group| group.columns.iter().map(|c| c.name.clone()).collect())
@@ -186,7 +186,7 @@ fn settle_guards(groups: &mut [InferenceGroup<Expr>], wants: &[Want]) -> Result<
         let columns = expr.column_refs();
         columns.iter().any(|column| names.contains(&column.name))
     };
-    let known = Answers::of(wants);
+    let known = Answers::of(required);
     for (index, group) in groups.iter_mut().enumerate() {
         for column in &mut group.columns {
             if let Some(guard) = column.guard.take() {
