@@ -13,7 +13,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::{Expr, cast, lit};
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
-use picsift_udf::{Corrections, ImageKey, ImageSource, image_names, image_sources, is_text};
+use picsift_udf::{Corrections, ImageKey, image_names, image_sources, is_text};
 use serde::{Deserialize, Serialize};
 
 use crate::batches;
@@ -249,16 +249,12 @@ impl Loaded {
                 true => image_sources(&column)?,
                 false => vec![None; column.len()],
             };
-            for (name, image) in image_names(&column)?.into_iter().zip(images) {
-                let key = match (name, image) {
-                    (Some(name), _) => ImageKey::named(name),
-                    (None, Some(ImageSource::Bytes(bytes))) => {
-                        let digest = tokio::task::block_in_place(|| picsift_images::sha256(&bytes));
-                        ImageKey::of_digest(&digest)
-                    }
-                    _ => continue,
-                };
-                let key = String::from(key);
+            let rows = image_names(&column)?.into_iter().zip(images);
+            let keys: Vec<ImageKey> = tokio::task::block_in_place(|| {
+                rows.filter_map(|(name, image)| ImageKey::of(name.as_deref(), image.as_ref()))
+                    .collect()
+            });
+            for key in keys.into_iter().map(String::from) {
                 if self.corrections.contains(&key) {
                     found.insert(key);
                 } else if example.is_none() {

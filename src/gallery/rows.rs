@@ -231,8 +231,7 @@ impl Making<'_> {
             });
             return Ok((entry, 0));
         };
-        let nameless = row.name.is_none();
-        match self.copies(image, nameless, &mut entry).await {
+        match self.copies(image, row.name.as_deref(), &mut entry).await {
             Ok(copies) => {
                 let folder = self.folder.to_path_buf();
                 let names: Vec<_> = ["thumbs", "pictures"]
@@ -264,15 +263,15 @@ impl Making<'_> {
     async fn copies(
         &self,
         image: ImageSource,
-        nameless: bool,
+        name: Option<&str>,
         entry: &mut Row,
     ) -> Result<Vec<Vec<u8>>, ImageError> {
+        let pool = self.engine.pool();
+        if let Some(key) = ImageKey::in_pool(name, Some(&image), pool).await? {
+            entry.key = key.into();
+        }
         let origin = ReferenceOrigin::Table(self.base.as_ref());
         let bytes = self.engine.load_bytes(image, origin).await?;
-        let pool = self.engine.pool();
-        if nameless {
-            entry.key = ImageKey::of(None, &bytes, pool).await?.into();
-        }
         let sides: &'static [u32] = match self.pictures {
             true => &[PICTURE, THUMB],
             false => &[THUMB],

@@ -107,47 +107,50 @@ impl ModelHandle {
     /// # Errors
     /// When the weights cannot be had or not be loaded; the next call tries again.
     pub fn service(&self) -> Result<Service, VisionError> {
-        match self.running() {
-            Some(service) => Ok(service.clone()),
-            None => blocking(|| self.load()),
-        }
+        let service = match self.running() {
+            Some(service) => service,
+            None => blocking(|| self.load())?,
+        };
+        Ok(service.clone())
     }
 
     /// The same for a task, which waits without a thread of its own.
     ///
     /// # Errors
     /// As [`ModelHandle::service`].
-    pub(crate) async fn started(&self) -> Result<Service, VisionError> {
+    pub(crate) async fn started(&self) -> Result<&Service, VisionError> {
         if let Some(service) = self.running() {
-            return Ok(service.clone());
+            return Ok(service);
         }
         let _one = self.0.starting.lock().await;
-        if let Some(service) = self.running() {
-            return Ok(service.clone());
+        if self.running().is_none() {
+            let model = self.clone();
+            let loaded = tokio::task::spawn_blocking(move || model.load().map(drop)).await;
+            loaded.unwrap_or_else(|panic| {
+                Err(VisionError::Panicked {
+                    model: self.info().name.clone(),
+                    message: panic.to_string(),
+                })
+            })?;
         }
-        let model = self.clone();
-        let loaded = tokio::task::spawn_blocking(move || model.load()).await;
-        loaded.unwrap_or_else(|panic| {
-            Err(VisionError::Panicked {
-                model: self.info().name.clone(),
-                message: panic.to_string(),
-            })
-        })
+        self.running().ok_or_else(|| self.closed())
     }
 
-    fn load(&self) -> Result<Service, VisionError> {
+    fn load(&self) -> Result<&Service, VisionError> {
         let _one = lock(&self.0.loading);
         if let Some(service) = self.running() {
-            return Ok(service.clone());
+            return Ok(service);
         }
-        let Some(start) = &self.0.start else {
-            return Err(VisionError::Closed {
-                model: self.info().name.clone(),
-            });
-        };
+        let start = self.0.start.as_ref().ok_or_else(|| self.closed())?;
         let loaded = start.model.load(&*start.progress)?;
         let service = Service::start(loaded, start.service)?;
-        Ok(self.0.service.get_or_init(|| service).clone())
+        Ok(self.0.service.get_or_init(|| service))
+    }
+
+    fn closed(&self) -> VisionError {
+        VisionError::Closed {
+            model: self.info().name.clone(),
+        }
     }
 }
 

@@ -176,10 +176,15 @@ impl ImagePipeline {
         model.is_some_and(|model| model.running().is_none())
     }
 
-    /// What corrections know bytes by that the table may have a name for.
-    pub(crate) async fn key(&self, name: Option<&str>, bytes: &Bytes) -> Option<ImageKey> {
-        let key = ImageKey::of(name, bytes, self.engine.pool());
-        key.await.ok()
+    /// What corrections know an image by; `None` for one that is known by nothing.
+    pub(crate) async fn key(
+        &self,
+        name: Option<&str>,
+        image: Option<&ImageSource>,
+    ) -> Option<ImageKey> {
+        let key = ImageKey::in_pool(name, image, self.engine.pool());
+        // A pool that has stopped is the error of every row already.
+        key.await.ok().flatten()
     }
 
     /// How many images should be under way at once.

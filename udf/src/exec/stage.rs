@@ -16,7 +16,6 @@ use picsift_vision::{Answer, Question};
 use crate::base::{Base, Images, Placed};
 use crate::call::{Call, CompiledQuestions};
 use crate::corrections::Corrections;
-use crate::image_column::ImageSource;
 use crate::image_key::ImageKey;
 use crate::inference_group::InferenceGroup;
 use crate::kernel::Kernel;
@@ -308,12 +307,13 @@ impl Stage {
         };
         let mut keys = Vec::with_capacity(names.len());
         for (image, name) in images.iter().zip(names) {
-            keys.push(match (name, image) {
-                (Some(name), _) => Some(ImageKey::named(name)),
-                (None, Some((ImageSource::Bytes(bytes), _))) if corrections.has_digests() => {
-                    self.pipeline.key(None, bytes).await
+            // Bytes are hashed only where a correction may mean them.
+            keys.push(match name.is_some() || corrections.has_digests() {
+                true => {
+                    let image = image.as_ref().map(|(image, _)| image);
+                    self.pipeline.key(name.as_deref(), image).await
                 }
-                _ => None,
+                false => None,
             });
         }
         keys
