@@ -132,7 +132,7 @@ pub struct Annotation {
     pub on_error: OnError,
 }
 
-/// `input` with the answers' columns behind its own; rows keep their order. For a session that has picsift's functions.
+/// `input` with the answers' columns after its own; rows keep their order. For a session that has picsift's functions.
 ///
 /// # Errors
 /// A planning error for an image column that is missing or of another type, and for what the model does not take.
@@ -204,7 +204,7 @@ pub fn annotate(
     LogicalPlanBuilder::from(input).project(columns)?.build()
 }
 
-/// The input's fields and metadata with the added fields behind.
+/// The input's fields and metadata with the added fields after them.
 pub fn output_schema(input: &SchemaRef, added: &AddedColumns) -> SchemaRef {
     let mut fields: Vec<_> = input.fields().iter().cloned().collect();
     fields.extend(added.fields().into_iter().map(Arc::new));

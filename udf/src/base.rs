@@ -22,7 +22,7 @@ pub(crate) enum Base {
     Here,
     /// This folder.
     At(Arc<Url>),
-    /// Nobody knows; with what the query calls the images.
+    /// Not known; with what the query calls the images.
     Unknown(String),
     /// One of these, as each row says: the call's image is what [`placed`] makes.
     Several(Vec<Base>),

@@ -51,7 +51,7 @@ impl Budget {
     pub(crate) fn try_hold(self: &Arc<Self>, bytes: usize) -> Option<MemoryPermit> {
         let held = self.lock();
         if held.size() == 0 {
-            // Nobody will release anything: going on is the only way.
+            // Nothing will be released: going on is the only way.
             held.grow(bytes);
         } else if held.size().saturating_add(bytes) > self.limit || held.try_grow(bytes).is_err() {
             return None;

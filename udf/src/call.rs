@@ -134,7 +134,7 @@ impl Call {
         }
     }
 
-    /// The call as an expression over an image; `shown` are the arguments behind it, as the person wrote them.
+    /// The call as an expression over an image; `shown` are the arguments after it, as the person wrote them.
     pub(crate) fn over(self: Arc<Self>, image: Expr, shown: &[Expr]) -> Expr {
         let mut args = vec![image];
         args.extend_from_slice(shown);

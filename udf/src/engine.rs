@@ -47,7 +47,7 @@ pub struct EngineOptions {
     pub corrections: Option<Arc<Corrections>>,
     /// Batching and queue of each model's service.
     pub service: ServiceOptions,
-    /// Who is told when a model is fetched first.
+    /// Receives the progress of fetching a model.
     pub progress: Arc<dyn FetchProgress>,
 }
 
@@ -166,7 +166,7 @@ impl Engine {
     /// A model, described on first use and kept; it is loaded when an image is asked about.
     ///
     /// Describing may fetch files and blocks the calling thread meanwhile, though not the other tasks of a multi-threaded
-    /// runtime. Who asks for the same model meanwhile waits and gets the same.
+    /// runtime. Callers that ask for the same model meanwhile wait and get the same.
     ///
     /// # Errors
     /// [`EngineError`] when the model cannot be had or not be loaded so; the next call tries again.

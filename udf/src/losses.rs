@@ -1,6 +1,6 @@
 //! What images a statement lost: how many of how many have no answer, and why most of them.
 //!
-//! Whoever runs a statement puts a [`Losses`] into its session's configuration and asks it afterwards. Results do not carry
+//! The caller that runs a statement puts a [`Losses`] into its session's configuration and asks it afterwards. Results do not carry
 //! this: an image that cannot be read is a NULL like any other there.
 
 use std::collections::HashMap;

@@ -102,7 +102,7 @@ impl ModelHandle {
     /// The model's service, started by the first call.
     ///
     /// Loading may take minutes and blocks the calling thread meanwhile, though not the other tasks of a multi-threaded
-    /// runtime. Who asks while it is loaded waits and gets the same service.
+    /// runtime. Callers that ask while it is loaded wait and get the same service.
     ///
     /// # Errors
     /// When the weights cannot be had or not be loaded; the next call tries again.
@@ -178,7 +178,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Runs work that blocks; the tasks of a multi-threaded runtime move to another thread first. A runtime of one thread has
-/// none, and outside of a runtime there is nobody to disturb.
+/// none, and outside of a runtime there are none.
 pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
     match Handle::try_current() {
         Ok(runtime) if runtime.runtime_flavor() == RuntimeFlavor::MultiThread => {

@@ -70,7 +70,7 @@ impl From<VisionError> for RowError {
     }
 }
 
-/// What became of one row: `None` for a NULL image or one that nobody asked about, else the value or why there is none.
+/// What became of one row: `None` for a NULL or unrequested image, else the value or why there is none.
 pub type Outcome<T> = Option<Result<T, RowError>>;
 
 /// The value of a row that has one.

@@ -220,11 +220,11 @@ impl ImagePipeline {
         }
     }
 
-    /// Produces the requested outputs of one image; to be begun in the order of rows, as who comes first has of the quota.
+    /// Produces the requested outputs of one image; to be begun in the order of rows, in which the quota is given out.
     ///
     /// What an image needs it takes in one order, here and below: its part of the quota, before anything that another image
     /// could wait for; then a slot; the place of its reference among those known; memory; the place of its content. Each is held
-    /// until the image is done, so whoever waits does so for one that has come further.
+    /// until the image is done, so an image waits only for one that has come further.
     ///
     /// # Errors
     /// [`End`] when it would have to be asked and cannot be, nor any other.

@@ -17,7 +17,7 @@ use datafusion::logical_expr::{
 use crate::image_column::{IMAGE_TYPES, is_image_type, is_string};
 use crate::kernel::Kernel;
 
-/// What stands behind the image in a call.
+/// The argument after the image in a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operand {
     /// Nothing: `image_info(image)`.
@@ -78,7 +78,7 @@ pub(crate) trait ImageFunction: Debug + Send + Sync + 'static {
     /// Documentation for `SHOW FUNCTIONS` and the manual.
     fn documentation(&self) -> Option<&Documentation>;
 
-    /// What stands behind the image.
+    /// The argument after the image.
     fn operand(&self) -> Operand;
 
     /// Type of the result; always nullable.

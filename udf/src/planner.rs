@@ -87,7 +87,7 @@ impl ExtensionPlanner for InferPlanner {
             .iter()
             .map(physical)
             .collect::<Result<_>>()?;
-        // Whoever runs the query may have put its own counters and quota into the session.
+        // A caller may have put its own counters and quota into the session.
         let stats = session
             .config()
             .get_extension::<RunStats>()

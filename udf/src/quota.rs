@@ -87,7 +87,7 @@ impl InferenceQuota {
 
     /// Waits until one of the images that are left is this one's, or none is left; `asks` says whether it may need any.
     ///
-    /// First come, first served: who reserves in the order of rows has the first rows asked, whichever image is ready first.
+    /// First come, first served: a caller that reserves in the order of rows has the first rows asked, whichever image is ready first.
     /// An image for which nothing was left may turn out to be known and then needs nothing.
     pub(crate) async fn reserve(&self, asks: bool) -> QuotaPermit<'_> {
         let permit = match &self.images {

@@ -33,7 +33,7 @@ impl CategorySpec {
 pub struct JobCategory {
     /// What is asked and from which score it holds.
     pub spec: CategorySpec,
-    /// What stands behind `is_` and `score_` in the names of its columns.
+    /// What follows `is_` and `score_` in the names of its columns.
     pub column: String,
 }
 
@@ -74,7 +74,7 @@ struct Entry {
     prompt: Option<String>,
     /// Score from which the category holds, 0 to 1.
     threshold: Option<f32>,
-    /// What stands behind `is_` and `score_`.
+    /// What follows `is_` and `score_`.
     column: Option<String>,
     /// Further nouns that count.
     #[serde(default)]

@@ -13,7 +13,7 @@
 //!   directly, which it then describes (a `black-and-white` cat). One that WordNet has not either (`smartphone`)
 //!   counts where English asks for a noun: after an article, a number or an adjective, or alone in a list.
 //! - A verb that stands alone in a list (`saw, hammer`) counts when WordNet lists it as a noun, a participle does not.
-//! - A word in -ing with an object behind it (riding a bike) is a verb, whatever the tagger says.
+//! - A word in -ing with an object after it (riding a bike) is a verb, whatever the tagger says.
 
 use std::collections::HashSet;
 

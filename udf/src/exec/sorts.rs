@@ -20,7 +20,7 @@ use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMerge
 
 use super::InferExec;
 
-/// Name of DataFusion's rule that pushes sorts down, behind which this one runs.
+/// Name of DataFusion's rule that pushes sorts down, after which this one runs.
 const PUSHES_SORTS: &str = "EnsureRequirements";
 
 /// Brings sorts above the operator; see the module.
@@ -28,7 +28,7 @@ const PUSHES_SORTS: &str = "EnsureRequirements";
 pub(crate) struct SortsAboveInference;
 
 impl SortsAboveInference {
-    /// `rules` with this one behind the rule that pushes sorts down.
+    /// `rules` with this one after the rule that pushes sorts down.
     pub(crate) fn among(
         rules: &[Arc<dyn PhysicalOptimizerRule + Send + Sync>],
     ) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {

@@ -77,7 +77,7 @@ struct State {
 }
 
 impl<W: BatchPipeline> Driver<W> {
-    /// Runs until the input ends, an error occurs or nobody listens.
+    /// Runs until the input ends, an error occurs or the receiver is dropped.
     ///
     /// # Errors
     /// The input's, an expression's, or that a quota is used up.
@@ -123,7 +123,7 @@ impl<W: BatchPipeline> Driver<W> {
                 Some(finished) = state.open.next(), if !state.open.is_empty() => {
                     self.finish(&mut state, finished)?;
                 }
-                // Queues behind all images that wait, so that a permit is free only when none does.
+                // Queues after all images that wait, so that a permit is free only when none does.
                 _ = slots.acquire(), if needs_slot => {}
                 batch = self.input.next(), if needs_input => match batch {
                     Some(batch) => state.waiting = Some(batch?),

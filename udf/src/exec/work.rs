@@ -38,7 +38,7 @@ pub(crate) struct Done {
     pub(crate) batch: RecordBatch,
     /// Rows that went in.
     pub(crate) rows: usize,
-    /// Why rows behind those of `batch` could not be asked.
+    /// Why rows after those of `batch` could not be asked.
     pub(crate) exhausted: Option<Exhausted>,
 }
 

@@ -124,7 +124,7 @@ impl Extraction {
         format!("{ANSWER}{}", self.next - 1)
     }
 
-    /// The node and all below it with their calls extracted. Its columns stay, and others may come behind or between them;
+    /// The node and all below it with their calls extracted. Its columns stay, and others may come after or between them;
     /// the required calls that could be answered have their columns.
     fn node(&mut self, plan: LogicalPlan, required: &mut [RequiredCall]) -> Result<LogicalPlan> {
         let plan = plan

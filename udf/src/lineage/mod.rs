@@ -30,7 +30,7 @@ pub(crate) enum Lineage {
     Typed,
     /// A table in this folder.
     Folder(Arc<Url>),
-    /// Several places at once, or one that nobody knows.
+    /// Several places at once, or an unknown one.
     Unknown,
     /// For each branch of a UNION its own; `union` is the way to that node, by places among a node's inputs.
     Branches { union: Vec<usize>, of: Vec<Lineage> },

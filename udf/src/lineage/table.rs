@@ -30,7 +30,7 @@ pub struct LocatedTable {
 }
 
 impl LocatedTable {
-    /// `table`, whose relative references belong to the folder `base`; without one nobody knows where.
+    /// `table`, whose relative references belong to the folder `base`; without one it is not known.
     pub fn new(table: Arc<dyn TableProvider>, base: Option<&Url>) -> Self {
         let folder = base.cloned().map(Arc::new);
         let lineage = folder.map_or(Lineage::Unknown, Lineage::Folder);
@@ -41,7 +41,7 @@ impl LocatedTable {
         }
     }
 
-    /// `table`, whose files lie at `locations`; nobody knows of which folder where those differ in it.
+    /// `table`, whose files lie at `locations`; the folder is not known where those differ in it.
     pub fn beside(table: Arc<dyn TableProvider>, locations: &[ListingTableUrl]) -> Self {
         let mut folders = locations.iter().map(table_base);
         let first = folders.next().flatten();
@@ -106,7 +106,7 @@ pub(crate) fn receive(statement: &DmlStatement) {
         WriteOp::Insert(_) | WriteOp::Update | WriteOp::Ctas => {
             table.receive(columns(&statement.input, &Around::Top));
         }
-        // Nobody knows of which rows.
+        // Not known of which rows.
         _ => table.receive(Vec::new()),
     }
 }

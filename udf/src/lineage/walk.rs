@@ -197,7 +197,7 @@ pub(super) fn columns(plan: &LogicalPlan, around: &Around<'_>) -> Vec<Lineage> {
             Some(input) => raised(columns(input, around), 0),
             None => Vec::new(),
         },
-        // The answers behind the input's columns have no table.
+        // The answers after the input's columns have no table.
         LogicalPlan::Extension(_) => match Infer::of(plan) {
             Some(infer) => settled(columns(&infer.input, around)),
             None => Vec::new(),

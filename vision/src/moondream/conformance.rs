@@ -19,7 +19,7 @@ pub struct Deviation {
     pub step: &'static str,
     /// The shape of its inputs.
     pub shape: String,
-    /// The largest `|ours - exact| / (1 + |exact|)`; NaN where ours has one, as an output has that nobody wrote.
+    /// The largest `|ours - exact| / (1 + |exact|)`; NaN where ours has one, as an output has that was not written.
     pub worst: f64,
     /// What it may be at most.
     pub allowed: f64,

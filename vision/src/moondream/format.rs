@@ -1,7 +1,7 @@
 //! How a network is computed: where, in which numbers, by which steps.
 //!
 //! Owns what goes with what. Which of it a person may ask for is the loader's to say: a CPU can compute in bf16, slowly,
-//! which is of use only to somebody who checks a GPU.
+//! which is of use only to check a GPU against.
 
 use candle_core::quantized::GgmlDType;
 use candle_core::{DType, Device};

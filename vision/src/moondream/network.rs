@@ -24,7 +24,7 @@ const VIEWS_AT_ONCE: (usize, usize) = (4, 64);
 /// Most tokens of one packed sequence. Scores of that many tokens over prefix and themselves bound the memory of a pass.
 pub(super) const PACKED_TOKENS: usize = 1024;
 
-/// A place in the computation, for somebody who compares it with another implementation.
+/// A place in the computation, for comparison with another implementation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stage {
     /// Patch vectors of some views, `[views, tokens, 3 * patch * patch]`.

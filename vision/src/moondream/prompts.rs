@@ -1,7 +1,7 @@
 //! What a category or a text becomes as a question to a Moondream2: words, and the tokens after the image.
 //!
 //! Owns the template around a question, the limit of a sequence, and which texts are refused. English is `phrase`'s affair,
-//! token ids are [`Vocabulary`]'s. How many questions are asked about an image is nobody's affair here.
+//! token ids are [`Vocabulary`]'s. How many questions are asked about an image is not decided here.
 //!
 //! - A category with a prompt is asked just that, trimmed. Its nouns are for models that read no prompt.
 //! - Whitespace of any kind in a category is a blank, so a line break cannot begin a line of the template; other control

@@ -78,7 +78,7 @@ impl Worker {
             .filter_map(|result| result.as_ref().err())
             .find(|error| matches!(error, VisionError::DeviceLost { .. }));
         if let Some(lost) = lost {
-            // Before any reply: who reads one and asks again must find the service closed.
+            // Before any reply: a caller that reads one and asks again must find the service closed.
             let _ = self.shared.lost.set(lost.clone());
         }
         let mut again = Vec::new();

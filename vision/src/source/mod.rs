@@ -75,7 +75,7 @@ pub(crate) struct PlanningFiles {
     pub(crate) tokenizer: PathBuf,
 }
 
-/// Who is told how a download goes; `()` is nobody. One file at a time, on the thread that asked for the model.
+/// Receives the progress of a download; `()` ignores it. One file at a time, on the thread that asked for the model.
 pub trait FetchProgress: Debug + Send + Sync {
     /// `file` of `total` bytes is being fetched, `already` of which are on this machine. Comes again for the same file
     /// when a broken download goes on.

@@ -36,7 +36,7 @@ impl Progress for Relay {
         if std::mem::take(&mut self.resumed) {
             return;
         }
-        // Nobody listens once the wait was given up.
+        // The receiver is gone once the wait was given up.
         let _ = self.bytes.send(size);
     }
 

@@ -1,7 +1,7 @@
 //! One generation of the store: an SQLite database in WAL mode, with its tables and how a connection to it is set up.
 //!
 //! Nothing is mapped into memory: a file that is cut while it is mapped ends the process. (The exception is SQLite's
-//! own `-shm` file of 32 KiB, which it makes anew whenever nobody has the database open.)
+//! own `-shm` file of 32 KiB, which it makes anew whenever no process has the database open.)
 
 use std::path::Path;
 use std::time::Duration;
@@ -55,7 +55,7 @@ pub(super) enum Access {
     Read,
     /// Rows are written.
     Write,
-    /// The folder cannot be written, so nobody changes the file and no log can be kept.
+    /// The folder cannot be written, so the file does not change and no log can be kept.
     Frozen,
 }
 
@@ -109,7 +109,7 @@ pub(super) fn open(path: &Path, access: Access) -> Result<Connection, Fault> {
     Ok(connection)
 }
 
-/// The address of a file that nobody changes.
+/// The address of a file that does not change.
 fn frozen(path: &Path) -> String {
     let mut address = "file:".to_owned();
     for character in path.to_string_lossy().chars() {

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::database;
 use super::error::{Fault, StoreError};
 
-/// Who is told, in a sentence, of what a person should know: damage, or a store that keeps nothing any more.
+/// Receives, in a sentence, what a person should know: damage, or a store that keeps nothing any more.
 pub type Notice = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Generations that share the store's room.
@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two looks at a lock that another holds.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// What SQLite puts behind the name of a database.
+/// What SQLite appends to the name of a database.
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// A database while it is made.

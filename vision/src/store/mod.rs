@@ -60,7 +60,7 @@ pub struct StoreOptions {
     pub folder: PathBuf,
     /// The room that the store's files may take, in bytes, at least [`LEAST_BYTES`]. It is kept within a tenth.
     pub max_bytes: u64,
-    /// Who is told of damage and of a store that keeps nothing any more. Called on any thread, with one sentence.
+    /// Receives damage and a store that keeps nothing any more. Called on any thread, with one sentence.
     pub notice: Notice,
 }
 

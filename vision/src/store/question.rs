@@ -116,7 +116,7 @@ pub(super) fn first<const BYTES: usize>(hash: Sha256) -> [u8; BYTES] {
 }
 
 /// Whether answers to this question are kept. With a temperature above 0 the model draws its words: such an answer is one
-/// of many, and who asks again wants another draw.
+/// of many, and asking again should draw again.
 pub fn is_kept(question: &Question) -> bool {
     match question {
         Question::Classes(_) | Question::YesNo(_) => true,

@@ -150,7 +150,7 @@ pub(super) fn unpack_answers<'a>(
 /// What is known of a reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownReference {
-    /// The version that it had, as whoever fetched it writes versions: only the same text is the same version.
+    /// The version that it had, as its fetcher writes versions: only the same text is the same version.
     pub version: String,
     /// SHA-256 of the encoded image that it gave.
     pub content: [u8; 32],

@@ -273,7 +273,7 @@ impl Current {
 
     /// Brings the log into the database and cuts it, unless others are still reading it.
     fn finish(&self) {
-        // What is left is done by whoever closes the database last.
+        // What is left is done by the process that closes the database last.
         let _ = self.connection.busy_timeout(Duration::ZERO);
         let _ = self
             .connection
