@@ -2,9 +2,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::collect;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_proto::bytes::{
@@ -16,7 +17,10 @@ use picsift_udf::{
     with_settings,
 };
 use picsift_vision::store::{LEAST_BYTES, Store, StoreOptions};
-use picsift_vision::{CategorySpec, DEFAULT_MODEL, LoadOptions};
+use picsift_vision::{
+    BatchAdvice, Category, CategorySpec, DEFAULT_MODEL, DescribedModel, Generation, LoadOptions,
+    ModelDescription, Question, Questions, VisionError,
+};
 use tempfile::TempDir;
 
 use crate::fake::Fake;
@@ -186,38 +190,82 @@ fn categories(count: usize) -> Vec<CategorySpec> {
     names.take(count).map(CategorySpec::plain).collect()
 }
 
-/// Each shard of a job is planned anew.
-#[tokio::test(flavor = "multi_thread")]
-async fn categories_are_resolved_soon_and_again_at_once() {
-    let (context, engine) = session();
-    let categories = categories(500);
-    assert_eq!(categories.len(), 500);
+/// A labelling of `t` by a model of this name.
+async fn labelling(
+    context: &SessionContext,
+    model: &str,
+    categories: Vec<CategorySpec>,
+) -> (LogicalPlan, Annotation) {
     let input = context.table("t").await.unwrap().into_unoptimized_plan();
-    let names: Vec<_> = (0..500).map(|place| place.to_string()).collect();
+    let names: Vec<_> = (0..categories.len()).map(|n| n.to_string()).collect();
     let annotation = Annotation {
         image: "image".to_string(),
         base: None,
-        model: DEFAULT_MODEL.to_string(),
+        model: model.to_string(),
         load: LoadOptions::default(),
         added: AddedColumns::new(&names, input.schema().as_arrow(), false).unwrap(),
         categories,
         threshold: None,
         on_error: OnError::Null,
     };
+    (input, annotation)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_of_categories_are_resolved_soon() {
+    let (context, engine) = session();
+    let categories = categories(500);
+    assert_eq!(categories.len(), 500);
+    let (input, annotation) = labelling(&context, DEFAULT_MODEL, categories).await;
     let resolve = || {
         let started = Instant::now();
-        annotate(&engine, input.clone(), &annotation).unwrap();
-        started.elapsed()
+        let plan = annotate(&engine, input.clone(), &annotation).unwrap();
+        (started.elapsed(), plan)
     };
-    let (first, second) = (resolve(), resolve());
-    println!("resolving: first {first:?}, again {second:?}");
+    let ((first, _), (second, plan)) = (resolve(), resolve());
     assert!(first < Duration::from_secs(2), "{first:?}");
     assert!(second < Duration::from_millis(500), "{second:?}");
-
-    let plan = annotate(&engine, input, &annotation).unwrap();
     let started = Instant::now();
     let frame = context.execute_logical_plan(plan).await.unwrap();
     frame.create_physical_plan().await.unwrap();
-    println!("planning: {:?}", started.elapsed());
+    println!(
+        "resolved in {first:?}, again in {second:?}, planned in {:?}",
+        started.elapsed()
+    );
     assert!(engine.loaded().is_empty());
+}
+
+/// Counts how often it is asked for a category's question.
+struct Counted(Arc<AtomicUsize>);
+
+impl Questions for Counted {
+    fn category(&self, _: &Category) -> Result<Question, VisionError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(Question::Classes([0].into()))
+    }
+
+    fn open(&self, _: &str, _: Generation) -> Result<Question, VisionError> {
+        unreachable!("nothing is asked in words")
+    }
+}
+
+/// Each shard of a job is planned anew, and a category is in seven of its columns.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_category_is_compiled_once_however_often_it_is_planned() {
+    let (context, engine) = session();
+    let made = Arc::new(AtomicUsize::new(0));
+    let known = engine.model(DEFAULT_MODEL, &LoadOptions::default());
+    let description = ModelDescription {
+        info: known.unwrap().info().clone(),
+        questions: Arc::new(Counted(Arc::clone(&made))),
+        batch: BatchAdvice::default(),
+    };
+    let model = DescribedModel::new(description, |_| unreachable!("nothing is run"));
+    engine.add_described("counted", model);
+    let categories = (0..100).map(|n| CategorySpec::plain(format!("category {n}")));
+    let (input, annotation) = labelling(&context, "counted", categories.collect()).await;
+    for _ in 0..3 {
+        annotate(&engine, input.clone(), &annotation).unwrap();
+        assert_eq!(made.load(Ordering::Relaxed), 100);
+    }
 }
