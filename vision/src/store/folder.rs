@@ -1,12 +1,14 @@
 //! The store's folder: which databases there are, how large they are, and how they come and go.
 //!
-//! Each generation of the store is one database, `answers-NUMBER.db`, with SQLite's `-wal` and `-shm` beside it while it is
-//! in use. A file rather than a table, because removing a file gives its room back at once and costs nothing, and because
+//! Each generation of the store is one database, `answers-NUMBER-TAG.db`, with SQLite's `-wal` and `-shm` beside it while it is
+//! in use. The tag is a checksum of the number under the store's key: whatever else is in the folder is other people's, is not
+//! looked into and never removed (but for databases that say that they are picsift's, of another version or key). A file rather than a table, because removing a file gives its room back at once and costs nothing, and because
 //! damage in one leaves the others whole. A number is never used twice: another process may still have a removed database
 //! open, and its files must not meet those of a new one. That process goes on with what it has open until it looks
 //! again, and loses at most answers.
 //!
-//! A database appears whole, by renaming, while the file `lock` is held. Removing needs no lock.
+//! A database appears whole, by renaming, while the file `lock` is held. Removing needs no lock. The folder must be this user's alone to
+//! write, for the key stands in it.
 
 use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
@@ -17,8 +19,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::database;
+use super::database::{self, COMPANIONS, companions};
 use super::error::{Fault, StoreError};
+use super::secret::Secret;
 
 /// Who is told, in a sentence, of what a person should know: damage, or a store that keeps nothing any more.
 pub type Notice = Arc<dyn Fn(&str) + Send + Sync>;
@@ -32,11 +35,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two looks at a lock that another holds.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// What SQLite puts behind the name of a database.
-const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
+/// How the name of a database begins.
+const DATABASE: &str = "answers";
 
-/// A database while it is made.
-const UNFINISHED: &str = "new.db";
+/// How it does while the database is made.
+const UNFINISHED: &str = "unfinished";
 
 /// The folder, and what all threads of this process know of it.
 pub(super) struct Folder {
@@ -44,6 +47,7 @@ pub(super) struct Folder {
     pub(super) max_bytes: u64,
     /// Whether files can be written, as far as was seen when the store was opened.
     writable: bool,
+    secret: Secret,
     notice: Notice,
     /// Changes whenever this process adds or removes a database.
     epoch: AtomicU64,
@@ -73,11 +77,22 @@ impl Folder {
     /// The folder, made if need be. One that cannot be written is read only, and that is said.
     pub(super) fn open(path: &Path, max_bytes: u64, notice: Notice) -> Result<Self, StoreError> {
         let path = std::path::absolute(path).map_err(StoreError::file("find", path))?;
-        let made = fs::create_dir_all(&path);
+        let made = make(&path);
         if !path.is_dir() {
             made.map_err(StoreError::file("make", &path))?;
         }
+        // From here on no link is followed.
+        let path = path
+            .canonicalize()
+            .map_err(StoreError::file("find", &path))?;
+        check_owner(&path)?;
+        let secret = Secret::read(&path)?;
+        let known = secret.is_some();
         let mut folder = Self {
+            secret: match secret {
+                Some(secret) => secret,
+                None => Secret::random()?,
+            },
             path,
             max_bytes,
             writable: true,
@@ -87,7 +102,7 @@ impl Folder {
             damaged: AtomicU64::new(0),
             ignored: Mutex::default(),
         };
-        match folder.begin_first() {
+        match folder.begin_first(known) {
             Err(StoreError::File { source, .. }) => {
                 folder.writable = false;
                 let reason = format!("{} cannot be written ({source})", folder.path.display());
@@ -99,9 +114,17 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Begins the first generation, and removes what is beyond the limit or was left by a killed process.
-    fn begin_first(&self) -> Result<(), StoreError> {
+    /// Begins the first generation, and removes what is beyond the limit or was left by a killed process or an older picsift.
+    fn begin_first(&mut self, known: bool) -> Result<(), StoreError> {
         let lock = self.lock()?;
+        if !known {
+            // Another process may have made it meanwhile.
+            self.secret = match Secret::read(&self.path)? {
+                Some(secret) => secret,
+                None => Secret::make(&self.path)?,
+            };
+        }
+        self.remove_strange()?;
         let files = self.generations()?;
         self.sweep(&files)?;
         if files.is_empty() {
@@ -122,6 +145,11 @@ impl Folder {
     /// Has readers look at the folder again.
     pub(super) fn changed(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The key of the store.
+    pub(super) fn secret(&self) -> Secret {
+        self.secret
     }
 
     pub(super) fn writable(&self) -> bool {
@@ -162,7 +190,24 @@ impl Folder {
 
     /// The database of this number.
     pub(super) fn database(&self, number: u64) -> PathBuf {
-        self.path.join(format!("answers-{number:020}.db"))
+        self.named(DATABASE, number)
+    }
+
+    fn named(&self, kind: &str, number: u64) -> PathBuf {
+        let tag = self.tag(kind, number);
+        self.path.join(format!("{kind}-{number:020}-{tag}.db"))
+    }
+
+    fn tag(&self, kind: &str, number: u64) -> String {
+        let parts: [&[u8]; 2] = [kind.as_bytes(), &number.to_le_bytes()];
+        let tag = u64::from_be_bytes(self.secret.checksum(b'n', &parts));
+        format!("{tag:016x}")
+    }
+
+    /// The number in the name of a database of this store.
+    fn number_of(&self, kind: &str, name: &str) -> Option<u64> {
+        let (number, tag) = parts(kind, name)?;
+        (tag == Some(&self.tag(kind, number))).then_some(number)
     }
 
     /// The numbers of the databases that can be used, oldest first.
@@ -171,7 +216,7 @@ impl Folder {
         let mut numbers: Vec<_> = self
             .names()?
             .iter()
-            .filter_map(|name| number_of(name))
+            .filter_map(|name| self.number_of(DATABASE, name))
             .filter(|number| !ignored.contains(number))
             .collect();
         numbers.sort_unstable();
@@ -189,7 +234,7 @@ impl Folder {
 
     /// The databases with what each takes on the disk, oldest first.
     pub(super) fn sizes(&self) -> Result<Vec<(u64, u64)>, StoreError> {
-        let size = |path: PathBuf| fs::metadata(path).map_or(0, |found| found.len());
+        let size = |path: PathBuf| fs::symlink_metadata(path).map_or(0, |found| found.len());
         let sized = |number| {
             let database = self.database(number);
             let beside: u64 = companions(&database).map(size).sum();
@@ -201,6 +246,10 @@ impl Folder {
     /// Takes the lock, waiting for other processes and threads.
     pub(super) fn lock(&self) -> Result<Lock, StoreError> {
         let path = self.path.join("lock");
+        if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "it is no plain file");
+            return Err(StoreError::file("open", &path)(error));
+        }
         let file = File::options()
             .create(true)
             .truncate(false)
@@ -260,12 +309,13 @@ impl Folder {
         let newest = self
             .names()?
             .iter()
-            .filter_map(|name| number_of(name))
+            .filter_map(|name| self.number_of(DATABASE, name))
             .max();
-        let path = self.database(now.max(newest.map_or(0, |number| number + 1)));
-        let unfinished = self.path.join(UNFINISHED);
+        let number = now.max(newest.map_or(0, |number| number + 1));
+        let path = self.database(number);
+        let unfinished = self.named(UNFINISHED, number);
         remove_family(&unfinished).map_err(StoreError::file("remove", &unfinished))?;
-        database::create(&unfinished).map_err(|fault| match fault {
+        database::create(&unfinished, &self.secret).map_err(|fault| match fault {
             Fault::Busy => StoreError::Busy {
                 folder: self.path.clone(),
                 seconds: PATIENCE.as_secs(),
@@ -283,17 +333,41 @@ impl Folder {
         Ok(())
     }
 
-    /// Removes files beside databases that are gone: another process opened one at the moment it was removed.
+    /// Removes files beside databases that are gone (another process opened one at the moment it was removed), and databases that
+    /// nobody finished.
     fn sweep(&self, numbers: &[u64]) -> Result<(), StoreError> {
         for name in self.names()? {
             let database = COMPANIONS.iter().find_map(|end| name.strip_suffix(end));
-            if database
-                .and_then(number_of)
-                .is_some_and(|number| !numbers.contains(&number))
-            {
+            let left = database
+                .and_then(|name| self.number_of(DATABASE, name))
+                .is_some_and(|number| !numbers.contains(&number));
+            let unfinished = self.number_of(UNFINISHED, database.unwrap_or(&name));
+            if left || unfinished.is_some() {
                 let path = self.path.join(&name);
-                gone(fs::remove_file(&path)).map_err(StoreError::file("remove", &path))?;
+                remove_plain(&path).map_err(StoreError::file("remove", &path))?;
             }
+        }
+        Ok(())
+    }
+
+    /// Removes databases that say that they are picsift's and are not of this version and key, and says so.
+    fn remove_strange(&self) -> Result<(), StoreError> {
+        let mut removed = false;
+        for name in self.names()? {
+            let path = self.path.join(&name);
+            let strange = parts(DATABASE, &name).is_some()
+                && self.number_of(DATABASE, &name).is_none()
+                && database::is_ours(&path);
+            if strange {
+                remove_family(&path).map_err(StoreError::file("remove", &path))?;
+                removed = true;
+            }
+        }
+        if removed {
+            self.notify(&format!(
+                "the store of answers in {} was of an older version or another key; it is begun anew, so its answers are asked again",
+                self.path.display()
+            ));
         }
         Ok(())
     }
@@ -368,30 +442,76 @@ impl Folder {
     }
 }
 
-/// The number in the name of a database.
-fn number_of(name: &str) -> Option<u64> {
-    let digits = name.strip_prefix("answers-")?.strip_suffix(".db")?;
-    let number: u64 = digits.parse().ok()?;
-    // Microseconds since 1970 are far below, and there is room for the next one.
-    (digits.len() == 20 && number < u64::MAX / 2).then_some(number)
+/// Makes the folder for its owner alone; those that are there stay as they are.
+fn make(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt;
+        builder.mode(0o700);
+    }
+    builder.create(path)
 }
 
-/// The files that SQLite keeps beside a database.
-fn companions(database: &Path) -> impl Iterator<Item = PathBuf> {
-    COMPANIONS.into_iter().map(|end| {
-        let mut name = database.as_os_str().to_owned();
-        name.push(end);
-        PathBuf::from(name)
-    })
+/// Refuses a folder that another user has, or that everybody may write in.
+#[cfg(unix)]
+fn check_owner(folder: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::MetadataExt;
+    let found = fs::symlink_metadata(folder).map_err(StoreError::file("read", folder))?;
+    let refused = |reason: &str| {
+        Err(StoreError::Refused {
+            folder: folder.to_owned(),
+            reason: reason.to_owned(),
+        })
+    };
+    if found.uid() != super::secret::own_user() {
+        return refused("it belongs to another user; name one of your own");
+    }
+    if found.mode() & 0o002 != 0 {
+        return refused(
+            "every user may write in it; name another one, or take that away (chmod o-w)",
+        );
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn check_owner(_: &Path) -> Result<(), StoreError> {
+    Ok(())
+}
+
+/// Number and tag in the name of a database of any store; older versions had no tag.
+fn parts<'a>(kind: &str, name: &'a str) -> Option<(u64, Option<&'a str>)> {
+    let name = name
+        .strip_prefix(kind)?
+        .strip_prefix('-')?
+        .strip_suffix(".db")?;
+    let (digits, tag) = match name.split_once('-') {
+        Some((digits, tag)) => (digits, Some(tag)),
+        None => (name, None),
+    };
+    let number: u64 = digits.parse().ok()?;
+    // Microseconds since 1970 are far below, and there is room for the next one.
+    (digits.len() == 20 && number < u64::MAX / 2).then_some((number, tag))
 }
 
 /// Removes a database and what is beside it; the database first, so that no process opens it without the rest.
 fn remove_family(database: &Path) -> io::Result<()> {
-    if database.is_dir() {
-        fs::remove_dir_all(database)?;
+    remove_plain(database)?;
+    companions(database).try_for_each(|path| remove_plain(&path))
+}
+
+/// Removes a plain file. A folder or link in its place is not this program's.
+fn remove_plain(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() => gone(fs::remove_file(path)),
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is no plain file, so this program did not write it",
+        )),
+        Err(error) => gone(Err(error)),
     }
-    gone(fs::remove_file(database))?;
-    companions(database).try_for_each(|path| gone(fs::remove_file(path)))
 }
 
 /// What is not there needs no removing.
@@ -406,24 +526,35 @@ fn gone(removed: io::Result<()>) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    fn folder(home: &Path) -> Folder {
+        Folder::open(home, 1 << 30, Arc::new(|_| {})).unwrap()
+    }
+
     #[test]
     fn only_our_names_are_databases() {
-        assert_eq!(number_of("answers-00000000000000000007.db"), Some(7));
+        let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [ours, other] = [&homes[0], &homes[1]].map(|home| folder(home.path()));
+        let name = |folder: &Folder| {
+            let path = folder.database(7);
+            path.file_name().unwrap().to_str().unwrap().to_owned()
+        };
+        assert_eq!(ours.number_of(DATABASE, &name(&ours)), Some(7));
         for name in [
-            "answers-7.db",
-            "answers-00000000000000000007.db-wal",
-            "answers-18446744073709551615.db",
+            &name(&other),
+            &name(&ours).replace("07-", "08-"),
+            "answers-00000000000000000007.db",
+            "answers-00000000000000000007-0000000000000000.db",
             "new.db",
             "lock",
         ] {
-            assert_eq!(number_of(name), None, "{name}");
+            assert_eq!(ours.number_of(DATABASE, name), None, "{name}");
         }
     }
 
     #[test]
     fn a_number_is_never_used_again() {
         let home = tempfile::tempdir().unwrap();
-        let folder = Folder::open(home.path(), 1 << 30, Arc::new(|_| {})).unwrap();
+        let folder = folder(home.path());
         let first = folder.generations().unwrap();
         folder.clear().unwrap();
         let second = folder.generations().unwrap();
@@ -436,16 +567,107 @@ mod tests {
         assert_eq!(folder.generations().unwrap().len(), 2);
     }
 
-    #[test]
-    fn what_a_killed_process_left_is_swept() {
-        let home = tempfile::tempdir().unwrap();
-        for name in ["answers-00000000000000000007.db-wal", "new.db", "mine.txt"] {
-            fs::write(home.path().join(name), "left").unwrap();
-        }
-        let folder = Folder::open(home.path(), 1 << 30, Arc::new(|_| {})).unwrap();
+    /// What is in the folder but for its databases, lock and key.
+    fn others(folder: &Folder) -> Vec<String> {
         let mut names = folder.names().unwrap();
-        names.retain(|name| number_of(name).is_none());
+        names.retain(|name| {
+            let known = folder.number_of(DATABASE, name).is_some();
+            !known && name != "lock" && name != "answers.key"
+        });
         names.sort();
-        assert_eq!(names, ["lock", "mine.txt"]);
+        names
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_swept_and_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let first = folder(home.path());
+        for path in [
+            companions(&first.database(7)).next().unwrap(),
+            first.named(UNFINISHED, 7),
+            companions(&first.named(UNFINISHED, 7)).next().unwrap(),
+        ] {
+            fs::write(path, "left").unwrap();
+        }
+        // What other people may call their files.
+        let names = [
+            "answers-00000000000000000007.db",
+            "answers-00000000000000000007.db-wal",
+            "new.db-wal",
+            "unfinished-00000000000000000007-0000000000000000.db",
+        ];
+        for name in names {
+            fs::write(home.path().join(name), "mine").unwrap();
+        }
+        fs::create_dir(home.path().join("new.db")).unwrap();
+        fs::write(home.path().join("new.db/mine"), "mine").unwrap();
+        let second = folder(home.path());
+        second.clear().unwrap();
+        let mut expected = names.to_vec();
+        expected.insert(2, "new.db");
+        assert_eq!(others(&second), expected);
+        assert!(home.path().join("new.db/mine").exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_link_is_followed_or_removed() {
+        use std::os::unix::fs::symlink;
+        let home = tempfile::tempdir().unwrap();
+        let (store, victim) = (home.path().join("store"), home.path().join("victim"));
+        fs::write(&victim, "mine").unwrap();
+        let first = folder(&store);
+        let number = first.generations().unwrap()[0];
+        let links = [
+            companions(&first.database(number)).next().unwrap(),
+            companions(&first.database(7)).next().unwrap(),
+            first.database(u64::MAX / 4),
+        ];
+        for link in &links {
+            symlink(&victim, link).unwrap();
+        }
+        assert!(
+            database::open(
+                &first.database(number),
+                database::Access::Write,
+                &first.secret()
+            )
+            .is_err()
+        );
+        drop(first);
+        let _ = Folder::open(&store, 1 << 30, Arc::new(|_| {})).map(|folder| folder.clear());
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
+        assert!(links.iter().all(|link| link.is_symlink()));
+        let lock = store.join("lock");
+        fs::remove_file(&lock).unwrap();
+        symlink(home.path().join("made"), &lock).unwrap();
+        let _ = Folder::open(&store, 1 << 30, Arc::new(|_| {}));
+        assert!(!home.path().join("made").exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_others_may_write_in_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let home = tempfile::tempdir().unwrap();
+        let store = home.path().join("store");
+        drop(folder(&store));
+        let mode = fs::metadata(&store).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        fs::set_permissions(&store, fs::Permissions::from_mode(0o777)).unwrap();
+        let error = Folder::open(&store, 1 << 30, Arc::new(|_| {}))
+            .err()
+            .unwrap();
+        assert!(
+            error.to_string().contains("every user may write"),
+            "{error}"
+        );
+        // Who is root can make a folder of somebody else, and has more to lose by using one.
+        if std::os::unix::fs::chown(&store, Some(12_345), None).is_ok() {
+            let error = Folder::open(&store, 1 << 30, Arc::new(|_| {}))
+                .err()
+                .unwrap();
+            assert!(error.to_string().contains("another user"), "{error}");
+        }
     }
 }
