@@ -1,13 +1,14 @@
 //! From what a person calls a model to its three files on this machine.
 //!
 //! `reference.rs` reads the name, `settings.rs` the environment, `cache.rs` knows the folders of the hub's cache, `hub.rs`
-//! fetches what is not there, `transfer.rs` runs the hub's client on a thread of its own, `verify.rs` compares lengths and
+//! fetches what is not there, `client.rs` asks the hub and what it leads to, `transfer.rs` runs that on a thread of its own, `verify.rs` compares lengths and
 //! hashes, `local.rs` looks into a folder, `inspect.rs` tells of it all without changing anything. What is in the files is
 //! for the models to know.
 //!
 //! Everything here blocks: callers keep it off threads that others wait for.
 
 mod cache;
+mod client;
 mod error;
 mod hub;
 mod inspect;
@@ -26,7 +27,7 @@ pub(crate) use cache::is_commit;
 pub use error::SourceError;
 pub(crate) use hub::fetch as fetch_files;
 pub use inspect::{Inspection, ModelFile, Proof, inspect};
-pub(crate) use local::folder;
+pub(crate) use local::{folder, read_text};
 pub(crate) use reference::ModelRef;
 pub use settings::HubSettings;
 pub(crate) use verify::shown as shown_hash;

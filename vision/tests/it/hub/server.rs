@@ -38,6 +38,8 @@ pub(crate) enum Fault {
     Lost,
     /// An answer without the headers of a hub.
     Page,
+    /// More bytes than there are.
+    TooMuch,
 }
 
 /// A request that came.
@@ -53,6 +55,8 @@ struct State {
     files: Vec<Served>,
     branches: Vec<(String, String)>,
     faults: Vec<(String, usize, Fault)>,
+    /// Paths and the servers that have what is behind them.
+    leads: Vec<(String, String)>,
     requests: Vec<Request>,
 }
 
@@ -89,6 +93,11 @@ impl Hub {
     pub(crate) fn fault(&self, part: &str, times: usize, fault: Fault) {
         let mut state = self.state.lock().unwrap();
         state.faults.push((part.to_owned(), times, fault));
+    }
+
+    /// Whatever is asked for below this path is on another server.
+    pub(crate) fn lead(&self, path: &str, server: &str) {
+        self.state.lock().unwrap().leads = vec![(path.to_owned(), server.to_owned())];
     }
 
     /// No faults from now on.
@@ -153,12 +162,17 @@ fn answer(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> s
         }
     }
     let asked = request.range.as_deref().map_or((0, None), range);
-    let (fault, file, redirect) = {
+    let (fault, lead, file, redirect) = {
         let mut state = state.lock().unwrap();
         state.requests.push(request.clone());
         let fault = state.fault(&request.path, asked.1.is_none());
         let (file, redirect) = state.find(&request.path).unzip();
-        (fault, file, redirect.flatten())
+        let lead = state
+            .leads
+            .iter()
+            .find(|(path, _)| request.path.contains(path));
+        let lead = lead.map(|(_, server)| format!("{server}{}", request.path));
+        (fault, lead, file, redirect.flatten())
     };
     let mut head = |status: &str, headers: &[(&str, String)]| {
         let mut text = format!("HTTP/1.1 {status}\r\nconnection: close\r\n");
@@ -182,6 +196,10 @@ fn answer(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> s
         return head("404 Not Found", &[empty]);
     };
     let commit = ("x-repo-commit", file.commit.clone());
+    if let Some(place) = lead {
+        let linked = ("x-linked-etag", format!("\"{}\"", file.etag));
+        return head("302 Found", &[empty, commit, linked, ("location", place)]);
+    }
     if let Some(target) = redirect {
         let place = match target.strip_prefix("/cdn/") {
             // Large files are on another host, small ones on the hub itself.
@@ -210,6 +228,7 @@ fn answer(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> s
     let mut content = file.content[start..end].to_vec();
     match fault {
         Some(Fault::EndsAt(at)) => content.truncate(at.saturating_sub(start)),
+        Some(Fault::TooMuch) => content.resize(content.len() + 1_000_000, 0),
         _ => headers.push(("content-length", content.len().to_string())),
     }
     match fault {
