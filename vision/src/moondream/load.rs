@@ -1,6 +1,5 @@
 //! From a model's files to a model that is ready: configuration, tokenizer, tensors, and the parts that plan for it.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ use crate::device::{Failure, free_memory};
 use crate::error::VisionError;
 use crate::model::{BatchAdvice, InputGeometry, Loaded, ModelInfo, Preprocessor};
 use crate::options::{ComputeDtype, LoadOptions};
-use crate::source::{ModelFiles, shown_hash};
+use crate::source::{ModelFiles, read_text, shown_hash};
 
 /// Images and views that fill a CPU: with one image its threads are all at work, and an image's prefix takes 290 MB of the
 /// 2B model's memory.
@@ -82,7 +81,7 @@ pub fn load(
     options: &LoadOptions,
 ) -> Result<Loaded, VisionError> {
     let read = |path: &Path| {
-        fs::read(path).map_err(|source| VisionError::ModelFile {
+        read_text(path).map_err(|source| VisionError::ModelFile {
             file: path.display().to_string(),
             reason: Arc::new(source),
         })
