@@ -37,6 +37,9 @@ pub(super) fn read(folder: &Path, name: &str, most: u64) -> Result<Vec<u8>> {
 /// As [`read`].
 pub(super) fn open(folder: &Dir, name: &str, options: &OpenOptions) -> Result<File> {
     let name = Path::new(name);
+    if name.as_os_str().is_empty() {
+        return Err(not_plain());
+    }
     let mut so_far = std::path::PathBuf::new();
     for part in name.components() {
         let Component::Normal(part) = part else {

@@ -242,11 +242,12 @@ impl Resolver for Addresses {
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let found = self.inner.resolve(uri, config, timeout)?;
+        // A proxy, which the person named, is looked up too, and looks up what it is asked for itself.
+        let direct = config.proxy().is_none_or(|proxy| proxy.is_no_proxy(uri));
         let private = found.iter().any(|address| !is_public(address.ip()));
         if same_host(uri, &self.hub) {
             self.inside.store(private, Ordering::Relaxed);
-        } else if private && config.proxy().is_none() && !self.inside.load(Ordering::Relaxed) {
-            // With a proxy it is the proxy that is looked up, which the person named.
+        } else if private && direct && !self.inside.load(Ordering::Relaxed) {
             return Err(ureq::Error::BadUri(format!(
                 "it redirects to {}, whose address is not public",
                 uri.host().unwrap_or_default()

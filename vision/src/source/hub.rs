@@ -15,10 +15,11 @@ use hf_hub::api::sync::ApiError;
 use super::cache::{self, Cached, RepoCache, hash_of_etag, is_commit, look_up};
 use super::client::{Client, ClientError, Metadata};
 use super::error::SourceError;
+use super::local::MOST_TEXT;
 use super::reference::{HubRef, RemoteFile};
 use super::settings::HubSettings;
 use super::transfer::{self, Doing, Failure};
-use super::{FetchProgress, ModelFiles, verify};
+use super::{FetchProgress, ModelFiles, WEIGHTS, verify};
 
 /// Attempts in a row that bring nothing before it is given up.
 const ATTEMPTS: u32 = 4;
@@ -31,6 +32,9 @@ const LOCK: (u32, Duration) = (5, Duration::from_secs(1));
 
 /// Bytes that are read at once.
 const CHUNK: usize = 64 << 10;
+
+/// Most bytes of weights, a hundred times those of the largest model.
+const MOST_WEIGHTS: u64 = 1 << 40;
 
 /// What is said of a fetched file that is not what it should be.
 const REMOVED: &str = "it was removed: run it again to fetch it anew";
@@ -187,6 +191,15 @@ impl Fetcher<'_> {
                 found: bytes,
             }
             .into());
+        }
+        let most = if file.name == WEIGHTS {
+            MOST_WEIGHTS
+        } else {
+            MOST_TEXT
+        };
+        if bytes > most {
+            let reason = format!("it offers {bytes} bytes, more than any model has");
+            return Err(self.doing(file, 0, 0).not_a_hub(reason).into());
         }
         let repo = RepoCache::new(&self.settings.cache, &file.repo);
         let (pointer, blob) = (repo.pointer(&file.revision, file.name), repo.blob(&etag));

@@ -15,7 +15,7 @@ use super::{CONFIG, ModelFiles, TOKENIZER, WEIGHTS};
 const STRETCH: u64 = 16 << 20;
 
 /// Most bytes of a configuration or tokenizer; those of the largest models have a quarter.
-const MOST_TEXT: u64 = 64 << 20;
+pub(super) const MOST_TEXT: u64 = 64 << 20;
 
 /// The files of the model in this folder.
 ///

@@ -281,3 +281,26 @@ pub(super) fn first_flaw(connection: &Connection) -> Result<Option<String>, Faul
         .optional()?;
     Ok(found.filter(|found| found != "ok"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_that_does_not_end_is_ended() {
+        let database = Database::new(Connection::open_in_memory().unwrap()).unwrap();
+        let count = |most: &str| -> rusqlite::Result<i64> {
+            let sql = format!(
+                "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r {most}) SELECT count(*) FROM r"
+            );
+            database.query_row(&sql, [], |row| row.get(0))
+        };
+        database.allow(100 * STEPS);
+        let fault = Fault::from(count("").unwrap_err());
+        assert!(matches!(fault, Fault::Damaged(_)), "{fault:?}");
+        // What is allowed is for all that is done with it, until it is allowed anew.
+        assert!(count("WHERE n < 100000").is_err());
+        database.allow(LOOKUP);
+        assert_eq!(count("WHERE n < 100000").unwrap(), 100_000);
+    }
+}

@@ -240,7 +240,7 @@ mod tests {
         use std::sync::OnceLock;
         static SECRET: OnceLock<Secret> = OnceLock::new();
         let secret = SECRET.get_or_init(|| Secret::random().unwrap());
-        secret.clone()
+        *secret
     }
 
     fn set(questions: u8) -> Set {

@@ -271,6 +271,23 @@ fn redirects_end_and_lead_to_the_web() {
     }
 }
 
+#[test]
+fn files_larger_than_any_model_has_are_not_begun() {
+    for (file, path) in [
+        ("config.json", "config.json"),
+        ("model.safetensors", "/cdn/"),
+    ] {
+        let scene = Scene::new();
+        scene.hub.fault(path, usize::MAX, Fault::Endless);
+        let error = scene.refused();
+        assert!(
+            error.contains(file) && error.contains("1125899906842624 bytes"),
+            "{error}"
+        );
+        assert!(Hub::starts(&scene.hub.requests(), path).is_empty());
+    }
+}
+
 /// More than the hub said that there is.
 #[test]
 fn content_without_end_is_cut() {

@@ -40,6 +40,8 @@ pub(crate) enum Fault {
     Page,
     /// More bytes than there are.
     TooMuch,
+    /// A length that no disk has room for.
+    Endless,
 }
 
 /// A request that came.
@@ -222,7 +224,10 @@ fn answer(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> s
         ("accept-ranges", "bytes".to_owned()),
         (
             "content-range",
-            format!("bytes {start}-{}/{total}", end - 1),
+            match fault {
+                Some(Fault::Endless) => format!("bytes {start}-{}/{}", end - 1, 1_u64 << 50),
+                _ => format!("bytes {start}-{}/{total}", end - 1),
+            },
         ),
     ];
     let mut content = file.content[start..end].to_vec();
@@ -250,7 +255,10 @@ fn answer(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> s
 impl State {
     fn fault(&mut self, path: &str, content: bool) -> Option<Fault> {
         let (_, times, fault) = self.faults.iter_mut().find(|(part, times, fault)| {
-            let any = matches!(fault, Fault::Status(_) | Fault::Lost | Fault::Page);
+            let any = matches!(
+                fault,
+                Fault::Status(_) | Fault::Lost | Fault::Page | Fault::Endless
+            );
             *times > 0 && path.contains(part.as_str()) && (content || any)
         })?;
         *times -= 1;
