@@ -285,7 +285,11 @@ mod tests {
         use rand::{Rng, SeedableRng};
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(CORRECTIONS);
-        write(folder.path(), &[line("a", "dog", Some(true)), line("b", "cat", Some(false))]).unwrap();
+        write(
+            folder.path(),
+            &[line("a", "dog", Some(true)), line("b", "cat", Some(false))],
+        )
+        .unwrap();
         let whole = std::fs::read(&path).unwrap();
         let mut rng = StdRng::seed_from_u64(7);
         let mut refused = 0;

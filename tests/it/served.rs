@@ -338,7 +338,7 @@ fn nobody_keeps_the_owner_out_or_the_program_going() {
         let (status, _) = served.ask("GET /", &[&host, &served.cookie], "");
         assert_eq!(status, 200);
         assert!(
-            started.elapsed() < Duration::from_secs(2),
+            started.elapsed() < Duration::from_secs(10),
             "{:?}",
             started.elapsed()
         );
@@ -349,7 +349,7 @@ fn nobody_keeps_the_owner_out_or_the_program_going() {
         let mut some = [0; 100];
         own.read_exact(&mut some).unwrap();
         let (took, code) = served.stop(name);
-        assert!(took < Duration::from_secs(5), "SIG{name} took {took:?}");
+        assert!(took < Duration::from_secs(15), "SIG{name} took {took:?}");
         assert_eq!(code, Some(0));
         drop((slow, own));
     }
