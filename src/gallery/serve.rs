@@ -55,8 +55,8 @@ const MOST_SHOWN: u64 = 256 << 20;
 const MOST_NAME: usize = 200;
 
 /// What the link answers with: behind a redirect a browser that came from elsewhere would not send the cookie.
-const ENTRY: &str =
-    "<!doctype html><title>picsift</title><meta http-equiv=\"refresh\" content=\"0; url=/\">\n";
+const ENTRY: &str = "<!doctype html><title>picsift</title><link rel=\"icon\" href=\"/icon.svg\">\
+                     <meta http-equiv=\"refresh\" content=\"0; url=/\">\n";
 
 /// What pages may load and do; the same stands in them for when they are opened from disk.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
