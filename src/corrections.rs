@@ -117,7 +117,7 @@ pub async fn load(file: &str) -> Result<Loaded, AppError> {
 }
 
 /// Nanoseconds since 1970, whatever the zone; without one it is UTC.
-fn time(text: &str) -> Option<i64> {
+pub(crate) fn time(text: &str) -> Option<i64> {
     string_to_timestamp_nanos(text.trim()).ok()
 }
 

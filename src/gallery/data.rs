@@ -188,6 +188,12 @@ pub fn script(name: &str, before: &str, value: &impl Serialize) -> serde_json::R
     ))
 }
 
+/// The last argument of the one call that a script is, as [`script`] writes it with a number before it; `None` where it is none.
+pub fn argument(script: &[u8]) -> Option<&[u8]> {
+    let comma = script.iter().position(|byte| *byte == b',')?;
+    script[comma + 1..].trim_ascii_end().strip_suffix(b");")
+}
+
 /// JSON in which no character can end a script or a line of it; outside of its strings there are none of them.
 pub fn harmless(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
@@ -218,6 +224,8 @@ mod tests {
             .and_then(|rest| rest.strip_suffix(");\n"))
             .unwrap();
         assert_eq!(serde_json::from_str::<String>(json).unwrap(), text);
+        assert_eq!(argument(written.as_bytes()), Some(json.as_bytes()));
+        assert_eq!(argument(b"picsift.rows(0"), None);
     }
 
     #[test]

@@ -4,11 +4,17 @@
 //! it (two servers, a server and the making of a new gallery), so who writes holds a lock.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
+use std::fs::{File, TryLockError};
+use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, OpenOptions};
 use serde::{Deserialize, Serialize};
 
+use super::plain;
+use crate::corrections;
 use crate::error::AppError;
 use crate::output::place;
 
@@ -18,6 +24,15 @@ pub const CORRECTIONS: &str = "corrections.jsonl";
 /// The file that is locked while that one is written.
 pub const LOCK: &str = ".corrections.lock";
 
+/// How long another program may hold the lock: it writes one file, or moves one folder.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often the lock is tried.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Most bytes of the file: the last words about millions of images.
+const MOST_BYTES: u64 = 1 << 30;
+
 /// The right to write the corrections of a folder, until it is dropped.
 #[derive(Debug)]
 pub struct Lock {
@@ -25,17 +40,34 @@ pub struct Lock {
     path: PathBuf,
 }
 
-/// Waits for the right to write the corrections of the gallery in `folder`; blocks.
+/// Waits for the right to write the corrections of the gallery in `folder`; blocks, but not for ever.
 ///
 /// # Errors
 /// [`AppError::File`].
 pub fn lock(folder: &Path) -> Result<Lock, AppError> {
     let path = folder.join(LOCK);
+    let started = Instant::now();
     loop {
-        let mut open = File::options();
-        let opened = open.create(true).truncate(false).write(true).open(&path);
-        let file = opened.map_err(AppError::file("open", &path))?;
-        file.lock().map_err(AppError::file("lock", &path))?;
+        let opened = Dir::open_ambient_dir(folder, ambient_authority()).and_then(|folder| {
+            let mut options = OpenOptions::new();
+            options.create(true).truncate(false).write(true);
+            plain::open(&folder, LOCK, &options)
+        });
+        let file = opened.map_err(AppError::file("open", &path))?.into_std();
+        while let Err(error) = file.try_lock() {
+            match error {
+                TryLockError::WouldBlock if started.elapsed() < PATIENCE => {
+                    std::thread::sleep(PAUSE);
+                }
+                TryLockError::WouldBlock => {
+                    let reason =
+                        format!("another program has held it for {} s", PATIENCE.as_secs());
+                    let error = Error::new(ErrorKind::TimedOut, reason);
+                    return Err(AppError::file("lock", &path)(error));
+                }
+                TryLockError::Error(error) => return Err(AppError::file("lock", &path)(error)),
+            }
+        }
         let lock = Lock {
             file,
             path: path.clone(),
@@ -52,8 +84,8 @@ impl Lock {
     fn stands(&self) -> Result<bool, AppError> {
         let failed = || AppError::file("read", &self.path);
         let ours = identity(&self.file.metadata().map_err(failed())?);
-        match std::fs::metadata(&self.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        match std::fs::symlink_metadata(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             found => Ok(identity(&found.map_err(failed())?) == ours),
         }
     }
@@ -108,10 +140,13 @@ pub struct Correction {
 /// [`AppError::File`], and [`AppError::Usage`] for a line that is no correction.
 pub fn read(folder: &Path) -> Result<Vec<Correction>, AppError> {
     let path = folder.join(CORRECTIONS);
-    let text = match std::fs::read_to_string(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+    let text = match plain::read(folder, CORRECTIONS, MOST_BYTES) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
         read => read.map_err(AppError::file("read", &path))?,
     };
+    let text = String::from_utf8(text).map_err(|error| {
+        AppError::file("read", &path)(Error::new(ErrorKind::InvalidData, error))
+    })?;
     let lines = text.lines().enumerate();
     let lines = lines.map(|(number, line)| {
         let wrong = |reason: &str| {
@@ -123,8 +158,12 @@ pub fn read(folder: &Path) -> Result<Vec<Correction>, AppError> {
         };
         match serde_json::from_str(line) {
             Ok(Correction { is: None, .. }) => Err(wrong("it has no 'is'")),
+            Ok(Correction { when, .. }) if corrections::time(&when).is_none() => {
+                Err(wrong(&format!("{when:?} is no time")))
+            }
             Ok(one) => Ok(one),
-            Err(error) => Err(wrong(&error.to_string())),
+            // It may repeat what stands in the file, which is not for a terminal to obey.
+            Err(error) => Err(wrong(&error.to_string().replace(char::is_control, "?"))),
         }
     });
     lines.collect()
@@ -232,11 +271,50 @@ mod tests {
             "{}",
             "[",
             r#"{"key":"a","category":"b","who":"c","when":"d"}"#,
+            r#"{"key":"a","category":"b","is":true,"who":"c","when":"d"}"#,
         ] {
             std::fs::write(folder.path().join(CORRECTIONS), format!("{text}\n")).unwrap();
             let error = read(folder.path()).unwrap_err().to_string();
             assert!(error.contains("line 1 of"), "{error}");
         }
+    }
+
+    #[test]
+    fn any_bytes_are_corrections_or_a_line_that_is_none() {
+        use rand::rngs::StdRng;
+        use rand::{Rng, SeedableRng};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(CORRECTIONS);
+        write(
+            folder.path(),
+            &[line("a", "dog", Some(true)), line("b", "cat", Some(false))],
+        )
+        .unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let mut rng = StdRng::seed_from_u64(7);
+        let mut refused = 0;
+        for _ in 0..2000 {
+            let mut bytes = whole.clone();
+            for _ in 0..rng.random_range(1..4) {
+                let at = rng.random_range(0..bytes.len());
+                match rng.random_range(0..3) {
+                    0 => bytes[at] = rng.random(),
+                    1 => bytes.truncate(at + 1),
+                    _ => bytes.insert(at, b"\n\"{}[]:,\\"[rng.random_range(0..9)]),
+                }
+            }
+            std::fs::write(&path, bytes).unwrap();
+            match read(folder.path()) {
+                Ok(all) => assert!(all.iter().all(|one| one.is.is_some())),
+                Err(error) => {
+                    let error = error.to_string();
+                    assert!(error.contains(CORRECTIONS), "{error}");
+                    assert!(!error.contains(char::is_control), "{error:?}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused > 1000, "{refused}");
     }
 
     #[test]

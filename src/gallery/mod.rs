@@ -1,11 +1,12 @@
 //! `picsift gallery`: a labelled table as static pages, to look at and to correct.
 //!
 //! [`rows`] turns the table into thumbnails and scripts, [`data`] owns the form of those, `assets/` holds the pages, [`serve`] shows
-//! the folder on this machine and takes corrections, [`kept`] is their file. How good the labels are is `crate::eval`'s to say.
+//! the folder on this machine and takes corrections, [`kept`] is their file, [`plain`] reads the folder without following links. How good the labels are is `crate::eval`'s to say.
 
 mod assets;
 pub mod data;
 pub mod kept;
+mod plain;
 pub mod rows;
 pub mod serve;
 

@@ -1,64 +1,102 @@
 //! A gallery shown on this machine, whose corrections are kept beside it.
 //!
-//! It listens on the loopback address alone, and still trusts no page: other sites can make a browser send requests here (CSRF), and
-//! a name of theirs may lead here (DNS rebinding). So the Host must be this machine, an Origin must be this page, and
-//! corrections need a token that only this page has.
+//! It listens on the loopback address alone. [`door`] decides who may see it, before anything but the head of a request is read;
+//! [`connections`] bounds what strangers can hold; files come from [`super::plain`], which follows no link. Corrections must be about
+//! this gallery: its own images, its categories, a time that can be read.
 
+mod connections;
+mod door;
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::body::to_bytes;
+use axum::extract::{Extension, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tower_http::services::ServeDir;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
+use super::data::{CHUNK, argument};
 use super::kept::{self, CORRECTIONS, Correction};
-use super::{MARKER, data};
+use super::{MARKER, MOST_ROWS, data, plain};
+use crate::corrections;
 use crate::error::AppError;
 use crate::output::place;
 use crate::printer::say;
 use crate::signals;
-
-/// The header with the token.
-const TOKEN: &str = "x-picsift-token";
+use connections::Shown;
+use door::{Door, Guest};
 
 /// Most bytes of corrections that are taken at once: some hundred thousand of them.
 const MOST_BYTES: usize = 32 << 20;
+
+/// Requests whose corrections are in memory at once.
+const AT_ONCE: usize = 2;
+
+/// How long a request may take to bring its corrections.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Most bytes of a file that is shown; those of a million rows have a tenth.
+const MOST_SHOWN: u64 = 256 << 20;
+
+/// Most characters of who corrects.
+const MOST_NAME: usize = 200;
+
+/// What the link answers with: behind a redirect a browser that came from elsewhere would not send the cookie.
+const ENTRY: &str = "<!doctype html><title>picsift</title><link rel=\"icon\" href=\"/icon.svg\">\
+                     <meta http-equiv=\"refresh\" content=\"0; url=/\">\n";
 
 /// What pages may load and do; the same stands in them for when they are opened from disk.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-struct Shown {
+struct Gallery {
     folder: PathBuf,
-    hosts: [String; 2],
-    token: String,
-    rows: u64,
+    door: Door,
     categories: Vec<String>,
+    keys: Keys,
     /// Which gallery of those that may come to be in the folder.
-    gallery: u64,
+    number: u64,
+    /// The right to hold corrections in memory.
+    room: Semaphore,
 }
 
-/// Serves the gallery in `folder` until Ctrl-C; `port` 0 is any that is free.
+/// What the gallery's rows call their images, as hashes: eight bytes a row.
+struct Keys {
+    hasher: RandomState,
+    hashes: Vec<u64>,
+}
+
+/// Serves the gallery in `folder` until Ctrl-C or SIGTERM; `port` 0 is any that is free.
 ///
 /// # Errors
 /// [`AppError::Usage`] when there is no gallery or the port is taken.
 pub async fn serve(folder: &Path, port: u16) -> Result<(), AppError> {
-    let (rows, categories) = known(folder)?;
-    // What cannot be read is said here, not in a browser.
-    kept::read(folder)?;
-    // A folder that cannot be written can be shown; what is then corrected is refused with the reason.
-    let gallery = kept::lock(folder)
-        .and_then(|lock| lock.gallery())
-        .unwrap_or_default();
+    // From the beginning: a signal that comes while the gallery is read must not be lost.
+    let stop = tokio::spawn(signals::next());
+    let path = folder.to_path_buf();
+    let read = move || {
+        let (rows, categories) = known(&path)?;
+        let keys = Keys::read(&path, rows)?;
+        // What cannot be read is said here, not in a browser.
+        kept::read(&path)?;
+        // A folder that cannot be written can be shown; what is then corrected is refused with the reason.
+        let number = kept::lock(&path).and_then(|lock| lock.gallery());
+        Ok((categories, keys, number.unwrap_or_default()))
+    };
+    let (categories, keys, number) = place::blocking(read).await?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .await
         .map_err(|error| AppError::Usage(format!("cannot listen on port {port}: {error}")))?;
@@ -67,32 +105,32 @@ pub async fn serve(folder: &Path, port: u16) -> Result<(), AppError> {
         Ok(address) => address.port(),
         Err(error) => return Err(failed(error)),
     };
-    let shown = Arc::new(Shown {
+    let gallery = Arc::new(Gallery {
         folder: folder.to_path_buf(),
-        hosts: [format!("127.0.0.1:{port}"), format!("localhost:{port}")],
-        token: token()?,
-        rows,
+        door: Door::new(port)?,
         categories,
-        gallery,
+        keys,
+        number,
+        room: Semaphore::new(AT_ONCE),
     });
     say!(
-        "the gallery is at http://127.0.0.1:{port}/ until Ctrl-C; corrections go to {}",
+        "the gallery is at {} until Ctrl-C, for whoever has this link; corrections go to {}",
+        gallery.door.link(),
         folder.join(CORRECTIONS).display()
     );
     let app = Router::new()
         .route("/data/meta.js", get(meta))
         .route("/corrections", post(save))
-        .fallback_service(ServeDir::new(folder))
-        .layer(DefaultBodyLimit::max(MOST_BYTES))
-        .layer(middleware::from_fn_with_state(Arc::clone(&shown), guard))
-        .with_state(shown);
-    axum::serve(listener, app)
-        .with_graceful_shutdown(async {
-            // Where no signal can come it goes on until it is killed.
-            if signals::next().await.is_none() {
-                std::future::pending::<()>().await;
-            }
-        })
+        .fallback(file)
+        .layer(middleware::from_fn_with_state(Arc::clone(&gallery), guard))
+        .with_state(gallery);
+    let stop = async {
+        // Where no signal can come it goes on until it is killed.
+        if !matches!(stop.await, Ok(Some(_))) {
+            std::future::pending::<()>().await;
+        }
+    };
+    connections::answer(listener, app, stop)
         .await
         .map_err(failed)
 }
@@ -105,7 +143,7 @@ fn known(folder: &Path) -> Result<(u64, Vec<String>), AppError> {
         categories: Vec<String>,
     }
     let path = folder.join(MARKER);
-    let text = std::fs::read(&path).map_err(|error| {
+    let text = plain::read(folder, MARKER, MOST_SHOWN).map_err(|error| {
         AppError::Usage(format!(
             "there is no gallery at {}: cannot read {MARKER}: {error}",
             folder.display()
@@ -116,24 +154,73 @@ fn known(folder: &Path) -> Result<(u64, Vec<String>), AppError> {
     Ok((marker.rows, marker.categories))
 }
 
-fn token() -> Result<String, AppError> {
-    let mut bytes = [0; 32];
-    getrandom::getrandom(&mut bytes)
-        .map_err(|error| AppError::file("read", "the system's random numbers")(error.into()))?;
-    Ok(picsift_images::hex(&bytes))
+impl Keys {
+    /// Those in the gallery's data.
+    fn read(folder: &Path, rows: u64) -> Result<Self, AppError> {
+        #[derive(Deserialize)]
+        struct Row {
+            key: String,
+        }
+        let wrong = |name: &str, reason: String| {
+            AppError::Usage(format!(
+                "{} is not as picsift writes it: {reason}; make the gallery again",
+                folder.join(name).display()
+            ))
+        };
+        if rows > MOST_ROWS {
+            return Err(wrong(MARKER, format!("it says that there are {rows} rows")));
+        }
+        let rows = rows as usize;
+        let (hasher, mut hashes) = (RandomState::new(), Vec::with_capacity(rows));
+        while hashes.len() < rows {
+            let name = format!("data/rows-{}.js", hashes.len() / CHUNK);
+            let text = plain::read(folder, &name, MOST_SHOWN)
+                .map_err(AppError::file("read", folder.join(&name)))?;
+            let argument = argument(&text).ok_or_else(|| wrong(&name, "it is no call".into()))?;
+            let chunk: Vec<Row> = serde_json::from_slice(argument)
+                .map_err(|error| wrong(&name, error.to_string()))?;
+            if chunk.len() != CHUNK.min(rows - hashes.len()) {
+                return Err(wrong(&name, format!("it has {} rows", chunk.len())));
+            }
+            hashes.extend(chunk.iter().map(|row| hasher.hash_one(row.key.as_str())));
+        }
+        Ok(Self { hasher, hashes })
+    }
+
+    /// Whether the image of this row is called so; `None` where there is no such row.
+    fn fits(&self, row: u64, key: &str) -> Option<bool> {
+        let hash = self.hashes.get(usize::try_from(row).ok()?)?;
+        Some(*hash == self.hasher.hash_one(key))
+    }
 }
 
-/// Lets only this machine's own page through, and marks every answer.
-async fn guard(State(shown): State<Arc<Shown>>, request: Request, next: Next) -> Response {
-    let mut answer = match refused(&shown, request.headers()) {
-        Some(reason) => refusal(StatusCode::FORBIDDEN, reason),
-        None => next.run(request).await,
+/// Lets in whom the door lets in, and marks every answer.
+async fn guard(
+    State(gallery): State<Arc<Gallery>>,
+    Extension(shown): Extension<Shown>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut answer = match gallery.door.guest(request.uri(), request.headers()) {
+        Guest::Known => {
+            shown.set();
+            next.run(request).await
+        }
+        Guest::New => {
+            shown.set();
+            ([(header::SET_COOKIE, gallery.door.cookie())], Html(ENTRY)).into_response()
+        }
+        Guest::Stranger(reason) => {
+            let closed = [(header::CONNECTION, "close")];
+            (closed, refusal(StatusCode::FORBIDDEN, reason)).into_response()
+        }
     };
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
-        (header::CACHE_CONTROL, "no-cache"),
+        // The next gallery in the folder has other files of the same names.
+        (header::CACHE_CONTROL, "no-store"),
         (
             HeaderName::from_static("cross-origin-resource-policy"),
             "same-origin",
@@ -146,35 +233,63 @@ async fn guard(State(shown): State<Arc<Shown>>, request: Request, next: Next) ->
     answer
 }
 
-fn refused(shown: &Shown, headers: &HeaderMap) -> Option<&'static str> {
-    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or(""));
-    let ours = |host: &str| shown.hosts.iter().any(|known| known == host);
-    if !text(header::HOST).is_some_and(ours) {
-        return Some("the gallery answers to 127.0.0.1 and localhost alone");
-    }
-    match text(header::ORIGIN) {
-        Some(origin) if !origin.strip_prefix("http://").is_some_and(ours) => {
-            Some("the gallery answers to its own page alone")
-        }
-        _ => None,
-    }
-}
-
 fn refusal(status: StatusCode, reason: impl Into<String>) -> Response {
     (status, axum::Json(json!({"error": reason.into()}))).into_response()
 }
 
+/// A file of the gallery.
+async fn file(State(gallery): State<Arc<Gallery>>, method: Method, uri: Uri) -> Response {
+    if method != Method::GET {
+        return refusal(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "the gallery is to be looked at",
+        );
+    }
+    // The names that a gallery gives its files need no escapes.
+    let name = match uri.path().trim_start_matches('/') {
+        "" => "index.html",
+        name => name,
+    };
+    let hidden = name.split('/').any(|part| part.starts_with('.'));
+    let kind = match name.rsplit_once('.') {
+        Some((_, "html")) => "text/html; charset=utf-8",
+        Some((_, "js")) => "text/javascript; charset=utf-8",
+        Some((_, "css")) => "text/css; charset=utf-8",
+        Some((_, "svg")) => "image/svg+xml",
+        Some((_, "jpg")) => "image/jpeg",
+        _ => "text/plain; charset=utf-8",
+    };
+    let (folder, path) = (gallery.folder.clone(), name.to_owned());
+    let read = move || Ok(plain::read(&folder, &path, MOST_SHOWN));
+    match place::blocking(read).await {
+        Ok(Ok(bytes)) if !hidden => ([(header::CONTENT_TYPE, kind)], bytes).into_response(),
+        Ok(Err(error))
+            if !matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidInput
+            ) =>
+        {
+            let reason = format!("cannot read {name}: {error}");
+            refusal(StatusCode::INTERNAL_SERVER_ERROR, reason)
+        }
+        Ok(_) => refusal(StatusCode::NOT_FOUND, "the gallery has no such file"),
+        Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
 /// What the pages know, with the token and what was corrected before.
-async fn meta(State(shown): State<Arc<Shown>>) -> Response {
-    let folder = shown.folder.clone();
+async fn meta(State(gallery): State<Arc<Gallery>>) -> Response {
+    let folder = gallery.folder.clone();
     let read = move || {
-        let path = folder.join("data/meta.js");
-        let text = std::fs::read_to_string(&path).map_err(AppError::file("read", &path))?;
+        let failed = || AppError::file("read", folder.join("data/meta.js"));
+        let text = plain::read(&folder, "data/meta.js", MOST_SHOWN).map_err(failed())?;
+        let text = String::from_utf8(text)
+            .map_err(|error| failed()(std::io::Error::new(ErrorKind::InvalidData, error)))?;
         Ok::<_, AppError>((text, kept::read(&folder)?))
     };
     match place::blocking(read).await {
         Ok((text, corrections)) => {
-            let serve = json!({"token": shown.token, "corrections": corrections});
+            let serve = json!({"token": gallery.door.page(), "corrections": corrections});
             let served = format!("\"serve\":{}", data::harmless(&serve.to_string()));
             // The last member, so that no text of the data is taken for it.
             let text = match text.rsplit_once("\"serve\":null") {
@@ -191,46 +306,86 @@ async fn meta(State(shown): State<Arc<Shown>>) -> Response {
     }
 }
 
-async fn save(State(shown): State<Arc<Shown>>, headers: HeaderMap, body: Bytes) -> Response {
-    let is = |name: &str, wanted: &str| headers.get(name).is_some_and(|value| value == wanted);
-    if !is(TOKEN, &shown.token) {
+async fn save(State(gallery): State<Arc<Gallery>>, request: Request) -> Response {
+    let headers = request.headers();
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    if !gallery.door.is_page(headers) {
         return refusal(
             StatusCode::FORBIDDEN,
             "the page is not this run's: reload it",
         );
     }
-    if !is("content-type", "application/x-ndjson") {
+    if text(header::CONTENT_TYPE) != Some("application/x-ndjson") {
         return refusal(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "corrections are application/x-ndjson",
         );
     }
-    let new = match parse(&shown, &body) {
+    let length = text(header::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
+    if length.is_some_and(|length| length > MOST_BYTES as u64) {
+        return too_many();
+    }
+    let Ok(_room) = gallery.room.acquire().await else {
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, "the gallery is closed");
+    };
+    let body = match timeout(PATIENCE, to_bytes(request.into_body(), MOST_BYTES)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return too_many(),
+        Err(_) => return refusal(StatusCode::REQUEST_TIMEOUT, "the corrections did not come"),
+    };
+    let new = match parse(&gallery, &body) {
         Ok(new) => new,
         Err(reason) => return refusal(StatusCode::BAD_REQUEST, reason),
     };
-    let (folder, gallery, saved) = (shown.folder.clone(), shown.gallery, new.len());
-    match place::blocking(move || kept::add(&folder, gallery, new)).await {
+    let (folder, number, saved) = (gallery.folder.clone(), gallery.number, new.len());
+    match place::blocking(move || kept::add(&folder, number, new)).await {
         Ok(()) => axum::Json(json!({"saved": saved})).into_response(),
         Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }
 }
 
-fn parse(shown: &Shown, body: &[u8]) -> Result<Vec<Correction>, String> {
+fn too_many() -> Response {
+    let reason = format!(
+        "at most {} MB of corrections are taken at once",
+        MOST_BYTES >> 20
+    );
+    refusal(StatusCode::PAYLOAD_TOO_LARGE, reason)
+}
+
+fn parse(gallery: &Gallery, body: &[u8]) -> Result<Vec<Correction>, String> {
     let text = std::str::from_utf8(body).map_err(|error| format!("it is no text: {error}"))?;
     let mut all = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let wrong = |reason: String| format!("line {} is no correction: {reason}", number + 1);
         let one: Correction = serde_json::from_str(line).map_err(|e| wrong(e.to_string()))?;
-        match one.row {
-            Some(row) if row < shown.rows => {}
-            Some(row) => return Err(wrong(format!("the gallery has no row {row}"))),
-            None => return Err(wrong("it has no row".to_string())),
+        let Some(row) = one.row else {
+            return Err(wrong("it has no row".to_string()));
+        };
+        match gallery.keys.fits(row, &one.key) {
+            Some(true) if one.key.is_empty() => {
+                return Err(wrong(format!("row {row} has no image")));
+            }
+            Some(true) => {}
+            Some(false) => {
+                return Err(wrong(format!(
+                    "the image of row {row} is not called '{}'",
+                    one.key
+                )));
+            }
+            None => return Err(wrong(format!("the gallery has no row {row}"))),
         }
-        if !shown.categories.contains(&one.category) {
+        if !gallery.categories.contains(&one.category) {
             return Err(wrong(format!(
                 "'{}' is no category of the gallery",
                 one.category
+            )));
+        }
+        if corrections::time(&one.when).is_none() {
+            return Err(wrong(format!("'{}' is no time", one.when)));
+        }
+        if one.who.chars().count() > MOST_NAME || one.who.contains(char::is_control) {
+            return Err(wrong(format!(
+                "a name has at most {MOST_NAME} characters, all of which can be seen"
             )));
         }
         all.push(one);

@@ -118,3 +118,19 @@ fn a_damaged_cache_is_said_and_gives_no_wrong_label() {
     stdout(&label(&output, &cache, "fish,tool", &[]));
     assert_eq!(asked(&output), 0, "it is whole again");
 }
+
+/// A folder of somebody's own work that is named by mistake loses nothing.
+#[test]
+fn a_project_is_no_cache_to_be_swept() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = folder.path().join("proj");
+    std::fs::create_dir_all(project.join("new.db")).unwrap();
+    std::fs::write(project.join("new.db/mine"), "mine").unwrap();
+    std::fs::write(project.join("answers-00000000000000000007.db"), "mine").unwrap();
+    for what in ["info", "verify", "clear"] {
+        stdout(&command(["cache", what], &project).output().unwrap());
+    }
+    let text = |name: &str| std::fs::read_to_string(project.join(name)).unwrap();
+    assert_eq!(text("new.db/mine"), "mine");
+    assert_eq!(text("answers-00000000000000000007.db"), "mine");
+}

@@ -3,6 +3,7 @@
 //! Owns the memory map for as long as a model is being loaded, no longer: what a model keeps is its own copy in its own
 //! number format. It knows layouts only as far as telling them apart.
 
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +18,9 @@ use crate::error::{VisionError, without_backtrace};
 /// The checkpoints that can be loaded.
 const KNOWN: &str = "moondream2 at revisions 2025-06-21 and 2024-08-26";
 
+/// Most bytes of the list of tensors: some 50,000 of them, a hundred times what a model has.
+const MOST_HEADER: u64 = 8 << 20;
+
 /// What is wrong with a checkpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
@@ -28,6 +32,18 @@ pub enum CheckpointError {
         /// What the reader says.
         #[source]
         source: Box<candle_core::Error>,
+    },
+    /// The list of tensors before them is longer than that of any model.
+    #[error(
+        "{file} is no checkpoint of a model: its list of tensors has {bytes} bytes, at most {limit} are possible"
+    )]
+    Header {
+        /// The file.
+        file: String,
+        /// Bytes of the list.
+        bytes: u64,
+        /// How many it may have.
+        limit: u64,
     },
     /// The tensors are those of another model or revision.
     #[error(
@@ -106,6 +122,13 @@ impl<'a> Checkpoint<'a> {
     /// [`CheckpointError::File`] when it cannot be opened, or is cut short or something else.
     pub fn open(path: &Path) -> Read<Self> {
         let name = path.display().to_string();
+        let mut first = [0; 8];
+        // A file that cannot be read, or has less, is the library's to name.
+        if let Ok(mut file) = std::fs::File::open(path)
+            && file.read_exact(&mut first).is_ok()
+        {
+            check_header(&name, first, file.metadata().map_or(0, |found| found.len()))?;
+        }
         // SAFETY: the map is read while the model is loaded and then closed. A file that another program cuts short
         // meanwhile ends this process, as it does for every program that maps its weights; the cache of the hub writes
         // files whole and never changes them.
@@ -126,6 +149,9 @@ impl<'a> Checkpoint<'a> {
     /// # Errors
     /// [`CheckpointError::File`] when the bytes are no safetensors file.
     pub fn from_bytes(name: &str, bytes: &'a [u8]) -> Read<Self> {
+        if let Some(first) = bytes.first_chunk() {
+            check_header(name, *first, bytes.len() as u64)?;
+        }
         match SliceSafetensors::new(bytes) {
             Ok(tensors) => Ok(Self {
                 name: name.to_owned(),
@@ -263,6 +289,18 @@ impl<'a> Checkpoint<'a> {
             .map(|(name, _)| name)
             .min()
             .unwrap_or_else(|| "none at all".to_owned())
+    }
+}
+
+/// Refuses a list of tensors that would take much memory to read; its length stands first. One that is longer than the file is none.
+fn check_header(file: &str, first: [u8; 8], whole: u64) -> Read<()> {
+    match u64::from_le_bytes(first) {
+        bytes if bytes > MOST_HEADER && bytes <= whole => Err(CheckpointError::Header {
+            file: file.to_owned(),
+            bytes,
+            limit: MOST_HEADER,
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -3,6 +3,7 @@
 //! The published checkpoints leave out what has the published value, as the reference code's defaults allow; so a
 //! missing field means the 2B model's value. Whether the tensors have these sizes is found when they are read.
 
+mod bounds;
 mod raw;
 
 use raw::{Raw2024, Raw2025};
@@ -201,7 +202,7 @@ impl Config {
                 barred: Some(raw.tokenizer.answer_id),
             },
         };
-        config.check(raw.text.prefix_attn, raw.vision.in_channels)?;
+        config.check(Some(raw.text.prefix_attn), raw.vision.in_channels)?;
         Ok(config)
     }
 
@@ -234,8 +235,7 @@ impl Config {
                 barred: None,
             },
         };
-        let prefix = config.vision.tokens() + 1;
-        config.check(prefix, 3)?;
+        config.check(None, 3)?;
         Ok(config)
     }
 
@@ -244,27 +244,12 @@ impl Config {
         self.vision.tokens() + 1
     }
 
-    fn check(&self, prefix: usize, channels: usize) -> Result<(), ConfigError> {
+    /// `prefix` is what the file says of the image prefix, if it does.
+    fn check(&self, prefix: Option<usize>, channels: usize) -> Result<(), ConfigError> {
+        // First: what follows computes with the sizes.
+        bounds::check(self)?;
         let (text, vision) = (&self.text, &self.vision);
         let wrong = |what: String| Err(ConfigError::Sizes(what));
-        let zero = [
-            text.dim,
-            text.ff_dim,
-            text.layers,
-            text.heads,
-            text.vocab,
-            vision.dim,
-            vision.ff_dim,
-            vision.layers,
-            vision.heads,
-            vision.crop,
-            vision.patch,
-            vision.max_crops,
-            vision.projection_dim,
-        ];
-        if zero.contains(&0) {
-            return wrong("one of its sizes is 0".to_owned());
-        }
         if text.dim % text.heads != 0 || (text.dim / text.heads) % 4 != 0 {
             return wrong(format!(
                 "{} text dimensions do not make {} heads of a multiple of 4",
@@ -288,6 +273,7 @@ impl Config {
                 "it takes {channels} colour channels; 3 are supported"
             ));
         }
+        let prefix = prefix.unwrap_or_else(|| self.prefix_tokens());
         if prefix != self.prefix_tokens() || prefix >= text.context {
             return wrong(format!(
                 "an image prefix of {prefix} tokens does not go with {} image tokens and a context of {}",
@@ -373,7 +359,41 @@ mod tests {
             (r#"{"text": {"prefix_attn": 700}}"#, "prefix of 700"),
             (r#"{"text": {"vocab_size": 100}}"#, "token id 15381"),
             (r#"{"vision": {"crop_size": 380}}"#, "380 pixels"),
-            (r#"{"vision": {"enc_dim": 0}}"#, "is 0"),
+            (
+                r#"{"vision": {"enc_dim": 0}}"#,
+                "number of vision dimensions",
+            ),
+            (
+                r#"{"text": {"max_context": 1000000000000}}"#,
+                "1000000000000 tokens of context",
+            ),
+            (r#"{"text": {"n_heads": 0}}"#, "number of text heads"),
+            (
+                r#"{"text": {"n_layers": 1000000000}}"#,
+                "1000000000 text blocks",
+            ),
+            (
+                r#"{"text": {"dim": 18446744073709551615}}"#,
+                "18446744073709551615 text dimensions",
+            ),
+            (
+                r#"{"vision": {"crop_size": 30064771072}}"#,
+                "30064771072 pixels",
+            ),
+            (r#"{"vision": {"enc_patch_size": 0}}"#, "side of a patch"),
+            (
+                r#"{"vision": {"max_crops": 1000000000000}}"#,
+                "1000000000000 crops",
+            ),
+            (
+                r#"{"vision": {"overlap_margin": 9223372036854775807}}"#,
+                "of margin",
+            ),
+            (r#"{"text": {"dim": -1}}"#, "not a Moondream2 configuration"),
+            (
+                r#"{"text": {"dim": 96.5}}"#,
+                "not a Moondream2 configuration",
+            ),
             (
                 r#"{"text": {"dim": "wide"}}"#,
                 "not a Moondream2 configuration",

@@ -1,7 +1,6 @@
 //! From a model's files to a model: what configuration and tokenizer say of it, and then its tensors.
 
 use std::error::Error;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,7 +16,7 @@ use crate::device::{Failure, free_memory};
 use crate::error::VisionError;
 use crate::model::{BatchAdvice, InputGeometry, Loaded, ModelInfo, Preprocessor};
 use crate::options::{ComputeDtype, CropPolicy, LoadOptions};
-use crate::source::{FetchProgress, ModelFiles, PlanningFiles, shown_hash};
+use crate::source::{FetchProgress, ModelFiles, PlanningFiles, read_text, shown_hash};
 
 /// Images and views that fill a CPU: with one image its threads are all at work, and an image's prefix takes 290 MB of the
 /// 2B model's memory.
@@ -159,7 +158,7 @@ impl Texts {
     fn read(config: &Path, tokenizer: &Path) -> Result<Self, VisionError> {
         let read = |path: &Path| {
             let name = path.display().to_string();
-            match fs::read(path) {
+            match read_text(path) {
                 Ok(bytes) => Ok((name, bytes)),
                 Err(error) => Err(in_file(&name)(error)),
             }

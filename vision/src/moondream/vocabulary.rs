@@ -17,15 +17,21 @@
 //! question may well contain it; 2024's tokenizer has added tokens for runs of blanks, without which indented text would
 //! become other tokens than in training.
 
+mod parts;
+
 use std::collections::HashSet;
 use std::error::Error;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use serde::Deserialize;
 use tokenizers::{Encoding, Tokenizer};
 
 use super::{Config, Layout};
+use parts::File;
+
+/// Most bytes of a text; a context of thousands of tokens has room for less.
+const MOST_TEXT: usize = 32 << 10;
 
 /// What is wrong with a tokenizer, or with a text for it. The loader adds which file it was.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -36,6 +42,25 @@ pub enum VocabularyError {
         /// The library's error.
         source: Arc<dyn Error + Send + Sync>,
     },
+    /// The tokenizer does what those of these models do not.
+    #[error("its {kind} {what}")]
+    Part {
+        /// What kind of part.
+        kind: &'static str,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A text that no context has room for.
+    #[error("the text has {bytes} bytes; at most {limit} can be asked")]
+    TooLong {
+        /// Its bytes.
+        bytes: usize,
+        /// How many it may have.
+        limit: usize,
+    },
+    /// The tokenizer library panicked.
+    #[error("the tokenizer failed unexpectedly: it is damaged, or made for another program")]
+    Panicked,
     /// The tokenizer was made for another model.
     #[error(
         "it is the tokenizer of another model: token {id}, which the template uses as a mark, is {found} in it; \
@@ -94,9 +119,18 @@ fn home(layout: Layout) -> &'static str {
     }
 }
 
-/// `the word 'dog'` or `the words 'dog', 'cat'`.
+/// `the word 'dog'` or `the words 'dog', 'cat'`; of long words the beginning, of many the first.
 pub(super) fn quoted(words: &[String]) -> String {
-    let list: Vec<_> = words.iter().map(|word| format!("'{word}'")).collect();
+    const LETTERS: usize = 60;
+    const WORDS: usize = 20;
+    let short = |word: &String| match word.char_indices().nth(LETTERS) {
+        Some((end, _)) => format!("'{}...'", &word[..end]),
+        None => format!("'{word}'"),
+    };
+    let mut list: Vec<_> = words.iter().take(WORDS).map(short).collect();
+    if words.len() > WORDS {
+        list.push("...".to_owned());
+    }
     let noun = if list.len() == 1 { "word" } else { "words" };
     format!("the {noun} {}", list.join(", "))
 }
@@ -111,18 +145,6 @@ pub struct Vocabulary {
     no: Vec<u32>,
 }
 
-/// What the library does not give back of the file: which token stands for what has none.
-#[derive(Deserialize)]
-struct File {
-    model: FileModel,
-}
-
-#[derive(Deserialize)]
-struct FileModel {
-    unk_token: Option<String>,
-    unk_id: Option<u32>,
-}
-
 impl Vocabulary {
     /// The tokenizer in a `tokenizer.json`, checked against the model's configuration.
     ///
@@ -131,19 +153,21 @@ impl Vocabulary {
     /// template is no special token of it, [`VocabularyError::Outside`] when it or the template has an id that the model
     /// lacks, [`VocabularyError::NoToken`] when no token is `yes` or none is `no`.
     pub fn from_json(json: &[u8], config: &Config) -> Result<Self, VocabularyError> {
-        let form = |source: tokenizers::Error| VocabularyError::Form {
-            source: Arc::from(source),
-        };
-        let mut tokenizer = Tokenizer::from_bytes(json).map_err(form)?;
         let file: File = serde_json::from_slice(json).map_err(|error| form(error.into()))?;
+        file.check()?;
+        guarded(|| Self::build(json, &file, config))
+    }
+
+    fn build(json: &[u8], file: &File, config: &Config) -> Result<Self, VocabularyError> {
+        let mut tokenizer = Tokenizer::from_bytes(json).map_err(form)?;
         check(&tokenizer, config)?;
 
         // The file's settings for batches in training would cut or pad questions without a word.
         tokenizer.with_truncation(None).map_err(form)?;
         tokenizer.with_padding(None);
         let reserved = reserve(&mut tokenizer, config).map_err(form)?;
-        let unknown = match file.model.unk_token {
-            Some(token) => tokenizer.token_to_id(&token),
+        let unknown = match &file.model.unk_token {
+            Some(token) => tokenizer.token_to_id(token),
             None => file.model.unk_id,
         };
         let tokens = tokenizer.get_vocab(true);
@@ -201,7 +225,7 @@ impl Vocabulary {
             .copied()
             .filter(|id| !self.reserved.contains(id))
             .collect();
-        let text = self.tokenizer.decode(&ids, true).map_err(failed)?;
+        let text = guarded(|| self.tokenizer.decode(&ids, true).map_err(failed))?;
         Ok(text.trim().to_owned())
     }
 
@@ -225,7 +249,13 @@ impl Vocabulary {
     }
 
     fn encoding(&self, text: &str) -> Result<Encoding, VocabularyError> {
-        self.tokenizer.encode(text, false).map_err(failed)
+        if text.len() > MOST_TEXT {
+            return Err(VocabularyError::TooLong {
+                bytes: text.len(),
+                limit: MOST_TEXT,
+            });
+        }
+        guarded(|| self.tokenizer.encode(text, false).map_err(failed))
     }
 
     fn unknown_in(&self, text: &str, encoding: &Encoding) -> Vec<String> {
@@ -238,6 +268,18 @@ impl Vocabulary {
             }
         }
         words
+    }
+}
+
+/// Runs the library, which panics on some files that it reads.
+fn guarded<T>(work: impl FnOnce() -> Result<T, VocabularyError>) -> Result<T, VocabularyError> {
+    // What a panic leaves half done is not used again, or only read.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(VocabularyError::Panicked))
+}
+
+fn form(source: tokenizers::Error) -> VocabularyError {
+    VocabularyError::Form {
+        source: Arc::from(source),
     }
 }
 

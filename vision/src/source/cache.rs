@@ -3,6 +3,10 @@
 //! `models--owner--name/` has `blobs/ETAG` with the contents, `snapshots/COMMIT/FILE` that point to them (or are plain
 //! files, where links are not to be had), and `refs/BRANCH` with a commit. Python writes no `refs` for a commit that was
 //! asked for by its hash, so a commit's snapshot is looked for directly.
+//!
+//! Other programs' links are read through and never written through: a folder or file of a repository that is a link, but for those of
+//! this layout, leads to somebody else's files. Content is only ever replaced, by content that was verified; nothing but an unfinished
+//! download of this program is removed.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -56,10 +60,48 @@ impl RepoCache {
     /// Notes which commit a revision means.
     pub(super) fn remember(&self, revision: &str, commit: &str) -> io::Result<()> {
         let path = self.reference(revision);
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
+        self.make_folder(&path)?;
+        let part = beside(&path);
+        std::fs::write(&part, commit)?;
+        std::fs::rename(&part, path)
+    }
+
+    /// Makes the folder of a file of this repository. None on the way may be a link.
+    pub(super) fn make_folder(&self, path: &Path) -> io::Result<()> {
+        let Some(Ok(below)) = path
+            .parent()
+            .map(|folder| folder.strip_prefix(&self.folder))
+        else {
+            return Err(leads_elsewhere(path));
+        };
+        let mut folder = self.folder.clone();
+        if let Some(cache) = folder.parent() {
+            std::fs::create_dir_all(cache)?;
         }
-        std::fs::write(path, commit)
+        for part in std::iter::once(None).chain(below.components().map(Some)) {
+            if let Some(part) = part {
+                folder.push(part);
+            }
+            match std::fs::create_dir(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    if !std::fs::symlink_metadata(&folder)?.is_dir() {
+                        return Err(leads_elsewhere(&folder));
+                    }
+                }
+                made => made?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is a plain file or nothing at this place of the repository, which nothing leads away from.
+    pub(super) fn check_plain(&self, path: &Path) -> io::Result<()> {
+        self.make_folder(path)?;
+        match std::fs::symlink_metadata(path) {
+            Ok(found) if found.is_file() => Ok(()),
+            Ok(_) => Err(leads_elsewhere(path)),
+            Err(error) => gone(Err(error)),
+        }
     }
 
     fn reference(&self, revision: &str) -> PathBuf {
@@ -126,20 +168,20 @@ pub(super) fn content(pointer: &Path) -> Option<PathBuf> {
     (folder == "blobs").then_some(path)
 }
 
-/// Removes a file of a snapshot and the content that it points to; what is not there needs no removing.
-pub(super) fn remove(pointer: &Path) -> io::Result<()> {
-    if let Some(blob) = content(pointer) {
-        gone(std::fs::remove_file(blob))?;
-    }
-    gone(std::fs::remove_file(pointer))
+/// The error of what is no plain file or folder of the cache.
+fn leads_elsewhere(path: &Path) -> io::Error {
+    let reason = format!(
+        "{} is a link, or no file of a cache: take it away, or set HF_HOME to a folder of its own",
+        path.display()
+    );
+    io::Error::new(io::ErrorKind::InvalidInput, reason)
 }
 
-/// Removes a pointer whose content is gone: the hub's client would stumble over it.
-pub(super) fn remove_dangling(pointer: &Path) -> io::Result<()> {
-    if pointer.is_symlink() && !pointer.exists() {
-        return gone(std::fs::remove_file(pointer));
-    }
-    Ok(())
+/// A name beside this one that no other process uses.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".picsift-{}", std::process::id()));
+    PathBuf::from(name)
 }
 
 pub(super) fn gone(removed: io::Result<()>) -> io::Result<()> {
@@ -149,14 +191,34 @@ pub(super) fn gone(removed: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Makes `snapshots/COMMIT/FILE` point to content that is here already; both are in the same repository's folder.
-pub(super) fn link(blob: &Path, pointer: &Path) -> io::Result<()> {
-    if let Some(folder) = pointer.parent() {
-        std::fs::create_dir_all(folder)?;
+impl RepoCache {
+    /// Makes `snapshots/COMMIT/FILE` point to content that is here, in the place of what stood there: a link of this layout, or a plain
+    /// file with other content.
+    pub(super) fn link(&self, blob: &Path, pointer: &Path) -> io::Result<()> {
+        self.make_folder(pointer)?;
+        match std::fs::symlink_metadata(pointer) {
+            Ok(found) if found.is_file() => {}
+            Ok(_) if is_own_link(pointer) => {}
+            Ok(_) => return Err(leads_elsewhere(pointer)),
+            Err(error) => gone(Err(error))?,
+        }
+        let new = beside(pointer);
+        gone(std::fs::remove_file(&new))?;
+        #[cfg(unix)]
+        if let Some(name) = blob.file_name() {
+            std::os::unix::fs::symlink(Path::new("../../blobs").join(name), &new)?;
+            return std::fs::rename(new, pointer);
+        }
+        std::fs::hard_link(blob, &new)?;
+        std::fs::rename(new, pointer)
     }
-    #[cfg(unix)]
-    if let Some(name) = blob.file_name() {
-        return std::os::unix::fs::symlink(Path::new("../../blobs").join(name), pointer);
-    }
-    std::fs::hard_link(blob, pointer)
+}
+
+/// Whether this is a link to the blobs of its own repository, as the layout has it.
+fn is_own_link(pointer: &Path) -> bool {
+    let target = std::fs::read_link(pointer).ok();
+    let name = target
+        .as_deref()
+        .and_then(|target| target.strip_prefix("../../blobs").ok());
+    name.is_some_and(|name| name.components().count() == 1 && name.file_name().is_some())
 }

@@ -274,6 +274,14 @@ impl SourceError {
         )
     }
 
+    /// The same of another file: what was fetched is verified before it comes to its place.
+    pub(super) fn about(mut self, place: &Path) -> Self {
+        if let Self::WrongSize { path, .. } | Self::WrongHash { path, .. } = &mut self {
+            place.clone_into(path);
+        }
+        self
+    }
+
     /// A function for `map_err` that adds what was tried with which file.
     pub(super) fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();

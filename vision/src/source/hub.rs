@@ -1,28 +1,40 @@
 //! Fetching what the cache lacks from the hub.
 //!
-//! The download itself, with its cache folders, locks and resumption, is `hf-hub`'s. This adds what it leaves to its
-//! callers: no server is asked for what is here, what may pass is tried again, and a file counts only when its length and
-//! hash are those that the caller or the hub declares.
+//! No server is asked for what is here, a broken download goes on where it broke, what may pass is tried again, and a file comes to its
+//! place only when its length and hash are those that the registry or the hub declares. The folders, locks and names are those of
+//! `hf-hub` and Python's `huggingface_hub`, which may work on them at the same time.
 
 use std::cell::Cell;
+use std::fs::{File, TryLockError};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hf_hub::api::sync::{Api, ApiBuilder, Metadata};
-use hf_hub::{Cache, Repo, RepoType};
+use hf_hub::api::sync::ApiError;
 
 use super::cache::{self, Cached, RepoCache, hash_of_etag, is_commit, look_up};
+use super::client::{Client, ClientError, Metadata};
 use super::error::SourceError;
+use super::local::MOST_TEXT;
 use super::remote::{HubRef, RemoteFile};
 use super::settings::HubSettings;
 use super::transfer::{self, Doing, Failure};
-use super::{FetchProgress, ModelFiles, PlanningFiles, verify};
+use super::{FetchProgress, ModelFiles, PlanningFiles, WEIGHTS, verify};
 
 /// Attempts in a row that bring nothing before it is given up.
 const ATTEMPTS: u32 = 4;
 
 /// The wait after the first failure; it doubles with each further one.
 const BACK_OFF: Duration = Duration::from_millis(500);
+
+/// How often, and how long apart, another process's lock is tried.
+const LOCK: (u32, Duration) = (5, Duration::from_secs(1));
+
+/// Bytes that are read at once.
+const CHUNK: usize = 64 << 10;
+
+/// Most bytes of weights, a hundred times those of the largest model.
+const MOST_WEIGHTS: u64 = 1 << 40;
 
 /// What is said of a fetched file that is not what it should be.
 const REMOVED: &str = "it was removed: run it again to fetch it anew";
@@ -133,10 +145,7 @@ impl<'a> Fetcher<'a> {
             return Ok(());
         };
         let (repo, revision) = (moving.repo.clone(), moving.revision.clone());
-        let commit = self
-            .persist(|| self.metadata(moving))?
-            .commit_hash()
-            .to_owned();
+        let commit = self.persist(|| self.metadata(moving))?.commit;
         let cache = RepoCache::new(&self.settings.cache, &repo);
         // So that the revision is known offline too.
         cache
@@ -152,12 +161,8 @@ impl<'a> Fetcher<'a> {
 
     /// Where the file is, after fetching it if need be.
     fn file(&self, file: &RemoteFile) -> Result<PathBuf, SourceError> {
-        match look_up(&self.settings.cache, file) {
-            Cached::Whole(path) => return Ok(path),
-            Cached::Wrong { path, .. } => {
-                cache::remove(&path).map_err(SourceError::file("remove", &path))?;
-            }
-            Cached::Missing => {}
+        if let Cached::Whole(path) = look_up(&self.settings.cache, file) {
+            return Ok(path);
         }
         self.persist(|| self.attempt(file))
     }
@@ -182,78 +187,104 @@ impl<'a> Fetcher<'a> {
 
     /// Asks the hub for a file's commit, etag and length.
     fn metadata(&self, file: &RemoteFile) -> Result<Metadata, Failure> {
-        let (api, repo) = (self.api(file)?, repo(file));
-        let name = file.name;
+        let (client, asked) = (self.client(file)?, file.clone());
         let outcome = transfer::run(
             self.settings.patience,
             |_| {},
             move |relay| {
-                let outcome = api.metadata(&api.repo(repo).url(name));
+                let outcome = client.metadata(&asked);
                 drop(relay);
                 outcome
             },
         );
         let metadata = outcome
             .map_err(|ended| self.doing(file, 0, 0).ended(ended))?
-            .map_err(|error| self.doing(file, 0, 0).failed(error))?;
+            .map_err(|error| self.failed(file, 0, 0, error))?;
         self.reached.set(true);
         let odd = |reason| Err(self.doing(file, 0, 0).not_a_hub(reason).into());
-        if is_commit(&file.revision) && metadata.commit_hash() != file.revision {
-            return odd(format!("it offers commit {}", metadata.commit_hash()));
+        if is_commit(&file.revision) && metadata.commit != file.revision {
+            return odd(format!("it offers commit {}", metadata.commit));
         }
         // Both become names of files.
-        if !is_commit(metadata.commit_hash()) {
-            return odd(format!("'{}' is no commit", metadata.commit_hash()));
+        if !is_commit(&metadata.commit) {
+            return odd(format!("'{}' is no commit", metadata.commit));
         }
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
-        if metadata.etag().is_empty() || !metadata.etag().chars().all(plain) {
-            return odd(format!("'{}' is no etag of a hub", metadata.etag()));
+        if metadata.etag.is_empty() || !metadata.etag.chars().all(plain) {
+            return odd(format!("'{}' is no etag of a hub", metadata.etag));
         }
         Ok(metadata)
     }
 
     /// Fetches a file, or the rest of it, and checks it.
     fn attempt(&self, file: &RemoteFile) -> Result<PathBuf, Failure> {
-        let metadata = self.metadata(file)?;
-        let total = metadata.size() as u64;
+        let Metadata { etag, bytes, .. } = self.metadata(file)?;
         if let Some(expected) = file.bytes
-            && expected != total
+            && expected != bytes
         {
             return Err(SourceError::OtherSize {
                 file: file.to_string(),
                 expected,
-                found: total,
+                found: bytes,
             }
             .into());
         }
-        let cache = RepoCache::new(&self.settings.cache, &file.repo);
-        let pointer = cache.pointer(&file.revision, file.name);
-        let blob = cache.blob(metadata.etag());
-        cache::remove_dangling(&pointer).map_err(SourceError::file("remove", &pointer))?;
-        let resumed = if length(&blob) == total && blob.exists() {
-            // Another commit has the same content.
-            cache::link(&blob, &pointer).map_err(SourceError::file("write", &pointer))?;
-            None
+        let most = if file.name == WEIGHTS {
+            MOST_WEIGHTS
         } else {
-            Some(self.download(file, &cache::part(&blob), total)?)
+            MOST_TEXT
         };
-        let hash = file.sha256.or_else(|| hash_of_etag(metadata.etag()));
-        if let Err(error) = verify::check(&pointer, Some(total), hash, REMOVED) {
-            cache::remove(&pointer).map_err(SourceError::file("remove", &pointer))?;
-            return Err(Failure {
-                error,
-                // What was here before may have been the damaged part.
-                may_pass: resumed != Some(false),
-                brought: false,
-            });
+        if bytes > most {
+            let reason = format!("it offers {bytes} bytes, more than any model has");
+            return Err(self.doing(file, 0, 0).not_a_hub(reason).into());
         }
-        if resumed.is_some() {
+        let repo = RepoCache::new(&self.settings.cache, &file.repo);
+        let (pointer, blob) = (repo.pointer(&file.revision, file.name), repo.blob(&etag));
+        let hash = file.sha256.or_else(|| hash_of_etag(&etag));
+        let writing = || SourceError::file("write below", &self.settings.cache);
+        // Another commit may have the same content.
+        if verify::check(&blob, Some(bytes), hash, REMOVED).is_err() {
+            let part = cache::part(&blob);
+            repo.check_plain(&blob).map_err(writing())?;
+            repo.check_plain(&part).map_err(writing())?;
+            let _lock = self.lock(file, &repo, &blob.with_extension("lock"))?;
+            let resumed = self.download(file, &part, bytes)?;
+            if let Err(error) = verify::check(&part, Some(bytes), hash, REMOVED) {
+                cache::gone(std::fs::remove_file(&part))
+                    .map_err(SourceError::file("remove", &part))?;
+                return Err(Failure {
+                    error: error.about(&pointer),
+                    // What was here before may have been the damaged part.
+                    may_pass: resumed,
+                    brought: false,
+                });
+            }
+            std::fs::rename(&part, &blob).map_err(SourceError::file("write", &blob))?;
             self.progress.finished();
         }
+        repo.link(&blob, &pointer).map_err(writing())?;
         Ok(pointer)
     }
 
-    /// Has `hf-hub` fetch a file; gives whether it went on from a part that was there.
+    /// Holds off other processes that fetch the same content, until it is dropped.
+    fn lock(&self, file: &RemoteFile, repo: &RepoCache, path: &Path) -> Result<File, Failure> {
+        let failed = || SourceError::file("lock", path);
+        repo.check_plain(path).map_err(failed())?;
+        let mut options = File::options();
+        options.write(true).create(true).truncate(false);
+        let lock = options.open(path).map_err(failed())?;
+        for _ in 0..LOCK.0 {
+            match lock.try_lock() {
+                Ok(()) => return Ok(lock),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK.1),
+                Err(TryLockError::Error(error)) => return Err(failed()(error).into()),
+            }
+        }
+        let taken = ApiError::LockAcquisition(path.to_owned());
+        Err(self.doing(file, 0, 0).failed(taken))
+    }
+
+    /// Fetches what is missing of a part; gives whether it went on from one that was there.
     fn download(&self, file: &RemoteFile, part: &Path, total: u64) -> Result<bool, Failure> {
         let mut already = length(part);
         if already >= total {
@@ -262,32 +293,32 @@ impl<'a> Fetcher<'a> {
             already = 0;
         }
         self.progress.started(file.name, total, already);
-        let (api, repo) = (self.api(file)?, repo(file));
-        let name = file.name;
+        let (client, asked, path) = (self.client(file)?, file.clone(), part.to_owned());
         let outcome = transfer::run(
             self.settings.patience,
             |bytes| self.progress.advanced(bytes),
-            move |relay| api.repo(repo).download_with_progress(name, relay),
+            move |relay| append(&client, &asked, &path, already, total, relay),
         );
         let received = length(part);
         let mut failure = match outcome {
-            Ok(Ok(_)) => return Ok(already > 0),
-            Ok(Err(error)) => self.doing(file, total, received).failed(error),
+            Ok(Ok(())) => return Ok(already > 0),
+            Ok(Err(error)) => self.failed(file, total, received, error),
             Err(ended) => self.doing(file, total, received).ended(ended),
         };
         failure.brought = received > already;
         Err(failure)
     }
 
-    fn api(&self, file: &RemoteFile) -> Result<Api, Failure> {
-        ApiBuilder::from_cache(Cache::new(self.settings.cache.clone()))
-            .with_endpoint(self.settings.endpoint.clone())
-            .with_token(self.settings.token.clone())
-            // The client's own attempts resume at the wrong place; `persist` makes them anew.
-            .with_retries(0)
-            .with_progress(false)
-            .build()
-            .map_err(|error| self.doing(file, 0, 0).failed(error))
+    fn client(&self, file: &RemoteFile) -> Result<Client, Failure> {
+        Client::new(self.settings).map_err(|error| self.failed(file, 0, 0, error))
+    }
+
+    fn failed(&self, file: &RemoteFile, total: u64, received: u64, error: ClientError) -> Failure {
+        let doing = self.doing(file, total, received);
+        match error {
+            ClientError::Failed(error) => doing.failed(error),
+            ClientError::Odd(reason) => doing.not_a_hub(reason).into(),
+        }
     }
 
     fn doing(&self, file: &RemoteFile, total: u64, received: u64) -> Doing<'_> {
@@ -301,8 +332,35 @@ impl<'a> Fetcher<'a> {
     }
 }
 
-fn repo(file: &RemoteFile) -> Repo {
-    Repo::with_revision(file.repo.clone(), RepoType::Model, file.revision.clone())
+/// Adds the rest of a file's content to a part that has `already` of its `total` bytes.
+fn append(
+    client: &Client,
+    file: &RemoteFile,
+    part: &Path,
+    already: u64,
+    total: u64,
+    relay: transfer::Relay,
+) -> Result<(), ClientError> {
+    let mut options = File::options();
+    options.append(true).create(true);
+    let mut written = options.open(part)?;
+    let Some(content) = client.content(file, already)? else {
+        // The server begins at another byte than it was asked for; from the first it cannot.
+        written.set_len(0)?;
+        let reason = "the server does not go on where it is asked to";
+        return Err(std::io::Error::new(std::io::ErrorKind::ConnectionAborted, reason).into());
+    };
+    // One byte more shows that there is too much.
+    let mut content = content.take(total - already + 1);
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let read = content.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(());
+        }
+        written.write_all(&buffer[..read])?;
+        relay.advanced(read);
+    }
 }
 
 /// The length of a file, 0 if there is none.

@@ -14,6 +14,9 @@ use super::{CONFIG, ModelFiles, TOKENIZER, WEIGHTS};
 /// Bytes of the weights that one thread hashes at a time.
 const STRETCH: u64 = 16 << 20;
 
+/// Most bytes of a configuration or tokenizer; those of the largest models have a quarter.
+pub(super) const MOST_TEXT: u64 = 64 << 20;
+
 /// The files of the model in this folder.
 ///
 /// # Errors
@@ -40,11 +43,26 @@ pub(crate) fn folder(path: &Path) -> Result<ModelFiles, SourceError> {
     })
 }
 
+/// Reads a model's configuration or tokenizer, which are texts of a bounded length.
+pub(crate) fn read_text(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let read = File::open(path)?
+        .take(MOST_TEXT + 1)
+        .read_to_end(&mut text)?;
+    match read as u64 > MOST_TEXT {
+        true => Err(std::io::Error::new(
+            std::io::ErrorKind::FileTooLarge,
+            format!("it has more than {} MB", MOST_TEXT >> 20),
+        )),
+        false => Ok(text),
+    }
+}
+
 /// What [`ModelFiles::revision`] says of a folder.
 fn fingerprint(config: &Path, tokenizer: &Path, weights: &Path) -> Result<String, SourceError> {
     let mut hash = Sha256::new();
     for path in [config, tokenizer] {
-        let text = std::fs::read(path).map_err(SourceError::file("read", path))?;
+        let text = read_text(path).map_err(SourceError::file("read", path))?;
         // With the lengths, the same bytes cut in other places are another model.
         hash.update((text.len() as u64).to_le_bytes());
         hash.update(&text);

@@ -1,13 +1,14 @@
 //! From a repository of the hub or a folder to a model's three files on this machine.
 //!
 //! `remote.rs` names files of the hub, `settings.rs` reads the environment, `cache.rs` knows the folders of the hub's cache, `hub.rs`
-//! fetches what is not there, `transfer.rs` runs the hub's client on a thread of its own, `verify.rs` compares lengths and
+//! fetches what is not there, `client.rs` asks the hub and what it leads to, `transfer.rs` runs that on a thread of its own, `verify.rs` compares lengths and
 //! hashes, `local.rs` looks into a folder, `inspect.rs` tells of it all without changing anything. Which models have
 //! names of their own is the registry's to know, and what is in the files the models'.
 //!
 //! Everything here blocks: callers keep it off threads that others wait for.
 
 mod cache;
+mod client;
 mod error;
 mod hub;
 mod inspect;
@@ -27,7 +28,7 @@ pub use error::SourceError;
 pub(crate) use hub::{fetch, fetch_for_planning};
 pub use inspect::{ModelFile, Proof};
 pub(crate) use inspect::{look_for, look_into};
-pub(crate) use local::folder;
+pub(crate) use local::{folder, read_text};
 pub use remote::HubFile;
 pub(crate) use remote::{HubRef, RemoteFile, is_repository};
 pub use settings::HubSettings;

@@ -1,8 +1,6 @@
-//! Running the hub's client, which waits without end and may panic, so that neither reaches the caller.
+//! Running the hub's client, which waits without end, so that this does not reach the caller.
 //!
-//! `hf-hub` 0.5 sets no time limits, panics on a redirect without an address, and takes a repeated relative redirect for
-//! progress. So each call runs on a thread of its own that reports what comes in: a silent one is left to itself, a panic
-//! is an error. The thread that is left behind ends with its connection or with the process; until then it holds the
+//! Each call runs on a thread of its own that reports what comes in: a silent one is left to itself, a panic is an error. The thread that is left behind ends with its connection or with the process; until then it holds the
 //! file's lock, and another attempt is told so.
 
 use std::io::ErrorKind;
@@ -10,7 +8,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-use hf_hub::api::Progress;
 use hf_hub::api::sync::ApiError;
 
 use super::error::SourceError;
@@ -23,24 +20,14 @@ const REPORTS: usize = 64;
 #[derive(Debug)]
 pub(super) struct Relay {
     bytes: SyncSender<usize>,
-    resumed: bool,
 }
 
-impl Progress for Relay {
-    fn init(&mut self, _size: usize, _filename: &str) {
-        self.resumed = true;
+impl Relay {
+    /// So many bytes have come.
+    pub(super) fn advanced(&self, bytes: usize) {
+        // Nobody listens once the wait was given up.
+        let _ = self.bytes.send(bytes);
     }
-
-    fn update(&mut self, size: usize) {
-        // The first one counts what was there before.
-        if std::mem::take(&mut self.resumed) {
-            return;
-        }
-        // The receiver is gone once the wait was given up.
-        let _ = self.bytes.send(size);
-    }
-
-    fn finish(&mut self) {}
 }
 
 /// How a call of the client ended without an outcome.
@@ -59,10 +46,7 @@ pub(super) fn run<T: Send + 'static>(
     work: impl FnOnce(Relay) -> T + Send + 'static,
 ) -> Result<T, Ended> {
     let (bytes, reports) = sync_channel(REPORTS);
-    let relay = Relay {
-        bytes,
-        resumed: false,
-    };
+    let relay = Relay { bytes };
     let thread = std::thread::Builder::new()
         .name("picsift-fetch".to_owned())
         .spawn(move || work(relay))
@@ -181,7 +165,8 @@ impl Doing<'_> {
                 | ErrorKind::NotADirectory
                 | ErrorKind::IsADirectory
                 | ErrorKind::AlreadyExists
-                | ErrorKind::InvalidFilename => {
+                | ErrorKind::InvalidFilename
+                | ErrorKind::InvalidInput => {
                     let path = &self.settings.cache;
                     SourceError::file("write below", path)(std::io::Error::new(
                         io.kind(),
@@ -255,6 +240,38 @@ impl Doing<'_> {
             file: self.file,
             endpoint: self.settings.endpoint.clone(),
             reason,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_said_with_what_is_needed() {
+        let settings = HubSettings::new("http://hub", Path::new("/cache")).unwrap();
+        for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded] {
+            let doing = Doing {
+                settings: &settings,
+                file: "model.safetensors of owner/name".to_owned(),
+                reached: true,
+                total: 300_000,
+                received: 7,
+            };
+            let failure = doing.failed(ApiError::IoError(kind.into()));
+            let error = failure.error.to_string();
+            for part in [
+                "no room for model.safetensors",
+                "300000 bytes",
+                "/cache",
+                "HF_HOME",
+            ] {
+                assert!(error.contains(part), "{error}");
+            }
+            assert!(!failure.may_pass);
         }
     }
 }

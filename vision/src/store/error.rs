@@ -42,6 +42,14 @@ pub enum StoreError {
         /// SQLite's reason.
         reason: String,
     },
+    /// The folder cannot be trusted with answers, or is used for something else.
+    #[error("the folder {folder} cannot hold the store of answers: {reason}")]
+    Refused {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with it, and what helps.
+        reason: String,
+    },
     /// Another process keeps the store for itself.
     #[error("another process has kept the store of answers in {folder} locked for {seconds} s")]
     Busy {

@@ -1,12 +1,14 @@
 //! The store's folder: which databases there are, how large they are, and how they come and go.
 //!
-//! Each generation of the store is one database, `answers-NUMBER.db`, with SQLite's `-wal` and `-shm` beside it while it is
-//! in use. A file rather than a table, because removing a file gives its room back at once and costs nothing, and because
+//! Each generation of the store is one database, `answers-NUMBER-TAG.db`, with SQLite's `-wal` and `-shm` beside it while it is
+//! in use. The tag is a checksum of the number under the store's key: whatever else is in the folder is other people's, is not
+//! looked into and never removed (but for databases that say that they are picsift's, of another version or key). A file rather than a table, because removing a file gives its room back at once and costs nothing, and because
 //! damage in one leaves the others whole. A number is never used twice: another process may still have a removed database
 //! open, and its files must not meet those of a new one. That process goes on with what it has open until it looks
 //! again, and loses at most answers.
 //!
-//! A database appears whole, by renaming, while the file `lock` is held. Removing needs no lock.
+//! A database appears whole, by renaming, while the file `lock` is held. Removing needs no lock. The folder must be this user's alone to
+//! write, for the key stands in it.
 
 use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
@@ -17,8 +19,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::database;
+use super::database::{self, COMPANIONS, companions};
 use super::error::{Fault, StoreError};
+use super::files::{check_owner, make, remove_family, remove_plain};
+use super::secret::Secret;
 
 /// Receives, in a sentence, what a person should know: damage, or a store that keeps nothing any more.
 pub type Notice = Arc<dyn Fn(&str) + Send + Sync>;
@@ -32,11 +36,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two looks at a lock that another holds.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// What SQLite appends to the name of a database.
-const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
+/// How the name of a database begins.
+const DATABASE: &str = "answers";
 
-/// A database while it is made.
-const UNFINISHED: &str = "new.db";
+/// How it does while the database is made.
+const UNFINISHED: &str = "unfinished";
 
 /// The folder, and what all threads of this process know of it.
 pub(super) struct Folder {
@@ -44,6 +48,7 @@ pub(super) struct Folder {
     pub(super) max_bytes: u64,
     /// Whether files can be written, as far as was seen when the store was opened.
     writable: bool,
+    secret: Secret,
     notice: Notice,
     /// Changes whenever this process adds or removes a database.
     epoch: AtomicU64,
@@ -73,11 +78,22 @@ impl Folder {
     /// The folder, made if need be. One that cannot be written is read only, and that is said.
     pub(super) fn open(path: &Path, max_bytes: u64, notice: Notice) -> Result<Self, StoreError> {
         let path = std::path::absolute(path).map_err(StoreError::file("find", path))?;
-        let made = fs::create_dir_all(&path);
+        let made = make(&path);
         if !path.is_dir() {
             made.map_err(StoreError::file("make", &path))?;
         }
+        // From here on no link is followed.
+        let path = path
+            .canonicalize()
+            .map_err(StoreError::file("find", &path))?;
+        check_owner(&path)?;
+        let secret = Secret::read(&path)?;
+        let known = secret.is_some();
         let mut folder = Self {
+            secret: match secret {
+                Some(secret) => secret,
+                None => Secret::random()?,
+            },
             path,
             max_bytes,
             writable: true,
@@ -87,7 +103,7 @@ impl Folder {
             damaged: AtomicU64::new(0),
             ignored: Mutex::default(),
         };
-        match folder.begin_first() {
+        match folder.begin_first(known) {
             Err(StoreError::File { source, .. }) => {
                 folder.writable = false;
                 let reason = format!("{} cannot be written ({source})", folder.path.display());
@@ -99,9 +115,17 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Begins the first generation, and removes what is beyond the limit or was left by a killed process.
-    fn begin_first(&self) -> Result<(), StoreError> {
+    /// Begins the first generation, and removes what is beyond the limit or was left by a killed process or an older picsift.
+    fn begin_first(&mut self, known: bool) -> Result<(), StoreError> {
         let lock = self.lock()?;
+        if !known {
+            // Another process may have made it meanwhile.
+            self.secret = match Secret::read(&self.path)? {
+                Some(secret) => secret,
+                None => Secret::make(&self.path)?,
+            };
+        }
+        self.remove_strange()?;
         let files = self.generations()?;
         self.sweep(&files)?;
         if files.is_empty() {
@@ -122,6 +146,11 @@ impl Folder {
     /// Has readers look at the folder again.
     pub(super) fn changed(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The key of the store.
+    pub(super) fn secret(&self) -> Secret {
+        self.secret
     }
 
     pub(super) fn writable(&self) -> bool {
@@ -162,7 +191,24 @@ impl Folder {
 
     /// The database of this number.
     pub(super) fn database(&self, number: u64) -> PathBuf {
-        self.path.join(format!("answers-{number:020}.db"))
+        self.named(DATABASE, number)
+    }
+
+    fn named(&self, kind: &str, number: u64) -> PathBuf {
+        let tag = self.tag(kind, number);
+        self.path.join(format!("{kind}-{number:020}-{tag}.db"))
+    }
+
+    fn tag(&self, kind: &str, number: u64) -> String {
+        let parts: [&[u8]; 2] = [kind.as_bytes(), &number.to_le_bytes()];
+        let tag = u64::from_be_bytes(self.secret.checksum(b'n', &parts));
+        format!("{tag:016x}")
+    }
+
+    /// The number in the name of a database of this store.
+    fn number_of(&self, kind: &str, name: &str) -> Option<u64> {
+        let (number, tag) = parts(kind, name)?;
+        (tag == Some(&self.tag(kind, number))).then_some(number)
     }
 
     /// The numbers of the databases that can be used, oldest first.
@@ -171,7 +217,7 @@ impl Folder {
         let mut numbers: Vec<_> = self
             .names()?
             .iter()
-            .filter_map(|name| number_of(name))
+            .filter_map(|name| self.number_of(DATABASE, name))
             .filter(|number| !ignored.contains(number))
             .collect();
         numbers.sort_unstable();
@@ -189,7 +235,7 @@ impl Folder {
 
     /// The databases with what each takes on the disk, oldest first.
     pub(super) fn sizes(&self) -> Result<Vec<(u64, u64)>, StoreError> {
-        let size = |path: PathBuf| fs::metadata(path).map_or(0, |found| found.len());
+        let size = |path: PathBuf| fs::symlink_metadata(path).map_or(0, |found| found.len());
         let sized = |number| {
             let database = self.database(number);
             let beside: u64 = companions(&database).map(size).sum();
@@ -201,6 +247,10 @@ impl Folder {
     /// Takes the lock, waiting for other processes and threads.
     pub(super) fn lock(&self) -> Result<Lock, StoreError> {
         let path = self.path.join("lock");
+        if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "it is no plain file");
+            return Err(StoreError::file("open", &path)(error));
+        }
         let file = File::options()
             .create(true)
             .truncate(false)
@@ -260,12 +310,13 @@ impl Folder {
         let newest = self
             .names()?
             .iter()
-            .filter_map(|name| number_of(name))
+            .filter_map(|name| self.number_of(DATABASE, name))
             .max();
-        let path = self.database(now.max(newest.map_or(0, |number| number + 1)));
-        let unfinished = self.path.join(UNFINISHED);
+        let number = now.max(newest.map_or(0, |number| number + 1));
+        let path = self.database(number);
+        let unfinished = self.named(UNFINISHED, number);
         remove_family(&unfinished).map_err(StoreError::file("remove", &unfinished))?;
-        database::create(&unfinished).map_err(|fault| match fault {
+        database::create(&unfinished, &self.secret).map_err(|fault| match fault {
             Fault::Busy => StoreError::Busy {
                 folder: self.path.clone(),
                 seconds: PATIENCE.as_secs(),
@@ -283,17 +334,41 @@ impl Folder {
         Ok(())
     }
 
-    /// Removes files beside databases that are gone: another process opened one at the moment it was removed.
+    /// Removes files beside databases that are gone (another process opened one at the moment it was removed), and databases that
+    /// nobody finished.
     fn sweep(&self, numbers: &[u64]) -> Result<(), StoreError> {
         for name in self.names()? {
             let database = COMPANIONS.iter().find_map(|end| name.strip_suffix(end));
-            if database
-                .and_then(number_of)
-                .is_some_and(|number| !numbers.contains(&number))
-            {
+            let left = database
+                .and_then(|name| self.number_of(DATABASE, name))
+                .is_some_and(|number| !numbers.contains(&number));
+            let unfinished = self.number_of(UNFINISHED, database.unwrap_or(&name));
+            if left || unfinished.is_some() {
                 let path = self.path.join(&name);
-                gone(fs::remove_file(&path)).map_err(StoreError::file("remove", &path))?;
+                remove_plain(&path).map_err(StoreError::file("remove", &path))?;
             }
+        }
+        Ok(())
+    }
+
+    /// Removes databases that say that they are picsift's and are not of this version and key, and says so.
+    fn remove_strange(&self) -> Result<(), StoreError> {
+        let mut removed = false;
+        for name in self.names()? {
+            let path = self.path.join(&name);
+            let strange = parts(DATABASE, &name).is_some()
+                && self.number_of(DATABASE, &name).is_none()
+                && database::is_ours(&path);
+            if strange {
+                remove_family(&path).map_err(StoreError::file("remove", &path))?;
+                removed = true;
+            }
+        }
+        if removed {
+            self.notify(&format!(
+                "the store of answers in {} was of an older version or another key; it is begun anew, so its answers are asked again",
+                self.path.display()
+            ));
         }
         Ok(())
     }
@@ -368,84 +443,20 @@ impl Folder {
     }
 }
 
-/// The number in the name of a database.
-fn number_of(name: &str) -> Option<u64> {
-    let digits = name.strip_prefix("answers-")?.strip_suffix(".db")?;
+/// Number and tag in the name of a database of any store; older versions had no tag.
+fn parts<'a>(kind: &str, name: &'a str) -> Option<(u64, Option<&'a str>)> {
+    let name = name
+        .strip_prefix(kind)?
+        .strip_prefix('-')?
+        .strip_suffix(".db")?;
+    let (digits, tag) = match name.split_once('-') {
+        Some((digits, tag)) => (digits, Some(tag)),
+        None => (name, None),
+    };
     let number: u64 = digits.parse().ok()?;
     // Microseconds since 1970 are far below, and there is room for the next one.
-    (digits.len() == 20 && number < u64::MAX / 2).then_some(number)
-}
-
-/// The files that SQLite keeps beside a database.
-fn companions(database: &Path) -> impl Iterator<Item = PathBuf> {
-    COMPANIONS.into_iter().map(|end| {
-        let mut name = database.as_os_str().to_owned();
-        name.push(end);
-        PathBuf::from(name)
-    })
-}
-
-/// Removes a database and what is beside it; the database first, so that no process opens it without the rest.
-fn remove_family(database: &Path) -> io::Result<()> {
-    if database.is_dir() {
-        fs::remove_dir_all(database)?;
-    }
-    gone(fs::remove_file(database))?;
-    companions(database).try_for_each(|path| gone(fs::remove_file(path)))
-}
-
-/// What is not there needs no removing.
-fn gone(removed: io::Result<()>) -> io::Result<()> {
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
+    (digits.len() == 20 && number < u64::MAX / 2).then_some((number, tag))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_our_names_are_databases() {
-        assert_eq!(number_of("answers-00000000000000000007.db"), Some(7));
-        for name in [
-            "answers-7.db",
-            "answers-00000000000000000007.db-wal",
-            "answers-18446744073709551615.db",
-            "new.db",
-            "lock",
-        ] {
-            assert_eq!(number_of(name), None, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_number_is_never_used_again() {
-        let home = tempfile::tempdir().unwrap();
-        let folder = Folder::open(home.path(), 1 << 30, Arc::new(|_| {})).unwrap();
-        let first = folder.generations().unwrap();
-        folder.clear().unwrap();
-        let second = folder.generations().unwrap();
-        assert_eq!((first.len(), second.len()), (1, 1));
-        assert!(second > first);
-        folder.begin_after(Some(second[0])).unwrap();
-        assert_eq!(folder.generations().unwrap().len(), 2);
-        // Somebody else has begun one after it already.
-        folder.begin_after(Some(second[0])).unwrap();
-        assert_eq!(folder.generations().unwrap().len(), 2);
-    }
-
-    #[test]
-    fn what_a_killed_process_left_is_swept() {
-        let home = tempfile::tempdir().unwrap();
-        for name in ["answers-00000000000000000007.db-wal", "new.db", "mine.txt"] {
-            fs::write(home.path().join(name), "left").unwrap();
-        }
-        let folder = Folder::open(home.path(), 1 << 30, Arc::new(|_| {})).unwrap();
-        let mut names = folder.names().unwrap();
-        names.retain(|name| number_of(name).is_none());
-        names.sort();
-        assert_eq!(names, ["lock", "mine.txt"]);
-    }
-}
+mod tests;

@@ -8,7 +8,7 @@
 //! microseconds, except that the caller waits while the writer is behind; the files take no more room than they may.
 //! What is damaged is said in a sentence, removed and begun anew. What a kill or a power cut can take is the last batch.
 //!
-//! `question` names questions, `record` packs rows and seals them with a checksum, `database` is one SQLite file, `folder`
+//! `question` names questions, `secret` has the key of the checksums, `record` packs rows and seals them, `database` is one SQLite file, `files` makes and removes, `folder`
 //! has all of them and makes room by removing the oldest whole, `reader` looks up, `writer` is the thread that writes, `report`
 //! counts and verifies. Answers are found newest first and are not moved when they are found: the store forgets in the
 //! order in which it learnt. The folder must be on a disk of this machine, because SQLite's log needs memory that
@@ -16,11 +16,13 @@
 
 mod database;
 mod error;
+mod files;
 mod folder;
 mod question;
 mod reader;
 mod record;
 mod report;
+mod secret;
 mod writer;
 
 use std::fmt;

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::database::{self, Access};
+use super::database::{self, Access, Database};
 use super::error::Fault;
 use super::folder::{Folder, Remedy};
 use super::question::Asked;
 use super::record::{Key, KnownReference, Set, unpack_answers, unpack_reference};
+use super::secret::Secret;
 use crate::model::Answer;
 
 /// How old what is known of the folder may be: other processes begin and remove generations.
@@ -43,7 +44,7 @@ pub(super) struct Reader {
 
 struct OpenFile {
     number: u64,
-    connection: Connection,
+    connection: Database,
     sets: Sets,
 }
 
@@ -77,8 +78,9 @@ impl Reader {
                 missing: asked.kept().len(),
             })
             .collect();
+        let secret = folder.secret();
         self.each_file(folder, |file, damaged| {
-            file.answers(&mut open, asked, damaged)?;
+            file.answers(&secret, &mut open, asked, damaged)?;
             open.retain(|image| image.missing > 0);
             Ok(open.is_empty())
         });
@@ -88,6 +90,7 @@ impl Reader {
     /// What is known of a reference.
     pub(super) fn reference(&mut self, folder: &Folder, key: &Key) -> Option<KnownReference> {
         let mut known = None;
+        let secret = folder.secret();
         self.each_file(folder, |file, damaged| {
             let mut statement = file
                 .connection
@@ -96,7 +99,7 @@ impl Reader {
                 .query_row([key.as_slice()], |row| row.get(0))
                 .optional()?;
             if let Some(value) = value {
-                known = unpack_reference(key, &value);
+                known = unpack_reference(&secret, key, &value);
                 if known.is_none() {
                     damaged.push(Damaged::Reference(*key, value));
                 }
@@ -117,6 +120,7 @@ impl Reader {
         let mut at = 0;
         while let Some(file) = self.files.get_mut(at) {
             let mut damaged = Vec::new();
+            file.connection.allow(database::LOOKUP);
             let looked = look(file, &mut damaged);
             let removed = remove_rows(&file.connection, &damaged);
             folder.count_damaged(file.number, damaged.len() as u64);
@@ -159,7 +163,7 @@ impl Reader {
             if self.files.iter().any(|file| file.number == number) {
                 continue;
             }
-            match database::open(&folder.database(number), access) {
+            match database::open(&folder.database(number), access, &folder.secret()) {
                 Ok(connection) => self.files.push(OpenFile {
                     number,
                     connection,
@@ -190,6 +194,7 @@ fn give_up(folder: &Folder, number: u64, fault: Fault) -> bool {
 impl OpenFile {
     fn answers(
         &mut self,
+        secret: &Secret,
         images: &mut [Open<'_>],
         asked: &Asked,
         damaged: &mut Vec<Damaged>,
@@ -211,7 +216,7 @@ impl OpenFile {
                     .as_blob()
                     .map_err(|error| Fault::Damaged(error.to_string()))?;
                 let read = match set(&self.connection, &mut self.sets, id)? {
-                    Some(set) => image.take(asked, &set, value),
+                    Some(set) => image.take(secret, asked, &set, value),
                     None => None,
                 };
                 if read.is_none() {
@@ -229,8 +234,8 @@ impl OpenFile {
 
 impl Open<'_> {
     /// Takes what a row has of what is missing; None for a damaged row.
-    fn take(&mut self, asked: &Asked, set: &Set, value: &[u8]) -> Option<()> {
-        let (similarity, answers) = unpack_answers(&self.key, set, value)?;
+    fn take(&mut self, secret: &Secret, asked: &Asked, set: &Set, value: &[u8]) -> Option<()> {
+        let (similarity, answers) = unpack_answers(secret, &self.key, set, value)?;
         self.found.similarity = self.found.similarity.or(similarity);
         // Both lists ascend.
         let mut wanted = asked.kept().iter().peekable();

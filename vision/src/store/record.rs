@@ -1,7 +1,8 @@
 //! How answers and references are packed into the values of a row, and the checksum that each carries.
 //!
-//! SQLite keeps no checksum of its pages, so a flipped bit in a value would be read as another value. Eight bytes of a
-//! SHA-256 over key and value make that, and a value under another row's key, one chance in 2^64.
+//! SQLite keeps no checksum of its pages, so a flipped bit in a value would be read as another value. Eight bytes of checksum over
+//! key and value make that, and a value under another row's key, one chance in 2^64. They are made with the store's [`Secret`], so that
+//! nobody else writes a row that is read.
 //!
 //! The answers of a row: one byte that says what follows; the similarity hash, if there is one, in 8 bytes; the answers in
 //! the order of their set; 8 bytes of checksum. Where all answers are scores each is the 4 bytes of an f32, else
@@ -11,6 +12,7 @@
 use sha2::{Digest, Sha256};
 
 use super::question::{QuestionId, first};
+use super::secret::Secret;
 use crate::model::Answer;
 
 /// The key of an image or of a reference: 16 bytes of a SHA-256.
@@ -87,6 +89,7 @@ impl From<Packed<'_>> for Answer {
 
 /// The value of an image's row: answers in the order of `set`.
 pub(super) fn pack_answers(
+    secret: &Secret,
     image: &Key,
     set: &Set,
     answers: &[&Answer],
@@ -113,16 +116,17 @@ pub(super) fn pack_answers(
             }
         }
     }
-    seal(b'a', &[image, &set.digest], out)
+    seal(secret, b'a', [image, &set.digest], out)
 }
 
 /// What an image's row says: the similarity hash, and the answers in the order of `set`. None for a damaged row.
 pub(super) fn unpack_answers<'a>(
+    secret: &Secret,
     image: &Key,
     set: &Set,
     value: &'a [u8],
 ) -> Option<(Option<u64>, Vec<Packed<'a>>)> {
-    let mut input = Input(unseal(b'a', &[image, &set.digest], value)?);
+    let mut input = Input(unseal(secret, b'a', [image, &set.digest], value)?);
     let flags = input.byte()?;
     let similarity = match flags & SIMILARITY {
         0 => None,
@@ -159,18 +163,18 @@ pub struct KnownReference {
 }
 
 /// The value of a reference's row.
-pub(super) fn pack_reference(key: &Key, known: &KnownReference) -> Vec<u8> {
+pub(super) fn pack_reference(secret: &Secret, key: &Key, known: &KnownReference) -> Vec<u8> {
     let mut out = Vec::with_capacity(49 + known.version.len());
     out.push(u8::from(known.similarity.is_some()) * SIMILARITY);
     out.extend(known.similarity.into_iter().flat_map(u64::to_le_bytes));
     out.extend(known.content);
     out.extend(known.version.as_bytes());
-    seal(b'r', &[key], out)
+    seal(secret, b'r', [key, &[0; 16]], out)
 }
 
 /// What a reference's row says; None for a damaged row.
-pub(super) fn unpack_reference(key: &Key, value: &[u8]) -> Option<KnownReference> {
-    let mut input = Input(unseal(b'r', &[key], value)?);
+pub(super) fn unpack_reference(secret: &Secret, key: &Key, value: &[u8]) -> Option<KnownReference> {
+    let mut input = Input(unseal(secret, b'r', [key, &[0; 16]], value)?);
     let similarity = match input.byte()? & SIMILARITY {
         0 => None,
         _ => Some(u64::from_le_bytes(input.array()?)),
@@ -182,25 +186,31 @@ pub(super) fn unpack_reference(key: &Key, value: &[u8]) -> Option<KnownReference
     })
 }
 
-fn checksum(kind: u8, keys: &[&Key], value: &[u8]) -> [u8; CHECKSUM] {
-    // Keys have one length and a kind has one number of them, so that nothing runs into the value.
-    let mut hash = Sha256::new_with_prefix([kind]);
-    for key in keys {
-        hash.update(key);
-    }
-    hash.update(value);
-    first(hash)
+/// The checksum of a question as people read it.
+pub(super) fn question_checksum(
+    secret: &Secret,
+    id: &[u8; 16],
+    model: &str,
+    revision: &str,
+    words: &str,
+) -> [u8; CHECKSUM] {
+    let parts: [&[u8]; 4] = [id, model.as_bytes(), revision.as_bytes(), words.as_bytes()];
+    secret.checksum(b'q', &parts)
 }
 
-fn seal(kind: u8, keys: &[&Key], mut value: Vec<u8>) -> Vec<u8> {
-    let checksum = checksum(kind, keys, &value);
+fn checksum(secret: &Secret, kind: u8, keys: [&Key; 2], value: &[u8]) -> [u8; CHECKSUM] {
+    secret.checksum(kind, &[keys[0], keys[1], value])
+}
+
+fn seal(secret: &Secret, kind: u8, keys: [&Key; 2], mut value: Vec<u8>) -> Vec<u8> {
+    let checksum = checksum(secret, kind, keys, &value);
     value.extend(checksum);
     value
 }
 
-fn unseal<'a>(kind: u8, keys: &[&Key], value: &'a [u8]) -> Option<&'a [u8]> {
+fn unseal<'a>(secret: &Secret, kind: u8, keys: [&Key; 2], value: &'a [u8]) -> Option<&'a [u8]> {
     let (value, found) = value.split_last_chunk::<CHECKSUM>()?;
-    (checksum(kind, keys, value) == *found).then_some(value)
+    (checksum(secret, kind, keys, value) == *found).then_some(value)
 }
 
 /// The bytes that are still to be read.
@@ -226,16 +236,23 @@ impl<'a> Input<'a> {
 mod tests {
     use super::*;
 
+    fn secret() -> Secret {
+        use std::sync::OnceLock;
+        static SECRET: OnceLock<Secret> = OnceLock::new();
+        let secret = SECRET.get_or_init(|| Secret::random().unwrap());
+        *secret
+    }
+
     fn set(questions: u8) -> Set {
         let ids = (0..questions).map(|byte| QuestionId::from_bytes([byte; 16]));
         Set::new(ids.collect())
     }
 
     fn round_trip(answers: &[Answer], similarity: Option<u64>) -> Vec<u8> {
-        let set = set(answers.len() as u8);
+        let (secret, set) = (secret(), set(answers.len() as u8));
         let refs: Vec<_> = answers.iter().collect();
-        let value = pack_answers(&[7; 16], &set, &refs, similarity);
-        let (found, back) = unpack_answers(&[7; 16], &set, &value).unwrap();
+        let value = pack_answers(&secret, &[7; 16], &set, &refs, similarity);
+        let (found, back) = unpack_answers(&secret, &[7; 16], &set, &value).unwrap();
         assert_eq!(found, similarity);
         let back: Vec<Answer> = back.into_iter().map(Answer::from).collect();
         assert_eq!(back, answers);
@@ -258,16 +275,23 @@ mod tests {
     fn no_changed_bit_and_no_cut_is_read() {
         let answers = [Answer::Score(0.25), Answer::Text("a dog".to_owned())];
         let value = round_trip(&answers, Some(3));
+        let secret = secret();
         for bit in 0..value.len() * 8 {
             let mut other = value.clone();
             other[bit / 8] ^= 1 << (bit % 8);
-            assert!(unpack_answers(&[7; 16], &set(2), &other).is_none(), "{bit}");
+            assert!(
+                unpack_answers(&secret, &[7; 16], &set(2), &other).is_none(),
+                "{bit}"
+            );
         }
         for end in 0..value.len() {
-            assert!(unpack_answers(&[7; 16], &set(2), &value[..end]).is_none());
+            assert!(unpack_answers(&secret, &[7; 16], &set(2), &value[..end]).is_none());
         }
-        assert!(unpack_answers(&[8; 16], &set(2), &value).is_none());
-        assert!(unpack_answers(&[7; 16], &set(3), &value).is_none());
+        assert!(unpack_answers(&secret, &[8; 16], &set(2), &value).is_none());
+        assert!(unpack_answers(&secret, &[7; 16], &set(3), &value).is_none());
+        // Of another store.
+        let other = Secret::random().unwrap();
+        assert!(unpack_answers(&other, &[7; 16], &set(2), &value).is_none());
     }
 
     #[test]
@@ -278,12 +302,13 @@ mod tests {
             similarity: Some(5),
         };
         let key = reference_key("https://example.org/a.jpg");
-        let value = pack_reference(&key, &known);
-        assert_eq!(unpack_reference(&key, &value), Some(known));
+        let secret = secret();
+        let value = pack_reference(&secret, &key, &known);
+        assert_eq!(unpack_reference(&secret, &key, &value), Some(known));
         for bit in 0..value.len() * 8 {
             let mut other = value.clone();
             other[bit / 8] ^= 1 << (bit % 8);
-            assert!(unpack_reference(&key, &other).is_none(), "{bit}");
+            assert!(unpack_reference(&secret, &key, &other).is_none(), "{bit}");
         }
     }
 }

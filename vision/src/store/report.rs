@@ -9,7 +9,8 @@ use super::database::{self, Access, first_flaw};
 use super::error::{Fault, StoreError};
 use super::folder::{Folder, Remedy};
 use super::reader::{Damaged, Sets, remove_rows, set};
-use super::record::{Key, unpack_answers, unpack_reference};
+use super::record::{Key, question_checksum, unpack_answers, unpack_reference};
+use super::secret::Secret;
 
 /// Damaged rows of one database that are removed one by one; with more it is begun anew.
 const MOST_DAMAGED: usize = 10_000;
@@ -80,7 +81,7 @@ pub(super) fn info(folder: &Folder) -> Result<StoreInfo, StoreError> {
     let mut questions = BTreeMap::new();
     each_file(folder, |_, connection| {
         // Counted apart and added at the end: a file that turns out damaged counts for nothing.
-        let count = Count::of(connection)?;
+        let count = Count::of(connection, &folder.secret())?;
         info.images += count.images;
         info.references += count.references;
         for (id, question) in count.questions {
@@ -116,7 +117,7 @@ struct Count {
 }
 
 impl Count {
-    fn of(connection: &Connection) -> Result<Self, Fault> {
+    fn of(connection: &Connection, secret: &Secret) -> Result<Self, Fault> {
         let number = |sql: &str| -> Result<u64, Fault> {
             let count: i64 = connection.query_row(sql, [], |row| row.get(0))?;
             Ok(count.unsigned_abs())
@@ -137,7 +138,7 @@ impl Count {
                 let question = match questions.entry(*id.as_bytes()) {
                     std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
                     std::collections::btree_map::Entry::Vacant(entry) => {
-                        entry.insert((model_of(connection, id.as_bytes())?, 0))
+                        entry.insert((model_of(connection, secret, id.as_bytes())?, 0))
                     }
                 };
                 question.1 += count.unsigned_abs();
@@ -151,13 +152,29 @@ impl Count {
     }
 }
 
-fn model_of(connection: &Connection, question: &[u8; 16]) -> Result<(String, String), Fault> {
-    let mut statement =
-        connection.prepare_cached("SELECT model, revision FROM questions WHERE id = ?1")?;
-    let found = statement
-        .query_row([question.as_slice()], |row| Ok((row.get(0)?, row.get(1)?)))
+/// Model and revision of a question; "unknown" where the row that says so is not as it was written.
+fn model_of(
+    connection: &Connection,
+    secret: &Secret,
+    question: &[u8; 16],
+) -> Result<(String, String), Fault> {
+    let mut statement = connection
+        .prepare_cached("SELECT model, revision, words, checksum FROM questions WHERE id = ?1")?;
+    let found: Option<(String, String, String, Vec<u8>)> = statement
+        .query_row([question.as_slice()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })
         .optional()?;
-    Ok(found.unwrap_or_default())
+    let unknown = || ("unknown".to_owned(), "unknown".to_owned());
+    Ok(
+        found.map_or_else(unknown, |(model, revision, words, checksum)| {
+            let expected = question_checksum(secret, question, &model, &revision, &words);
+            match checksum == expected {
+                true => (model, revision),
+                false => unknown(),
+            }
+        }),
+    )
 }
 
 /// Reads all of the store; removes what is damaged and says so.
@@ -169,7 +186,7 @@ pub(super) fn verify(folder: &Folder) -> Result<VerifyReport, StoreError> {
         if let Some(flaw) = first_flaw(connection)? {
             return Err(Fault::Damaged(flaw));
         }
-        let (rows, damaged) = read_rows(connection)?;
+        let (rows, damaged) = read_rows(connection, &folder.secret())?;
         report.rows += rows;
         report.damaged_rows += damaged.len() as u64;
         if damaged.len() >= MOST_DAMAGED {
@@ -189,7 +206,7 @@ pub(super) fn verify(folder: &Folder) -> Result<VerifyReport, StoreError> {
 }
 
 /// Reads all rows of a database; gives their number and the first damaged ones.
-fn read_rows(connection: &Connection) -> Result<(u64, Vec<Damaged>), Fault> {
+fn read_rows(connection: &Connection, secret: &Secret) -> Result<(u64, Vec<Damaged>), Fault> {
     let mut rows = 0;
     let mut damaged = Vec::new();
     let mut sets = Sets::new();
@@ -200,7 +217,7 @@ fn read_rows(connection: &Connection) -> Result<(u64, Vec<Damaged>), Fault> {
         rows += 1;
         let image = key(image)?;
         let whole = set(connection, &mut sets, id)?
-            .is_some_and(|set| unpack_answers(&image, &set, &value).is_some());
+            .is_some_and(|set| unpack_answers(secret, &image, &set, &value).is_some());
         if !whole && damaged.len() < MOST_DAMAGED {
             damaged.push(Damaged::Answers(image, id, value));
         }
@@ -211,7 +228,7 @@ fn read_rows(connection: &Connection) -> Result<(u64, Vec<Damaged>), Fault> {
         let (reference, value): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
         rows += 1;
         let reference = key(reference)?;
-        if unpack_reference(&reference, &value).is_none() && damaged.len() < MOST_DAMAGED {
+        if unpack_reference(secret, &reference, &value).is_none() && damaged.len() < MOST_DAMAGED {
             damaged.push(Damaged::Reference(reference, value));
         }
     }
@@ -239,8 +256,10 @@ fn each_file(
     for number in folder.generations()? {
         let path = folder.database(number);
         let mut opened = false;
-        let looked = database::open(&path, access).and_then(|connection| {
+        let opening = database::open(&path, access, &folder.secret());
+        let looked = opening.and_then(|connection| {
             opened = true;
+            connection.allow(database::whole(&path));
             look(number, &connection)
         });
         let Err(fault) = looked else {

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Transaction, TransactionBehavior};
 
-use super::database::{self, Access};
+use super::database::{self, Access, Database};
 use super::error::{Fault, StoreError};
 use super::folder::{Folder, Remedy};
 use super::question::Asked;
-use super::record::{Key, KnownReference, Set, pack_answers, pack_reference};
+use super::record::{Key, KnownReference, Set, pack_answers, pack_reference, question_checksum};
+use super::secret::Secret;
 use crate::model::Answer;
 
 /// Messages that may wait for the writer before who puts waits too.
@@ -79,7 +80,8 @@ pub(super) struct Writer {
 /// The newest generation.
 struct Current {
     number: u64,
-    connection: Connection,
+    connection: Database,
+    secret: Secret,
     /// The numbers of sets by their digests.
     sets: HashMap<Key, i64>,
 }
@@ -223,17 +225,20 @@ enum Failure {
 
 impl Current {
     fn open(folder: &Folder, number: u64) -> Result<Self, Fault> {
-        let connection = database::open(&folder.database(number), Access::Write)?;
+        let secret = folder.secret();
+        let connection = database::open(&folder.database(number), Access::Write, &secret)?;
         let pages = (folder.share() / SHARE_PER_ENTRY / 4).clamp(16, LOG_PAGES);
         connection.execute_batch(&format!("PRAGMA wal_autocheckpoint = {pages};"))?;
         Ok(Self {
             number,
             connection,
+            secret,
             sets: HashMap::new(),
         })
     }
 
     fn write(&mut self, batch: &[Entry]) -> Result<(), Fault> {
+        self.connection.allow(database::BATCH);
         let transaction =
             Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         for entry in batch {
@@ -245,6 +250,7 @@ impl Current {
                     similarity,
                 } => put_answers(
                     &transaction,
+                    &self.secret,
                     &mut self.sets,
                     image,
                     asked,
@@ -254,7 +260,7 @@ impl Current {
                 Entry::Reference { key, known } => {
                     transaction
                         .prepare_cached("INSERT OR REPLACE INTO origins VALUES (?1, ?2)")?
-                        .execute((key.as_slice(), pack_reference(key, known)))?;
+                        .execute((key.as_slice(), pack_reference(&self.secret, key, known)))?;
                 }
             }
         }
@@ -283,6 +289,7 @@ impl Current {
 
 fn put_answers(
     transaction: &Transaction<'_>,
+    secret: &Secret,
     sets: &mut HashMap<Key, i64>,
     image: &Key,
     asked: &Asked,
@@ -296,22 +303,19 @@ fn put_answers(
         None => {
             let id = put_set(transaction, &set)?;
             let mut statement = transaction
-                .prepare_cached("INSERT OR IGNORE INTO questions VALUES (?1, ?2, ?3, ?4)")?;
+                .prepare_cached("INSERT OR IGNORE INTO questions VALUES (?1, ?2, ?3, ?4, ?5)")?;
             for (id, position, _) in &known {
-                let words = asked.words(*position);
-                statement.execute((
-                    id.as_bytes().as_slice(),
-                    asked.model(),
-                    asked.revision(),
-                    words,
-                ))?;
+                let (id, words) = (id.as_bytes(), asked.words(*position));
+                let (model, revision) = (asked.model(), asked.revision());
+                let checksum = question_checksum(secret, id, model, revision, words);
+                statement.execute((id.as_slice(), model, revision, words, checksum.as_slice()))?;
             }
             sets.insert(set.digest, id);
             id
         }
     };
     let answers: Vec<_> = known.iter().map(|(.., answer)| *answer).collect();
-    let value = pack_answers(image, &set, &answers, similarity);
+    let value = pack_answers(secret, image, &set, &answers, similarity);
     transaction
         .prepare_cached("INSERT OR REPLACE INTO answers VALUES (?1, ?2, ?3)")?
         .execute((image.as_slice(), id, value))?;

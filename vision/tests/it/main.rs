@@ -8,6 +8,7 @@ mod golden_data;
 mod goldens;
 mod hub;
 mod moondream;
+mod mutated;
 mod ops;
 mod packed;
 mod preprocess;

@@ -158,3 +158,85 @@ fn a_folder_and_a_snapshot_are_models_too() {
             .contains("model.safetensors is not")
     );
 }
+
+/// Links that other people put into the cache, or that a whole cache is made of: read, and never written or removed through.
+#[cfg(unix)]
+#[test]
+fn what_a_link_leads_to_is_never_changed() {
+    use std::os::unix::fs::symlink;
+    let weights = |scene: &Scene| {
+        scene
+            .cached("snapshots")
+            .join(COMMIT)
+            .join("model.safetensors")
+    };
+    // The blobs of another cache, with other content than the hub's.
+    let scene = Scene::new();
+    let other = scene.home.path().join("other/blobs");
+    std::fs::create_dir_all(&other).unwrap();
+    let victim = other.join(&scene.files[1].etag);
+    let reset = || {
+        std::fs::write(&victim, "of somebody else").unwrap();
+        let _ = std::fs::remove_dir_all(&scene.settings.cache);
+        std::fs::create_dir_all(weights(&scene).parent().unwrap()).unwrap();
+        std::fs::create_dir_all(scene.cached("blobs")).unwrap();
+    };
+    let whole = |link: &std::path::Path| {
+        assert!(link.is_symlink(), "{}", link.display());
+        assert_eq!(
+            std::fs::read_to_string(&victim).unwrap(),
+            "of somebody else"
+        );
+    };
+    for link in [
+        scene.weights_blob(),
+        scene.weights_blob().with_extension("part"),
+        scene.weights_blob().with_extension("lock"),
+    ] {
+        reset();
+        symlink(&victim, &link).unwrap();
+        let error = scene.refused();
+        assert!(error.contains("is a link"), "{error}");
+        whole(&link);
+    }
+    // A folder of them.
+    reset();
+    std::fs::remove_dir(scene.cached("blobs")).unwrap();
+    symlink(&other, scene.cached("blobs")).unwrap();
+    let error = scene.refused();
+    assert!(error.contains("is a link"), "{error}");
+    whole(&scene.cached("blobs"));
+    assert_eq!(std::fs::read_dir(&other).unwrap().count(), 1);
+    // A snapshot's file that leads elsewhere, of a model whose length is known.
+    let commit = "9a7d4024050840e001defacec2b00727e89149e6";
+    let mut files = model("vikhyatk/moondream2", commit, 1);
+    files.truncate(2);
+    let known = Scene::with(files);
+    let folder = known
+        .settings
+        .cache
+        .join("models--vikhyatk--moondream2/snapshots")
+        .join(commit);
+    std::fs::create_dir_all(&folder).unwrap();
+    let pointer = folder.join("model.safetensors");
+    symlink(&victim, &pointer).unwrap();
+    known.fetch_as("moondream2").unwrap_err();
+    whole(&pointer);
+}
+
+/// A link of the cache's own layout whose content is gone is no link that leads elsewhere.
+#[cfg(unix)]
+#[test]
+fn content_that_is_gone_comes_to_its_place() {
+    let scene = Scene::new();
+    write_snapshot(&scene, true);
+    std::fs::remove_file(scene.weights_blob()).unwrap();
+    scene.assert_whole(&scene.fetch().unwrap());
+    assert_eq!(
+        std::fs::read_dir(scene.weights_blob().parent().unwrap())
+            .unwrap()
+            .count(),
+        4,
+        "the lock is new"
+    );
+}

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use picsift_vision::registry::fetch;
 
-use super::server::Fault;
+use super::server::{Fault, Hub};
 use super::*;
 
 /// Where the connections of these tests break.
@@ -225,19 +225,6 @@ fn a_file_that_another_process_fetches_is_left_to_it() {
     scene.assert_whole(&scene.fetch().unwrap());
 }
 
-#[cfg(target_os = "linux")]
-#[test]
-fn a_full_disk_is_said_with_what_is_needed() {
-    let scene = Scene::new();
-    std::fs::create_dir_all(scene.cached("blobs")).unwrap();
-    let part = scene.weights_blob().with_extension("part");
-    std::os::unix::fs::symlink("/dev/full", part).unwrap();
-    let error = scene.refused();
-    for part in ["no room for model.safetensors", "300000 bytes", "HF_HOME"] {
-        assert!(error.contains(part), "{error}");
-    }
-}
-
 #[test]
 fn a_cache_that_cannot_be_written_is_said() {
     let mut scene = Scene::new();
@@ -249,4 +236,67 @@ fn a_cache_that_cannot_be_written_is_said() {
         error.contains("cannot write below") && error.contains("file/hub"),
         "{error}"
     );
+}
+
+/// The token is for the hub alone, whatever it leads to.
+#[test]
+fn the_token_goes_to_no_other_server() {
+    let mut scene = Scene::new();
+    scene.settings.token = Some("secret".to_owned());
+    let other = Hub::start(scene.files.clone());
+    scene.hub.lead("/resolve/", &other.endpoint());
+    scene.assert_whole(&scene.fetch().unwrap());
+    let (own, others) = (scene.hub.requests(), other.requests());
+    assert!(!own.is_empty() && !others.is_empty());
+    assert!(own.iter().all(|request| request.token.is_some()));
+    assert!(
+        others.iter().all(|request| request.token.is_none()),
+        "{others:?}"
+    );
+}
+
+#[test]
+fn redirects_end_and_lead_to_the_web() {
+    let scene = Scene::new();
+    let own = scene.hub.endpoint();
+    for (to, part) in [
+        (own.as_str(), "more than 5 times"),
+        ("file:///etc/passwd", "web address"),
+        ("ftp://127.0.0.1", "neither http nor https"),
+    ] {
+        scene.hub.lead("/", to);
+        let error = scene.refused();
+        assert!(error.contains(part), "{error}");
+        assert!(scene.hub.requests().len() <= 6);
+    }
+}
+
+#[test]
+fn files_larger_than_any_model_has_are_not_begun() {
+    for (file, path) in [
+        ("config.json", "config.json"),
+        ("model.safetensors", "/cdn/"),
+    ] {
+        let scene = Scene::new();
+        scene.hub.fault(path, usize::MAX, Fault::Endless);
+        let error = scene.refused();
+        assert!(
+            error.contains(file) && error.contains("1125899906842624 bytes"),
+            "{error}"
+        );
+        assert!(Hub::starts(&scene.hub.requests(), path).is_empty());
+    }
+}
+
+/// More than the hub said that there is.
+#[test]
+fn content_without_end_is_cut() {
+    let scene = Scene::new();
+    scene.hub.fault("/cdn/", 1, Fault::TooMuch);
+    let error = scene.refused();
+    assert!(
+        error.contains("300001 bytes") && error.contains("removed"),
+        "{error}"
+    );
+    scene.assert_whole(&scene.fetch().unwrap());
 }

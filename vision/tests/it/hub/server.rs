@@ -38,6 +38,10 @@ pub(crate) enum Fault {
     Lost,
     /// An answer without the headers of a hub.
     Page,
+    /// More bytes than there are.
+    TooMuch,
+    /// A length that no disk has room for.
+    Endless,
 }
 
 /// A request that came.
@@ -53,6 +57,8 @@ struct State {
     files: Vec<Served>,
     branches: Vec<(String, String)>,
     faults: Vec<(String, usize, Fault)>,
+    /// Paths and the servers that have what is behind them.
+    leads: Vec<(String, String)>,
     requests: Vec<Request>,
 }
 
@@ -89,6 +95,11 @@ impl Hub {
     pub(crate) fn fault(&self, part: &str, times: usize, fault: Fault) {
         let mut state = self.state.lock().unwrap();
         state.faults.push((part.to_owned(), times, fault));
+    }
+
+    /// Whatever is asked for below this path is on another server.
+    pub(crate) fn lead(&self, path: &str, server: &str) {
+        self.state.lock().unwrap().leads = vec![(path.to_owned(), server.to_owned())];
     }
 
     /// No faults from now on.
@@ -153,12 +164,17 @@ fn answer(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> s
         }
     }
     let asked = request.range.as_deref().map_or((0, None), range);
-    let (fault, file, redirect) = {
+    let (fault, lead, file, redirect) = {
         let mut state = state.lock().unwrap();
         state.requests.push(request.clone());
         let fault = state.fault(&request.path, asked.1.is_none());
         let (file, redirect) = state.find(&request.path).unzip();
-        (fault, file, redirect.flatten())
+        let lead = state
+            .leads
+            .iter()
+            .find(|(path, _)| request.path.contains(path));
+        let lead = lead.map(|(_, server)| format!("{server}{}", request.path));
+        (fault, lead, file, redirect.flatten())
     };
     let mut head = |status: &str, headers: &[(&str, String)]| {
         let mut text = format!("HTTP/1.1 {status}\r\nconnection: close\r\n");
@@ -182,6 +198,10 @@ fn answer(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> s
         return head("404 Not Found", &[empty]);
     };
     let commit = ("x-repo-commit", file.commit.clone());
+    if let Some(place) = lead {
+        let linked = ("x-linked-etag", format!("\"{}\"", file.etag));
+        return head("302 Found", &[empty, commit, linked, ("location", place)]);
+    }
     if let Some(target) = redirect {
         let place = match target.strip_prefix("/cdn/") {
             // Large files are on another host, small ones on the hub itself.
@@ -204,12 +224,16 @@ fn answer(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> s
         ("accept-ranges", "bytes".to_owned()),
         (
             "content-range",
-            format!("bytes {start}-{}/{total}", end - 1),
+            match fault {
+                Some(Fault::Endless) => format!("bytes {start}-{}/{}", end - 1, 1_u64 << 50),
+                _ => format!("bytes {start}-{}/{total}", end - 1),
+            },
         ),
     ];
     let mut content = file.content[start..end].to_vec();
     match fault {
         Some(Fault::EndsAt(at)) => content.truncate(at.saturating_sub(start)),
+        Some(Fault::TooMuch) => content.resize(content.len() + 1_000_000, 0),
         _ => headers.push(("content-length", content.len().to_string())),
     }
     match fault {
@@ -231,7 +255,10 @@ fn answer(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> s
 impl State {
     fn fault(&mut self, path: &str, content: bool) -> Option<Fault> {
         let (_, times, fault) = self.faults.iter_mut().find(|(part, times, fault)| {
-            let any = matches!(fault, Fault::Status(_) | Fault::Lost | Fault::Page);
+            let any = matches!(
+                fault,
+                Fault::Status(_) | Fault::Lost | Fault::Page | Fault::Endless
+            );
             *times > 0 && path.contains(part.as_str()) && (content || any)
         })?;
         *times -= 1;

@@ -80,12 +80,12 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The store's files, but for the lock.
+/// The store's files, but for the lock and the key.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|file| file.unwrap().path())
-        .filter(|path| !path.ends_with("lock"))
+        .filter(|path| !path.ends_with("lock") && !path.ends_with("answers.key"))
         .collect();
     files.sort();
     files

@@ -1,6 +1,7 @@
 //! The store of answers through its public interface, also in several processes and with damaged files.
 
 mod damage;
+mod forged;
 mod keeps;
 mod processes;
 mod room;
