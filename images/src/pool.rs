@@ -3,7 +3,7 @@
 //! A semaphore admits a few jobs per thread and lets further callers wait without holding pixels; the reply comes by
 //! oneshot. A job waits on its thread until the memory that its header asks for is free: a thread that waited for no memory could take on
 //! only what needs some too. On a timeout the caller gets its error at once, and the thread stops where the decoder next looks at
-//! the clock; so does one whose caller has gone. Only the picture of a lossy WebP, a resize and what the caller does with the pixels are
+//! the clock; so does one whose caller has gone. Only a BMP, the picture of a lossy WebP, a resize and what the caller does with the pixels are
 //! done to their end, which the limit on pixels keeps short.
 
 use std::any::Any;

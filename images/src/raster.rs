@@ -1,7 +1,7 @@
 //! PNG, WebP, GIF and BMP, through the decoders of the `image` crate.
 
 use std::borrow::Cow;
-use std::io::ErrorKind;
+use std::io::{BufRead, Cursor, ErrorKind, Seek};
 use std::sync::Arc;
 
 use image::codecs::bmp::BmpDecoder;
@@ -116,8 +116,14 @@ pub(crate) fn open<'a>(
         Ok(()) => failure(error, bytes, format),
         Err(late) => late,
     };
-    let source = Source::new(bytes, deadline);
-    let mut decoder = boxed(source, format, &memory_limit(width, height)).map_err(failed)?;
+    let memory = memory_limit(width, height);
+    // A BMP and a lossy WebP are read in small pieces or all at once, so that looking at the clock there costs much or gains nothing.
+    let decoder =
+        match format == Format::Bmp || (format == Format::WebP && !webp::is_lossless(bytes)) {
+            true => boxed(Cursor::new(bytes), format, &memory),
+            false => boxed(Source::new(bytes, deadline), format, &memory),
+        };
+    let mut decoder = decoder.map_err(failed)?;
     let (width, height) = decoder.dimensions();
     limits.check_pixels(width, height)?;
     if width == 0 || height == 0 {
@@ -164,7 +170,7 @@ pub(crate) fn open<'a>(
 }
 
 fn boxed<'a>(
-    source: Source<'a>,
+    source: impl BufRead + Seek + 'a,
     format: Format,
     memory: &image::Limits,
 ) -> ImageResult<Decoder<'a>> {

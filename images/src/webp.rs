@@ -48,6 +48,11 @@ impl<'a> Iterator for Chunks<'a> {
     }
 }
 
+/// Whether the picture, which is no animation, is coded without loss.
+pub(crate) fn is_lossless(bytes: &[u8]) -> bool {
+    Chunks(bytes.get(12..).unwrap_or(&[])).any(|chunk| chunk.kind == b"VP8L")
+}
+
 /// Reads what is beside the pictures, and compares their sizes.
 ///
 /// # Errors

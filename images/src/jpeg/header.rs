@@ -91,6 +91,11 @@ impl<'a> Header<'a> {
         self.end
     }
 
+    /// Pixels that all scans together go over.
+    pub(super) fn work(&self) -> u64 {
+        u64::from(self.width) * u64::from(self.height) * self.scans.len() as u64
+    }
+
     /// Whether the picture comes in several scans, for which a decoder keeps all coefficients until it has seen the last.
     pub(super) fn has_several_scans(&self) -> bool {
         self.is_progressive() || !self.begins_with_all_components

@@ -201,7 +201,6 @@ fn slow() -> Vec<(&'static str, Vec<u8>)> {
         ("scans", scans(6000, 95, &[])),
         ("png", png(side, side, 8, 0, &[idat(size + side as usize)])),
         ("gif", encode(&busy(1500, 1500).into(), ImageFormat::Gif)),
-        ("bmp", encode(&grey, ImageFormat::Bmp)),
         ("lossless webp", encode(&colours, ImageFormat::WebP)),
         ("tiff of one strip", tiff(6000, 6000, 8, &inflating(size))),
         ("tiff of many strips", tiff(6000, 1, 8, &strip)),
