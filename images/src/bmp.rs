@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::ImageError;
+use crate::error::ImageError;
 use crate::format::Format;
 
 /// The header of the file, which the one of the picture follows.
@@ -11,17 +11,6 @@ const FILE: usize = 14;
 
 /// The header that all later ones begin with.
 const INFO: usize = 40;
-
-/// Whether the bytes behind the two letters are those of a BMP: two letters are weak evidence ("BMW").
-pub(crate) fn is_bmp(bytes: &[u8]) -> bool {
-    let size = || number(bytes, FILE, 4);
-    match bytes {
-        [b'B', b'M', _, _, _, _, 0, 0, 0, 0, ..] => true,
-        // Some writers use the reserved words, which then leave the size of the header as evidence.
-        [b'B', b'M', ..] => matches!(size(), Some(12 | 16..=64 | 108 | 124)),
-        _ => false,
-    }
-}
 
 /// The file as the decoder knows it. What cannot be read is left to the decoder.
 ///

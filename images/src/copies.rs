@@ -6,8 +6,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mozjpeg::{ColorSpace, Compress};
 
+use crate::decode;
+use crate::error::ImageError;
+use crate::geometry::Geometry;
 use crate::geometry::{Raster, swaps_axes};
-use crate::{Geometry, ImageError, Limits, RgbPixels, decode};
+use crate::limits::Limits;
+use crate::memory::Memory;
+use crate::pixels::RgbPixels;
+use crate::work::Work;
 
 /// Quality of the copies: at these sizes a file of some 8 KB for a thumbnail, without artefacts that catch the eye.
 const QUALITY: f32 = 78.0;
@@ -32,8 +38,18 @@ pub fn display_copies(
     sides: &[u32],
     limits: &Limits,
 ) -> Result<DisplayCopies, ImageError> {
+    let memory = Memory::new(limits.max_memory);
+    copies(bytes, sides, &Work::new(limits, &memory))
+}
+
+/// As [`display_copies`], with what `work` may use.
+pub(crate) fn copies(
+    bytes: &[u8],
+    sides: &[u32],
+    work: &Work<'_>,
+) -> Result<DisplayCopies, ImageError> {
     let side = sides.iter().copied().max().unwrap_or(1);
-    let raster = decode::raster(bytes, Geometry::Within { side }, limits)?;
+    let (raster, _held) = decode::raster(bytes, Geometry::Within { side }, work)?;
     let (width, height) = match swaps_axes(raster.orientation) {
         true => (raster.full.1, raster.full.0),
         false => raster.full,

@@ -1,25 +1,25 @@
 //! The synchronous kernel: encoded bytes in, pixels or facts out. It knows no threads and no references.
+//!
+//! Three steps: an image [as its decoder takes it](Encoded), then [its header](Opened), which says what it costs, then its pixels.
 
-use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 
+use image::metadata::Orientation;
+
+use crate::deadline::Deadline;
+use crate::digest::sha256;
+use crate::error::ImageError;
 use crate::format::Format;
-use crate::geometry::{Raster, swaps_axes};
-use crate::{Geometry, ImageError, Limits, inline, jpeg, raster, tiff};
+use crate::geometry::{Geometry, Raster, swaps_axes};
+use crate::limits::Limits;
+use crate::memory::{Held, Memory};
+use crate::pixels::RgbPixels;
+use crate::work::Work;
+use crate::{foreign, inline, jpeg, raster, tiff};
 
 /// The revision of what makes pixels of an encoded image: decoding, turning, colours, resizing. Whoever changes one of them so that
 /// some image shows something else raises it; what was made of pixels of another revision is then not used again.
 pub const PIXELS_REVISION: u32 = 2;
-
-/// Decoded pixels: 8-bit sRGB, interleaved R, G, B, row after row from the top left.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RgbPixels {
-    /// Width in pixels, at least 1.
-    pub width: u32,
-    /// Height in pixels, at least 1.
-    pub height: u32,
-    /// `width * height * 3` bytes.
-    pub data: Vec<u8>,
-}
 
 /// What an image's header says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,42 +39,14 @@ pub struct ImageInfo {
     pub sha256: [u8; 32],
 }
 
-/// SHA-256 of `bytes`: the identity of an image, whatever it is called.
-pub fn sha256(bytes: &[u8]) -> [u8; 32] {
-    Sha256::digest(bytes).into()
-}
-
-/// Bytes as people write a digest: two hexadecimal digits for each, in lower case.
-///
-/// ```
-/// assert_eq!(picsift_images::hex(&[0, 10, 255]), "000aff");
-/// ```
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// Reads the header of an encoded image; no pixel is decoded.
 ///
 /// The limits on bytes and pixels hold here too, so an image that has an `ImageInfo` is not refused for its size later.
 pub fn image_info(bytes: &[u8], limits: &Limits) -> Result<ImageInfo, ImageError> {
-    limits.check_bytes(bytes)?;
-    let given = bytes;
-    let bytes = &*inline::unwrapped(bytes, limits);
-    let format = Format::of(bytes)?;
-    let (width, height, channels, orientation) = match format {
-        Format::Jpeg => {
-            let header = jpeg::Header::read(bytes)?;
-            limits.check_pixels(header.width, header.height)?;
-            (
-                header.width,
-                header.height,
-                header.components,
-                header.orientation,
-            )
-        }
-        Format::Tiff => tiff::header(bytes, limits)?,
-        other => raster::header(bytes, other, limits)?,
-    };
+    let encoded = Encoded::of(bytes, limits)?;
+    let deadline = Deadline::new(limits.timeout);
+    let opened = encoded.open(limits, &deadline)?;
+    let ((width, height), orientation) = (opened.size(), opened.orientation());
     let (width, height) = if swaps_axes(orientation) {
         (height, width)
     } else {
@@ -83,10 +55,10 @@ pub fn image_info(bytes: &[u8], limits: &Limits) -> Result<ImageInfo, ImageError
     Ok(ImageInfo {
         width,
         height,
-        format: format.name(),
-        channels,
-        bytes: given.len() as u64,
-        sha256: sha256(given),
+        format: encoded.format.name(),
+        channels: opened.channels(),
+        bytes: bytes.len() as u64,
+        sha256: sha256(bytes),
     })
 }
 
@@ -94,21 +66,179 @@ pub fn image_info(bytes: &[u8], limits: &Limits) -> Result<ImageInfo, ImageError
 ///
 /// The bytes may also be text that holds the image: a `data:` URI, or base64 of it. Of an animation it is the first frame. A truncated image is an error, never a half-grey picture.
 pub fn prepare(bytes: &[u8], geometry: Geometry, limits: &Limits) -> Result<RgbPixels, ImageError> {
-    geometry.apply(raster(bytes, geometry, limits)?)
+    let memory = Memory::new(limits.max_memory);
+    let (raster, _held) = raster(bytes, geometry, &Work::new(limits, &memory))?;
+    geometry.apply(raster)
 }
 
-/// Decodes an image at a scale that is enough for `geometry`.
-pub(crate) fn raster(
+/// Decodes an image at a scale that is enough for `geometry`; its memory is held until its pixels are done with.
+pub(crate) fn raster<'a>(
     bytes: &[u8],
     geometry: Geometry,
-    limits: &Limits,
-) -> Result<Raster, ImageError> {
+    work: &Work<'a>,
+) -> Result<(Raster, Held<'a>), ImageError> {
     geometry.check()?;
-    limits.check_bytes(bytes)?;
-    let bytes = &*inline::unwrapped(bytes, limits);
-    match Format::of(bytes)? {
-        Format::Jpeg => jpeg::decode(bytes, geometry, limits),
-        Format::Tiff => tiff::decode(bytes, limits),
-        other => raster::decode(bytes, other, limits),
+    let encoded = Encoded::of(bytes, work.limits)?;
+    let opened = encoded.open(work.limits, &work.deadline)?;
+    if let Some(scale) = opened.reduced(geometry) {
+        let held = work.hold(opened.memory(geometry, Some(scale), work.limits)?);
+        if let Some(raster) = opened.decode_reduced(scale, &work.deadline)? {
+            return Ok((raster, held));
+        }
+    }
+    let held = work.hold(opened.memory(geometry, None, work.limits)?);
+    Ok((opened.decode(&work.deadline)?, held))
+}
+
+/// An encoded image as its decoder takes it.
+struct Encoded<'a> {
+    bytes: Cow<'a, [u8]>,
+    format: Format,
+}
+
+impl<'a> Encoded<'a> {
+    /// Unwraps the text that an image may stand in, recognises its format, and mends a header that its decoder does not know.
+    ///
+    /// # Errors
+    /// When there is too much of it, or it is no image of a known format.
+    fn of(bytes: &'a [u8], limits: &Limits) -> Result<Encoded<'a>, ImageError> {
+        limits.check_bytes(bytes)?;
+        let bytes = inline::unwrapped(bytes, limits);
+        let format = Format::of(&bytes).ok_or_else(|| foreign::refusal(&bytes))?;
+        let bytes = match raster::mended(&bytes, format)? {
+            Some(mended) => Cow::Owned(mended),
+            None => bytes,
+        };
+        Ok(Encoded { bytes, format })
+    }
+
+    /// Reads the header.
+    ///
+    /// # Errors
+    /// When the picture is larger than it may be, or its header is damaged or of an unsupported kind.
+    fn open<'b>(
+        &'b self,
+        limits: &Limits,
+        deadline: &'b Deadline,
+    ) -> Result<Opened<'b>, ImageError> {
+        let bytes = &*self.bytes;
+        let picture = match self.format {
+            Format::Jpeg => {
+                let header = jpeg::Header::read(bytes)?;
+                limits.check_pixels(header.width, header.height)?;
+                Picture::Jpeg(header)
+            }
+            Format::Tiff => Picture::Tiff(tiff::Picture::read(bytes, limits)?),
+            format => Picture::Other(raster::open(bytes, format, limits, deadline)?),
+        };
+        // What is not the caller's was made here, and stays until the picture is done.
+        let copied = match &self.bytes {
+            Cow::Owned(bytes) => bytes.len() as u64,
+            Cow::Borrowed(_) => 0,
+        };
+        Ok(Opened {
+            bytes,
+            copied,
+            picture,
+        })
+    }
+}
+
+/// An image whose header has been read, and whose pixels have not.
+struct Opened<'a> {
+    bytes: &'a [u8],
+    copied: u64,
+    picture: Picture<'a>,
+}
+
+enum Picture<'a> {
+    Jpeg(jpeg::Header<'a>),
+    Tiff(tiff::Picture<'a>),
+    Other(raster::Opened<'a>),
+}
+
+impl Opened<'_> {
+    /// Stored width and height.
+    fn size(&self) -> (u32, u32) {
+        match &self.picture {
+            Picture::Jpeg(header) => (header.width, header.height),
+            Picture::Tiff(picture) => (picture.width, picture.height),
+            Picture::Other(opened) => opened.size(),
+        }
+    }
+
+    fn channels(&self) -> u8 {
+        match &self.picture {
+            Picture::Jpeg(header) => header.components,
+            Picture::Tiff(picture) => picture.channels(),
+            Picture::Other(opened) => opened.channels(),
+        }
+    }
+
+    fn orientation(&self) -> Orientation {
+        match &self.picture {
+            Picture::Jpeg(header) => header.orientation,
+            Picture::Tiff(picture) => picture.orientation,
+            Picture::Other(opened) => opened.orientation(),
+        }
+    }
+
+    /// The scale below the full one, in eighths, at which decoding is enough for `geometry`; a JPEG may have one.
+    fn reduced(&self, geometry: Geometry) -> Option<u8> {
+        match &self.picture {
+            Picture::Jpeg(header) => jpeg::reduced(header, geometry),
+            _ => None,
+        }
+    }
+
+    /// Bytes that bringing the image to `geometry` takes at its peak, besides the encoded ones and small change.
+    ///
+    /// What the decoder takes (see each format's `memory`), or where the picture keeps its size and is turned, it and a copy of it, 3
+    /// bytes a pixel each: turning begins when the decoder has let go of all but the pixels.
+    ///
+    /// # Errors
+    /// [`ImageError::TooMuchMemory`] for more than all images together may take.
+    fn memory(
+        &self,
+        geometry: Geometry,
+        scale: Option<u8>,
+        limits: &Limits,
+    ) -> Result<u64, ImageError> {
+        let (width, height) = self.size();
+        let pixels = u64::from(width) * u64::from(height);
+        let decoding = match &self.picture {
+            Picture::Jpeg(header) => jpeg::memory(header, scale.unwrap_or(jpeg::FULL)),
+            Picture::Tiff(picture) => picture.memory(),
+            Picture::Other(opened) => opened.memory(),
+        };
+        let turned = geometry == Geometry::Full && self.orientation() != Orientation::NoTransforms;
+        let turning = if turned { 6 * pixels } else { 0 };
+        let needed = decoding.max(turning).saturating_add(self.copied);
+        if needed > limits.max_memory {
+            return Err(ImageError::TooMuchMemory {
+                width,
+                height,
+                needed,
+                limit: limits.max_memory,
+            });
+        }
+        Ok(needed)
+    }
+
+    /// Decodes at a [reduced](Opened::reduced) scale; `None` where only the full one can tell whether the picture is whole.
+    fn decode_reduced(&self, scale: u8, deadline: &Deadline) -> Result<Option<Raster>, ImageError> {
+        match &self.picture {
+            Picture::Jpeg(header) => jpeg::decode_reduced(self.bytes, header, scale, deadline),
+            _ => Ok(None),
+        }
+    }
+
+    /// Decodes at full scale.
+    fn decode(self, deadline: &Deadline) -> Result<Raster, ImageError> {
+        match self.picture {
+            Picture::Jpeg(header) => jpeg::decode(self.bytes, &header, deadline),
+            Picture::Tiff(picture) => picture.decode(deadline),
+            Picture::Other(opened) => opened.decode(self.bytes, deadline),
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Formats are known by their first bytes, as in [`format`](crate::format). Nothing is decoded.
 
-use crate::ImageError;
+use crate::error::ImageError;
 use crate::format::Format;
 
 /// What to do about an image of another format.
@@ -128,7 +128,7 @@ fn media(head: &[u8]) -> Option<(&'static str, &'static str)> {
 fn stray(head: &[u8]) -> Option<String> {
     let found = (1..MOST_STRAY.min(head.len())).find_map(|at| {
         // Two letters are too little here.
-        let format = Format::of_start(&head[at..]).filter(|format| *format != Format::Bmp);
+        let format = Format::of(&head[at..]).filter(|format| *format != Format::Bmp);
         format.map(|format| (at, format))
     });
     found.map(|(at, format)| {
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     fn complaint(bytes: &[u8]) -> String {
-        Format::of(bytes).unwrap_err().to_string()
+        refusal(bytes).to_string()
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Which format some bytes are, by their content alone: names lie, and rows often have none.
-
-use crate::{ImageError, bmp, foreign};
+//!
+//! It knows nothing of what is in a file behind its first bytes, and nothing of formats that are not decoded.
 
 /// The formats that are decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,13 +38,8 @@ impl Format {
         }
     }
 
-    /// Recognises `bytes`, or says what they look like instead.
-    pub(crate) fn of(bytes: &[u8]) -> Result<Format, ImageError> {
-        Format::of_start(bytes).ok_or_else(|| foreign::refusal(bytes))
-    }
-
     /// The format that begins like `bytes`.
-    pub(crate) fn of_start(bytes: &[u8]) -> Option<Format> {
+    pub(crate) fn of(bytes: &[u8]) -> Option<Format> {
         match bytes {
             [0xFF, 0xD8, 0xFF, ..] => Some(Format::Jpeg),
             [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1A, b'\n', ..] => Some(Format::Png),
@@ -65,7 +60,20 @@ impl Format {
             ] => Some(Format::WebP),
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some(Format::Gif),
             [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Some(Format::Tiff),
-            _ => bmp::is_bmp(bytes).then_some(Format::Bmp),
+            _ => is_bmp(bytes).then_some(Format::Bmp),
         }
+    }
+}
+
+/// Whether the bytes behind the two letters are those of a BMP: two letters are weak evidence ("BMW").
+fn is_bmp(bytes: &[u8]) -> bool {
+    match bytes {
+        [b'B', b'M', _, _, _, _, 0, 0, 0, 0, ..] => true,
+        // Some writers use the reserved words, which then leave the size of the picture's header as evidence.
+        [b'B', b'M', ..] => match bytes.get(14..).and_then(|rest| rest.first_chunk::<4>()) {
+            Some(size) => matches!(u32::from_le_bytes(*size), 12 | 16..=64 | 108 | 124),
+            None => false,
+        },
+        _ => false,
     }
 }

@@ -11,7 +11,8 @@ use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer
 use image::metadata::Orientation;
 
 use crate::colour::Conversion;
-use crate::{ImageError, RgbPixels};
+use crate::error::ImageError;
+use crate::pixels::RgbPixels;
 
 /// What to make of a decoded image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

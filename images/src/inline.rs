@@ -10,9 +10,10 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use percent_encoding::percent_decode_str;
 
+use crate::error::ImageError;
 use crate::format::Format;
-use crate::reference::shown;
-use crate::{ImageError, Limits};
+use crate::limits::Limits;
+use crate::reference::{is_data, shown};
 
 /// How base64 of JPEG, PNG, GIF, WebP and TIFF (of both byte orders, classic and big) begins.
 const STARTS: [&str; 7] = [
@@ -34,12 +35,6 @@ const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
-/// Whether `text` is a `data:` URI.
-pub(crate) fn is_data(text: &str) -> bool {
-    text.get(..5)
-        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"))
-}
-
 /// The bytes that `text` holds itself; `None` if it names a place.
 pub(crate) fn held(text: &str, limits: &Limits) -> Option<Result<Vec<u8>, ImageError>> {
     if is_data(text) {
@@ -52,7 +47,7 @@ pub(crate) fn held(text: &str, limits: &Limits) -> Option<Result<Vec<u8>, ImageE
     // The start alone could be that of a path.
     let head: String = text.chars().take(LEAST).collect();
     let head = decoded(&head)?;
-    Format::of_start(&head)?;
+    Format::of(&head)?;
     if let Err(error) = check_size(text, text.len(), limits) {
         return Some(Err(error));
     }
@@ -61,7 +56,7 @@ pub(crate) fn held(text: &str, limits: &Limits) -> Option<Result<Vec<u8>, ImageE
 
 /// The encoded image in `bytes`, which may be text that holds it.
 pub(crate) fn unwrapped<'a>(bytes: &'a [u8], limits: &Limits) -> Cow<'a, [u8]> {
-    if Format::of_start(bytes).is_some() {
+    if Format::of(bytes).is_some() {
         return Cow::Borrowed(bytes);
     }
     let text = std::str::from_utf8(bytes).ok();

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::ImageError;
+use crate::error::ImageError;
 
 /// Bytes of the widest common pixel: four channels of 16 bits.
 const WIDEST_PIXEL: u64 = 8;
 
-/// Bounds on one image, checked before the memory or the time is spent.
+/// Bounds on images, checked before the memory or the time is spent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Largest encoded image in bytes; 64 MiB by default.
@@ -18,6 +18,10 @@ pub struct Limits {
     /// images with deeper pixels (floating point) accordingly fewer are allowed. So one hostile image cannot exhaust a small
     /// machine.
     pub max_pixels: u64,
+    /// Bytes that all images together may take while they are decoded by one [pool](crate::DecodePool); 1 GiB by default, which is
+    /// enough for 100 million pixels with alpha in 16 bits. What an image takes is known from its header, and it waits until as much
+    /// is free; one that takes more alone is refused. What the system's allocator keeps to use again comes on top, some 64 MB a thread.
+    pub max_memory: u64,
     /// Longest fetch and, separately, longest decoding of one image; 30 s by default.
     pub timeout: Duration,
 }
@@ -27,6 +31,7 @@ impl Default for Limits {
         Limits {
             max_bytes: 64 << 20,
             max_pixels: 100_000_000,
+            max_memory: 1 << 30,
             timeout: Duration::from_secs(30),
         }
     }

@@ -9,11 +9,15 @@ use std::io::Read;
 use flate2::read::ZlibDecoder;
 use image::metadata::Orientation;
 
+use crate::error::ImageError;
+use crate::exif;
 use crate::format::Format;
-use crate::{ImageError, exif};
 
-/// Most bytes of a text that is inflated: an EXIF block has at most 64 KiB, here two digits for each.
-const MOST_TEXT: u64 = 256 << 10;
+/// Most bytes that the texts of a file are inflated to, all of them together: an EXIF block has at most 64 KiB, here two digits for each.
+const MOST_TEXT: u64 = 512 << 10;
+
+/// What a text counts for at least: beginning takes time too.
+const LEAST_TEXT: u64 = 4 << 10;
 
 /// What the chunks say.
 #[derive(Debug, Default)]
@@ -31,6 +35,7 @@ pub(crate) fn facts(bytes: &[u8]) -> Result<Facts, ImageError> {
     let mut facts = Facts::default();
     let (mut exif, mut text, mut xmp) = (None, None, None);
     let mut before_pixels = true;
+    let mut most_text = MOST_TEXT;
     let mut rest = bytes.get(8..).unwrap_or(&[]);
     while let Some((length, after)) = rest.split_first_chunk::<4>() {
         let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
@@ -55,7 +60,7 @@ pub(crate) fn facts(bytes: &[u8]) -> Result<Facts, ImageError> {
             (b"IDAT", _) => before_pixels = false,
             (b"eXIf", Some(data)) if exif.is_none() => exif = exif::orientation(data),
             (b"tEXt" | b"zTXt" | b"iTXt", Some(data)) if text.is_none() || xmp.is_none() => {
-                match Text::read(name, data) {
+                match Text::read(name, data, &mut most_text) {
                     Some(Text::Exif(block)) => text = text.or(exif::orientation(&block)),
                     Some(Text::Xmp(packet)) => xmp = xmp.or(exif::orientation_of_xmp(&packet)),
                     None => {}
@@ -79,7 +84,7 @@ enum Text {
 
 impl Text {
     /// What a text chunk brings, if it is metadata at all.
-    fn read(kind: &[u8; 4], data: &[u8]) -> Option<Text> {
+    fn read(kind: &[u8; 4], data: &[u8], most: &mut u64) -> Option<Text> {
         let (keyword, rest) = split_at_zero(data)?;
         let hexadecimal = |name: &[u8]| keyword.strip_prefix(b"Raw profile type ") == Some(name);
         let is_exif = hexadecimal(b"exif") || hexadecimal(b"APP1");
@@ -90,7 +95,7 @@ impl Text {
         let text = match kind {
             b"tEXt" => rest.to_vec(),
             // The method of compression, of which there is one.
-            b"zTXt" => inflated(rest.get(1..)?)?,
+            b"zTXt" => inflated(rest.get(1..)?, most)?,
             // Whether it is compressed, the method, a language and the keyword in it.
             _ => {
                 let (&compressed, rest) = rest.split_first()?;
@@ -98,7 +103,7 @@ impl Text {
                 let (_, text) = split_at_zero(rest)?;
                 match compressed {
                     0 => text.to_vec(),
-                    _ => inflated(text)?,
+                    _ => inflated(text, most)?,
                 }
             }
         };
@@ -122,10 +127,15 @@ fn split_at_zero(data: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&data[..at], &data[at + 1..]))
 }
 
-fn inflated(data: &[u8]) -> Option<Vec<u8>> {
+/// At most `most` bytes, which then are fewer.
+fn inflated(data: &[u8], most: &mut u64) -> Option<Vec<u8>> {
+    if *most == 0 {
+        return None;
+    }
     let mut out = Vec::new();
-    let mut reader = ZlibDecoder::new(data).take(MOST_TEXT);
-    reader.read_to_end(&mut out).ok().map(|_| out)
+    let read = ZlibDecoder::new(data).take(*most).read_to_end(&mut out);
+    *most = most.saturating_sub(LEAST_TEXT.max(out.len() as u64));
+    read.ok().map(|_| out)
 }
 
 /// ImageMagick's text for a block: its name, its length, and its bytes in hexadecimal digits, each on lines of their own.

@@ -13,8 +13,9 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use url::{Host, Url};
 
-use crate::Limits;
 use crate::address::is_public;
+use crate::hub::Hub;
+use crate::limits::Limits;
 
 /// The settings of a [`Fetcher`](crate::Fetcher).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct FetchOptions {
     pub limits: Limits,
     /// What references may reach.
     pub policy: FetchPolicy,
+    /// Where `hf://` leads; the hub of the environment by default.
+    pub hub: Hub,
 }
 
 impl Default for FetchOptions {
@@ -33,6 +36,7 @@ impl Default for FetchOptions {
             concurrency: 32,
             limits: Limits::default(),
             policy: FetchPolicy::default(),
+            hub: Hub::from_env(),
         }
     }
 }
@@ -61,8 +65,8 @@ pub struct FetchPolicy {
 
 impl FetchPolicy {
     /// All schemes that can be fetched.
-    pub const SCHEMES: [&str; 10] = [
-        "file", "s3", "s3a", "gs", "az", "abfs", "abfss", "http", "https", "data",
+    pub const SCHEMES: [&str; 11] = [
+        "file", "s3", "s3a", "gs", "az", "abfs", "abfss", "hf", "http", "https", "data",
     ];
 
     /// Whether a person allowed the host of the http(s) `url`, whatever its address.

@@ -1,20 +1,31 @@
 //! Decoding off tokio's workers: a rayon pool with a bounded door.
 //!
 //! A semaphore admits a few jobs per thread and lets further callers wait without holding pixels; the reply comes by
-//! oneshot. Decoding cannot be interrupted: on a timeout the caller gets its error at once, while the thread finishes
-//! the image it has begun, which the limits on bytes and pixels keep short.
+//! oneshot. A job waits on its thread until the memory that its header asks for is free: a thread that waited for no memory could take on
+//! only what needs some too. On a timeout the caller gets its error at once, and the thread stops where the decoder next looks at
+//! the clock; so does one whose caller has gone. Only a BMP, the picture of a lossy WebP, a resize and what the caller does with the pixels are
+//! done to their end, which the limit on pixels keeps short.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::copies::{self, DisplayCopies};
-use crate::{Geometry, ImageError, ImageInfo, Limits, RgbPixels, decode};
+use crate::deadline::Deadline;
+use crate::decode::{self, ImageInfo};
+use crate::digest::sha256;
+use crate::error::ImageError;
+use crate::geometry::Geometry;
+use crate::limits::Limits;
+use crate::memory::Memory;
+use crate::pixels::RgbPixels;
+use crate::work::Work;
 
 /// Jobs admitted per thread: one at work, one ready so that no thread waits for a caller to wake.
 const JOBS_PER_THREAD: usize = 2;
@@ -40,7 +51,17 @@ pub struct DecodePool {
 struct Inner {
     threads: ThreadPool,
     admission: Arc<Semaphore>,
+    memory: Arc<Memory>,
     limits: Limits,
+}
+
+/// Says that its caller has gone, when that is dropped.
+struct Caller(Arc<AtomicBool>);
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 impl DecodePool {
@@ -59,6 +80,7 @@ impl DecodePool {
             inner: Arc::new(Inner {
                 threads,
                 admission,
+                memory: Arc::new(Memory::new(limits.max_memory)),
                 limits,
             }),
         })
@@ -94,11 +116,13 @@ impl DecodePool {
         F: FnOnce(RgbPixels) -> T + Send + 'static,
     {
         let (value, decode_time) = self
-            .run(move |limits| {
-                let pixels = decode::prepare(&bytes, geometry, limits)?;
+            .run(move |work| {
+                let (raster, held) = decode::raster(&bytes, geometry, work)?;
                 // The encoded image is of no more use, and `finish` may take a while.
                 drop(bytes);
-                Ok(finish(pixels))
+                let finished = finish(geometry.apply(raster)?);
+                drop(held);
+                Ok(finished)
             })
             .await?;
         Ok(Prepared { value, decode_time })
@@ -107,16 +131,24 @@ impl DecodePool {
     /// [`sha256`](crate::sha256) of the encoded image, what makes two images the same; of a large one on a thread of the pool.
     pub async fn hash(&self, bytes: Bytes) -> Result<[u8; 32], ImageError> {
         if bytes.len() <= HASHED_AT_ONCE {
-            return Ok(decode::sha256(&bytes));
+            return Ok(sha256(&bytes));
         }
-        let (hash, _) = self.run(move |_| Ok(decode::sha256(&bytes))).await?;
+        let (hash, _) = self
+            .run(move |work| {
+                work.begin();
+                Ok(sha256(&bytes))
+            })
+            .await?;
         Ok(hash)
     }
 
     /// [`image_info`](crate::image_info) on a thread of the pool.
     pub async fn info(&self, bytes: Bytes) -> Result<ImageInfo, ImageError> {
         let (info, _) = self
-            .run(move |limits| decode::image_info(&bytes, limits))
+            .run(move |work| {
+                work.begin();
+                decode::image_info(&bytes, work.limits)
+            })
             .await?;
         Ok(info)
     }
@@ -128,44 +160,51 @@ impl DecodePool {
         sides: &'static [u32],
     ) -> Result<DisplayCopies, ImageError> {
         let (copies, _) = self
-            .run(move |limits| copies::display_copies(&bytes, sides, limits))
+            .run(move |work| copies::copies(&bytes, sides, work))
             .await?;
         Ok(copies)
     }
 
-    /// Runs `work` on the pool and gives its result with the time it took.
-    async fn run<T, F>(&self, work: F) -> Result<(T, Duration), ImageError>
+    /// Runs `job` on the pool and gives its result with the time it took.
+    async fn run<T, F>(&self, job: F) -> Result<(T, Duration), ImageError>
     where
         T: Send + 'static,
-        F: FnOnce(&Limits) -> Result<T, ImageError> + Send + 'static,
+        F: FnOnce(&Work<'_>) -> Result<T, ImageError> + Send + 'static,
     {
         let admission = Arc::clone(&self.inner.admission);
         let permit = admission
             .acquire_owned()
             .await
             .map_err(|_| ImageError::PoolClosed)?;
-        let (started, has_started) = oneshot::channel();
+        let (begun, has_begun) = oneshot::channel();
         let (reply, answer) = oneshot::channel();
+        let memory = Arc::clone(&self.inner.memory);
         let limits = self.inner.limits.clone();
         let limit = limits.timeout;
+        let caller = Caller(Arc::default());
+        let abandoned = Arc::clone(&caller.0);
         self.inner.threads.spawn(move || {
             let _permit = permit;
-            // The caller is gone (a LIMIT was reached, the job was stopped): nobody wants the pixels.
-            if started.send(()).is_err() {
+            // A LIMIT was reached, or the job was stopped: nobody wants the pixels.
+            if abandoned.load(Ordering::Relaxed) {
                 return;
             }
-            let begun = Instant::now();
-            let result = catch_unwind(AssertUnwindSafe(|| work(&limits))).unwrap_or_else(|panic| {
+            let deadline = Deadline::unless(limits.timeout, abandoned);
+            let work = Work::awaited(&limits, &memory, deadline, begun);
+            let result = catch_unwind(AssertUnwindSafe(|| job(&work))).unwrap_or_else(|panic| {
                 Err(ImageError::DecoderPanicked {
                     reason: panic_text(&*panic),
                 })
             });
             // Failing to send means the caller gave up meanwhile.
-            let _ = reply.send(result.map(|value| (value, begun.elapsed())));
+            let _ = reply.send(result.map(|value| (value, work.time())));
         });
-        // The clock runs from the start of the work: a slow neighbour in the queue is not this image's fault.
-        has_started.await.map_err(|_| ImageError::PoolClosed)?;
-        match tokio::time::timeout(limit, answer).await {
+        // The clock runs from the start of the work: a slow neighbour in the queue is not this image's fault. What is refused before
+        // that has its answer already.
+        let _ = has_begun.await;
+        let outcome = tokio::time::timeout(limit, answer).await;
+        drop(caller);
+        match outcome {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(ImageError::PoolClosed),
             Err(_) => Err(ImageError::DecodeTimedOut { limit }),

@@ -1,7 +1,7 @@
 //! PNG, WebP, GIF and BMP, through the decoders of the `image` crate.
 
 use std::borrow::Cow;
-use std::io::{Cursor, ErrorKind};
+use std::io::{BufRead, Cursor, ErrorKind, Seek};
 use std::sync::Arc;
 
 use image::codecs::bmp::BmpDecoder;
@@ -10,66 +10,120 @@ use image::codecs::png::PngDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::error::UnsupportedErrorKind;
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageResult};
+use image::{ColorType, ImageDecoder, ImageResult};
 
 use crate::colour::{self, Conversion, Space};
+use crate::deadline::{Deadline, Source};
+use crate::error::ImageError;
 use crate::format::Format;
 use crate::geometry::Raster;
-use crate::{ImageError, Limits, RgbPixels, bmp, gif, png, webp};
+use crate::limits::Limits;
+use crate::pixels::{RgbPixels, over_white};
+use crate::{bmp, gif, png, webp};
 
 type Decoder<'a> = Box<dyn ImageDecoder + 'a>;
 
 /// A decoder that has read the header, and what the file says of how to show the picture.
-struct Opened<'a> {
+pub(crate) struct Opened<'a> {
     decoder: Decoder<'a>,
+    format: Format,
+    /// Bytes a pixel that the decoder takes besides the picture.
+    aside: u64,
     orientation: Orientation,
     conversion: Option<Conversion>,
 }
 
-/// Stored width, height, channels and orientation.
-pub(crate) fn header(
-    bytes: &[u8],
-    format: Format,
-    limits: &Limits,
-) -> Result<(u32, u32, u8, Orientation), ImageError> {
-    let bytes = mended(bytes, format)?;
-    let opened = open(&bytes, format, limits)?;
-    let (width, height) = opened.decoder.dimensions();
-    let channels = opened.decoder.original_color_type().channel_count();
-    Ok((width, height, channels, opened.orientation))
-}
+impl Opened<'_> {
+    /// Stored width and height.
+    pub(crate) fn size(&self) -> (u32, u32) {
+        self.decoder.dimensions()
+    }
 
-/// Decodes the (first) picture and composites it on white.
-pub(crate) fn decode(bytes: &[u8], format: Format, limits: &Limits) -> Result<Raster, ImageError> {
-    let bytes = mended(bytes, format)?;
-    let opened = open(&bytes, format, limits)?;
-    let image =
-        DynamicImage::from_decoder(opened.decoder).map_err(|e| failure(e, &bytes, format))?;
-    let mut raster = Raster::full_scale(on_white(image, format), opened.orientation);
-    raster.conversion = opened.conversion;
-    Ok(raster)
-}
+    pub(crate) fn channels(&self) -> u8 {
+        self.decoder.original_color_type().channel_count()
+    }
 
-/// The file with a header that its decoder knows.
-fn mended(bytes: &[u8], format: Format) -> Result<Cow<'_, [u8]>, ImageError> {
-    match format {
-        Format::Gif => Ok(gif::mended(bytes)),
-        Format::Bmp => bmp::mended(bytes),
-        _ => Ok(Cow::Borrowed(bytes)),
+    pub(crate) fn orientation(&self) -> Orientation {
+        self.orientation
+    }
+
+    /// Bytes at the peak: the picture as it is decoded, and what the decoder keeps of it besides (a GIF's frame, a WebP's planes, alpha
+    /// and canvas), or, behind the decoder, its 8-bit samples where they do not fit into the place of the decoded ones.
+    pub(crate) fn memory(&self) -> u64 {
+        let (width, height) = self.size();
+        let layout = Layout::of(self.decoder.color_type());
+        let stored = layout.channels * layout.bytes;
+        let grown = if layout.channels < 3 { 3 } else { 0 };
+        u64::from(width) * u64::from(height) * (stored as u64 + grown.max(self.aside))
+    }
+
+    /// Decodes the (first) picture and composites it on white.
+    pub(crate) fn decode(self, bytes: &[u8], deadline: &Deadline) -> Result<Raster, ImageError> {
+        let Opened {
+            decoder,
+            format,
+            orientation,
+            conversion,
+            ..
+        } = self;
+        let (width, height) = decoder.dimensions();
+        let layout = Layout::of(decoder.color_type());
+        // Small enough for this machine, as the limits were checked.
+        let mut data = vec![0; usize::try_from(decoder.total_bytes()).unwrap_or(usize::MAX)];
+        let read = decoder.read_image(&mut data);
+        read.map_err(|error| match deadline.check() {
+            Ok(()) => failure(error, bytes, format),
+            Err(late) => late,
+        })?;
+        let pixels = RgbPixels {
+            width,
+            height,
+            data: on_white(data, layout, format),
+        };
+        let mut raster = Raster::full_scale(pixels, orientation);
+        raster.conversion = conversion;
+        Ok(raster)
     }
 }
 
+/// The file with a header that its decoder knows, where it must be another one than it has.
+pub(crate) fn mended(bytes: &[u8], format: Format) -> Result<Option<Vec<u8>>, ImageError> {
+    let mended = match format {
+        Format::Gif => gif::mended(bytes),
+        Format::Bmp => bmp::mended(bytes)?,
+        _ => return Ok(None),
+    };
+    Ok(match mended {
+        Cow::Owned(mended) => Some(mended),
+        Cow::Borrowed(_) => None,
+    })
+}
+
 /// Opens a decoder, checks the size in the header, and says how much memory may be taken.
-fn open<'a>(bytes: &'a [u8], format: Format, limits: &Limits) -> Result<Opened<'a>, ImageError> {
+pub(crate) fn open<'a>(
+    bytes: &'a [u8],
+    format: Format,
+    limits: &Limits,
+    deadline: &'a Deadline,
+) -> Result<Opened<'a>, ImageError> {
     let facts = match format {
         Format::Png => png::facts(bytes)?,
         _ => png::Facts::default(),
     };
     let (width, height) = facts.size.unwrap_or_default();
     limits.check_pixels(width, height)?;
-    let failed = |e| failure(e, bytes, format);
-    let mut decoder =
-        boxed(Cursor::new(bytes), format, &memory_limit(width, height)).map_err(failed)?;
+    let failed = |error| match deadline.check() {
+        Ok(()) => failure(error, bytes, format),
+        Err(late) => late,
+    };
+    let memory = memory_limit(width, height);
+    // A BMP and a lossy WebP are read in small pieces or all at once, so that looking at the clock there costs much or gains nothing.
+    let decoder =
+        match format == Format::Bmp || (format == Format::WebP && !webp::is_lossless(bytes)) {
+            true => boxed(Cursor::new(bytes), format, &memory),
+            false => boxed(Source::new(bytes, deadline), format, &memory),
+        };
+    let mut decoder = decoder.map_err(failed)?;
     let (width, height) = decoder.dimensions();
     limits.check_pixels(width, height)?;
     if width == 0 || height == 0 {
@@ -87,30 +141,36 @@ fn open<'a>(bytes: &'a [u8], format: Format, limits: &Limits) -> Result<Opened<'
         true => Space::Rgb,
         false => Space::Grey,
     };
-    let (orientation, conversion) = match format {
+    let (mut orientation, mut conversion, mut aside) = (None, None, 0);
+    match format {
         Format::WebP => {
             let facts = webp::facts(bytes)?;
             let profile = facts.profile;
-            let conversion = profile.and_then(|profile| colour::conversion(profile, space));
-            (facts.orientation, conversion)
+            conversion = profile.and_then(|profile| colour::conversion(profile, space));
+            orientation = facts.orientation;
+            aside = facts.aside;
         }
         Format::Png => {
             // A profile that cannot be read is none.
             let profile = decoder.icc_profile().ok().flatten();
-            let conversion = profile.and_then(|profile| colour::conversion(&profile, space));
-            (facts.orientation, conversion)
+            conversion = profile.and_then(|profile| colour::conversion(&profile, space));
+            orientation = facts.orientation;
         }
-        _ => (None, None),
-    };
+        // The frame, where it is not as wide as the canvas, and its indices.
+        Format::Gif => aside = 5,
+        _ => {}
+    }
     Ok(Opened {
         decoder,
+        format,
+        aside,
         orientation: orientation.unwrap_or(Orientation::NoTransforms),
         conversion,
     })
 }
 
 fn boxed<'a>(
-    source: Cursor<&'a [u8]>,
+    source: impl BufRead + Seek + 'a,
     format: Format,
     memory: &image::Limits,
 ) -> ImageResult<Decoder<'a>> {
@@ -134,28 +194,75 @@ fn memory_limit(width: u32, height: u32) -> image::Limits {
     memory
 }
 
-/// Brings any pixel type to 8-bit RGB on white. Deeper samples are rounded to 8 bits first.
-fn on_white(image: DynamicImage, format: Format) -> RgbPixels {
-    let (width, height) = (image.width(), image.height());
-    let data = if image.color().has_alpha() {
-        let mut data = image.into_rgba8().into_raw();
-        // Many programs write BMPs with room for alpha and nothing in it.
-        if format == Format::Bmp && data.iter().skip(3).step_by(4).all(|&alpha| alpha == 0) {
-            data.iter_mut()
-                .skip(3)
-                .step_by(4)
-                .for_each(|alpha| *alpha = 255);
+/// How a decoder gives its samples.
+#[derive(Debug, Clone, Copy)]
+struct Layout {
+    /// Samples of a pixel: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
+    channels: usize,
+    /// Bytes of a sample, which has 8 or 16 bits.
+    bytes: usize,
+}
+
+impl Layout {
+    fn of(colour: ColorType) -> Layout {
+        let channels = usize::from(colour.channel_count());
+        Layout {
+            channels,
+            bytes: usize::from(colour.bytes_per_pixel()) / channels.max(1),
         }
-        composite_in_place(&mut data);
-        data
-    } else {
-        image.into_rgb8().into_raw()
-    };
-    RgbPixels {
-        width,
-        height,
-        data,
     }
+}
+
+/// Brings decoded samples to 8-bit RGB on white, in their own place where they are not fewer. Deeper samples are rounded to 8 bits first.
+fn on_white(mut data: Vec<u8>, layout: Layout, format: Format) -> Vec<u8> {
+    if layout.bytes == 2 {
+        round_to_bytes(&mut data);
+    }
+    // Many programs write BMPs with room for alpha and nothing in it.
+    if (format, layout.channels) == (Format::Bmp, 4)
+        && data.iter().skip(3).step_by(4).all(|&alpha| alpha == 0)
+    {
+        data.iter_mut()
+            .skip(3)
+            .step_by(4)
+            .for_each(|alpha| *alpha = 255);
+    }
+    match layout.channels {
+        1 => {
+            let mut out = vec![0; data.len() * 3];
+            for (out, &level) in out.as_chunks_mut::<3>().0.iter_mut().zip(&data) {
+                *out = [level; 3];
+            }
+            out
+        }
+        2 => {
+            let pixels = data.as_chunks::<2>().0;
+            let mut out = vec![0; pixels.len() * 3];
+            for (out, &[level, alpha]) in out.as_chunks_mut::<3>().0.iter_mut().zip(pixels) {
+                *out = [over_white(level, alpha); 3];
+            }
+            out
+        }
+        4 => {
+            composite_in_place(&mut data);
+            data.shrink_to_fit();
+            data
+        }
+        _ => {
+            data.shrink_to_fit();
+            data
+        }
+    }
+}
+
+/// Samples of 16 bits, in the order of this machine, to 8 bits within one buffer.
+fn round_to_bytes(data: &mut Vec<u8>) {
+    let samples = data.len() / 2;
+    for i in 0..samples {
+        let sample = u16::from_ne_bytes([data[2 * i], data[2 * i + 1]]);
+        data[i] = ((u32::from(sample) + 128) / 257) as u8;
+    }
+    data.truncate(samples);
 }
 
 /// RGBA to RGB on white within one buffer: `c * a + 255 * (1 - a)`, rounded, as Pillow's `alpha_composite` on white.
@@ -174,18 +281,6 @@ fn composite_in_place(data: &mut Vec<u8>) {
         data[3 * i + 2] = over(b);
     }
     data.truncate(pixels * 3);
-}
-
-/// A channel with alpha on white.
-pub(crate) fn over_white(channel: u8, alpha: u8) -> u8 {
-    match alpha {
-        255 => channel,
-        0 => 255,
-        _ => {
-            let (channel, alpha) = (u32::from(channel), u32::from(alpha));
-            ((channel * alpha + 255 * (255 - alpha) + 127) / 255) as u8
-        }
-    }
 }
 
 fn failure(error: image::ImageError, bytes: &[u8], format: Format) -> ImageError {

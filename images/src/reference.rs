@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
-use crate::{ImageError, inline};
+use crate::error::ImageError;
 
 /// Schemes of buckets, whose keys are literal: they know neither codes (`%20`) nor a query nor a fragment.
 const OBJECT_SCHEMES: [&str; 6] = ["s3", "s3a", "gs", "az", "abfs", "abfss"];
@@ -20,6 +20,8 @@ const SHOWN_CHARS: usize = 300;
 ///
 /// - A URL (`scheme://...` or `file:/...`) of a supported scheme. In one of a bucket what follows the bucket is the key,
 ///   letter for letter: `a%20b.jpg` and `a b.jpg` are two objects. In one of a file `#` and `?` belong to the name.
+/// - A file of a data set on the hub, `hf://datasets/owner/name/path` or `hf://datasets/owner/name@revision/path`, whose path is
+///   literal too.
 /// - An absolute path is a local file, whatever `base` is.
 /// - Anything else is relative to the folder `base` (with or without its closing slash), or to the current directory
 ///   where `base` is `None`. Below a folder or bucket the characters are literal; below an HTTP base the reference
@@ -176,7 +178,7 @@ fn scheme_of(reference: &str) -> Option<String> {
 }
 
 fn absolute(reference: &str, scheme: &str) -> Result<Url, ImageError> {
-    if OBJECT_SCHEMES.contains(&scheme) {
+    if OBJECT_SCHEMES.contains(&scheme) || scheme == "hf" {
         return object(reference, scheme);
     }
     let parsed = match scheme {
@@ -302,6 +304,12 @@ fn below(base: &Url, reference: &str) -> Result<Url, ImageError> {
     Ok(url)
 }
 
+/// Whether `text` is a `data:` URI.
+pub(crate) fn is_data(text: &str) -> bool {
+    text.get(..5)
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"))
+}
+
 /// Whether a reference has a part that may be a credential: a URL's query or password.
 pub fn may_hold_credential(reference: &str) -> bool {
     let url = Url::parse(reference).ok().filter(Url::has_host);
@@ -318,7 +326,7 @@ fn is_obeyed(c: char) -> bool {
 /// written as `\u{1b}`.
 pub fn shown(reference: &str) -> String {
     // What a reference holds itself says nothing to people, and there may be megabytes of it.
-    if inline::is_data(reference) {
+    if is_data(reference) {
         let head = reference.split(',').next().unwrap_or_default();
         let head: String = head.chars().take(80).filter(|c| !is_obeyed(*c)).collect();
         return format!("{head},...");

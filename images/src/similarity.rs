@@ -3,7 +3,7 @@
 //! It answers "does this look like that", never "is this that": what counts as the same image is its
 //! [SHA-256](crate::sha256).
 
-use crate::RgbPixels;
+use crate::pixels::RgbPixels;
 
 /// Columns and rows of the grid. Neighbours in a row are compared, so nine columns give eight bits.
 const COLUMNS: usize = 9;

@@ -19,7 +19,7 @@ use object_store::path::Path;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use url::{Position, Url};
 
-use crate::ImageError;
+use crate::error::ImageError;
 use crate::error::root_cause;
 use crate::reference::shown;
 
@@ -124,6 +124,14 @@ impl Stores {
                 .with_retry(retry())
                 .build()
                 .map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
+            "hf" => {
+                return Err(ImageError::BadReference {
+                    reference: shown(url.as_str()),
+                    reason: "of the hub single images are read; a table is read by the web address of its file, \
+                             https://huggingface.co/datasets/owner/name/resolve/main/path"
+                        .to_owned(),
+                });
+            }
             scheme => {
                 return Err(ImageError::UnsupportedScheme {
                     reference: shown(url.as_str()),

@@ -15,7 +15,7 @@ use reqwest::header::{
 };
 use url::Url;
 
-use crate::decode::{hex, sha256};
+use crate::digest::{hex, sha256};
 
 /// How old the last change must be: clocks of file systems and of HTTP tick in up to two seconds, and a second change
 /// within one tick would not show.

@@ -7,14 +7,17 @@
 
 use image::metadata::Orientation;
 
+use crate::error::ImageError;
+use crate::exif;
 use crate::format::Format;
-use crate::{ImageError, exif};
 
 /// What a file says beside its pictures.
 #[derive(Debug, Default)]
 pub(crate) struct Facts<'a> {
     pub(crate) orientation: Option<Orientation>,
     pub(crate) profile: Option<&'a [u8]>,
+    /// Bytes a pixel that the decoder takes besides the picture.
+    pub(crate) aside: u64,
 }
 
 /// A chunk: its four letters and as much of its data as there is.
@@ -45,6 +48,11 @@ impl<'a> Iterator for Chunks<'a> {
     }
 }
 
+/// Whether the picture, which is no animation, is coded without loss.
+pub(crate) fn is_lossless(bytes: &[u8]) -> bool {
+    Chunks(bytes.get(12..).unwrap_or(&[])).any(|chunk| chunk.kind == b"VP8L")
+}
+
 /// Reads what is beside the pictures, and compares their sizes.
 ///
 /// # Errors
@@ -52,17 +60,24 @@ impl<'a> Iterator for Chunks<'a> {
 pub(crate) fn facts(bytes: &[u8]) -> Result<Facts<'_>, ImageError> {
     let body = bytes.get(12..).unwrap_or(&[]);
     let Some(canvas) = Chunks(body).next().filter(|chunk| chunk.kind == b"VP8X") else {
-        // A picture alone is its own canvas, and has nothing beside it.
-        return Ok(Facts::default());
+        // A picture alone is its own canvas, and has nothing beside it. A lossless one is decoded with alpha, a lossy one to planes.
+        return Ok(Facts {
+            aside: 4,
+            ..Facts::default()
+        });
     };
     if let Some(canvas) = canvas.data.get(4..10).map(sides) {
         agree(Chunks(body), canvas, "canvas")?;
     }
-    // Of an animation the first frame is decoded.
+    let mut has_alpha = Chunks(body).any(|chunk| chunk.kind == b"ALPH");
+    let mut aside = 4;
+    // Of an animation the first frame is decoded, and put on the canvas.
     if let Some(frame) = Chunks(body).find(|chunk| chunk.kind == b"ANMF")
         && let (Some(size), Some(pictures)) = (frame.data.get(6..12), frame.data.get(16..))
     {
         agree(Chunks(pictures), sides(size), "frame")?;
+        has_alpha = Chunks(pictures).any(|chunk| chunk.kind == b"ALPH");
+        aside = 8;
     }
     let data = |kind: &[u8]| {
         Chunks(body)
@@ -74,6 +89,8 @@ pub(crate) fn facts(bytes: &[u8]) -> Result<Facts<'_>, ImageError> {
     Ok(Facts {
         orientation: of_exif().or_else(of_xmp),
         profile: data(b"ICCP"),
+        // Alpha is kept before and behind its filter.
+        aside: if has_alpha { aside + 4 } else { aside },
     })
 }
 

@@ -83,6 +83,9 @@ pub struct LimitArgs {
     /// Width times height, checked before memory is taken
     #[arg(long, default_value_t = Limits::default().max_pixels, value_name = "PIXELS")]
     pub max_image_pixels: u64,
+    /// Bytes of memory that all images together may take while they are decoded; an image waits for its share
+    #[arg(long, default_value_t = Limits::default().max_memory, value_name = "BYTES")]
+    pub max_image_memory: u64,
     /// Seconds to fetch it, and again to decode it
     #[arg(long, default_value_t = Limits::default().timeout.as_secs(), value_name = "SECONDS")]
     pub image_timeout: u64,
@@ -109,6 +112,7 @@ impl LimitArgs {
             limits: Limits {
                 max_bytes: self.max_image_bytes,
                 max_pixels: self.max_image_pixels,
+                max_memory: self.max_image_memory,
                 timeout: Duration::from_secs(self.image_timeout),
             },
             progress: Arc::new(FetchReport::default()),
@@ -127,7 +131,7 @@ pub struct FetchArgs {
     /// Folder whose files references may name, besides the table's own
     #[arg(long = "allow-folder", value_name = "DIR")]
     pub allow_folders: Vec<PathBuf>,
-    /// Schemes that references may have [default: file,s3,s3a,gs,az,abfs,abfss,http,https]
+    /// Schemes that references may have [default: file,s3,s3a,gs,az,abfs,abfss,hf,http,https,data]
     #[arg(long, value_delimiter = ',', value_name = "SCHEME,...")]
     pub allow_schemes: Vec<String>,
     /// Fetch images too whose server forbids their use to train models (X-Robots-Tag: noai)

@@ -113,6 +113,7 @@ impl Engine {
                 concurrency: options.fetch_concurrency,
                 limits: options.limits.clone(),
                 policy: options.policy.clone(),
+                ..FetchOptions::default()
             },
         );
         let pool = DecodePool::new(options.decode_threads, options.limits.clone())

@@ -34,6 +34,7 @@ impl ImageError {
             | Corrupt { .. }
             | UnsupportedFeature { .. }
             | TooManyPixels { .. }
+            | TooMuchMemory { .. }
             | BadGeometry { .. }
             | Resize { .. }
             | Encode { .. }
@@ -50,7 +51,7 @@ impl ImageError {
     /// `bad_reference`, `unsupported_scheme`, `scheme_not_allowed`, `outside_root`, `refused_address`,
     /// `refused_redirect`, `too_many_redirects`, `robots`, `store`, `not_found`, `denied`, `http_status`,
     /// `unreachable`, `interrupted`, `stalled`, `compressed`, `unreadable`, `too_large`, `timed_out`, `empty`,
-    /// `unknown_format`, `unsupported_format`, `truncated`, `corrupt`, `unsupported_feature`, `too_many_pixels`, `bad_geometry`, `resize`,
+    /// `unknown_format`, `unsupported_format`, `truncated`, `corrupt`, `unsupported_feature`, `too_many_pixels`, `too_much_memory`, `bad_geometry`, `resize`,
     /// `panicked`, `pool`.
     pub fn kind(&self) -> &'static str {
         use ImageError::*;
@@ -81,6 +82,7 @@ impl ImageError {
             Corrupt { .. } => "corrupt",
             UnsupportedFeature { .. } => "unsupported_feature",
             TooManyPixels { .. } => "too_many_pixels",
+            TooMuchMemory { .. } => "too_much_memory",
             BadGeometry { .. } => "bad_geometry",
             Resize { .. } => "resize",
             Encode { .. } => "encode",

@@ -46,7 +46,7 @@ pub enum ImageError {
     },
     /// A URL whose scheme no store serves.
     #[error(
-        "'{reference}' has the unsupported scheme '{scheme}'; use a path, file, s3, gs, az, abfs, http, https or data"
+        "'{reference}' has the unsupported scheme '{scheme}'; use a path, file, s3, gs, az, abfs, hf, http, https or data"
     )]
     UnsupportedScheme {
         /// The reference as shown to a person.
@@ -265,7 +265,9 @@ pub enum ImageError {
         source: Option<Cause>,
     },
     /// The image uses a part of its format that no decoder here knows.
-    #[error("the {format} image cannot be decoded: {feature} is not supported")]
+    #[error(
+        "the {format} image cannot be decoded: {feature} is not supported; save it as an ordinary JPEG or PNG first"
+    )]
     UnsupportedFeature {
         /// Name of the format.
         format: &'static str,
@@ -280,6 +282,20 @@ pub enum ImageError {
         /// Height from the header.
         height: u32,
         /// The limit in pixels.
+        limit: u64,
+    },
+    /// Decoding takes more than [`Limits::max_memory`](crate::Limits::max_memory); found from the header.
+    #[error(
+        "decoding the image of {width} x {height} pixels takes {needed} bytes of memory, and all images together may take {limit}; if there is enough, allow it with --max-image-memory {needed}"
+    )]
+    TooMuchMemory {
+        /// Width from the header.
+        width: u32,
+        /// Height from the header.
+        height: u32,
+        /// Bytes that it takes.
+        needed: u64,
+        /// The limit in bytes.
         limit: u64,
     },
     /// A [`Geometry`](crate::Geometry) that no image can satisfy.

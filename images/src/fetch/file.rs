@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, Metadata};
+#[cfg(unix)]
+use cap_std::fs::OpenOptionsExt;
+use cap_std::fs::{Dir, Metadata, OpenOptions};
 use url::Url;
 
-use crate::ImageError;
 use crate::error::Cause;
+use crate::error::ImageError;
 use crate::reference::shown;
 use crate::version::Version;
 
@@ -59,7 +61,7 @@ pub(super) fn read(wanted: &Wanted) -> io::Result<Content> {
     let Some(Found { folder, name, meta }) = found else {
         return Ok(Content::Outside);
     };
-    // Asked before opening: to open a pipe without a writer would hang this thread for ever.
+    // Asked before opening, which some devices take for an order.
     if meta.is_dir() {
         return Ok(Content::NotAFile("a folder"));
     }
@@ -72,7 +74,7 @@ pub(super) fn read(wanted: &Wanted) -> io::Result<Content> {
     if meta.len() > wanted.max_bytes {
         return Ok(Content::TooLarge(meta.len()));
     }
-    let mut file = folder.open(&name)?;
+    let mut file = folder.open_with(&name, &reading())?;
     let meta = file.metadata()?;
     if !meta.is_file() {
         return Ok(Content::NotAFile("no longer a regular file"));
@@ -94,6 +96,15 @@ pub(super) fn read(wanted: &Wanted) -> io::Result<Content> {
         .and_then(|meta| Version::of_file(&meta));
     let version = version.filter(|version| still.as_ref() == Some(version));
     Ok(Content::Bytes(bytes.into(), version))
+}
+
+/// How files are opened: a pipe that took the file's place since it was asked about must not hang this thread until it has a writer.
+fn reading() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    options.custom_flags(libc::O_NONBLOCK);
+    options
 }
 
 /// Looks for `path` below each of `folders`; `None` if it is below none of them.

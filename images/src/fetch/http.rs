@@ -11,9 +11,10 @@ use url::Url;
 
 use super::hosts::Host;
 use super::web::{Answer, Failure};
-use super::{Fetch, Inner, timed_out, unreadable};
-use crate::reference::shown;
-use crate::{ImageError, Version};
+use super::{Fetch, Inner, Server, timed_out, unreadable};
+use crate::error::ImageError;
+use crate::reference::{is_below, shown};
+use crate::version::Version;
 
 /// Redirects that are followed, as HTTP libraries commonly do.
 const REDIRECTS: usize = 10;
@@ -50,22 +51,22 @@ impl Budget {
 }
 
 impl Inner {
-    /// Reads `url`. Below the folder `trusted` a person named the server, so its address plays no part.
+    /// Reads `url`, which may be one of `server`.
     pub(super) async fn http(
         &self,
         url: &Url,
-        trusted: Option<&Url>,
+        server: Option<&Server<'_>>,
         known: Option<&Version>,
     ) -> Result<Fetch, ImageError> {
         let limit = self.limits.timeout;
         let mut budget = Budget { limit, left: limit };
         let mut pauses = pauses();
         loop {
-            let Failure { error, pause } =
-                match self.attempt(url, trusted, known, &mut budget).await {
-                    Ok(fetch) => return Ok(fetch),
-                    Err(failure) => failure,
-                };
+            let Failure { error, pause } = match self.attempt(url, server, known, &mut budget).await
+            {
+                Ok(fetch) => return Ok(fetch),
+                Err(failure) => failure,
+            };
             if !error.can_pass() {
                 return Err(error);
             }
@@ -85,18 +86,20 @@ impl Inner {
     async fn attempt(
         &self,
         start: &Url,
-        trusted: Option<&Url>,
+        server: Option<&Server<'_>>,
         known: Option<&Version>,
         budget: &mut Budget,
     ) -> Result<Fetch, Failure> {
         let mut url = start.clone();
         for _ in 0..=REDIRECTS {
-            let client = self.web.client(&url, trusted).await?;
+            let server = server.filter(|server| is_below(&server.folder, &url));
+            let client = self.web.client(&url, server.is_some()).await?;
             let host = self.hosts.get(url.host_str().unwrap_or_default());
             let closed = |_| unreadable(&url, "the fetcher is closed".to_owned(), None);
             let _turn = host.enter().await.map_err(closed)?;
             let _slot = self.slot(&url).await?;
-            let request = self.request(client, &url, known, budget.limit / 2);
+            let token = server.and_then(|server| server.token);
+            let request = self.request(client, &url, token, known, budget.limit / 2);
             match budget.spend(start, request).await {
                 Ok(Answer::Content(fetched)) => return Ok(Fetch::Changed(fetched)),
                 Ok(Answer::Unchanged) => return Ok(Fetch::Unchanged),

@@ -22,11 +22,17 @@ use url::Url;
 pub use dns::Lookup;
 
 use crate::error::Cause;
+use crate::error::ImageError;
 use crate::fetch::file::{Content, Wanted};
 use crate::fetch::hosts::Hosts;
 use crate::fetch::web::Web;
-use crate::reference::{http_folder, is_absolute, local_path, resolve, shown};
-use crate::{FetchOptions, FetchPolicy, ImageError, Limits, Stores, Version, inline};
+use crate::hub::Hub;
+use crate::inline;
+use crate::limits::Limits;
+use crate::policy::{FetchOptions, FetchPolicy};
+use crate::reference::{http_folder, is_absolute, is_data, local_path, resolve, shown};
+use crate::stores::Stores;
+use crate::version::Version;
 
 /// Most of an announced size that is reserved at once: the announcement may lie.
 const RESERVED: u64 = 1 << 20;
@@ -62,6 +68,7 @@ pub enum Fetch {
 ///   only.
 /// - Buckets: relative references stay below `base`; a full URL may name any bucket that the environment's
 ///   credentials read.
+/// - Data sets of the [hub](Hub): its token goes to its own server only, whose address plays no part.
 /// - Itself: a `data:` URI, and base64 of an image, bounded by [`Limits::max_bytes`] like a file.
 ///
 /// HTTP requests go straight to the host: proxies named in the environment are not used, because behind one it is the
@@ -85,8 +92,17 @@ struct Inner {
     slots: Semaphore,
     limits: Limits,
     policy: Arc<FetchPolicy>,
+    hub: Hub,
     hosts: Hosts,
     web: Web,
+}
+
+/// A web server that a person named, whose address plays no part.
+struct Server<'a> {
+    /// Below it are the addresses that were meant.
+    folder: Url,
+    /// What says to it, and to no other, who asks.
+    token: Option<&'a str>,
 }
 
 /// Who wrote a reference, which decides what it may reach.
@@ -112,6 +128,7 @@ impl Fetcher {
             concurrency,
             limits,
             policy,
+            hub,
         } = options;
         let policy = Arc::new(policy);
         Fetcher {
@@ -122,6 +139,7 @@ impl Fetcher {
                 web: Web::new(lookup, Arc::clone(&policy)),
                 limits,
                 policy,
+                hub,
             }),
         }
     }
@@ -189,7 +207,7 @@ impl Inner {
     fn held(&self, reference: &str, typed: bool) -> Option<Result<Fetched, ImageError>> {
         let schemes = &self.policy.schemes;
         let refused = !typed && !schemes.iter().any(|scheme| scheme == "data");
-        if refused && inline::is_data(reference) {
+        if refused && is_data(reference) {
             return Some(Err(self.not_allowed(reference, "data")));
         }
         let bytes = match inline::held(reference, &self.limits)? {
@@ -219,7 +237,18 @@ impl Inner {
                     Author::Person => url.join("/").ok(),
                     Author::Table { base, relative } => base.filter(|_| relative).map(http_folder),
                 };
-                self.http(url, trusted.as_ref(), known).await
+                let server = trusted.map(|folder| Server {
+                    folder,
+                    token: None,
+                });
+                self.http(url, server.as_ref(), known).await
+            }
+            "hf" => {
+                let server = Server {
+                    folder: self.hub.root()?,
+                    token: self.hub.token(),
+                };
+                self.http(&self.hub.file(url)?, Some(&server), known).await
             }
             _ => self.object(url, known).await,
         }

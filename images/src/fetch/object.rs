@@ -8,10 +8,11 @@ use object_store::client::{HttpError, HttpErrorKind};
 use url::Url;
 
 use super::{Body, Fetch, Fetched, Inner, timed_out};
+use crate::error::ImageError;
 use crate::error::kind::status_can_pass;
 use crate::error::{Cause, find_cause, root_cause};
 use crate::reference::shown;
-use crate::{ImageError, Version};
+use crate::version::Version;
 
 impl Inner {
     pub(super) async fn object(

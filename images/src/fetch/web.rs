@@ -17,9 +17,11 @@ use url::{Host, Url};
 
 use super::dns::{Lookup, NotPublic, Resolver};
 use super::{Body, Fetched, Inner, robots, unreadable};
+use crate::error::ImageError;
 use crate::error::{Cause, find_cause, root_cause};
-use crate::reference::{is_below, shown};
-use crate::{FetchPolicy, ImageError, Version};
+use crate::policy::FetchPolicy;
+use crate::reference::shown;
+use crate::version::Version;
 
 /// How this program calls itself.
 const USER_AGENT: &str = concat!("picsift/", env!("CARGO_PKG_VERSION"));
@@ -89,13 +91,8 @@ impl Web {
         }
     }
 
-    /// The client that may send a request to `url`, or why none may.
-    pub(super) async fn client(
-        &self,
-        url: &Url,
-        trusted: Option<&Url>,
-    ) -> Result<&Client, ImageError> {
-        let named = trusted.is_some_and(|folder| is_below(folder, url));
+    /// The client that may send a request to `url`, whose server a person may have `named`, or why none may.
+    pub(super) async fn client(&self, url: &Url, named: bool) -> Result<&Client, ImageError> {
         if named || self.policy.allows_host(url) {
             return self.open.get_or_try_init(|| self.make(url, None)).await;
         }
@@ -148,12 +145,16 @@ impl Inner {
         &self,
         client: &Client,
         url: &Url,
+        token: Option<&str>,
         known: Option<&Version>,
         silence: Duration,
     ) -> Result<Answer, Failure> {
         let condition = known.and_then(|known| known.condition(url));
         let conditional = condition.is_some();
         let mut request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
         if let Some((name, value)) = condition {
             request = request.header(name, value);
         }

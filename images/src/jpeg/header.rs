@@ -1,4 +1,4 @@
-//! What a JPEG's segments say before its first scan, and which decoder is right about it.
+//! What a JPEG's segments say before its first scan, how many scans follow, and which decoder is right about it.
 //!
 //! It looks at everything that decoders differ in (process, precision, sampling, colour transform, tables, scans) and at what
 //! says how to show the picture: orientation and colour profile. Bytes between segments are skipped; it decodes nothing.
@@ -7,8 +7,10 @@ use std::borrow::Cow;
 
 use image::metadata::Orientation;
 
-use super::{END, FORMAT, SCAN, corrupt, truncated};
-use crate::{Geometry, ImageError, exif};
+use super::{END, FORMAT, corrupt, truncated};
+use crate::error::ImageError;
+use crate::exif;
+use crate::geometry::Geometry;
 
 /// Most scans of a picture. Encoders write about ten. A scan over all of a large picture may have some hundred bytes and
 /// takes a decoder milliseconds, so that without a bound a small file keeps a thread for hours.
@@ -42,8 +44,12 @@ pub(crate) struct Header<'a> {
     /// The colour profile, if all its parts are there.
     pub(super) profile: Option<Cow<'a, [u8]>>,
     frame: Frame,
-    /// Where the first scan begins, behind its marker.
-    scan: usize,
+    /// The first scan brings all components.
+    begins_with_all_components: bool,
+    /// Where each scan begins, behind its marker; no more than one too many.
+    scans: Vec<usize>,
+    /// The end marker follows the first scan.
+    end: bool,
     /// A JFIF segment is present: three components are luma and chroma, whatever Adobe's segment says.
     jfif: bool,
     /// The transform that an Adobe segment names.
@@ -80,14 +86,24 @@ impl<'a> Header<'a> {
         }
     }
 
-    /// Whether the end marker follows the first scan. Within the picture's data it cannot occur by chance.
-    pub(super) fn has_end(&self, bytes: &[u8]) -> bool {
-        bytes.ends_with(&END) || bytes[self.scan..].windows(2).any(|pair| pair == END)
+    /// Whether the end marker follows the first scan.
+    pub(super) fn has_end(&self) -> bool {
+        self.end
+    }
+
+    /// Pixels that all scans together go over.
+    pub(super) fn work(&self) -> u64 {
+        u64::from(self.width) * u64::from(self.height) * self.scans.len() as u64
+    }
+
+    /// Whether the picture comes in several scans, for which a decoder keeps all coefficients until it has seen the last.
+    pub(super) fn has_several_scans(&self) -> bool {
+        self.is_progressive() || !self.begins_with_all_components
     }
 
     /// Whether the picture is one that nearly every writer writes, about which all decoders agree: Huffman codes of 8-bit
     /// samples, grey or luma and chroma that are sampled once or half as often, baseline in a single scan.
-    pub(super) fn is_ordinary(&self, bytes: &[u8]) -> bool {
+    pub(super) fn is_ordinary(&self) -> bool {
         let frame = &self.frame;
         let colours = match (frame.components.len(), self.jfif, self.adobe) {
             (1, ..) => true,
@@ -96,9 +112,8 @@ impl<'a> Header<'a> {
             (_, false, None) => frame.components.iter().map(|c| c.id).eq(1..=3),
             _ => false,
         };
-        let single_scan = bytes.get(self.scan + 2).copied() == Some(self.components);
         let process = match frame.process {
-            0xC0 | 0xC1 => single_scan,
+            0xC0 | 0xC1 => self.begins_with_all_components,
             0xC2 => true,
             _ => false,
         };
@@ -132,6 +147,10 @@ impl<'a> Header<'a> {
         matches!(self.frame.process, 0xC9 | 0xCA)
     }
 
+    fn is_progressive(&self) -> bool {
+        matches!(self.frame.process, 0xC2 | 0xCA)
+    }
+
     /// Refuses what costs memory or time out of proportion to its data.
     pub(super) fn check_data(&self, bytes: &[u8]) -> Result<(), ImageError> {
         // The component that is not subsampled has 64 pixels a block, and a Huffman-coded block takes one bit at least.
@@ -139,36 +158,24 @@ impl<'a> Header<'a> {
         if !self.is_arithmetic() && (bytes.len() as u64) < blocks / 8 {
             return Err(truncated(bytes));
         }
-        if self.scans(bytes).take(MOST_SCANS).count() == MOST_SCANS {
+        if self.scans.len() > MOST_SCANS {
             return Err(corrupt(&format!("it has more than {MOST_SCANS} scans")));
         }
         Ok(())
     }
 
-    /// What follows the marker of each scan but the first.
-    fn scans<'b>(&self, bytes: &'b [u8]) -> impl Iterator<Item = &'b [u8]> {
-        let rest = &bytes[self.scan..];
-        rest.windows(2)
-            .enumerate()
-            .take_while(|(_, pair)| *pair != END)
-            .filter(|(_, pair)| *pair == SCAN)
-            .map(|(at, _)| &rest[at + 2..])
-    }
-
     /// Whether the data may end where it does: with a marker, or behind the only scan of all components.
     ///
     /// A decoder that meets the end of the data takes the scans that it has not seen for zeros.
-    pub(super) fn may_end(&self, bytes: &[u8]) -> bool {
-        let single = matches!(self.frame.process, 0xC0 | 0xC1)
-            && bytes.get(self.scan + 2).copied() == Some(self.components);
-        single || self.has_end(bytes)
+    pub(super) fn may_end(&self) -> bool {
+        let single = matches!(self.frame.process, 0xC0 | 0xC1) && self.begins_with_all_components;
+        single || self.has_end()
     }
 
     /// Whether some scan brings each component.
     pub(super) fn has_all_components(&self, bytes: &[u8]) -> bool {
         let mut missing: Vec<u8> = self.frame.components.iter().map(|c| c.id).collect();
-        let first = &bytes[self.scan.min(bytes.len())..];
-        for scan in std::iter::once(first).chain(self.scans(bytes)) {
+        for scan in self.scans.iter().filter_map(|&at| bytes.get(at..)) {
             let count = usize::from(scan.get(2).copied().unwrap_or(0)).min(4);
             let selectors = scan.get(3..3 + 2 * count).unwrap_or(&[]);
             let named = |id: &u8| selectors.iter().step_by(2).any(|name| name == id);
@@ -182,37 +189,59 @@ impl<'a> Header<'a> {
         let mut found = Found::default();
         let mut at = 2;
         loop {
-            let marker_at = at
-                + bytes
-                    .get(at..)
-                    .and_then(|rest| rest.iter().position(|&b| b == 0xFF))
-                    .ok_or_else(|| truncated(bytes))?;
-            let marker = *bytes.get(marker_at + 1).ok_or_else(|| truncated(bytes))?;
-            at = marker_at + 1;
+            let (marker, behind) = next_marker(bytes, at).ok_or_else(|| truncated(bytes))?;
             match marker {
-                // A fill byte is the start of the next marker; a stuffed zero or a restart is no segment.
-                0xFF => continue,
-                0x00 | 0x01 | 0xD0..=0xD8 => {
-                    at += 1;
-                    continue;
-                }
                 0xD9 => return Err(corrupt("it ends before its first scan")),
-                _ => at += 1,
+                0xDA if bytes.len() < behind + 2 => return Err(truncated(bytes)),
+                0xDA => return found.into_header(bytes, behind),
+                _ => {}
             }
-            let length = match bytes.get(at..at + 2) {
-                Some(&[high, low]) => usize::from(u16::from_be_bytes([high, low])),
-                _ => return Err(truncated(bytes)),
-            };
-            if marker == 0xDA {
-                return found.into_header(at);
-            }
-            let segment = bytes
-                .get(at + 2..at + length.max(2))
-                .ok_or_else(|| truncated(bytes))?;
-            at += length.max(2);
+            let segment = segment(bytes, behind).ok_or_else(|| truncated(bytes))?;
+            at = behind + 2 + segment.len();
             found.add(marker, segment)?;
         }
     }
+}
+
+/// The marker at `at` or behind it, and where it ends. Bytes that are no marker are passed over, and so is what has no segment: a
+/// stuffed zero within a scan, a restart.
+fn next_marker(bytes: &[u8], mut at: usize) -> Option<(u8, usize)> {
+    loop {
+        at += bytes.get(at..)?.iter().position(|&b| b == 0xFF)? + 1;
+        match *bytes.get(at)? {
+            // A fill byte is the start of the next marker.
+            0xFF => {}
+            0x00 | 0x01 | 0xD0..=0xD8 => at += 1,
+            marker => return Some((marker, at + 1)),
+        }
+    }
+}
+
+/// What a segment holds behind its length, which is at `at`.
+fn segment(bytes: &[u8], at: usize) -> Option<&[u8]> {
+    let length = bytes.get(at..)?.first_chunk::<2>()?;
+    let length = usize::from(u16::from_be_bytes(*length)).max(2);
+    bytes.get(at + 2..at + length)
+}
+
+/// Where the scans begin, the first at `first`, and whether the end marker follows. Segments are passed over whole, so that nothing
+/// within them counts; there are no more scans than [`MOST_SCANS`] and one.
+fn scans(bytes: &[u8], first: usize) -> (Vec<usize>, bool) {
+    let mut all = vec![first];
+    // Behind the header of a scan come codes, in which no marker but a restart can be.
+    let mut at = first;
+    while all.len() <= MOST_SCANS
+        && let Some(inside) = segment(bytes, at)
+        && let Some((marker, behind)) = next_marker(bytes, at + 2 + inside.len())
+    {
+        match marker {
+            0xD9 => return (all, true),
+            0xDA => all.push(behind),
+            _ => {}
+        }
+        at = behind;
+    }
+    (all, bytes.ends_with(&END))
 }
 
 /// What the segments so far said.
@@ -264,11 +293,14 @@ impl<'a> Found<'a> {
         Ok(())
     }
 
-    fn into_header(self, scan: usize) -> Result<Header<'a>, ImageError> {
+    fn into_header(self, bytes: &[u8], scan: usize) -> Result<Header<'a>, ImageError> {
         let profile = self.profile();
         let frame = self
             .frame
             .ok_or_else(|| corrupt("a scan comes before the frame header"))?;
+        let begins_with = bytes.get(scan + 2).map(|count| usize::from(*count));
+        let begins_with_all_components = begins_with == Some(frame.components.len());
+        let (scans, end) = scans(bytes, scan);
         Ok(Header {
             width: frame.width,
             height: frame.height,
@@ -276,7 +308,9 @@ impl<'a> Found<'a> {
             orientation: self.exif.or(self.xmp).unwrap_or(Orientation::NoTransforms),
             profile,
             frame,
-            scan,
+            begins_with_all_components,
+            scans,
+            end,
             jfif: self.jfif,
             adobe: self.adobe,
             tables: self.tables,

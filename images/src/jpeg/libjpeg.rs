@@ -5,8 +5,10 @@
 //! harm (stray bytes before a marker, an unknown version) is passed over.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::os::raw::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ptr;
 
 use mozjpeg::decompress::{DecompressBuilder, DecompressStarted};
 use mozjpeg::{ColorSpace, Decompress};
@@ -14,7 +16,9 @@ use mozjpeg_sys as sys;
 
 use super::{FORMAT, Header, corrupt, truncated};
 use crate::colour::Space;
-use crate::{ImageError, RgbPixels};
+use crate::deadline::Deadline;
+use crate::error::ImageError;
+use crate::pixels::RgbPixels;
 
 /// Decoded samples, before any colour profile.
 pub(super) struct Decoded {
@@ -23,18 +27,63 @@ pub(super) struct Decoded {
     pub(super) converted: bool,
 }
 
+/// What libjpeg unwinds with.
+type Reason = Box<dyn Any + Send>;
+
 /// The number of libjpeg's message about what stopped it.
 struct Stopped(c_int);
+
+/// What stopped libjpeg is that the time is over.
+struct Late(ImageError);
+
+/// What libjpeg calls between rows and scans. It gets its own part of it as a pointer, hence the order.
+#[repr(C)]
+struct Watch<'a> {
+    progress: sys::jpeg_progress_mgr,
+    deadline: &'a Deadline,
+}
+
+thread_local! {
+    /// The watch over the picture that libjpeg decodes on this thread; null between pictures.
+    static WATCH: Cell<*mut sys::jpeg_progress_mgr> = const { Cell::new(ptr::null_mut()) };
+}
+
+/// Runs `work`, in which libjpeg decodes one picture, so that it stops when the time is over.
+fn watched<T>(deadline: &Deadline, work: impl FnOnce() -> Option<T>) -> Result<Option<T>, Reason> {
+    let mut watch = Watch {
+        progress: sys::jpeg_progress_mgr {
+            progress_monitor: Some(look),
+            pass_counter: 0,
+            pass_limit: 0,
+            completed_passes: 0,
+            total_passes: 0,
+        },
+        deadline,
+    };
+    WATCH.set(ptr::from_mut(&mut watch).cast());
+    // libjpeg's errors come by unwinding, as the crate has it. Nothing outside the closure is changed in it.
+    let result = catch_unwind(AssertUnwindSafe(work));
+    WATCH.set(ptr::null_mut());
+    result
+}
+
+extern "C-unwind" fn look(info: &mut sys::jpeg_common_struct) {
+    let watch: *const Watch<'_> = info.progress.cast_const().cast();
+    // SAFETY: `message` alone sets it, to the watch of this thread, which outlives the decoder.
+    let late = unsafe { watch.as_ref() }.and_then(|watch| watch.deadline.check().err());
+    if let Some(error) = late {
+        resume_unwind(Box::new(Late(error)));
+    }
+}
 
 /// Decodes at `eighths`/8 of the size, each side rounded up.
 pub(super) fn decode(
     bytes: &[u8],
     header: &Header<'_>,
     eighths: u8,
+    deadline: &Deadline,
 ) -> Result<Decoded, ImageError> {
-    // libjpeg's errors come by unwinding, as the crate has it. Nothing outside the closure is changed in it.
-    let decoded = catch_unwind(AssertUnwindSafe(|| run(bytes, header, eighths)));
-    match decoded {
+    match watched(deadline, || run(bytes, header, eighths)) {
         Ok(Some(decoded)) => Ok(decoded),
         Ok(None) => Err(damaged(bytes, header)),
         Err(panic) => Err(refusal(&*panic, bytes, header)),
@@ -72,10 +121,11 @@ pub(crate) fn samples(
     bytes: &[u8],
     header: &Header<'_>,
     luma_and_chroma: bool,
+    deadline: &Deadline,
 ) -> Result<Vec<u8>, ImageError> {
     header.check_features()?;
     header.check_data(bytes)?;
-    let decoded = catch_unwind(AssertUnwindSafe(|| {
+    let decoded = watched(deadline, || {
         let decoder = DecompressBuilder::new()
             .with_err(strict_errors())
             .from_mem(bytes)
@@ -90,7 +140,7 @@ pub(crate) fn samples(
         decoder.finish().ok()?;
         let samples = u64::from(header.width) * u64::from(header.height);
         (data.len() as u64 == samples * u64::from(header.components)).then_some(data)
-    }));
+    });
     match decoded {
         Ok(Some(data)) => Ok(data),
         Ok(None) => Err(damaged(bytes, header)),
@@ -143,6 +193,10 @@ fn strict_errors() -> sys::jpeg_error_mgr {
         resume_unwind(Box::new(Stopped(code)));
     }
     extern "C-unwind" fn message(info: &mut sys::jpeg_common_struct, level: c_int) {
+        // The first message comes with the first marker, before anything is decoded; the crate gives no other way to set this.
+        if info.progress.is_null() {
+            info.progress = WATCH.get();
+        }
         // SAFETY: as above.
         let code = unsafe { info.err.as_ref() }.map_or(0, |manager| manager.msg_code);
         // All others say that pixels are made up.
@@ -169,6 +223,9 @@ fn strict_errors() -> sys::jpeg_error_mgr {
 }
 
 fn refusal(panic: &(dyn Any + Send), bytes: &[u8], header: &Header<'_>) -> ImageError {
+    if let Some(Late(error)) = panic.downcast_ref() {
+        return error.clone();
+    }
     let Some(Stopped(code)) = panic.downcast_ref() else {
         return damaged(bytes, header);
     };
@@ -194,7 +251,7 @@ fn refusal(panic: &(dyn Any + Send), bytes: &[u8], header: &Header<'_>) -> Image
 
 /// The data does not decode: it ends too early, or it is damaged.
 fn damaged(bytes: &[u8], header: &Header<'_>) -> ImageError {
-    match header.has_end(bytes) {
+    match header.has_end() {
         true => corrupt("its compressed data is damaged"),
         false => truncated(bytes),
     }

@@ -26,58 +26,92 @@ mod libjpeg;
 pub(crate) use header::Header;
 pub(crate) use libjpeg::samples;
 
+use crate::colour;
 use crate::colour::Space;
+use crate::deadline::Deadline;
+use crate::error::ImageError;
+use crate::geometry::Geometry;
 use crate::geometry::Raster;
-use crate::{Geometry, ImageError, Limits, colour};
 
 const FORMAT: &str = "JPEG";
 
 /// The end-of-image marker.
 const END: [u8; 2] = [0xFF, 0xD9];
 
-/// The start-of-scan marker.
-const SCAN: [u8; 2] = [0xFF, 0xDA];
-
 /// Eighths of the full scale.
-const FULL: u8 = 8;
+pub(crate) const FULL: u8 = 8;
 
-/// Decodes at the smallest scale that is enough for `geometry`, or at full scale.
+/// Bytes at the peak of decoding at `eighths`: 3 a pixel of the result, and where a picture comes in several scans its coefficients, 2
+/// a sample, none of which is counted as sampled less often. Of a picture without its end there are two results to compare.
+pub(crate) fn memory(header: &Header<'_>, eighths: u8) -> u64 {
+    let pixels = u64::from(header.width) * u64::from(header.height);
+    let results = match header.has_end() {
+        true => 1,
+        false => 2,
+    };
+    let coefficients = match header.has_several_scans() {
+        true => pixels * 2 * u64::from(header.components),
+        false => 0,
+    };
+    results * 3 * pixels * u64::from(eighths).pow(2) / 64 + coefficients
+}
+
+/// The scale in eighths below the full one at which decoding is enough for `geometry` and pays.
+pub(crate) fn reduced(header: &Header<'_>, geometry: Geometry) -> Option<u8> {
+    // An ordinary picture without its end marker is left to the decoder that tells whether it is complete.
+    header
+        .scale(geometry)
+        .filter(|_| !header.is_ordinary() || header.has_end())
+}
+
+/// Decodes at `eighths`, which [`reduced`] gave. `None` where the picture is damaged in a way that another decoder, at full scale, may
+/// make nothing of.
+pub(crate) fn decode_reduced(
+    bytes: &[u8],
+    header: &Header<'_>,
+    eighths: u8,
+    deadline: &Deadline,
+) -> Result<Option<Raster>, ImageError> {
+    check(bytes, header)?;
+    match libjpeg::decode(bytes, header, eighths, deadline) {
+        Ok(decoded) => Ok(Some(raster(decoded, header, eighths))),
+        Err(error) if !header.is_ordinary() => Err(error),
+        Err(_) => deadline.check().map(|()| None),
+    }
+}
+
+/// Decodes at full scale.
 pub(crate) fn decode(
     bytes: &[u8],
-    geometry: Geometry,
-    limits: &Limits,
+    header: &Header<'_>,
+    deadline: &Deadline,
 ) -> Result<Raster, ImageError> {
-    let header = Header::read(bytes)?;
-    limits.check_pixels(header.width, header.height)?;
-    header.check_features()?;
-    header.check_data(bytes)?;
-    let ordinary = header.is_ordinary(bytes);
-    if !ordinary && (!header.may_end(bytes) || !header.has_all_components(bytes)) {
-        return Err(truncated(bytes));
-    }
-    // An ordinary picture without its end marker is left to the decoder that tells whether it is complete.
-    let reduced = header
-        .scale(geometry)
-        .filter(|_| !ordinary || header.has_end(bytes));
-    if let Some(eighths) = reduced {
-        match libjpeg::decode(bytes, &header, eighths) {
-            Ok(decoded) => return Ok(raster(decoded, &header, eighths)),
-            Err(error) if !ordinary => return Err(error),
-            Err(_) => {}
-        }
-    }
-    if ordinary && let Some(pixels) = full::decode(bytes, &header) {
+    check(bytes, header)?;
+    let ordinary = header.is_ordinary();
+    if ordinary && let Some(pixels) = full::decode(bytes, header, deadline) {
         let decoded = libjpeg::Decoded {
             pixels,
             converted: false,
         };
-        return Ok(raster(decoded, &header, FULL));
+        return Ok(raster(decoded, header, FULL));
     }
+    deadline.check()?;
     // What the fast decoder refuses, libjpeg may read; else it says what is wrong.
-    if ordinary && !header.has_end(bytes) {
+    if ordinary && !header.has_end() {
         return Err(truncated(bytes));
     }
-    libjpeg::decode(bytes, &header, FULL).map(|decoded| raster(decoded, &header, FULL))
+    libjpeg::decode(bytes, header, FULL, deadline).map(|decoded| raster(decoded, header, FULL))
+}
+
+/// Refuses what no decoder here can read, or should.
+fn check(bytes: &[u8], header: &Header<'_>) -> Result<(), ImageError> {
+    header.check_features()?;
+    header.check_data(bytes)?;
+    let complete = header.may_end() && header.has_all_components(bytes);
+    match header.is_ordinary() || complete {
+        true => Ok(()),
+        false => Err(truncated(bytes)),
+    }
 }
 
 fn raster(decoded: libjpeg::Decoded, header: &Header<'_>, eighths: u8) -> Raster {

@@ -181,7 +181,7 @@ fn refuses_what_names_nothing() {
     ] {
         let error = resolve(reference, Some(&base)).unwrap_err();
         assert!(error.to_string().contains(reason), "{error}");
-        assert_eq!(error.stage(), crate::Stage::Fetch);
+        assert_eq!(error.stage(), crate::error::Stage::Fetch);
     }
 }
 

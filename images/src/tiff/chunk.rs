@@ -6,7 +6,8 @@ use weezl::BitOrder;
 
 use super::fax::{self, Coding};
 use super::{FORMAT, corrupt, jpeg};
-use crate::ImageError;
+use crate::deadline::Deadline;
+use crate::error::ImageError;
 
 /// How the samples of a chunk are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +86,7 @@ pub(super) fn decompress(
     compression: Compression,
     tables: Option<&[u8]>,
     shape: Shape,
+    deadline: &Deadline,
 ) -> Result<Vec<u8>, ImageError> {
     let size = shape.row * shape.rows as usize;
     let mut out = vec![0; size];
@@ -96,12 +98,14 @@ pub(super) fn decompress(
             }
             None => false,
         },
-        Compression::Fax(coding) => fax::decode(data, coding, shape.width, shape.row, &mut out),
-        Compression::Lzw => lzw(data, &mut out),
-        Compression::Deflate => read(flate2::read::ZlibDecoder::new(data), &mut out),
-        Compression::Zstandard => zstandard(data, &mut out),
-        Compression::PackBits => pack_bits(data, &mut out),
-        Compression::Jpeg => return jpeg::decode(data, tables, shape),
+        Compression::Fax(coding) => {
+            fax::decode(data, coding, shape.width, shape.row, &mut out, deadline)?
+        }
+        Compression::Lzw => lzw(data, &mut out, deadline)?,
+        Compression::Deflate => read(flate2::read::ZlibDecoder::new(data), &mut out, deadline)?,
+        Compression::Zstandard => zstandard(data, &mut out, deadline)?,
+        Compression::PackBits => pack_bits(data, &mut out, deadline)?,
+        Compression::Jpeg => return jpeg::decode(data, tables, shape, deadline),
     };
     match whole {
         true => Ok(out),
@@ -109,18 +113,33 @@ pub(super) fn decompress(
     }
 }
 
-fn read(mut reader: impl Read, out: &mut [u8]) -> bool {
-    reader.read_exact(out).is_ok()
+/// Bytes that are made between two looks at the clock.
+const PIECE: usize = 1 << 20;
+
+fn read(mut reader: impl Read, out: &mut [u8], deadline: &Deadline) -> Result<bool, ImageError> {
+    for piece in out.chunks_mut(PIECE) {
+        deadline.spend(piece.len())?;
+        if reader.read_exact(piece).is_err() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
-fn zstandard(data: &[u8], out: &mut [u8]) -> bool {
-    // A window that is much larger than the picture costs memory that it does not need.
-    let window = (out.len().max(1).ilog2() + 1).clamp(24, 27);
-    zstd::Decoder::with_buffer(data)
-        .is_ok_and(|mut reader| reader.window_log_max(window).is_ok() && read(reader, out))
+fn zstandard(data: &[u8], out: &mut [u8], deadline: &Deadline) -> Result<bool, ImageError> {
+    let window = most_window(out.len() as u64).ilog2();
+    let Ok(mut reader) = zstd::Decoder::with_buffer(data) else {
+        return Ok(false);
+    };
+    Ok(reader.window_log_max(window).is_ok() && read(reader, out, deadline)?)
 }
 
-fn lzw(data: &[u8], out: &mut [u8]) -> bool {
+/// How far Zstandard may look back in a chunk of this size: a window that is much larger costs memory that the picture does not need.
+pub(super) fn most_window(chunk: u64) -> u64 {
+    1 << (chunk.max(1).ilog2() + 1).clamp(24, 27)
+}
+
+fn lzw(data: &[u8], out: &mut [u8], deadline: &Deadline) -> Result<bool, ImageError> {
     // Before version 5 of the format the bits of codes ran the other way.
     let mut decoder = match data {
         [0, second, ..] if second & 1 == 1 => weezl::decode::Decoder::new(BitOrder::Lsb, 8),
@@ -128,7 +147,10 @@ fn lzw(data: &[u8], out: &mut [u8]) -> bool {
     };
     let (mut from, mut to) = (0, 0);
     while to < out.len() {
-        let step = decoder.decode_bytes(&data[from..], &mut out[to..]);
+        deadline.spend(PIECE)?;
+        let (data, end) = (&data[from..], out.len().min(to + PIECE));
+        // Many codes may clear the table and make nothing.
+        let step = decoder.decode_bytes(&data[..data.len().min(PIECE)], &mut out[to..end]);
         from += step.consumed_in;
         to += step.consumed_out;
         match step.status {
@@ -136,15 +158,16 @@ fn lzw(data: &[u8], out: &mut [u8]) -> bool {
             _ => break,
         }
     }
-    to == out.len()
+    Ok(to == out.len())
 }
 
-fn pack_bits(mut data: &[u8], out: &mut [u8]) -> bool {
+fn pack_bits(mut data: &[u8], out: &mut [u8], deadline: &Deadline) -> Result<bool, ImageError> {
     let mut left = out;
     while !left.is_empty() {
         let Some((&head, rest)) = data.split_first() else {
-            return false;
+            return Ok(false);
         };
+        deadline.spend(1)?;
         data = rest;
         let length = match head {
             0..=127 => usize::from(head) + 1,
@@ -156,17 +179,17 @@ fn pack_bits(mut data: &[u8], out: &mut [u8]) -> bool {
         left = more;
         if head < 128 {
             let Some(literal) = data.get(..taken) else {
-                return false;
+                return Ok(false);
             };
             run.copy_from_slice(literal);
             data = data.get(length..).unwrap_or(&[]);
         } else {
             let Some((&byte, rest)) = data.split_first() else {
-                return false;
+                return Ok(false);
             };
             run.fill(byte);
             data = rest;
         }
     }
-    true
+    Ok(true)
 }

@@ -3,7 +3,7 @@
 //! Every place is checked against the data, so that no announced count costs memory that the file has not. It knows no tag's meaning.
 
 use super::{corrupt, truncated};
-use crate::ImageError;
+use crate::error::ImageError;
 
 /// Tags that are read.
 pub(super) mod tag {

@@ -9,6 +9,9 @@ use std::convert::Infallible;
 use fax::maps::{Mode, black, mode, white};
 use fax::{BitReader, ByteReader};
 
+use crate::deadline::Deadline;
+use crate::error::ImageError;
+
 /// How rows are coded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Coding {
@@ -24,12 +27,21 @@ pub(super) enum Coding {
 type Bits<I> = ByteReader<I>;
 
 /// Decodes rows into `out`, `row` bytes each: a bit a pixel, 1 for black. False where the data breaks off or is damaged.
-pub(super) fn decode(data: &[u8], coding: Coding, width: u32, row: usize, out: &mut [u8]) -> bool {
+pub(super) fn decode(
+    data: &[u8],
+    coding: Coding,
+    width: u32,
+    row: usize,
+    out: &mut [u8],
+    deadline: &Deadline,
+) -> Result<bool, ImageError> {
     // A code is looked for in more bits than it may have.
     let padded = data.iter().copied().chain([0; 4]).map(Ok::<u8, Infallible>);
     let Ok(mut bits) = ByteReader::new(padded);
     let (mut above, mut current) = (Vec::new(), Vec::new());
     for out in out.chunks_exact_mut(row) {
+        // A pixel may be a code.
+        deadline.spend(width as usize)?;
         current.clear();
         let complete = match coding {
             Coding::Aligned => {
@@ -43,7 +55,7 @@ pub(super) fn decode(data: &[u8], coding: Coding, width: u32, row: usize, out: &
                 let one = match two_dimensions {
                     false => true,
                     true if ends => take(&mut bits) == Some(true),
-                    true => return false,
+                    true => return Ok(false),
                 };
                 match one {
                     true => run_lengths(&mut bits, width, &mut current),
@@ -52,12 +64,12 @@ pub(super) fn decode(data: &[u8], coding: Coding, width: u32, row: usize, out: &
             }
             Coding::Group4 => match by_row_above(&mut bits, width, &above, &mut current) {
                 // What is left out behind the end is white.
-                Some(false) => return true,
+                Some(false) => return Ok(true),
                 row => row.is_some(),
             },
         };
         if !complete {
-            return false;
+            return Ok(false);
         }
         for run in current.chunks(2) {
             let end = run.get(1).copied().unwrap_or(width);
@@ -65,7 +77,7 @@ pub(super) fn decode(data: &[u8], coding: Coding, width: u32, row: usize, out: &
         }
         std::mem::swap(&mut above, &mut current);
     }
-    true
+    Ok(true)
 }
 
 /// The next bit.

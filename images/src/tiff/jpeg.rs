@@ -2,7 +2,8 @@
 
 use super::chunk::{Shape, unsupported};
 use super::corrupt;
-use crate::ImageError;
+use crate::deadline::Deadline;
+use crate::error::ImageError;
 use crate::jpeg::{Header, samples};
 
 /// Decodes to rows of interleaved samples; luma and chroma become red, green and blue where `shape` says that they are such.
@@ -10,11 +11,13 @@ pub(super) fn decode(
     data: &[u8],
     tables: Option<&[u8]>,
     shape: Shape,
+    deadline: &Deadline,
 ) -> Result<Vec<u8>, ImageError> {
     // Each is whole in itself: the tables without their end, then the picture without its start.
     let joined;
     let bytes = match (tables, data) {
         (Some([head @ .., 0xFF, 0xD9]), [0xFF, 0xD8, picture @ ..]) => {
+            deadline.spend(head.len() + picture.len())?;
             joined = [head, picture].concat();
             &joined[..]
         }
@@ -22,6 +25,7 @@ pub(super) fn decode(
         (None, _) => data,
     };
     let damaged = |error: ImageError| match error {
+        late @ ImageError::DecodeTimedOut { .. } => late,
         ImageError::UnsupportedFeature { feature, .. } => {
             unsupported(&format!("a strip or tile that is a JPEG with {feature}"))
         }
@@ -34,7 +38,7 @@ pub(super) fn decode(
     if !fits {
         return Err(corrupt("the JPEG of a strip or tile has another size"));
     }
-    let mut data = samples(bytes, &header, shape.luma_and_chroma).map_err(damaged)?;
+    let mut data = samples(bytes, &header, shape.luma_and_chroma, deadline).map_err(damaged)?;
     data.truncate(shape.row * shape.rows as usize);
     Ok(data)
 }

@@ -2,7 +2,7 @@
 
 use super::chunk::{Shape, unsupported};
 use super::directory::{Directory, tag};
-use crate::ImageError;
+use crate::error::ImageError;
 
 /// How luma and chroma become colours.
 pub(super) struct Luma {

@@ -13,32 +13,11 @@ mod picture;
 mod pixels;
 mod tags;
 
-use image::metadata::Orientation;
+use crate::error::ImageError;
 
-use crate::geometry::Raster;
-use crate::{ImageError, Limits};
-use picture::Picture;
+pub(crate) use picture::Picture;
 
 const FORMAT: &str = "TIFF";
-
-/// Stored width, height, channels and orientation.
-pub(crate) fn header(
-    bytes: &[u8],
-    limits: &Limits,
-) -> Result<(u32, u32, u8, Orientation), ImageError> {
-    let picture = Picture::read(bytes, limits)?;
-    Ok((
-        picture.width,
-        picture.height,
-        picture.channels(),
-        picture.orientation,
-    ))
-}
-
-/// Decodes the first picture and composites it on white.
-pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, ImageError> {
-    Picture::read(bytes, limits)?.decode()
-}
 
 fn truncated(bytes: &[u8]) -> ImageError {
     ImageError::Truncated {

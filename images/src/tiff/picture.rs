@@ -11,15 +11,22 @@ use super::pixels::{Colours, Predictor, Samples};
 use super::tags::{chunks, samples};
 use super::{corrupt, truncated};
 use crate::colour::{self, Space};
+use crate::deadline::Deadline;
+use crate::error::ImageError;
+use crate::exif;
 use crate::geometry::Raster;
-use crate::{ImageError, Limits, RgbPixels, exif};
+use crate::limits::Limits;
+use crate::pixels::RgbPixels;
+
+/// What a strip or tile counts for at least, in bytes: there may be millions of them with a pixel each, and a decoder is made for each.
+const LEAST_CHUNK: usize = 1 << 10;
 
 /// A picture whose tags have been read, and whose pixels have not.
-pub(super) struct Picture<'a> {
+pub(crate) struct Picture<'a> {
     bytes: &'a [u8],
-    pub(super) width: u32,
-    pub(super) height: u32,
-    pub(super) orientation: Orientation,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) orientation: Orientation,
     samples: Samples,
     /// The samples are luma and chroma; how they are stored outside of a JPEG.
     is_luma: bool,
@@ -39,7 +46,7 @@ pub(super) struct Picture<'a> {
 }
 
 impl<'a> Picture<'a> {
-    pub(super) fn read(bytes: &'a [u8], limits: &Limits) -> Result<Picture<'a>, ImageError> {
+    pub(crate) fn read(bytes: &'a [u8], limits: &Limits) -> Result<Picture<'a>, ImageError> {
         let directory = Directory::read(bytes)?;
         let side = |tag, name| {
             let side = directory.required(tag, name)?;
@@ -109,7 +116,7 @@ impl<'a> Picture<'a> {
     }
 
     /// Grey 1, colours 3, inks 4, and one more for alpha.
-    pub(super) fn channels(&self) -> u8 {
+    pub(crate) fn channels(&self) -> u8 {
         let colours = match self.samples.colours {
             Colours::Palette(_) => 3,
             ref other => other.samples() as u8,
@@ -166,7 +173,27 @@ impl<'a> Picture<'a> {
         Ok(())
     }
 
-    pub(super) fn decode(&self) -> Result<Raster, ImageError> {
+    /// Bytes at the peak: the picture's 3 a pixel, and a strip or tile as it is stored, of all planes; twice where its bits are turned,
+    /// it is luma and chroma, thrice where it is a JPEG, which may come in several scans; and what Zstandard looks back at.
+    pub(crate) fn memory(&self) -> u64 {
+        let pixels = u64::from(self.width) * u64::from(self.height);
+        let bits =
+            u64::from(self.chunk.0) * self.samples.count as u64 * u64::from(self.samples.bits);
+        let rows = u64::from(self.chunk.1.min(self.height));
+        let copies = match (self.compression, self.is_luma || self.reversed) {
+            (Compression::Jpeg, _) => 3,
+            (_, true) => 2,
+            (_, false) => 1,
+        };
+        let chunk = bits.div_ceil(8).saturating_mul(rows);
+        let window = match self.compression {
+            Compression::Zstandard => chunk::most_window(chunk),
+            _ => 0,
+        };
+        (3 * pixels + window).saturating_add(chunk.saturating_mul(copies))
+    }
+
+    pub(crate) fn decode(&self, deadline: &Deadline) -> Result<Raster, ImageError> {
         let space = match self.samples.colours {
             Colours::Grey { .. } => Space::Grey,
             Colours::Inks => Space::Cmyk,
@@ -185,9 +212,11 @@ impl<'a> Picture<'a> {
             let rows = self.chunk.1.min(self.height - top);
             let columns = self.chunk.0.min(self.width - left) as usize;
             let index = row as usize * across as usize + column as usize;
-            let mut planes = self.planes_of(index, across as usize * down as usize, rows)?;
+            let mut planes =
+                self.planes_of(index, across as usize * down as usize, rows, deadline)?;
             samples.resize(self.chunk.0 as usize * self.samples.count, 0);
             for y in 0..rows as usize {
+                deadline.spend(samples.len())?;
                 let at = ((top as usize + y) * width + left as usize) * 3;
                 let out = &mut data[at..at + 3 * columns];
                 if self.samples.is_plain_rgb() && !self.planar {
@@ -224,6 +253,7 @@ impl<'a> Picture<'a> {
         index: usize,
         per_plane: usize,
         rows: u32,
+        deadline: &Deadline,
     ) -> Result<Vec<Vec<u8>>, ImageError> {
         let bits = self.chunk.0 as usize * self.stride() * self.samples.bits as usize;
         let shape = Shape {
@@ -237,7 +267,9 @@ impl<'a> Picture<'a> {
         let stored = self.luma.as_ref().map_or(shape, |luma| luma.stored(shape));
         let plane = |plane: usize| {
             let data = self.data(index + plane * per_plane, stored)?;
-            let samples = chunk::decompress(&data, self.compression, self.tables, stored)?;
+            deadline.spend(LEAST_CHUNK + if self.reversed { data.len() } else { 0 })?;
+            let samples =
+                chunk::decompress(&data, self.compression, self.tables, stored, deadline)?;
             Ok(match &self.luma {
                 Some(luma) => luma.to_rgb(&samples, shape),
                 None => samples,

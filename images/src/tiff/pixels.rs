@@ -2,9 +2,9 @@
 
 use super::chunk::unsupported;
 use super::corrupt;
-use crate::ImageError;
 use crate::colour::{Conversion, plain_inks};
-use crate::raster::over_white;
+use crate::error::ImageError;
+use crate::pixels::over_white;
 
 /// What the first samples of a pixel are.
 #[derive(Debug, Clone, PartialEq, Eq)]

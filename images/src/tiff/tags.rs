@@ -4,7 +4,7 @@ use super::chunk::{Compression, unsupported};
 use super::corrupt;
 use super::directory::{Directory, tag};
 use super::pixels::{Alpha, Colours, Predictor, Samples};
-use crate::ImageError;
+use crate::error::ImageError;
 
 /// How samples are stored, and whether they are luma and chroma.
 pub(super) fn samples(

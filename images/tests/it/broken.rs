@@ -358,6 +358,6 @@ fn an_error_does_not_quote_the_file() {
     let text = error(&tiff, Geometry::Full).to_string();
     assert_eq!(
         text,
-        "the TIFF image cannot be decoded: samples of different formats is not supported"
+        "the TIFF image cannot be decoded: samples of different formats is not supported; save it as an ordinary JPEG or PNG first"
     );
 }

@@ -94,6 +94,7 @@ fn fetcher() -> Fetcher {
         concurrency: 3,
         limits,
         policy: local_hosts(),
+        ..FetchOptions::default()
     };
     Fetcher::new(Arc::new(Stores::new()), options)
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod bounded;
 mod broken;
 mod buckets;
 mod corpus;
@@ -12,6 +13,7 @@ mod formats;
 mod geometry;
 mod held;
 mod http;
+mod hub;
 mod patience;
 mod polite;
 mod pool;

@@ -309,3 +309,42 @@ async fn a_pipe_does_not_hang() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_pipe_that_takes_a_files_place_does_not_hang() {
+    let scene = scene();
+    let (place, file, pipe) = (
+        scene.path("root/changing.jpg"),
+        scene.path("root/file.jpg"),
+        scene.path("root/other.jpg"),
+    );
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    std::fs::write(&file, "a file").unwrap();
+    std::fs::hard_link(&file, &place).unwrap();
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let stopped = std::sync::Arc::clone(&stop);
+    let changer = std::thread::spawn(move || {
+        while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+            // Renamed into place, so that something is there at every moment.
+            for from in [&pipe, &file] {
+                let next = format!("{place}.next");
+                std::fs::hard_link(from, &next).unwrap();
+                std::fs::rename(&next, &place).unwrap();
+            }
+        }
+    });
+    let fetcher = fetcher(&[]);
+    let (mut files, mut pipes) = (0, 0);
+    for _ in 0..5_000 {
+        let read = scene.read(&fetcher, "changing.jpg");
+        let read = tokio::time::timeout(std::time::Duration::from_secs(5), read).await;
+        match read.expect("opening a pipe hangs") {
+            Ok(_) => files += 1,
+            Err(_) => pipes += 1,
+        }
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    changer.join().unwrap();
+    assert!(files > 0 && pipes > 0, "{files} {pipes}");
+}

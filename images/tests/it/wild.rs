@@ -141,8 +141,9 @@ fn the_facts_of_a_picture_are_those_of_its_pixels() {
     }
 }
 
-/// Whatever in a format changes pixels, with a picture that shows what is made of it.
-const CHANGES: [(&str, &str, &str); 58] = [
+/// Whatever in a format changes pixels, with a picture that shows what is made of it. What is not honoured is shown as if it were not
+/// there, as Pillow does.
+const CHANGES: [(&str, &str, &str); 62] = [
     (
         "JPEG",
         "process: baseline in several scans",
@@ -179,6 +180,14 @@ const CHANGES: [(&str, &str, &str); 58] = [
     ("PNG", "XMP in text", "turned-png-xmp.png"),
     ("PNG", "iCCP", "profile-p3.png"),
     ("PNG", "iCCP of grey", "profile-grey.png"),
+    ("PNG", "gAMA (not honoured)", "png-gamma-1.png"),
+    ("PNG", "cHRM (not honoured)", "png-chromaticities.png"),
+    ("PNG", "cICP (not honoured)", "png-cicp-p3.png"),
+    (
+        "PNG",
+        "cICP of a high dynamic range (not honoured)",
+        "png-cicp-pq.png",
+    ),
     ("WebP", "EXIF", "turned-webp-prefix.webp"),
     ("WebP", "XMP", "turned-webp-xmp.webp"),
     ("WebP", "ICCP", "profile-p3.webp"),

@@ -643,11 +643,28 @@ def others():
     refused("other-mark-before.png", b"\xef\xbb\xbf" + saved(small, "PNG"), "unknown_format", "3 bytes and then a PNG image", "a PNG behind a byte-order mark")
 
 
+def declared_colours():
+    """What a PNG says of its colours beside a profile: Pillow, by which models are trained, shows the samples as they are."""
+    small = photo(65, 47)
+    plain = saved(small, "PNG")
+    behind = 8 + 25
+    for name, kind, data, what in (
+        ("gamma-1", b"gAMA", struct.pack(">I", 100000), "a gamma of 1"),
+        ("chromaticities", b"cHRM", struct.pack(">8I", 31270, 32900, 73470, 26530, 15960, 84040, 3660, 1050), "the chromaticities of ProPhoto RGB"),
+        ("srgb", b"sRGB", b"\0", "said to be sRGB"),
+        ("cicp-p3", b"cICP", bytes([12, 13, 0, 1]), "Display P3 by code points"),
+        ("cicp-pq", b"cICP", bytes([9, 16, 0, 1]), "BT.2100 PQ by code points"),
+    ):
+        chunk = struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        data = plain[:behind] + chunk + plain[behind:]
+        shows(f"png-{name}.png", data, as_pillow(data), what, 0)
+
+
 if __name__ == "__main__":
     (HERE / "reference").mkdir(exist_ok=True)
     for old in [*HERE.glob("reference/*.png")]:
         old.unlink()
-    for part in (jpegs, orientations, colours, tiffs, bitmaps, gifs, others):
+    for part in (jpegs, orientations, colours, tiffs, bitmaps, gifs, others, declared_colours):
         part()
     names = [row[0] for row in ROWS]
     assert len(names) == len(set(names)), sorted(name for name in names if names.count(name) > 1)

@@ -1,0 +1,198 @@
+//! Files of data sets on Hugging Face's hub, or on another server that answers like it: `hf://datasets/owner/name/path`.
+//!
+//! It turns such a URL into the address of the file and knows to whom a token may be said; it sends nothing.
+
+use std::fmt;
+
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use crate::error::ImageError;
+use crate::reference::shown;
+
+/// The hub unless `HF_ENDPOINT` names another one.
+const ENDPOINT: &str = "https://huggingface.co";
+
+/// The revision that is read where a URL names none.
+const REVISION: &str = "main";
+
+/// Where the hub is, and who asks.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hub {
+    endpoint: String,
+    token: Option<String>,
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Hub {
+    /// The hub at `endpoint`, which is sent `token` if there is one.
+    pub fn new(endpoint: &str, token: Option<&str>) -> Hub {
+        Hub {
+            endpoint: endpoint.to_owned(),
+            token: token.map(str::to_owned),
+        }
+    }
+
+    /// What `HF_ENDPOINT` and `HF_TOKEN` say; an empty variable counts as none.
+    pub fn from_env() -> Hub {
+        let variable = |name| std::env::var(name).ok();
+        let given = |name| variable(name).map(|text| text.trim().to_owned());
+        let given = |name| given(name).filter(|text| !text.is_empty());
+        Hub {
+            endpoint: given("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.to_owned()),
+            token: given("HF_TOKEN"),
+        }
+    }
+
+    /// The token, which is for the hub's own server and for nobody that it redirects to.
+    pub(crate) fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    /// The folder below which all of the hub's addresses are.
+    pub(crate) fn root(&self) -> Result<Url, ImageError> {
+        let bad = || ImageError::BadReference {
+            reference: shown(&self.endpoint),
+            reason: "HF_ENDPOINT must be an http:// or https:// address".to_owned(),
+        };
+        let mut url = Url::parse(&self.endpoint).map_err(|_| bad())?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(bad());
+        }
+        url.set_query(None);
+        url.set_fragment(None);
+        url.path_segments_mut()
+            .map_err(|()| bad())?
+            .pop_if_empty()
+            .push("");
+        Ok(url)
+    }
+
+    /// The address of the file that `url`, of the scheme `hf`, names.
+    pub(crate) fn file(&self, url: &Url) -> Result<Url, ImageError> {
+        let bad = |reason: &str| ImageError::BadReference {
+            reference: shown(url.as_str()),
+            reason: reason.to_owned(),
+        };
+        let form = "a file of the hub is written hf://datasets/owner/name/path or hf://datasets/owner/name@revision/path";
+        if url.host_str() != Some("datasets") {
+            return Err(bad(form));
+        }
+        let decoded = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
+        let parts: Vec<String> = url
+            .path_segments()
+            .into_iter()
+            .flatten()
+            .map(decoded)
+            .collect();
+        let [owner, named, path @ ..] = parts.as_slice() else {
+            return Err(bad(form));
+        };
+        let (name, revision) = match named.split_once('@') {
+            Some((name, revision)) => (name, Some(revision)),
+            None => (named.as_str(), None),
+        };
+        // Branches of the hub's own have slashes, written as they are or as %2F.
+        let (revision, path) = match (revision, path) {
+            (None, path) => (REVISION.to_owned(), path),
+            (Some("refs"), [kind, which, path @ ..])
+                if matches!(kind.as_str(), "convert" | "pr") =>
+            {
+                (format!("refs/{kind}/{which}"), path)
+            }
+            (Some(revision), path) => (decoded(revision), path),
+        };
+        let missing = |part: &str| part.is_empty();
+        if missing(owner) || missing(name) || missing(&revision) || path.iter().all(|p| missing(p))
+        {
+            return Err(bad(form));
+        }
+        let mut address = self.root()?;
+        if let Ok(mut segments) = address.path_segments_mut() {
+            segments
+                .pop_if_empty()
+                .extend([
+                    "datasets",
+                    owner.as_str(),
+                    name,
+                    "resolve",
+                    revision.as_str(),
+                ])
+                .extend(path);
+        }
+        Ok(address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::resolve;
+
+    fn address(hub: &Hub, reference: &str) -> Result<String, String> {
+        let url = resolve(reference, None).map_err(|error| error.to_string())?;
+        let file = hub.file(&url).map_err(|error| error.to_string())?;
+        Ok(file.into())
+    }
+
+    #[test]
+    fn a_file_of_the_hub_has_an_address() {
+        let hub = Hub::new("https://hub.example/mirror", None);
+        for (reference, expected) in [
+            ("hf://datasets/o/n/a.jpg", "datasets/o/n/resolve/main/a.jpg"),
+            (
+                "hf://datasets/o/n@v1/b/a.jpg",
+                "datasets/o/n/resolve/v1/b/a.jpg",
+            ),
+            (
+                "hf://datasets/o/n/50% of#1?.jpg",
+                "datasets/o/n/resolve/main/50%25%20of%231%3F.jpg",
+            ),
+            (
+                "hf://datasets/o/n/a%20b@2.jpg",
+                "datasets/o/n/resolve/main/a%2520b@2.jpg",
+            ),
+            (
+                "hf://datasets/o/n@refs%2Fpr%2F7/a.jpg",
+                "datasets/o/n/resolve/refs%2Fpr%2F7/a.jpg",
+            ),
+            (
+                "hf://datasets/o/n@refs/convert/parquet/a.jpg",
+                "datasets/o/n/resolve/refs%2Fconvert%2Fparquet/a.jpg",
+            ),
+        ] {
+            let expected = format!("https://hub.example/mirror/{expected}");
+            assert_eq!(address(&hub, reference), Ok(expected), "{reference}");
+        }
+        for wrong in [
+            "hf://owner/model/a.jpg",
+            "hf://datasets/o",
+            "hf://datasets/o/n",
+            "hf://datasets/o/n/",
+            "hf://datasets/o/n@/a.jpg",
+            "hf://datasets/o/@main/a.jpg",
+            "hf://datasets/o/n/../../x",
+        ] {
+            let said = address(&hub, wrong).unwrap_err();
+            assert!(
+                said.contains("hf://datasets/o") || said.contains("hf://owner"),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_endpoint_is_an_address_and_the_token_no_secret_of_messages() {
+        let hub = Hub::new("file:///tmp", Some("hf_secret"));
+        let said = address(&hub, "hf://datasets/o/n/a.jpg").unwrap_err();
+        assert!(said.contains("HF_ENDPOINT"), "{said}");
+        assert!(!format!("{hub:?}").contains("secret"));
+    }
+}
