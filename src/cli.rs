@@ -7,6 +7,7 @@ mod gallery;
 mod judge;
 mod shared;
 
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -217,7 +218,7 @@ pub enum Format {
 pub struct ImageArgs {
     /// Image files, folders of them, or URLs
     #[arg(required = true, value_name = "FILE")]
-    pub files: Vec<String>,
+    pub files: Vec<OsString>,
     /// Categories to ask for.
     #[command(flatten)]
     pub categories: CategoryArgs,

@@ -2,6 +2,7 @@
 //!
 //! Owns which files are meant and the form of the objects. Files are judged many at a time and printed in their order.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use picsift_udf::{
 use picsift_vision::{Answer, Question};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use url::Url;
 use walkdir::WalkDir;
 
 use crate::cli::ImageArgs;
@@ -177,35 +179,47 @@ fn rounded(score: f32) -> Value {
 }
 
 /// The files that are meant, folders opened, in order.
-fn files(named: &[String]) -> Result<Vec<String>, AppError> {
+fn files(named: &[OsString]) -> Result<Vec<String>, AppError> {
     let mut files = Vec::new();
     for name in named {
-        let path = Path::new(name);
+        let (path, shown) = (Path::new(name), name.display());
         if path.is_dir() {
             let before = files.len();
             for entry in WalkDir::new(path).sort_by_file_name() {
                 let entry = entry.map_err(|error| {
-                    AppError::Usage(format!("cannot read the folder '{name}': {error}"))
+                    AppError::Usage(format!("cannot read the folder '{shown}': {error}"))
                 })?;
                 if entry.file_type().is_file() && is_image_name(entry.path()) {
-                    files.push(entry.path().to_string_lossy().into_owned());
+                    files.push(reference(entry.path())?);
                 }
             }
             if files.len() == before {
                 return Err(AppError::Usage(format!(
-                    "the folder '{name}' holds no image ({})",
+                    "the folder '{shown}' holds no image ({})",
                     EXTENSIONS.join(", ")
                 )));
             }
-        } else if name.contains("://") || path.exists() {
-            files.push(name.clone());
+        } else if name.to_str().is_some_and(|name| name.contains("://")) || path.exists() {
+            files.push(reference(path)?);
         } else {
             return Err(AppError::Usage(format!(
-                "there is no file or folder '{name}'"
+                "there is no file or folder '{shown}'"
             )));
         }
     }
     Ok(files)
+}
+
+/// The file as it is printed and read: its name, or where that is no text a URL that names it.
+fn reference(path: &Path) -> Result<String, AppError> {
+    if let Some(name) = path.to_str() {
+        return Ok(name.to_owned());
+    }
+    let url = std::path::absolute(path)
+        .ok()
+        .and_then(|path| Url::from_file_path(path).ok());
+    url.map(String::from)
+        .ok_or_else(|| AppError::Usage(format!("the path of '{}' cannot be found", path.display())))
 }
 
 fn is_image_name(path: &Path) -> bool {

@@ -136,6 +136,22 @@ mod tests {
     }
 
     #[test]
+    fn bytes_of_every_layout_are_found() {
+        let dictionary = |value| DataType::Dictionary(Box::new(DataType::Int32), Box::new(value));
+        for layout in [
+            DataType::LargeBinary,
+            DataType::BinaryView,
+            dictionary(DataType::Binary),
+            dictionary(DataType::BinaryView),
+        ] {
+            let table = schema(&[("path", DataType::Utf8View), ("data", layout)]);
+            assert_eq!(image_column(&table, None).unwrap(), "data");
+        }
+        let table = schema(&[("path", dictionary(DataType::Utf8View))]);
+        assert_eq!(image_column(&table, None).unwrap(), "path");
+    }
+
+    #[test]
     fn an_image_path_wins_over_a_file_name() {
         let table = schema(&[
             ("file", DataType::Utf8),

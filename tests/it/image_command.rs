@@ -101,3 +101,37 @@ fn limits_on_one_image_are_settings() {
         "{said}"
     );
 }
+
+#[cfg(unix)]
+#[test]
+fn a_name_that_is_no_text_is_a_file_like_any_other() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let photo = format!("{REFERENCES}/images/fish27_149.jpg");
+    let path = folder.path().join(OsStr::from_bytes(b"caf\xe9 1#.jpg"));
+    std::fs::copy(photo, &path).unwrap();
+    let judged = |file: &OsStr| {
+        let args = [
+            OsStr::new("image"),
+            file,
+            OsStr::new("--categories"),
+            OsStr::new("fish"),
+        ];
+        let said = picsift(args);
+        assert_eq!(said.status.code(), Some(0), "{}", stderr(&said));
+        lines(&String::from_utf8(said.stdout).unwrap()).remove(0)
+    };
+    let named = judged(path.as_os_str());
+    assert_eq!(named["error"], serde_json::Value::Null);
+    // What is printed names the file, also to picsift.
+    let printed = named["file"].as_str().unwrap();
+    assert!(
+        printed.starts_with("file:///") && printed.contains("caf%E9"),
+        "{printed}"
+    );
+    for file in [OsStr::new(printed), folder.path().as_os_str()] {
+        assert_eq!(judged(file), named);
+    }
+}

@@ -25,9 +25,8 @@ pub const IMAGE_TYPES: &str = "BINARY, STRUCT<bytes, path> or a path/URL string"
 /// Whether a column of this type can hold images.
 pub fn is_image_type(data_type: &DataType) -> bool {
     is_binary(data_type)
-        || is_string(data_type)
+        || is_text(data_type)
         || matches!(data_type, DataType::Struct(fields) if is_image_struct(fields))
-        || matches!(data_type, DataType::Dictionary(_, value) if is_string(value) || is_binary(value))
 }
 
 /// Whether this is the struct that Hugging Face datasets write for an image: `bytes`, and usually `path`. Of the two one may have no
@@ -50,12 +49,15 @@ pub fn is_text(data_type: &DataType) -> bool {
     }
 }
 
-/// BINARY of any layout.
+/// BINARY of any layout, in a dictionary too.
 pub fn is_binary(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView
-    )
+    match data_type {
+        DataType::Dictionary(_, value) => is_binary(value),
+        plain => matches!(
+            plain,
+            DataType::Binary | DataType::LargeBinary | DataType::BinaryView
+        ),
+    }
 }
 
 /// UTF-8 text of any layout.
@@ -287,6 +289,25 @@ mod tests {
             image_sources(&column).unwrap(),
             vec![reference("a.jpg"), None, reference("a.jpg")]
         );
+    }
+
+    #[test]
+    fn bytes_may_stand_in_a_dictionary_and_in_a_struct_with_one() {
+        let plain: ArrayRef = Arc::new(BinaryArray::from_opt_vec(vec![Some(b"x"), None]));
+        for layout in [
+            DataType::Binary,
+            DataType::LargeBinary,
+            DataType::BinaryView,
+        ] {
+            let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(layout));
+            let column = cast(&plain, &dictionary).unwrap();
+            assert!(is_image_type(&dictionary), "{dictionary}");
+            assert_eq!(image_sources(&column).unwrap(), [bytes(b"x"), None]);
+            let fields = Fields::from(vec![Field::new("bytes", dictionary, true)]);
+            let image: ArrayRef = Arc::new(StructArray::new(fields, vec![column], None));
+            assert!(is_image_type(image.data_type()), "{}", image.data_type());
+            assert_eq!(image_sources(&image).unwrap(), [bytes(b"x"), None]);
+        }
     }
 
     #[test]
