@@ -98,6 +98,15 @@ pub enum AppError {
     /// Standard input or output failed.
     #[error("cannot write to the terminal or pipe: {0}")]
     Terminal(#[source] std::io::Error),
+    /// A job was ended by whoever ran it.
+    #[error("the job was ended; {state}")]
+    Cancelled {
+        /// What is there now and how to go on.
+        state: String,
+    },
+    /// The threads that everything runs on did not start.
+    #[error("cannot start the runtime: {0}")]
+    Runtime(#[source] std::io::Error),
     /// The person pressed Ctrl-C, or the system asked the program to end.
     #[error("{}; {state}", signal.said())]
     Interrupted {
@@ -131,6 +140,8 @@ impl AppError {
             | Self::Store(_)
             | Self::Damaged
             | Self::Terminal(_)
+            | Self::Cancelled { .. }
+            | Self::Runtime(_)
             | Self::Unverified { .. } => 1,
             Self::Interrupted { signal, .. } => 128 + signal.number(),
         }

@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use picsift::cli::Cli;
+use picsift::commands;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match picsift::run(cli) {
+    match commands::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            picsift::printer::remark(format_args!("picsift: {error}"));
+            commands::printer::remark(format_args!("picsift: {error}"));
             ExitCode::from(error.exit_code())
         }
     }

@@ -76,6 +76,11 @@ pub fn session(engine: &Arc<Engine>, partitions: usize) -> Result<SessionContext
     Ok(context)
 }
 
+/// Streams that a plan runs at once unless something else is said: one a core.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(2, |n| n.get())
+}
+
 /// Keeps the sides of joins as they are written: rows on the right stay in their order.
 pub fn keep_joins(context: &SessionContext) {
     let state = context.state_ref();

@@ -97,6 +97,7 @@ fn fetches(c: &mut Criterion) {
             at_once_per_host: AT_ONCE,
             ..FetchPolicy::default()
         },
+        ..FetchOptions::default()
     };
     let fetcher = Fetcher::new(Arc::new(Stores::new()), options);
     let pool = DecodePool::new(2, Limits::default()).unwrap();

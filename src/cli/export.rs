@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{FetchArgs, LimitArgs};
 use crate::export::sinks::Form;
@@ -15,7 +15,7 @@ pub struct ExportArgs {
     pub inputs: Vec<String>,
     /// Form of the data set
     #[arg(long = "format", value_name = "FORMAT")]
-    pub form: Form,
+    pub form: ExportForm,
     /// Folder that gets it
     #[arg(long, short, value_name = "DIR")]
     pub output: String,
@@ -62,4 +62,25 @@ pub struct ExportArgs {
     /// What references may reach.
     #[command(flatten)]
     pub fetch: FetchArgs,
+}
+
+/// `--format` of a data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportForm {
+    /// Tar files of pictures, classes and JSON, to be streamed
+    Webdataset,
+    /// A folder of pictures for each class
+    Imagefolder,
+    /// Parquet that holds the pictures, for Hugging Face `datasets`
+    Hf,
+}
+
+impl From<ExportForm> for Form {
+    fn from(form: ExportForm) -> Self {
+        match form {
+            ExportForm::Webdataset => Self::Webdataset,
+            ExportForm::Imagefolder => Self::Imagefolder,
+            ExportForm::Hf => Self::Hf,
+        }
+    }
 }

@@ -65,11 +65,32 @@ pub struct SampleArgs {
     pub per_category: u64,
     /// Which rows are drawn more often; the weights make up for it
     #[arg(long, default_value = "uncertainty", value_name = "WHAT")]
-    pub by: By,
+    pub by: SampleBy,
     /// Seed of the draw
     #[arg(long, default_value_t = 0, value_name = "NUMBER")]
     pub seed: u64,
     /// Replace the output file
     #[arg(long)]
     pub overwrite: bool,
+}
+
+/// `--by`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SampleBy {
+    /// Rows whose score is near the threshold more often than others
+    Uncertainty,
+    /// Every row alike
+    Random,
+    /// Every tenth of the scores, yes and no apart, as often as every other
+    Stratified,
+}
+
+impl From<SampleBy> for By {
+    fn from(by: SampleBy) -> Self {
+        match by {
+            SampleBy::Uncertainty => Self::Uncertainty,
+            SampleBy::Random => Self::Random,
+            SampleBy::Stratified => Self::Stratified,
+        }
+    }
 }

@@ -2,8 +2,6 @@
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
 use picsift_images::{AllowedHost, FetchPolicy, Limits};
@@ -14,9 +12,8 @@ use picsift_vision::{
     Temperature,
 };
 
-use crate::cache;
-use crate::error::AppError;
-use crate::models::progress::FetchReport;
+use crate::eval::TruthOptions;
+use crate::options::{CategoryOptions, ModelOptions};
 
 /// Which model answers, where, and how it is loaded.
 #[derive(Debug, Args)]
@@ -41,13 +38,16 @@ pub struct ModelArgs {
 }
 
 impl ModelArgs {
-    /// How the model is to be loaded.
-    pub fn load_options(&self) -> LoadOptions {
-        LoadOptions {
-            device: self.device,
-            dtype: self.dtype,
-            quantize: self.quantize,
-            crops: self.crops,
+    /// The model and how it is to be loaded.
+    pub fn options(&self) -> ModelOptions {
+        ModelOptions {
+            name: self.model.clone(),
+            load: LoadOptions {
+                device: self.device,
+                dtype: self.dtype,
+                quantize: self.quantize,
+                crops: self.crops,
+            },
         }
     }
 }
@@ -91,36 +91,6 @@ pub struct LimitArgs {
     pub image_timeout: u64,
 }
 
-impl LimitArgs {
-    /// The engine's options with these limits, what is kept and, where tables are read, what their references may reach.
-    ///
-    /// # Errors
-    /// When the folder for kept answers was named and cannot be used.
-    pub fn engine_options(
-        &self,
-        cache: Option<&CacheArgs>,
-        fetch: Option<&FetchArgs>,
-    ) -> Result<EngineOptions, AppError> {
-        let default = EngineOptions::default();
-        Ok(EngineOptions {
-            store: match cache {
-                Some(cache) => cache::open(cache)?,
-                None => None,
-            },
-            fetch_concurrency: fetch.map_or(default.fetch_concurrency, |f| f.fetches.get()),
-            policy: fetch.map(FetchArgs::policy).unwrap_or_default(),
-            limits: Limits {
-                max_bytes: self.max_image_bytes,
-                max_pixels: self.max_image_pixels,
-                max_memory: self.max_image_memory,
-                timeout: Duration::from_secs(self.image_timeout),
-            },
-            progress: Arc::new(FetchReport::default()),
-            ..default
-        })
-    }
-}
-
 /// What references of tables may reach, and how hard servers are asked.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Fetching images that tables refer to")]
@@ -149,7 +119,8 @@ pub struct FetchArgs {
 }
 
 impl FetchArgs {
-    fn policy(&self) -> FetchPolicy {
+    /// What they allow.
+    pub fn policy(&self) -> FetchPolicy {
         let default = FetchPolicy::default();
         FetchPolicy {
             schemes: match self.allow_schemes.is_empty() {
@@ -197,6 +168,17 @@ pub struct CategoryArgs {
     pub threshold: Option<f32>,
 }
 
+impl CategoryArgs {
+    /// The categories.
+    pub fn options(&self) -> CategoryOptions {
+        CategoryOptions {
+            names: self.categories.clone(),
+            file: self.categories_file.clone(),
+            threshold: self.threshold,
+        }
+    }
+}
+
 /// What is true of the rows of a labelled table.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "What is true")]
@@ -215,9 +197,13 @@ pub struct TruthArgs {
 }
 
 impl TruthArgs {
-    /// Whether nothing is said.
-    pub fn is_empty(&self) -> bool {
-        self.columns.is_empty() && self.file.is_none()
+    /// What is true.
+    pub fn options(self) -> TruthOptions {
+        TruthOptions {
+            columns: self.columns,
+            file: self.file,
+            key: self.key,
+        }
     }
 }
 
@@ -258,11 +244,11 @@ mod tests {
             quantize: Some(Quantization::Q8_0),
             crops: CropPolicy::Global,
         };
-        assert_eq!(args.model.load_options(), expected);
+        assert_eq!(args.model.options().load, expected);
         let Command::Sql(args) = parse("picsift sql").unwrap().command else {
             panic!("not sql");
         };
-        assert_eq!(args.model.load_options(), LoadOptions::default());
+        assert_eq!(args.model.options().load, LoadOptions::default());
         for (wrong, known) in [
             ("--dtype f16", "f32 or bf16"),
             ("--quantize q5", "q8_0 or q4k"),

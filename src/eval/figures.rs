@@ -308,6 +308,19 @@ pub fn overall(judged: &[Judged], weighted: bool) -> Overall {
     }
 }
 
+/// `value` with so many decimals. A half is rounded up, as browsers do it, so that a gallery shows the same figures.
+pub fn decimals(value: f64, digits: usize) -> String {
+    // More digits than a number from 0 to 1 has whose half is exact.
+    let exact = format!("{value:.60}");
+    let rest = exact.split_once('.').map_or("", |(_, rest)| rest);
+    let rest = rest.get(digits..).unwrap_or_default();
+    if value > 0.0 && rest.starts_with('5') && rest[1..].bytes().all(|digit| digit == b'0') {
+        let unit = 10_f64.powi(digits as i32);
+        return format!("{:.digits$}", (value * unit).ceil() / unit);
+    }
+    format!("{value:.digits$}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::rows::Row;
@@ -398,5 +411,20 @@ mod tests {
         assert_eq!(overall.macro_mean.roc_auc.value, Some(1.0));
         assert_eq!(overall.micro.precision.value, Some(0.5));
         assert_eq!(overall.micro.roc_auc, Figure::default());
+    }
+
+    #[test]
+    fn figures_are_rounded_as_browsers_round_them() {
+        for (value, shown) in [
+            (0.8125, "0.813"),
+            (0.9375, "0.938"),
+            (0.0625, "0.063"),
+            (1.0, "1.000"),
+            (0.1, "0.100"),
+        ] {
+            assert_eq!(decimals(value, 3), shown);
+        }
+        // Not quite a half.
+        assert_eq!(decimals(1.005, 2), "1.00");
     }
 }

@@ -5,8 +5,7 @@
 
 use arrow::array::{Array, AsArray, Float64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Float64Type};
-use datafusion::common::{Column, DataFusionError, Result, exec_datafusion_err};
-use datafusion::functions::core::expr_ext::FieldAccessor;
+use datafusion::common::{DataFusionError, Result, exec_datafusion_err};
 use datafusion::logical_expr::{Expr, cast};
 use datafusion::prelude::DataFrame;
 use futures::StreamExt;
@@ -17,7 +16,8 @@ use super::mistakes::Worst;
 use super::rows::{Packed, Row, Rows};
 use super::truth::{Said, Truth, said};
 use super::words::Words;
-use crate::labelled::LabelledCategory;
+use crate::dataset::LabelledCategory;
+use crate::tables::plain;
 
 /// What is read of a table.
 #[derive(Debug, Clone)]
@@ -128,22 +128,6 @@ pub async fn gather<K: Packed>(reading: &Reading, categories: &[usize]) -> Resul
         all.merge(part.map_err(|error| exec_datafusion_err!("a reader ended early: {error}"))??);
     }
     Ok(all)
-}
-
-/// A column by its very name.
-pub fn plain(name: &str) -> Expr {
-    Expr::Column(Column::from_name(name))
-}
-
-/// What the rows of an image column are called: the text itself, or the path beside the bytes.
-pub fn name_of(column: &str, data_type: &DataType) -> Option<Expr> {
-    match data_type {
-        DataType::Struct(fields) if fields.find("path").is_some() => {
-            Some(plain(column).field("path"))
-        }
-        t if super::truth::is_named(t) => Some(plain(column)),
-        _ => None,
-    }
 }
 
 impl<K: Packed> Gathered<K> {

@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
 use datafusion::functions::expr_fn::{concat, encode, sha256};
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{Expr, JoinType, cast, col, lit};
 use datafusion::prelude::{DataFrame, SessionContext};
-use picsift_udf::{DIGEST_PREFIX, is_binary};
+use picsift_udf::{DIGEST_PREFIX, is_binary, is_text};
 use serde::Serialize;
 
-use super::gather::{name_of, plain};
 use super::truth::Truth;
 use crate::corrections;
+use crate::dataset::labels::Labels;
 use crate::error::AppError;
-use crate::labelled::Labelled;
-use crate::tables;
+use crate::tables::{self, FileTable, name_of, plain};
 
 /// The key of a labelled row.
 const KEY: &str = "picsift_key";
@@ -54,7 +54,7 @@ pub struct Beside {
 /// A sentence when a column is missing, a key stands twice in the truth, or no key is in both.
 pub async fn beside(
     context: &SessionContext,
-    labelled: &Labelled,
+    labelled: &Labels,
     rows: DataFrame,
     file: &str,
     key: Option<&str>,
@@ -64,6 +64,7 @@ pub async fn beside(
     let table = tables::open(&context.state(), &[location])
         .await
         .map_err(AppError::Plan)?;
+    let table = with_text_keys(table, labelled, key);
     let truths = context.read_table(table).map_err(AppError::Plan)?;
     let schema = SchemaRef::new(truths.schema().as_arrow().clone());
     let corrections = ["key", "category", "is"]
@@ -82,10 +83,28 @@ pub async fn beside(
     joined(labelled, rows, (truths, truth), (ours, theirs), file).await
 }
 
+/// The truth's table with keys of text where the labelled table's are: in a CSV file 001 looks like a number.
+fn with_text_keys(truths: Arc<FileTable>, labelled: &Labels, key: Option<&str>) -> Arc<FileTable> {
+    let (ours, theirs) = match key {
+        Some(key) => key.split_once('=').unwrap_or((key, key)),
+        None => (labelled.image.as_deref().unwrap_or_default(), "key"),
+    };
+    let is = |schema: &Schema, name: &str, fits: fn(&DataType) -> bool| {
+        let field = schema.field_with_name(name);
+        field.is_ok_and(|field| fits(field.data_type()))
+    };
+    let schema = truths.schema();
+    if !is(&labelled.schema, ours, is_text) || !is(&schema, theirs, DataType::is_integer) {
+        return truths;
+    }
+    let text = Schema::new(vec![Field::new(theirs, DataType::Utf8, true)]);
+    Arc::new(truths.with_types_of(&text))
+}
+
 /// As [`beside`], with the truth that people's corrections say.
 async fn corrected(
     context: &SessionContext,
-    labelled: &Labelled,
+    labelled: &Labels,
     rows: DataFrame,
     file: &str,
     key: Option<&str>,
@@ -142,7 +161,7 @@ async fn corrected(
 }
 
 async fn joined(
-    labelled: &Labelled,
+    labelled: &Labels,
     rows: DataFrame,
     (truths, truth): (DataFrame, Truth),
     (ours, theirs): (Expr, Expr),
@@ -196,7 +215,7 @@ async fn joined(
 
 /// The keys of both sides.
 fn keys_of(
-    labelled: &Labelled,
+    labelled: &Labels,
     truths: &SchemaRef,
     key: Option<&str>,
     file: &str,

@@ -3,7 +3,7 @@
 use picsift_udf::metrics::{Interval, wilson};
 use serde::Serialize;
 
-use crate::labelled::LabelledCategory;
+use crate::dataset::labels::LabelledCategory;
 
 /// Rows by true label and answered label. The last row is other words of the truth, the last column rows without a label.
 #[derive(Debug, Clone, PartialEq)]

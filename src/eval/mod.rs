@@ -1,4 +1,4 @@
-//! `picsift eval`: how good the answers of a labelled table are, given the truth.
+//! How good the answers of a labelled table are, given the truth.
 //!
 //! [`truth`] finds what is true of a row (or [`join`]s it from another table), [mod@gather] reads what counts into compact
 //! [`rows`], [`figures`] and [`sweep`] say what follows, [`report`] shows it. The formulas are `picsift-udf`'s, which the SQL
@@ -16,16 +16,18 @@ pub mod thresholds;
 pub mod truth;
 pub mod words;
 
+use std::path::Path;
+
 use arrow::datatypes::DataType;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 
-use crate::cli::{EvalArgs, ReportForm, TruthArgs};
+use crate::dataset::labels::stem;
+use crate::dataset::{Labels, WEIGHT};
 use crate::error::AppError;
-use crate::labelled::Labelled;
-use crate::printer::note;
 use crate::session;
+use crate::tables::name_of;
 use figures::{Judged, judge, overall};
-use gather::{Gathered, Reading, gather, name_of};
+use gather::{Gathered, Reading, gather};
 use join::{Joined, counted};
 use matrix::Matrix;
 use picsift_vision::categories::column_name;
@@ -38,47 +40,36 @@ use truth::Truth;
 /// Bytes of rows that are held at once; categories that do not fit are read in a further pass.
 const PASS_BYTES: u64 = 512 << 20;
 
-/// The column that says how many rows one stands for, as `picsift sample` writes it.
-pub const WEIGHT: &str = "picsift_weight";
-
 /// Words of the truth that a report names.
 const SHOWN_WORDS: usize = 10;
 
-/// Runs the command and prints its report.
-///
-/// # Errors
-/// [`AppError`]; nothing is written then.
-pub async fn eval(args: EvalArgs) -> Result<(), AppError> {
-    let wanted = Wanted {
-        inputs: &args.inputs,
-        truth: &args.truth,
-        mistakes: args.mistakes,
-        seed: args.seed,
-        goal: args.sweep.then(|| goal(&args)),
-    };
-    let evaluation = evaluate(&wanted).await?;
-    let text = match args.format {
-        ReportForm::Table => report::table(&evaluation)?,
-        ReportForm::Markdown => report::markdown(&evaluation),
-        ReportForm::Json => report::json(&evaluation)?,
-    };
-    use std::io::Write;
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(AppError::Terminal)?;
-    if args.sweep {
-        keep_thresholds(&args, &evaluation)?;
+/// What is true of the rows of a labelled table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TruthOptions {
+    /// A column of labels (one as text, or a list), a BOOLEAN column for a single category, `CATEGORY=COLUMN`, or a pattern such as
+    /// `truth_{}`; several together.
+    pub columns: Vec<String>,
+    /// Another table that has the truth.
+    pub file: Option<String>,
+    /// The column that says which row is which, in both tables or as `LABELLED=TRUTH`; `None` is the image's reference, and `key` in
+    /// the truth.
+    pub key: Option<String>,
+}
+
+impl TruthOptions {
+    /// Whether nothing is said.
+    pub fn is_empty(&self) -> bool {
+        self.columns.is_empty() && self.file.is_none()
     }
-    Ok(())
 }
 
 /// What is to be judged, and how.
-#[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+#[derive(Debug, Clone, Default)]
+pub struct EvalOptions {
     /// The labelled tables.
-    pub inputs: &'a [String],
+    pub inputs: Vec<String>,
     /// What is true.
-    pub truth: &'a TruthArgs,
+    pub truth: TruthOptions,
     /// Worst mistakes kept for each category.
     pub mistakes: usize,
     /// Seed of the bootstrap.
@@ -91,12 +82,11 @@ pub struct Wanted<'a> {
 ///
 /// # Errors
 /// [`AppError::Usage`] and [`AppError::Plan`] for a command or tables that do not fit, [`AppError::Run`] while reading.
-pub async fn evaluate(wanted: &Wanted<'_>) -> Result<Evaluation, AppError> {
-    let asked = wanted.truth;
-    let partitions = std::thread::available_parallelism().map_or(2, |n| n.get());
-    let context = session::of_columns(partitions)?;
-    let labelled = Labelled::open(&context, wanted.inputs).await?;
-    let mut notes = Vec::new();
+pub async fn evaluate(options: &EvalOptions) -> Result<Evaluation, AppError> {
+    let asked = &options.truth;
+    let context = session::of_columns(session::cores())?;
+    let labelled = Labels::open(&context, &options.inputs).await?;
+    let mut notes: Vec<String> = labelled.note().map(str::to_string).into_iter().collect();
     let (frame, truth, joined) = match &asked.file {
         Some(file) => {
             let key = asked.key.as_deref();
@@ -151,7 +141,7 @@ pub async fn evaluate(wanted: &Wanted<'_>) -> Result<Evaluation, AppError> {
         key,
         weight: weighted.then(|| WEIGHT.to_string()),
         label: labelled.columns.label.clone(),
-        mistakes: wanted.mistakes,
+        mistakes: options.mistakes,
     };
     let rows = counted(labelled.frame.clone()).await?;
     let wide = labelled.categories.iter().any(|category| {
@@ -164,23 +154,15 @@ pub async fn evaluate(wanted: &Wanted<'_>) -> Result<Evaluation, AppError> {
     });
     let judging = Judging {
         weighted,
-        seed: wanted.seed,
-        goal: wanted.goal,
+        seed: options.seed,
+        goal: options.goal,
     };
     let read = match wide {
         true => passes::<u64>(reading, rows, &judging).await,
         false => passes::<u32>(reading, rows, &judging).await,
     };
     let read = read.map_err(AppError::Run)?;
-    finish(wanted, &labelled, joined, read, weighted, notes)
-}
-
-fn goal(args: &EvalArgs) -> Goal {
-    match (args.min_precision, args.min_recall) {
-        (Some(least), _) => Goal::Precision(least),
-        (None, Some(least)) => Goal::Recall(least),
-        (None, None) => Goal::BestF1,
-    }
+    finish(options, &labelled, joined, read, weighted, notes)
 }
 
 /// How rows are judged.
@@ -289,8 +271,8 @@ fn outcome<K: Packed>(
 }
 
 fn finish(
-    wanted: &Wanted<'_>,
-    labelled: &Labelled,
+    options: &EvalOptions,
+    labelled: &Labels,
     joined: Option<Joined>,
     read: Read,
     weighted: bool,
@@ -337,7 +319,7 @@ fn finish(
             }
         ));
     }
-    let goal = wanted.goal.map(Goal::said).unwrap_or_default();
+    let goal = options.goal.map(Goal::said).unwrap_or_default();
     let mut categories = Vec::with_capacity(read.outcomes.len());
     let mut judged = Vec::with_capacity(read.outcomes.len());
     for ((category, outcome), worst) in labelled
@@ -380,7 +362,7 @@ fn finish(
         model: labelled.model().cloned(),
         rows: read.rows,
         weighted,
-        seed: wanted.seed,
+        seed: options.seed,
         joined,
         overall: overall(&judged, weighted),
         matrix: read
@@ -391,14 +373,17 @@ fn finish(
     })
 }
 
-/// Writes the thresholds that were found, or prints them as a categories file.
-fn keep_thresholds(args: &EvalArgs, evaluation: &Evaluation) -> Result<(), AppError> {
+/// Writes the thresholds that were found into the categories file at `path`; the rest of it stays. How many.
+///
+/// # Errors
+/// [`AppError::Usage`] when none was found or the file cannot be used.
+pub fn keep_thresholds(path: &Path, evaluation: &Evaluation) -> Result<usize, AppError> {
     let chosen: Vec<Chosen> = evaluation
         .categories
         .iter()
         .filter_map(|category| {
             let choice = category.sweep.as_ref()?.choice?;
-            let stem = truth::stem(&category.column);
+            let stem = stem(&category.column);
             Some(Chosen {
                 name: category.name.clone(),
                 column: (stem != column_name(&category.name)).then(|| stem.to_string()),
@@ -406,9 +391,6 @@ fn keep_thresholds(args: &EvalArgs, evaluation: &Evaluation) -> Result<(), AppEr
             })
         })
         .collect();
-    let Some(path) = &args.categories_file else {
-        return Ok(());
-    };
     if chosen.is_empty() {
         return Err(AppError::Usage(format!(
             "no category has a threshold to be written to {}: see the notes",
@@ -416,10 +398,5 @@ fn keep_thresholds(args: &EvalArgs, evaluation: &Evaluation) -> Result<(), AppEr
         )));
     }
     thresholds::write(path, &chosen)?;
-    note!(
-        "{} written to {}; label takes them with --categories-file",
-        figures::count(chosen.len() as u64, "threshold", "thresholds"),
-        path.display()
-    );
-    Ok(())
+    Ok(chosen.len())
 }

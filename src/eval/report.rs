@@ -10,7 +10,7 @@ use arrow::util::pretty::pretty_format_batches;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::figures::{Counts, Figure, Figures, Overall, count};
+use super::figures::{Counts, Figure, Figures, Overall, count, decimals};
 use super::join::Joined;
 use super::matrix::MatrixReport;
 use super::mistakes::Mistake;
@@ -260,12 +260,13 @@ fn matrix_part(matrix: &MatrixReport) -> Part {
         });
     let mut line = String::new();
     if let Some(accuracy) = matrix.accuracy {
-        let _ = write!(line, "label is the true one: {accuracy:.3}");
+        let _ = write!(line, "label is the true one: {}", decimals(accuracy, 3));
         if let Some(interval) = matrix.interval {
             let _ = write!(
                 line,
-                " ({:.3} to {:.3}, Wilson)",
-                interval.low, interval.high
+                " ({} to {}, Wilson)",
+                decimals(interval.low, 3),
+                decimals(interval.high, 3)
             );
         }
     }
@@ -302,9 +303,9 @@ fn sweep_part(evaluation: &Evaluation) -> Part {
                 category.name.clone(),
                 former,
                 choice.threshold.to_string(),
-                format!("{:.3}", choice.precision),
-                format!("{:.3}", choice.recall),
-                format!("{:.3}", choice.f1),
+                decimals(choice.precision, 3),
+                decimals(choice.recall, 3),
+                decimals(choice.f1, 3),
             ]),
             (None, reason) => lines.push(format!(
                 "{}: no threshold, because {}",
@@ -339,7 +340,7 @@ fn mistakes_part(evaluation: &Evaluation) -> Part {
                 yes(mistake.predicted),
                 mistake
                     .score
-                    .map_or("-".to_string(), |score| format!("{score:.3}")),
+                    .map_or("-".to_string(), |score| decimals(score, 3)),
             ]);
         }
     }
@@ -355,10 +356,15 @@ fn cell(figure: &Figure, between: char) -> String {
     let Some(value) = figure.value else {
         return "-".to_string();
     };
+    let value = decimals(value, 3);
     match (figure.low, figure.high) {
-        (Some(low), Some(high)) if between == '\n' => format!("{value:.3}\n{low:.2} {high:.2}"),
-        (Some(low), Some(high)) => format!("{value:.3} ({low:.2} to {high:.2})"),
-        _ => format!("{value:.3}"),
+        (Some(low), Some(high)) if between == '\n' => {
+            format!("{value}\n{} {}", decimals(low, 2), decimals(high, 2))
+        }
+        (Some(low), Some(high)) => {
+            format!("{value} ({} to {})", decimals(low, 2), decimals(high, 2))
+        }
+        _ => value,
     }
 }
 

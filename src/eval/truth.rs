@@ -7,11 +7,11 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Schema};
 use datafusion::common::{Result, exec_err};
-use picsift_udf::{CLASH_PREFIX, is_text};
+use picsift_udf::is_text;
 
 use super::words::{self, Words, folded};
+use crate::dataset::labels::{LabelledCategory, texts};
 use crate::error::AppError;
-use crate::labelled::{LabelledCategory, texts};
 
 /// Which columns say what is true.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,7 +56,7 @@ impl Truth {
                 columns[index] = Some(column.to_string());
             } else if text.contains("{}") {
                 for (category, place) in categories.iter().zip(&mut columns) {
-                    let named = [category.name.as_str(), stem(&category.is_column)]
+                    let named = [category.name.as_str(), category.stem()]
                         .map(|name| text.replace("{}", name))
                         .into_iter()
                         .find(|column| schema.column_with_name(column).is_some());
@@ -156,12 +156,6 @@ fn boolean(column: &str, schema: &Schema, text: &str) -> Result<(), AppError> {
 
 fn says_yes_or_no(data_type: &DataType) -> bool {
     *data_type == DataType::Boolean || data_type.is_integer()
-}
-
-/// What stands behind `is_` in the name of a category's column.
-pub fn stem(column: &str) -> &str {
-    let column = column.strip_prefix(CLASH_PREFIX).unwrap_or(column);
-    column.strip_prefix("is_").unwrap_or(column)
 }
 
 fn names(categories: &[LabelledCategory]) -> String {
@@ -280,11 +274,6 @@ fn yes_or_no(column: &ArrayRef) -> Result<BooleanArray> {
         }
     }
     Ok(values.finish())
-}
-
-/// An image column's, or any other column's, values as text: what a row is called.
-pub fn is_named(data_type: &DataType) -> bool {
-    is_text(data_type) || data_type.is_integer()
 }
 
 #[cfg(test)]

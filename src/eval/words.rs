@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use crate::labelled::LabelledCategory;
+use crate::dataset::labels::LabelledCategory;
 
 /// Words whose category is remembered; others are looked up again.
 const REMEMBERED: usize = 100_000;

@@ -9,14 +9,15 @@ use serde_json::Value;
 
 use super::licences::Licences;
 use super::sinks::Form;
+use crate::dataset::labels::Labels;
+use crate::eval::figures::decimals;
 use crate::eval::report::escaped;
-use crate::labelled::Labelled;
 
 /// What a card says beyond the table.
 #[derive(Debug)]
 pub struct Card<'a> {
     /// The table.
-    pub labelled: &'a Labelled,
+    pub labelled: &'a Labels,
     /// The form of the data set.
     pub form: Form,
     /// Names of the splits.
@@ -179,10 +180,13 @@ impl Card<'_> {
             let figure = |name: &str| {
                 let part = |part: &str| category.get(name)?.get(part)?.as_f64();
                 match (part("value"), part("low"), part("high")) {
-                    (Some(value), Some(low), Some(high)) => {
-                        format!("{value:.3} ({low:.2} to {high:.2})")
-                    }
-                    (Some(value), ..) => format!("{value:.3}"),
+                    (Some(value), Some(low), Some(high)) => format!(
+                        "{} ({} to {})",
+                        decimals(value, 3),
+                        decimals(low, 2),
+                        decimals(high, 2)
+                    ),
+                    (Some(value), ..) => decimals(value, 3),
                     _ => "-".to_string(),
                 }
             };

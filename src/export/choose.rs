@@ -9,9 +9,9 @@ use datafusion::logical_expr::{Expr, lit};
 use futures::StreamExt;
 
 use super::split::order;
+use crate::dataset::labels::{Labels, texts};
 use crate::error::AppError;
-use crate::eval::gather::plain;
-use crate::labelled::{Labelled, texts};
+use crate::tables::plain;
 
 /// The class of pictures without a label.
 pub const UNLABELLED: &str = "unlabelled";
@@ -20,7 +20,7 @@ pub const UNLABELLED: &str = "unlabelled";
 const MOST_CLASSES: usize = 10_000;
 
 /// Whether a row's image could be read when it was labelled: only such rows are exported.
-fn whole(labelled: &Labelled) -> Expr {
+fn whole(labelled: &Labels) -> Expr {
     match &labelled.columns.error {
         Some(error) => plain(error).is_null(),
         None => lit(true),
@@ -31,7 +31,7 @@ fn whole(labelled: &Labelled) -> Expr {
 ///
 /// # Errors
 /// [`AppError::Usage`] when there is none or it is no text.
-pub fn label_column(labelled: &Labelled, asked: Option<&str>) -> Result<String, AppError> {
+pub fn label_column(labelled: &Labels, asked: Option<&str>) -> Result<String, AppError> {
     let Some(label) = asked.map(str::to_string).or(labelled.columns.label.clone()) else {
         return Err(AppError::Usage(format!(
             "{} has no column 'label'; say with --label COLUMN which column is the class",
@@ -56,7 +56,7 @@ pub fn label_column(labelled: &Labelled, asked: Option<&str>) -> Result<String, 
 /// # Errors
 /// [`AppError::Usage`] for too many, [`AppError::Run`] while reading.
 pub async fn classes(
-    labelled: &Labelled,
+    labelled: &Labels,
     label: &str,
     unlabelled: bool,
 ) -> Result<Vec<(String, u64)>, AppError> {
@@ -110,7 +110,7 @@ pub async fn classes(
 /// # Errors
 /// [`AppError::Run`] while reading.
 pub async fn chosen(
-    labelled: &Labelled,
+    labelled: &Labels,
     label: &str,
     most: u64,
     seed: u64,

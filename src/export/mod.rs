@@ -1,4 +1,4 @@
-//! `picsift export`: a labelled table as a data set to train on.
+//! A labelled table as a data set to train on.
 //!
 //! The table's columns are read once to [`choose`] classes and rows, then its rows with their images in order ([`reading`]): [`split`]
 //! decides by a picture's bytes where it goes, [`sinks`] write it in one of the forms, [`card`] says what came of it. Pictures are not
@@ -14,44 +14,99 @@ pub mod sinks;
 pub mod split;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use indicatif::HumanBytes;
-use picsift_udf::Engine;
+use picsift_udf::{Engine, EngineOptions};
 use serde_json::{Value, json};
 
-use crate::cli::ExportArgs;
+use crate::dataset::Labels;
+use crate::dataset::folder::{self, Folder};
 use crate::error::AppError;
-use crate::labelled::Labelled;
-use crate::output::folder::{self, Folder};
-use crate::printer::say;
-use crate::{session, signals, tables};
+use crate::{session, tables};
 use card::Card;
 use licences::Licences;
 use reading::Export;
+pub use sinks::Form;
 use sinks::Plan;
 use split::Splits;
 
 /// The file that says that picsift made the folder.
 pub const MARKER: &str = "_picsift_export.json";
 
-/// Runs the command.
+/// What is exported, and how.
+#[derive(Debug, Clone)]
+pub struct ExportOptions {
+    /// The labelled tables.
+    pub inputs: Vec<String>,
+    /// Form of the data set.
+    pub form: Form,
+    /// Local folder that gets it.
+    pub output: String,
+    /// Whether an earlier export is replaced.
+    pub overwrite: bool,
+    /// Splits and their shares, as `train=0.8,test=0.2`.
+    pub split: String,
+    /// Seed of splits and of what is kept of a class.
+    pub seed: u64,
+    /// Column of the class; `None` is the label that was answered.
+    pub label: Option<String>,
+    /// Whether pictures without a label are kept, as a class `unlabelled`.
+    pub keep_unlabelled: bool,
+    /// How many pictures of a class are kept.
+    pub class_size: ClassSize,
+    /// Column of the images; `None` is the one that was labelled.
+    pub image: Option<String>,
+    /// Folder or URL that relative references are relative to; `None` is that of the table that was labelled.
+    pub base: Option<String>,
+    /// A file with the evaluation of the labels, for the data set's card.
+    pub evaluation: Option<PathBuf>,
+    /// Bytes of pictures in one file, about.
+    pub shard_bytes: u64,
+    /// Limits on an image and what references may reach.
+    pub engine: EngineOptions,
+}
+
+/// How many pictures of a class are kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ClassSize {
+    /// All.
+    #[default]
+    All,
+    /// At most so many.
+    AtMost(u64),
+    /// As many as the smallest class has.
+    Balanced,
+}
+
+/// A data set that was written.
+#[derive(Debug, Clone)]
+pub struct Exported {
+    /// Pictures in it.
+    pub pictures: u64,
+    /// Its classes.
+    pub classes: Vec<String>,
+    /// Bytes of pictures.
+    pub bytes: u64,
+    /// Pictures of each split.
+    pub splits: Vec<(String, u64)>,
+    /// Rows that were left out, by reason.
+    pub left_out: BTreeMap<String, u64>,
+    /// What a person should know.
+    pub notes: Vec<String>,
+}
+
+/// Writes the data set.
 ///
 /// # Errors
 /// [`AppError`]; the output is as it was before then.
-pub async fn export(args: ExportArgs) -> Result<(), AppError> {
-    signals::unless_stopped(make(&args), "nothing was exported").await
-}
-
-async fn make(args: &ExportArgs) -> Result<(), AppError> {
+pub async fn export(args: &ExportOptions) -> Result<Exported, AppError> {
     let splits = Splits::parse(&args.split)
         .map_err(|reason| AppError::Usage(format!("--split {}: {reason}", args.split)))?;
     let folder = Folder::begin(&args.output, MARKER, args.overwrite)?;
-    let engine = Arc::new(Engine::new(
-        args.limits.engine_options(None, Some(&args.fetch))?,
-    )?);
+    let engine = Arc::new(Engine::new(args.engine.clone())?);
     let context = session::session(&engine, 1).map_err(AppError::Plan)?;
-    let labelled = Labelled::open(&context, &args.inputs).await?;
+    let labelled = Labels::open(&context, &args.inputs).await?;
     let Some(image) = args.image.clone().or(labelled.image.clone()) else {
         return Err(AppError::Usage(format!(
             "{} has no image column to export; say which with --image COLUMN",
@@ -64,10 +119,11 @@ async fn make(args: &ExportArgs) -> Result<(), AppError> {
     };
     let label = choose::label_column(&labelled, args.label.as_deref())?;
     let classes = choose::classes(&labelled, &label, args.keep_unlabelled).await?;
-    let most = args.max_per_class.or(args.balance.then(|| {
-        let sizes = classes.iter().map(|(_, rows)| *rows);
-        sizes.min().unwrap_or(0)
-    }));
+    let most = match args.class_size {
+        ClassSize::All => None,
+        ClassSize::AtMost(most) => Some(most),
+        ClassSize::Balanced => classes.iter().map(|(_, rows)| *rows).min(),
+    };
     let plan = Arc::new(Plan {
         folder: folder.path().to_path_buf(),
         splits: splits.names().map(str::to_string).collect(),
@@ -135,8 +191,31 @@ async fn make(args: &ExportArgs) -> Result<(), AppError> {
     folder::write(folder.path(), "README.md", card.text())?;
     folder::write(folder.path(), MARKER, format!("{marker:#}\n"))?;
     folder.publish(&[])?;
-    say(&export, &args.output);
-    Ok(())
+    let mut notes: Vec<String> = labelled.note().map(str::to_string).into_iter().collect();
+    let splits = export.plan.splits.iter().zip(&export.counts);
+    for (split, counts) in splits.clone() {
+        let missing = export.plan.classes.iter().zip(counts);
+        let missing: Vec<&str> = missing
+            .filter(|(_, pictures)| **pictures == 0)
+            .map(|(class, _)| class.as_str())
+            .collect();
+        if !missing.is_empty() {
+            notes.push(format!(
+                "warning: {split} has no picture of {}",
+                missing.join(", ")
+            ));
+        }
+    }
+    Ok(Exported {
+        pictures: export.number,
+        classes: export.plan.classes.clone(),
+        bytes: export.bytes,
+        splits: splits
+            .map(|(split, counts)| (split.clone(), counts.iter().sum()))
+            .collect(),
+        notes,
+        left_out: export.left_out,
+    })
 }
 
 fn evaluation(path: &std::path::Path) -> Result<Value, AppError> {
@@ -151,22 +230,8 @@ fn evaluation(path: &std::path::Path) -> Result<Value, AppError> {
     })
 }
 
-fn say(export: &Export, output: &str) {
-    say!(
-        "{} pictures in {} classes, {}, written to {output}",
-        export.number,
-        export.plan.classes.len(),
-        HumanBytes(export.bytes),
-    );
-    for (split, counts) in export.plan.splits.iter().zip(&export.counts) {
-        say!("{split}: {}", counts.iter().sum::<u64>());
-    }
-    if !export.left_out.is_empty() {
-        say!("left out: {}", said(&export.left_out));
-    }
-}
-
-fn said(left_out: &BTreeMap<String, u64>) -> String {
+/// Reasons in words.
+pub fn said(left_out: &BTreeMap<String, u64>) -> String {
     let parts: Vec<_> = left_out
         .iter()
         .map(|(reason, rows)| format!("{rows} ({reason})"))

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use serde_json::{Map, Value};
+
 /// Most characters that are taken over from a name.
 const MOST: usize = 80;
 
@@ -45,6 +47,30 @@ pub fn stem(reference: &str) -> String {
     safe(end.rsplit_once('.').map_or(end, |(stem, _)| stem))
 }
 
+/// A row's columns without names that `imagefolder` takes for the places of pictures: those that end in `file_name` or `file_names`
+/// end in `filename` or `filenames` instead.
+pub fn without_file_names(columns: Map<String, Value>) -> Map<String, Value> {
+    let mut named = Map::new();
+    let mut moved = Vec::new();
+    for (name, value) in columns {
+        let plural = name.strip_suffix('s').unwrap_or(&name);
+        match plural.strip_suffix("file_name") {
+            None => drop(named.insert(name, value)),
+            Some(begin) => {
+                let free = format!("{begin}filename{}", &name[plural.len()..]);
+                moved.push((free, value));
+            }
+        }
+    }
+    for (mut name, value) in moved {
+        while named.contains_key(&name) {
+            name.push('_');
+        }
+        named.insert(name, value);
+    }
+    named
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,5 +92,15 @@ mod tests {
             folders(&classes),
             ["polar_bear", "polar_bear_2", "Polar_Bear_3", "_"]
         );
+    }
+
+    #[test]
+    fn a_column_is_not_taken_for_the_place_of_a_picture() {
+        let columns = ["file_name", "filename", "thumb_file_names", "file"];
+        let columns = columns.map(|name| (name.to_string(), Value::from(name)));
+        let found = without_file_names(columns.into_iter().collect());
+        let names: Vec<_> = found.keys().map(String::as_str).collect();
+        assert_eq!(names, ["filename", "file", "filename_", "thumb_filenames"]);
+        assert_eq!(found["filename_"], "file_name");
     }
 }

@@ -22,10 +22,10 @@ use super::item::{Item, extension};
 use super::licences::Licences;
 use super::sinks::{Form, Plan, Sink};
 use super::split::Splits;
+use crate::dataset::labels::{Labels, texts};
+use crate::dataset::store;
 use crate::error::AppError;
-use crate::eval::gather::plain;
-use crate::labelled::{Labelled, texts};
-use crate::output::place;
+use crate::tables::plain;
 
 /// The columns beside the image, in types that all readers know.
 pub fn rest(schema: &Schema, image: &str) -> SchemaRef {
@@ -88,7 +88,7 @@ impl Export {
     ///
     /// # Errors
     /// [`AppError::Run`] while reading, [`AppError::File`] while writing. An image that fails is left out and counted.
-    pub async fn run(&mut self, labelled: &Labelled, form: Form) -> Result<(), AppError> {
+    pub async fn run(&mut self, labelled: &Labels, form: Form) -> Result<(), AppError> {
         let mut columns: Vec<Expr> = vec![plain(&self.plan.image)];
         columns.extend(self.schema.fields().iter().map(|field| plain(field.name())));
         let mut stream = labelled.stream(columns).await?;
@@ -96,13 +96,13 @@ impl Export {
         while let Some(batch) = stream.next().await {
             let batch = batch.map_err(AppError::Run)?;
             let (items, rows) = self.items(&batch).await?;
-            sink = place::blocking(move || {
+            sink = store::blocking(move || {
                 sink.write(&items, &rows)?;
                 Ok(sink)
             })
             .await?;
         }
-        place::blocking(move || sink.finish()).await
+        store::blocking(move || sink.finish()).await
     }
 
     /// The pictures of a batch that are exported, and its rows without images.

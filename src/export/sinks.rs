@@ -11,7 +11,6 @@ use arrow::array::UInt64Array;
 use arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray, StructArray};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
-use clap::ValueEnum;
 use datafusion::error::DataFusionError;
 use parquet::arrow::ArrowWriter;
 use serde_json::json;
@@ -19,18 +18,18 @@ use tar::{Builder, Header};
 
 use super::item::Item;
 use super::names;
+use crate::dataset::folder;
 use crate::error::AppError;
-use crate::output::folder;
 use crate::output::properties::properties;
 
 /// Forms of a data set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// Tar files of pictures, classes and JSON, to be streamed
+    /// Tar files of pictures, classes and JSON, to be streamed.
     Webdataset,
-    /// A folder of pictures for each class
+    /// A folder of pictures for each class.
     Imagefolder,
-    /// Parquet that holds the pictures, for Hugging Face `datasets`
+    /// Parquet that holds the pictures, for Hugging Face `datasets`.
     Hf,
 }
 
@@ -115,6 +114,9 @@ impl Sink {
     }
 }
 
+/// The end of a picture's name in a tar, whatever its format: readers make a column of each end that there is, and look at the content.
+const PICTURE: &str = "jpg";
+
 /// The tar files of one split.
 pub struct Tars {
     plan: Arc<Plan>,
@@ -157,7 +159,7 @@ impl Tars {
         rest.insert("__name".to_string(), json!(item.name));
         let text = serde_json::to_string(&rest).map_err(AppError::json)?;
         for (end, bytes) in [
-            (item.extension, item.bytes.as_ref()),
+            (PICTURE, item.bytes.as_ref()),
             ("cls", class.as_bytes()),
             ("json", text.as_bytes()),
         ] {
@@ -185,6 +187,9 @@ impl Tars {
         self.close()
     }
 }
+
+/// The column of `metadata.jsonl` that says which picture a line is about.
+const FILE_NAME: &str = "file_name";
 
 /// A folder of pictures for each split and class, and what else is known in a `metadata.jsonl` for each split.
 pub struct Folders {
@@ -221,8 +226,8 @@ impl Folders {
             *metadata = Some((BufWriter::new(file), path));
         }
         if let Some((file, path)) = metadata {
-            let mut line = item.columns.clone();
-            line.insert("file_name".to_string(), json!(name));
+            let mut line = names::without_file_names(item.columns.clone());
+            line.insert(FILE_NAME.to_string(), json!(name));
             line.insert(
                 self.plan.label.clone(),
                 json!(self.plan.classes[item.class]),

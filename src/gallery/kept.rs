@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::plain;
 use crate::corrections;
+use crate::dataset::store;
 use crate::error::AppError;
-use crate::output::place;
 
 /// The file's name.
 pub const CORRECTIONS: &str = "corrections.jsonl";
@@ -179,7 +179,7 @@ pub fn write(folder: &Path, all: &[Correction]) -> Result<(), AppError> {
         text += &serde_json::to_string(one).map_err(AppError::json)?;
         text.push('\n');
     }
-    place::replace(&folder.join(CORRECTIONS), text.as_bytes())
+    store::replace(&folder.join(CORRECTIONS), text.as_bytes())
 }
 
 /// Adds to those in `folder`, said of the gallery that was in it when its [`Lock::gallery`] was `gallery`: in another one their images

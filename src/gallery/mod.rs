@@ -1,4 +1,4 @@
-//! `picsift gallery`: a labelled table as static pages, to look at and to correct.
+//! A labelled table as static pages, to look at and to correct.
 //!
 //! [`rows`] turns the table into thumbnails and scripts, [`data`] owns the form of those, `assets/` holds the pages, [`serve`] shows
 //! the folder on this machine and takes corrections, [`kept`] is their file, [`plain`] reads the folder without following links. How good the labels are is `crate::eval`'s to say.
@@ -12,26 +12,22 @@ pub mod serve;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use datafusion::functions_window::expr_fn::row_number;
 use datafusion::prelude::DataFrame;
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
-use picsift_udf::Engine;
+use picsift_udf::{Engine, EngineOptions};
 use serde_json::Value;
 use url::Url;
 
 use crate::batches;
-use crate::cli::{GalleryArgs, TruthArgs};
+use crate::dataset::folder::{self, Folder};
+use crate::dataset::{LabelledCategory, Labels};
 use crate::error::AppError;
-use crate::eval::gather::plain;
 use crate::eval::join::{self, counted};
 use crate::eval::truth::Truth;
-use crate::eval::{self, report::Evaluation};
-use crate::labelled::{Labelled, LabelledCategory};
-use crate::output::folder::{self, Folder};
-use crate::printer::{note, say};
-use crate::{session, signals, tables};
+use crate::eval::{self, EvalOptions, TruthOptions, report::Evaluation};
+use crate::session;
+use crate::tables::{self, plain};
 use assets::ASSETS;
 use data::{CHUNK, CategoryMeta, Column, Meta, VERSION};
 use rows::{Made, Making};
@@ -51,36 +47,64 @@ const THRESHOLD: f32 = 0.5;
 /// The place of a row in the table.
 const PLACE: &str = "picsift_place";
 
-/// Runs the command.
+/// What a gallery shows, and where it goes.
+#[derive(Debug, Clone)]
+pub struct GalleryOptions {
+    /// The labelled tables.
+    pub inputs: Vec<String>,
+    /// Local folder that gets the pages.
+    pub output: String,
+    /// Whether an earlier gallery is replaced; what was corrected in it stays.
+    pub overwrite: bool,
+    /// What the pages are headed; `None` is the end of the table's path.
+    pub title: Option<String>,
+    /// Column of the images; `None` is the one that was labelled.
+    pub image: Option<String>,
+    /// Folder or URL that relative references are relative to; `None` is that of the table that was labelled.
+    pub base: Option<String>,
+    /// Most rows; `None` is all.
+    pub limit: Option<usize>,
+    /// Whether larger copies are made beside the thumbnails; `None` makes them of up to 2,000 rows.
+    pub pictures: Option<bool>,
+    /// What is true, where disagreement is to be looked for.
+    pub truth: TruthOptions,
+    /// Limits on an image and what references may reach.
+    pub engine: EngineOptions,
+}
+
+/// A gallery that was written.
+#[derive(Debug, Clone)]
+pub struct Gallery {
+    /// Rows that it shows.
+    pub rows: usize,
+    /// Rows without a picture.
+    pub without_picture: usize,
+    /// Bytes of thumbnails and copies.
+    pub bytes: u64,
+    /// The labelled tables as a person would write them.
+    pub labelled: String,
+    /// Corrections of the gallery that was there before.
+    pub corrections: usize,
+    /// What a person should know.
+    pub notes: Vec<String>,
+}
+
+/// Makes a gallery. `begun` is told how many rows there are, `made` is called when one of them is done.
 ///
 /// # Errors
 /// [`AppError`]; the output is as it was before then.
-pub async fn gallery(args: GalleryArgs) -> Result<(), AppError> {
-    let shown_only = args.inputs.is_empty();
-    if shown_only && !args.serve {
-        return Err(AppError::Usage(
-            "name the labelled table that the gallery is of".to_string(),
-        ));
-    }
-    if !shown_only {
-        signals::unless_stopped(make(&args), "no gallery was written").await?;
-    }
-    if args.serve {
-        serve::serve(Path::new(&args.output), args.port).await?;
-    }
-    Ok(())
-}
-
-async fn make(args: &GalleryArgs) -> Result<(), AppError> {
-    let started = Instant::now();
+pub async fn gallery(
+    args: &GalleryOptions,
+    begun: impl FnOnce(u64),
+    made: &(dyn Fn() + Sync),
+) -> Result<Gallery, AppError> {
     let folder = Folder::begin(&args.output, MARKER, args.overwrite)?;
     let corrected = kept::read(Path::new(&args.output))?;
-    let engine = Arc::new(Engine::new(
-        args.limits.engine_options(None, Some(&args.fetch))?,
-    )?);
+    let engine = Arc::new(Engine::new(args.engine.clone())?);
     let context = session::session(&engine, 1).map_err(AppError::Plan)?;
     session::keep_joins(&context);
-    let labelled = Labelled::open(&context, &args.inputs).await?;
+    let labelled = Labels::open(&context, &args.inputs).await?;
+    let mut notes: Vec<String> = labelled.note().map(str::to_string).into_iter().collect();
     let Some(image) = args.image.clone().or(labelled.image.clone()) else {
         return Err(AppError::Usage(format!(
             "{} has no image column to show; say which with --image COLUMN",
@@ -90,14 +114,12 @@ async fn make(args: &GalleryArgs) -> Result<(), AppError> {
     let evaluation = match args.truth.is_empty() {
         true => None,
         false => {
-            let wanted = eval::Wanted {
-                inputs: &args.inputs,
-                truth: &args.truth,
-                mistakes: 0,
-                seed: 0,
-                goal: None,
+            let options = EvalOptions {
+                inputs: args.inputs.clone(),
+                truth: args.truth.clone(),
+                ..EvalOptions::default()
             };
-            Some(eval::evaluate(&wanted).await?)
+            Some(eval::evaluate(&options).await?)
         }
     };
     let (frame, truth) = truth(&context, &labelled, &args.truth).await?;
@@ -108,19 +130,12 @@ async fn make(args: &GalleryArgs) -> Result<(), AppError> {
             "{rows} rows are too many for a gallery (at most {MOST_ROWS}); take some with --limit, or draw them with picsift sample"
         )));
     }
-    let pictures = match (args.pictures, args.no_pictures) {
-        (true, _) => true,
-        (_, true) => false,
-        _ => {
-            let few = rows <= PICTURE_ROWS;
-            if !few {
-                note!(
-                    "more than {PICTURE_ROWS} rows: thumbnails alone are made; --pictures makes larger copies too"
-                );
-            }
-            few
-        }
-    };
+    let pictures = args.pictures.unwrap_or(rows <= PICTURE_ROWS);
+    if args.pictures.is_none() && !pictures {
+        notes.push(format!(
+            "more than {PICTURE_ROWS} rows: thumbnails alone are made; --pictures makes larger copies too"
+        ));
+    }
     let making = Making {
         engine: &engine,
         labelled: &labelled,
@@ -130,27 +145,37 @@ async fn make(args: &GalleryArgs) -> Result<(), AppError> {
         pictures,
         corrected: corrected.into_iter().map(|one| one.key).collect(),
         folder: folder.path(),
-        bar: bar(rows),
+        made,
     };
+    begun(rows);
     let rows = selected(frame, &making, args.limit).map_err(AppError::Plan)?;
     let stream = batches::stream(rows).await.map_err(AppError::Run)?;
     let made = making.run(stream).await?;
-    making.bar.finish_and_clear();
     let index = describe(args, &labelled, &made, evaluation.as_ref(), pictures)?;
     let former = Path::new(&args.output);
     let corrections = tokio::task::block_in_place(|| publish(folder, former, &index, &made))?;
-    if corrections > 0 {
-        say!("{corrections} corrections of the gallery that was there are kept");
+    if made.credentials > 0 {
+        notes.push(format!(
+            "{} references have a query or password, which may be a credential; data/ has them, for corrections need their keys: think before you publish it",
+            made.credentials
+        ));
     }
-    say(args, &labelled, &made, started);
-    Ok(())
+    notes.extend(made.losses.said().map(|lost| format!("warning: {lost}")));
+    Ok(Gallery {
+        rows: made.rows,
+        without_picture: made.errors.len(),
+        bytes: made.bytes,
+        labelled: labelled.shown,
+        corrections,
+        notes,
+    })
 }
 
 /// The rows with their truth, where one is asked for.
 async fn truth(
     context: &datafusion::prelude::SessionContext,
-    labelled: &Labelled,
-    asked: &TruthArgs,
+    labelled: &Labels,
+    asked: &TruthOptions,
 ) -> Result<(DataFrame, Option<Truth>), AppError> {
     let frame = labelled.frame.clone();
     match &asked.file {
@@ -172,7 +197,7 @@ async fn truth(
     }
 }
 
-fn base(args: &GalleryArgs, labelled: &Labelled) -> Result<Option<Url>, AppError> {
+fn base(args: &GalleryOptions, labelled: &Labels) -> Result<Option<Url>, AppError> {
     match &args.base {
         None => Ok(labelled.base.clone()),
         Some(text) => {
@@ -217,8 +242,8 @@ fn selected(
 }
 
 fn describe(
-    args: &GalleryArgs,
-    labelled: &Labelled,
+    args: &GalleryOptions,
+    labelled: &Labels,
     made: &Made,
     evaluation: Option<&Evaluation>,
     pictures: bool,
@@ -312,40 +337,4 @@ fn publish(folder: Folder, former: &Path, meta: &Meta, made: &Made) -> Result<us
     folder.publish(&[kept::CORRECTIONS, kept::LOCK])?;
     drop(writing);
     Ok(corrections)
-}
-
-fn bar(rows: u64) -> ProgressBar {
-    let bar = ProgressBar::new(rows);
-    let style = ProgressStyle::with_template(
-        "{bar:30} {human_pos}/{human_len} images, {per_sec}, {eta} left",
-    );
-    if let Ok(style) = style {
-        bar.set_style(style);
-    }
-    bar
-}
-
-fn say(args: &GalleryArgs, labelled: &Labelled, made: &Made, started: Instant) {
-    let seconds = started.elapsed().as_secs_f64();
-    say!(
-        "{} rows of {}, {} without a picture; {} of copies in {seconds:.1} s ({:.0} images/s)",
-        made.rows,
-        labelled.shown,
-        made.errors.len(),
-        HumanBytes(made.bytes),
-        made.rows as f64 / seconds.max(1e-9),
-    );
-    if made.credentials > 0 {
-        note!(
-            "{} references have a query or password, which may be a credential; data/ has them, for corrections need their keys: think before you publish it",
-            made.credentials
-        );
-    }
-    if !args.serve {
-        say!(
-            "open {} in a browser, or run picsift gallery -o {} --serve to keep corrections there",
-            Path::new(&args.output).join("index.html").display(),
-            args.output
-        );
-    }
 }

@@ -9,17 +9,18 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float32Type};
 use datafusion::common::Result as DataFusionResult;
 use futures::{StreamExt, TryStreamExt, stream};
-use indicatif::ProgressBar;
 use picsift_images::ImageError;
-use picsift_udf::{Engine, ImageKey, ImageSource, ReferenceOrigin, image_names, image_sources};
+use picsift_udf::{
+    Engine, ImageKey, ImageSource, Losses, ReferenceOrigin, image_names, image_sources,
+};
 use url::Url;
 
 use super::data::{self, CHUNK, Column, Failure, Row, code};
+use crate::dataset::labels::{Labels, texts};
+use crate::dataset::{folder, store};
 use crate::error::AppError;
 use crate::eval::truth::{Said, Truth, said};
 use crate::eval::words::Words;
-use crate::labelled::{Labelled, texts};
-use crate::output::{folder, place};
 
 /// Longer side of a thumbnail in pixels: sharp at the size in which pages show it.
 const THUMB: u32 = 192;
@@ -31,7 +32,7 @@ pub struct Making<'a> {
     /// Fetcher and decode pool.
     pub engine: &'a Arc<Engine>,
     /// The table.
-    pub labelled: &'a Labelled,
+    pub labelled: &'a Labels,
     /// The column of its images.
     pub image: &'a str,
     /// What relative references are relative to.
@@ -45,7 +46,7 @@ pub struct Making<'a> {
     /// The folder that is written.
     pub folder: &'a Path,
     /// What a person sees meanwhile.
-    pub bar: ProgressBar,
+    pub made: &'a (dyn Fn() + Sync),
 }
 
 /// What was made.
@@ -55,6 +56,8 @@ pub struct Made {
     pub rows: usize,
     /// Numbers of the rows whose image failed.
     pub errors: Vec<usize>,
+    /// Why they did.
+    pub losses: Losses,
     /// The categories' columns.
     pub columns: Vec<Column>,
     /// Bytes of the copies.
@@ -104,8 +107,13 @@ impl Making<'_> {
                 .map(|(place, row)| self.look(first + place, row))
                 .buffered(self.engine.in_flight(None));
             while let Some((row, bytes)) = looked.try_next().await? {
-                if row.error.is_some() {
+                made.losses.note_image();
+                if let Some(error) = &row.error {
                     made.errors.push(made.rows);
+                    let (stage, kind) = (error.stage.clone(), error.kind.clone());
+                    let reference = row.reference.clone();
+                    made.losses
+                        .note_reason(stage.into(), kind.into(), &error.message, reference);
                 }
                 made.credentials += usize::from(picsift_images::may_hold_credential(&row.key));
                 if self.corrected.contains(&row.key) {
@@ -114,7 +122,7 @@ impl Making<'_> {
                 made.bytes += bytes;
                 made.rows += 1;
                 chunk.push(row);
-                self.bar.inc(1);
+                (self.made)();
                 if chunk.len() == CHUNK {
                     self.write(made.rows / CHUNK - 1, &mut chunk)?;
                 }
@@ -239,7 +247,7 @@ impl Making<'_> {
                     .map(|kind| format!("{kind}/{:03}/{number:06}.jpg", number / 1000))
                     .collect();
                 let mut bytes = 0;
-                place::blocking(move || {
+                store::blocking(move || {
                     // The thumbnail is the last and smallest.
                     for (name, jpeg) in names.iter().zip(copies.iter().rev()) {
                         bytes += folder::write(&folder, name, jpeg)?;

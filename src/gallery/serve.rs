@@ -1,7 +1,7 @@
 //! A gallery shown on this machine, whose corrections are kept beside it.
 //!
-//! It listens on the loopback address alone. [`door`] decides who may see it, before anything but the head of a request is read;
-//! [`connections`] bounds what strangers can hold; files come from [`super::plain`], which follows no link. Corrections must be about
+//! It listens on the loopback address alone. `door` decides who may see it, before anything but the head of a request is read;
+//! `connections` bounds what strangers can hold; files come from [`super::plain`], which follows no link. Corrections must be about
 //! this gallery: its own images, its categories, a time that can be read.
 
 mod connections;
@@ -29,13 +29,11 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::data::{CHUNK, argument};
-use super::kept::{self, CORRECTIONS, Correction};
+use super::kept::{self, Correction};
 use super::{MARKER, MOST_ROWS, data, plain};
 use crate::corrections;
+use crate::dataset::store;
 use crate::error::AppError;
-use crate::output::place;
-use crate::printer::say;
-use crate::signals;
 use connections::Shown;
 use door::{Door, Guest};
 
@@ -83,9 +81,12 @@ struct Keys {
 ///
 /// # Errors
 /// [`AppError::Usage`] when there is no gallery or the port is taken.
-pub async fn serve(folder: &Path, port: u16) -> Result<(), AppError> {
-    // From the beginning: a signal that comes while the gallery is read must not be lost.
-    let stop = tokio::spawn(signals::next());
+pub async fn serve(
+    folder: &Path,
+    port: u16,
+    opened: impl FnOnce(&str),
+    ended: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), AppError> {
     let path = folder.to_path_buf();
     let read = move || {
         let (rows, categories) = known(&path)?;
@@ -96,7 +97,7 @@ pub async fn serve(folder: &Path, port: u16) -> Result<(), AppError> {
         let number = kept::lock(&path).and_then(|lock| lock.gallery());
         Ok((categories, keys, number.unwrap_or_default()))
     };
-    let (categories, keys, number) = place::blocking(read).await?;
+    let (categories, keys, number) = store::blocking(read).await?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .await
         .map_err(|error| AppError::Usage(format!("cannot listen on port {port}: {error}")))?;
@@ -113,24 +114,14 @@ pub async fn serve(folder: &Path, port: u16) -> Result<(), AppError> {
         number,
         room: Semaphore::new(AT_ONCE),
     });
-    say!(
-        "the gallery is at {} until Ctrl-C, for whoever has this link; corrections go to {}",
-        gallery.door.link(),
-        folder.join(CORRECTIONS).display()
-    );
+    opened(&gallery.door.link());
     let app = Router::new()
         .route("/data/meta.js", get(meta))
         .route("/corrections", post(save))
         .fallback(file)
         .layer(middleware::from_fn_with_state(Arc::clone(&gallery), guard))
         .with_state(gallery);
-    let stop = async {
-        // Where no signal can come it goes on until it is killed.
-        if !matches!(stop.await, Ok(Some(_))) {
-            std::future::pending::<()>().await;
-        }
-    };
-    connections::answer(listener, app, stop)
+    connections::answer(listener, app, ended)
         .await
         .map_err(failed)
 }
@@ -261,7 +252,7 @@ async fn file(State(gallery): State<Arc<Gallery>>, method: Method, uri: Uri) -> 
     };
     let (folder, path) = (gallery.folder.clone(), name.to_owned());
     let read = move || Ok(plain::read(&folder, &path, MOST_SHOWN));
-    match place::blocking(read).await {
+    match store::blocking(read).await {
         Ok(Ok(bytes)) if !hidden => ([(header::CONTENT_TYPE, kind)], bytes).into_response(),
         Ok(Err(error))
             if !matches!(
@@ -287,7 +278,7 @@ async fn meta(State(gallery): State<Arc<Gallery>>) -> Response {
             .map_err(|error| failed()(std::io::Error::new(ErrorKind::InvalidData, error)))?;
         Ok::<_, AppError>((text, kept::read(&folder)?))
     };
-    match place::blocking(read).await {
+    match store::blocking(read).await {
         Ok((text, corrections)) => {
             let serve = json!({"token": gallery.door.page(), "corrections": corrections});
             let served = format!("\"serve\":{}", data::harmless(&serve.to_string()));
@@ -338,7 +329,7 @@ async fn save(State(gallery): State<Arc<Gallery>>, request: Request) -> Response
         Err(reason) => return refusal(StatusCode::BAD_REQUEST, reason),
     };
     let (folder, number, saved) = (gallery.folder.clone(), gallery.number, new.len());
-    match place::blocking(move || kept::add(&folder, number, new)).await {
+    match store::blocking(move || kept::add(&folder, number, new)).await {
         Ok(()) => axum::Json(json!({"saved": saved})).into_response(),
         Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }

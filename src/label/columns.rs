@@ -1,194 +1,123 @@
-//! Which column of a table holds the images when nobody says.
-//!
-//! Pure rules over a schema.
+//! Which columns a job writes: the table's, the answers', and which of them become folders.
 
-use arrow::datatypes::{DataType, Schema};
-use picsift_udf::{IMAGE_TYPES, is_binary, is_image_struct, is_image_type, is_text};
+use arrow::datatypes::{Schema, SchemaRef};
+use picsift_udf::{AddedColumns, Labelling, ModelHandle, is_binary, output_schema};
+use picsift_vision::CategorySpec;
+use picsift_vision::categories::JobCategory;
 
-/// Names of text columns that are taken for references to images, best first: those of one line are equally good.
-const NAMES: [&[&str]; 2] = [
-    &[
-        "image",
-        "img",
-        "picture",
-        "photo",
-        "image_path",
-        "image_url",
-        "image_file",
-        "image_uri",
-        "img_path",
-        "img_url",
-    ],
-    &[
-        "path",
-        "url",
-        "uri",
-        "file",
-        "file_name",
-        "filename",
-        "filepath",
-        "file_path",
-        "href",
-        "src",
-    ],
-];
+use super::options::LabelOptions;
+use crate::error::AppError;
+use crate::output::huggingface;
 
-/// The image column: `asked` if it can be one, else the only candidate.
-///
-/// Candidates are columns of image bytes (BINARY or STRUCT<bytes, path>), or, where there are none, text columns named
-/// like an image, then like a file.
-///
-/// # Errors
-/// A sentence that names the columns there are.
-pub fn image_column(schema: &Schema, asked: Option<&str>) -> Result<String, String> {
-    if let Some(name) = asked {
-        return match schema.column_with_name(name) {
-            None => Err(format!(
-                "the table has no column '{name}'; its columns are {}",
-                listed(&all(schema))
-            )),
-            Some((_, field)) if !is_image_type(field.data_type()) => Err(format!(
-                "column '{name}' is {}; images are {IMAGE_TYPES}",
-                field.data_type()
-            )),
-            Some(_) => Ok(name.to_string()),
-        };
-    }
-    let holding = named(schema, |_, data_type| {
-        is_binary(data_type)
-            || matches!(data_type, DataType::Struct(fields) if is_image_struct(fields))
-    });
-    let tiers = std::iter::once(holding).chain(NAMES.iter().map(|names| {
-        named(schema, |name, data_type| {
-            is_text(data_type) && names.contains(&name.to_ascii_lowercase().as_str())
-        })
-    }));
-    for candidates in tiers {
-        match candidates.as_slice() {
-            [] => continue,
-            [only] => return Ok(only.clone()),
-            several => {
-                return Err(format!(
-                    "columns {} could each hold the images; say which with --image COLUMN",
-                    listed(several)
-                ));
-            }
-        }
-    }
-    Err(format!(
-        "no column looks like images ({IMAGE_TYPES}); name it with --image COLUMN; the columns are {}",
-        listed(&all(schema))
-    ))
+/// The columns of a job's output.
+pub struct OutputColumns {
+    /// The categories in the order of their columns.
+    pub categories: Vec<JobCategory>,
+    /// They as the model is asked about them.
+    pub labelling: Labelling,
+    /// Names of the added columns.
+    pub added: AddedColumns,
+    /// Schema of a labelled batch: the table's columns and metadata, then the added columns.
+    pub schema: SchemaRef,
+    /// Columns that become folders.
+    pub partition_by: Vec<String>,
+    /// Columns that are left out.
+    pub dropped: Vec<String>,
 }
 
-fn named(schema: &Schema, keep: impl Fn(&str, &DataType) -> bool) -> Vec<String> {
-    schema
-        .fields()
+impl OutputColumns {
+    /// The columns of a table with these `categories`, whose images are in the column `image`.
+    ///
+    /// # Errors
+    /// When the model does not know a category, names clash, or a column cannot be a folder.
+    pub fn new(
+        model: &ModelHandle,
+        categories: Vec<JobCategory>,
+        options: &LabelOptions,
+        table: &SchemaRef,
+        image: &str,
+    ) -> Result<Self, AppError> {
+        let specs: Vec<_> = specs(&categories);
+        let labelling =
+            Labelling::new(model, &specs, options.categories.threshold).map_err(AppError::Plan)?;
+        let names: Vec<_> = categories.iter().map(|c| c.column.clone()).collect();
+        let added = AddedColumns::new(&names, table, options.corrections.is_some())
+            .map_err(AppError::Plan)?;
+        let schema = output_schema(table, &added);
+        let dropped = match options.keep_images {
+            true => Vec::new(),
+            false => vec![image.to_string()],
+        };
+        let partition_by = partition_columns(&options.partition_by, &schema, &added)?;
+        let folders = partition_by.iter().filter(|name| **name != added.label);
+        let absent: Vec<String> = folders.chain(&dropped).cloned().collect();
+        let schema = huggingface::with_features(&schema, &added.fields(), &absent);
+        Ok(Self {
+            categories,
+            labelling,
+            added,
+            schema,
+            partition_by,
+            dropped,
+        })
+    }
+
+    /// The categories as a query asks for them.
+    pub fn specs(&self) -> Vec<CategorySpec> {
+        specs(&self.categories)
+    }
+}
+
+fn specs(categories: &[JobCategory]) -> Vec<CategorySpec> {
+    categories
         .iter()
-        .filter(|field| keep(field.name(), field.data_type()))
-        .map(|field| field.name().clone())
+        .map(|category| category.spec.clone())
         .collect()
 }
 
-fn all(schema: &Schema) -> Vec<String> {
-    named(schema, |_, _| true)
-}
-
-fn listed(names: &[String]) -> String {
-    names.join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use arrow::datatypes::{Field, Fields};
-
-    use super::*;
-
-    fn schema(columns: &[(&str, DataType)]) -> Schema {
-        Schema::new(
-            columns
+fn partition_columns(
+    asked: &[String],
+    schema: &Schema,
+    added: &AddedColumns,
+) -> Result<Vec<String>, AppError> {
+    let added_names: Vec<_> = added
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .collect();
+    let mut columns = Vec::new();
+    for name in asked {
+        // 'label' means the answer even where the table's own column of that name made it move aside.
+        let name = if name == "label" { &added.label } else { name };
+        let Some((_, field)) = schema.column_with_name(name) else {
+            let table: Vec<_> = schema
+                .fields()
                 .iter()
-                .map(|(name, data_type)| Field::new(*name, data_type.clone(), true))
-                .collect::<Vec<_>>(),
-        )
-    }
-
-    fn image_struct() -> DataType {
-        DataType::Struct(Fields::from(vec![
-            Field::new("bytes", DataType::Binary, true),
-            Field::new("path", DataType::Utf8, true),
-        ]))
-    }
-
-    #[test]
-    fn bytes_win_over_paths() {
-        let table = schema(&[("file", DataType::Utf8), ("picture", image_struct())]);
-        assert_eq!(image_column(&table, None).unwrap(), "picture");
-    }
-
-    #[test]
-    fn paths_may_stand_in_a_dictionary() {
-        let paths = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
-        assert_eq!(
-            image_column(&schema(&[("path", paths)]), None).unwrap(),
-            "path"
-        );
-    }
-
-    #[test]
-    fn bytes_of_every_layout_are_found() {
-        let dictionary = |value| DataType::Dictionary(Box::new(DataType::Int32), Box::new(value));
-        for layout in [
-            DataType::LargeBinary,
-            DataType::BinaryView,
-            dictionary(DataType::Binary),
-            dictionary(DataType::BinaryView),
-        ] {
-            let table = schema(&[("path", DataType::Utf8View), ("data", layout)]);
-            assert_eq!(image_column(&table, None).unwrap(), "data");
+                .map(|f| f.name().as_str())
+                .filter(|n| !added_names.iter().any(|a| a == n))
+                .collect();
+            return Err(AppError::Usage(format!(
+                "--partition-by: there is no column '{name}'; the columns are {}, and label",
+                table.join(", ")
+            )));
+        };
+        if added_names.contains(name) && *name != added.label {
+            return Err(AppError::Usage(format!(
+                "--partition-by: '{name}' is an answer; only the table's own columns and 'label' can be folders"
+            )));
         }
-        let table = schema(&[("path", dictionary(DataType::Utf8View))]);
-        assert_eq!(image_column(&table, None).unwrap(), "path");
+        if field.data_type().is_nested() || is_binary(field.data_type()) {
+            return Err(AppError::Usage(format!(
+                "--partition-by: column '{name}' is {}, which cannot be a folder's name",
+                field.data_type()
+            )));
+        }
+        if columns.contains(name) {
+            return Err(AppError::Usage(format!(
+                "--partition-by: '{name}' is given twice"
+            )));
+        }
+        columns.push(name.clone());
     }
-
-    #[test]
-    fn an_image_path_wins_over_a_file_name() {
-        let table = schema(&[
-            ("file", DataType::Utf8),
-            ("Image", DataType::Utf8),
-            ("label", DataType::Utf8),
-        ]);
-        assert_eq!(image_column(&table, None).unwrap(), "Image");
-    }
-
-    #[test]
-    fn two_candidates_are_a_question_for_the_person() {
-        let table = schema(&[("a", DataType::Binary), ("b", image_struct())]);
-        let message = image_column(&table, None).unwrap_err();
-        assert!(
-            message.contains("a, b") && message.contains("--image"),
-            "{message}"
-        );
-        assert_eq!(image_column(&table, Some("b")).unwrap(), "b");
-    }
-
-    #[test]
-    fn a_wrong_choice_names_what_there_is() {
-        let table = schema(&[("id", DataType::Int64), ("image", DataType::Utf8)]);
-        assert!(
-            image_column(&table, Some("img"))
-                .unwrap_err()
-                .contains("id, image")
-        );
-        assert!(
-            image_column(&table, Some("id"))
-                .unwrap_err()
-                .contains("Int64")
-        );
-        assert!(
-            image_column(&schema(&[("id", DataType::Int64)]), None)
-                .unwrap_err()
-                .contains("--image")
-        );
-    }
+    Ok(columns)
 }

@@ -1,16 +1,16 @@
 //! Where a job writes, and that it does not write into what it reads.
 //!
-//! Knows paths and URLs; what an output holds already is [`crate::output::publish`]'s to say.
+//! Knows paths and URLs; what an output holds already is [`crate::dataset::publish`]'s to say.
 
 use std::path::{Path, PathBuf};
 
 use datafusion::datasource::listing::ListingTableUrl;
 use picsift_udf::Engine;
 
+use crate::dataset::publish::Output;
+use crate::dataset::store::RemotePrefix;
 use crate::error::AppError;
-use crate::output::place::RemoteFolder;
-use crate::output::publish::Output;
-use crate::tables;
+use crate::tables::{self, without_secrets};
 
 /// The output that is named.
 ///
@@ -37,7 +37,7 @@ pub(super) fn open_output(
             "the output '{output}' is on a web server; name a local folder, or one of s3://, gs:// or az://"
         )));
     }
-    let shown = without_query(url.to_string());
+    let shown = without_secrets(url.to_string());
     let shown = shown.trim_end_matches('/');
     for location in locations {
         let input = location.get_url().as_str();
@@ -51,7 +51,7 @@ pub(super) fn open_output(
         }
     }
     let (store, path) = engine.stores().get(&url).map_err(usage)?;
-    Output::remote(RemoteFolder {
+    Output::remote(RemotePrefix {
         store,
         path,
         shown: shown.to_string(),
@@ -104,29 +104,4 @@ fn real(path: &Path) -> PathBuf {
         }
     }
     path
-}
-
-/// A signed URL's query is a credential; it stays out of what is written.
-pub(crate) fn without_query(input: String) -> String {
-    match input.split_once('?') {
-        Some((location, _)) if input.contains("://") => location.to_string(),
-        _ => input,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without_query;
-
-    #[test]
-    fn a_signature_is_cut_and_a_file_name_kept() {
-        assert_eq!(
-            without_query("https://h/a.parquet?sig=s".into()),
-            "https://h/a.parquet"
-        );
-        assert_eq!(
-            without_query("/data/what?.parquet".into()),
-            "/data/what?.parquet"
-        );
-    }
 }

@@ -7,11 +7,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::manifest::{Counts, Seconds};
+use crate::dataset::manifest::{Counts, Seconds};
+use crate::dataset::own;
+use crate::dataset::store::OutputStore;
 use crate::error::AppError;
 use crate::input::Position;
 use crate::input::files::FileEntry;
-use crate::output::place::Place;
 use crate::output::writer::WrittenFile;
 
 /// One record.
@@ -86,7 +87,7 @@ pub struct Finish {
 /// The records of one job.
 #[derive(Debug)]
 pub struct Journal {
-    place: Place,
+    place: OutputStore,
     next: u32,
     begin: Begin,
     /// The shards so far, in their order.
@@ -97,12 +98,25 @@ pub struct Journal {
     pub finish: Option<Finish>,
 }
 
+impl Shard {
+    /// A name in it that picsift did not give.
+    fn strange_name(&self) -> Option<&str> {
+        let written = self.files.iter().map(|file| &file.path);
+        let parts = written.chain(&self.replaced).map(String::as_str);
+        let failed = self.failed.as_deref();
+        parts
+            .filter(|path| !own::is_part(path))
+            .chain(failed.filter(|name| !own::is_failures(name)))
+            .next()
+    }
+}
+
 impl Journal {
     /// Begins one at `place`.
     ///
     /// # Errors
     /// [`AppError::Taken`] when another was quicker, or the place cannot be written.
-    pub async fn begin(place: Place, begin: Begin) -> Result<Self, AppError> {
+    pub async fn begin(place: OutputStore, begin: Begin) -> Result<Self, AppError> {
         let mut journal = Self {
             place,
             next: 0,
@@ -119,7 +133,7 @@ impl Journal {
     ///
     /// # Errors
     /// When it cannot be read or a record is missing or damaged.
-    pub async fn read(place: Place) -> Result<Option<Self>, AppError> {
+    pub async fn read(place: OutputStore) -> Result<Option<Self>, AppError> {
         let names = place.list().await?;
         let count = names.iter().filter(|name| name.ends_with(".json")).count() as u32;
         let damaged = |name: &str, why: &str| {
@@ -145,8 +159,20 @@ impl Journal {
                         finish: None,
                     });
                 }
-                (Some(journal), Record::Run { token }) => journal.tokens.push(token),
-                (Some(journal), Record::Shard(shard)) => journal.shards.push(shard),
+                (Some(journal), Record::Run { token }) => {
+                    if !token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                        return Err(damaged(&name, "has a token that picsift did not make"));
+                    }
+                    journal.tokens.push(token);
+                }
+                (Some(journal), Record::Shard(shard)) => {
+                    if let Some(strange) = shard.strange_name() {
+                        let strange = picsift_images::shown(strange);
+                        let why = format!("names '{strange}', which is no file of picsift's");
+                        return Err(damaged(&name, &why));
+                    }
+                    journal.shards.push(shard);
+                }
                 (Some(journal), Record::Finish(finish)) => journal.finish = Some(finish),
                 _ => return Err(damaged(&name, "is out of place")),
             }
@@ -266,17 +292,17 @@ mod tests {
     #[tokio::test]
     async fn what_was_written_is_read_again() {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place::Local(folder.path().join("journal"));
+        let place = OutputStore::Local(folder.path().join("journal"));
         assert!(Journal::read(place.clone()).await.unwrap().is_none());
         let mut journal = Journal::begin(place.clone(), begin()).await.unwrap();
-        journal.run("t").await.unwrap();
+        journal.run("0a1f").await.unwrap();
         journal.shard(shard(5)).await.unwrap();
         journal.shard(shard(10)).await.unwrap();
         let again = Journal::read(place.clone()).await.unwrap().unwrap();
         assert_eq!(again.through(), Some(Position { file: 0, row: 10 }));
         assert_eq!(
             (again.rows(), again.tokens.as_slice()),
-            (10, &["t".to_string()][..])
+            (10, &["0a1f".to_string()][..])
         );
         assert!(again.finish.is_none());
         again.remove().await.unwrap();
@@ -286,7 +312,7 @@ mod tests {
     #[tokio::test]
     async fn the_slower_of_two_finds_out() {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place::Local(folder.path().join("journal"));
+        let place = OutputStore::Local(folder.path().join("journal"));
         let mut first = Journal::begin(place.clone(), begin()).await.unwrap();
         let taken = Journal::begin(place.clone(), begin()).await.unwrap_err();
         assert!(taken.to_string().contains("another picsift"), "{taken}");
@@ -299,7 +325,7 @@ mod tests {
     #[tokio::test]
     async fn a_damaged_record_is_said() {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place::Local(folder.path().to_path_buf());
+        let place = OutputStore::Local(folder.path().to_path_buf());
         Journal::begin(place.clone(), begin()).await.unwrap();
         place.replace("000001.json", "{").await.unwrap();
         let said = Journal::read(place).await.unwrap_err().to_string();

@@ -2,23 +2,25 @@
 
 use datafusion::error::DataFusionError;
 
-use super::begin::{Work, remove_strays};
-use super::failures::Failures;
-use super::job::Job;
 use super::journal::{Journal, Mode};
-use super::manifest::{Counts, InputEntry, JobEntry, Manifest, Seconds, category_entries};
+use super::prepare::PreparedJob;
+use super::resume::{ActiveRun, remove_strays};
+use crate::dataset::failures::Failures;
+use crate::dataset::finished::Finished;
+use crate::dataset::manifest::{Counts, InputEntry, JobEntry, Manifest, Seconds, category_entries};
+use crate::dataset::publish::{How, Publication};
 use crate::error::AppError;
-use crate::output::publish::{How, Publication};
 
 /// Publishes what the journal remembers and forgets the work. Can be called again after a crash.
 ///
 /// # Errors
 /// When something cannot be read or written.
-pub(super) async fn publish(job: &Job, work: Work) -> Result<Manifest, AppError> {
-    let Work {
+pub(super) async fn publish(job: &PreparedJob, work: ActiveRun) -> Result<Manifest, AppError> {
+    let ActiveRun {
         claim,
         journal,
         before,
+        finished,
         ..
     } = work;
     let mode = journal.job().mode;
@@ -28,13 +30,13 @@ pub(super) async fn publish(job: &Job, work: Work) -> Result<Manifest, AppError>
         .iter()
         .flat_map(|before| before.files.iter().map(|file| file.path.clone()))
         .collect();
-    remove_strays(job, &journal, &published).await?;
+    remove_strays(&finished, &journal, &published).await?;
     let external = |error| AppError::Run(DataFusionError::External(error));
     let text = serde_json::to_string_pretty(&manifest).map_err(|error| external(error.into()))?;
     let (scratch, list) = match failures.is_empty() {
         true => (None, None),
         false => {
-            let scratch = scratch(job)?;
+            let scratch = scratch(&finished)?;
             let path = scratch.path().join("errors.parquet");
             failures.write(&path).map_err(AppError::Run)?;
             (Some(scratch), Some(path))
@@ -60,6 +62,12 @@ pub(super) async fn publish(job: &Job, work: Work) -> Result<Manifest, AppError>
             failures: list,
         })
         .await?;
+    tracing::info!(
+        rows = manifest.counts.rows,
+        files = manifest.files.len(),
+        failures = manifest.counts.failures,
+        "output published"
+    );
     drop(scratch);
     journal.remove().await?;
     claim.release(&job.output.work).await?;
@@ -68,13 +76,8 @@ pub(super) async fn publish(job: &Job, work: Work) -> Result<Manifest, AppError>
 }
 
 /// A folder on the disk of the output, where that is local, so that a file can be moved from it.
-fn scratch(job: &Job) -> Result<tempfile::TempDir, AppError> {
-    let folder = match job
-        .output
-        .staged()
-        .as_deref()
-        .and_then(|staged| staged.parent())
-    {
+fn scratch(finished: &Finished) -> Result<tempfile::TempDir, AppError> {
+    let folder = match finished.folder().as_deref().and_then(|data| data.parent()) {
         Some(work) => tempfile::tempdir_in(work),
         None => tempfile::tempdir(),
     };
@@ -87,7 +90,7 @@ fn replaced(journal: &Journal) -> Vec<String> {
 }
 
 /// All failures of the output: those of the job, and before them those it does not ask again.
-async fn failures(job: &Job, journal: &Journal) -> Result<Failures, AppError> {
+async fn failures(job: &PreparedJob, journal: &Journal) -> Result<Failures, AppError> {
     let mut failures = Failures::default();
     if journal.job().mode == Mode::Append
         && let Some(earlier) = job.output.failures().await?
@@ -107,7 +110,7 @@ async fn failures(job: &Job, journal: &Journal) -> Result<Failures, AppError> {
     Ok(failures)
 }
 
-fn manifest(job: &Job, journal: &Journal, before: Option<&Manifest>) -> Manifest {
+fn manifest(job: &PreparedJob, journal: &Journal, before: Option<&Manifest>) -> Manifest {
     let begun = journal.job();
     let before = before.filter(|_| begun.mode != Mode::New);
     let mut counts = before
@@ -122,7 +125,7 @@ fn manifest(job: &Job, journal: &Journal, before: Option<&Manifest>) -> Manifest
             .iter()
             .map(|category| category.held)
             .collect(),
-        None => vec![0; job.categories.len()],
+        None => vec![0; job.columns.categories.len()],
     };
     let mut asked_again = Counts::default();
     for shard in &journal.shards {
@@ -157,14 +160,19 @@ fn manifest(job: &Job, journal: &Journal, before: Option<&Manifest>) -> Manifest
                 .as_ref()
                 .and_then(|finish| finish.partial.clone()),
         },
-        model: serde_json::to_value(job.service.info()).unwrap_or_default(),
-        categories: category_entries(&job.categories, &job.labelling, &job.added, &held),
+        model: serde_json::to_value(job.inference.service.info()).unwrap_or_default(),
+        categories: category_entries(
+            &job.columns.categories,
+            &job.columns.labelling,
+            &job.columns.added,
+            &held,
+        ),
         input: InputEntry {
-            tables: job.inputs.clone(),
-            image_column: job.image.clone(),
-            predicate: job.predicate.clone(),
-            limit: job.limit,
-            partition_by: job.partition_by.clone(),
+            tables: job.tables.shown.clone(),
+            image_column: job.tables.image.clone(),
+            predicate: job.options.predicate.clone(),
+            limit: job.options.limit,
+            partition_by: job.columns.partition_by.clone(),
         },
         corrections: job.corrections.clone(),
         counts,

@@ -1,9 +1,9 @@
 //! The files of an output again, without the rows that were asked again.
 
-use super::begin::Work;
-use super::job::Job;
+use super::prepare::PreparedJob;
+use super::resume::ActiveRun;
+use crate::dataset::store::{OutputStore, blocking};
 use crate::error::AppError;
-use crate::output::place::{Place, blocking};
 use crate::output::rewrite::without_failures as rewrite;
 use crate::output::writer::WrittenFile;
 
@@ -13,8 +13,8 @@ use crate::output::writer::WrittenFile;
 /// # Errors
 /// When a file cannot be read or written.
 pub(super) async fn without_failures(
-    job: &Job,
-    work: &Work,
+    job: &PreparedJob,
+    work: &ActiveRun,
 ) -> Result<(Vec<WrittenFile>, Vec<String>), AppError> {
     let (mut written, mut replaced) = (Vec::new(), Vec::new());
     let number = work.first_number() + work.journal.shards.len();
@@ -28,8 +28,8 @@ pub(super) async fn without_failures(
         let scratch = tempfile::tempdir();
         let scratch = scratch.map_err(AppError::file("write in", std::env::temp_dir()))?;
         let from = match &job.output.target {
-            Place::Local(folder) => folder.join(&file.path),
-            Place::Remote(_) => {
+            OutputStore::Local(folder) => folder.join(&file.path),
+            OutputStore::Remote(_) => {
                 let bytes = job.output.target.read(&file.path).await?;
                 let from = scratch.path().join("from.parquet");
                 tokio::fs::write(&from, bytes.unwrap_or_default())
@@ -38,19 +38,19 @@ pub(super) async fn without_failures(
                 from
             }
         };
-        let to = match job.output.staged() {
-            Some(staged) => staged.join(&path),
+        let to = match work.finished.folder() {
+            Some(folder) => folder.join(&path),
             None => scratch.path().join("to.parquet"),
         };
-        let (errors, out) = (job.added.error.clone(), to.clone());
+        let (errors, out) = (job.columns.added.error.clone(), to.clone());
         let (rows, bytes) =
             blocking(move || rewrite(&from, &out, &errors).map_err(AppError::Run)).await?;
         replaced.push(file.path.clone());
         if rows == 0 {
             continue;
         }
-        if job.output.staged().is_none() {
-            job.output.target.take(&to, &path).await?;
+        if work.finished.folder().is_none() {
+            work.finished.take(&to, &path).await?;
         }
         written.push(WrittenFile {
             path,

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use picsift_udf::is_binary;
 use serde_json::{Value, json};
 
@@ -72,12 +72,49 @@ pub fn feature(field: &Field) -> Value {
             .collect::<serde_json::Map<_, _>>()
             .into(),
         DataType::List(item) => json!({"feature": feature(item), "_type": "Sequence"}),
+        DataType::FixedSizeList(item, length) => {
+            json!({"feature": feature(item), "length": length, "_type": "Sequence"})
+        }
+        DataType::Dictionary(_, values) => {
+            feature(&Field::new(field.name(), values.as_ref().clone(), true))
+        }
+        DataType::Date64 => value("date64"),
+        DataType::Time32(unit) | DataType::Time64(unit) => {
+            let bits = if field.data_type().primitive_width() == Some(4) {
+                32
+            } else {
+                64
+            };
+            value(&format!("time{bits}[{}]", short(*unit)))
+        }
+        DataType::Duration(unit) => value(&format!("duration[{}]", short(*unit))),
+        DataType::Decimal128(precision, scale) => {
+            value(&format!("decimal128({precision}, {scale})"))
+        }
+        DataType::Decimal256(precision, scale) => {
+            value(&format!("decimal256({precision}, {scale})"))
+        }
         DataType::Binary | DataType::LargeBinary => value("binary"),
         DataType::LargeUtf8 => value("large_string"),
         DataType::Date32 => value("date32"),
-        DataType::Timestamp(unit, None) => value(&format!("timestamp[{unit}]")),
+        DataType::Timestamp(unit, zone) => {
+            let unit = short(*unit);
+            match zone {
+                None => value(&format!("timestamp[{unit}]")),
+                Some(zone) => value(&format!("timestamp[{unit}, tz={zone}]")),
+            }
+        }
         integer if integer.is_integer() => value(&integer.to_string().to_lowercase()),
         _ => value("string"),
+    }
+}
+
+fn short(unit: TimeUnit) -> &'static str {
+    match unit {
+        TimeUnit::Second => "s",
+        TimeUnit::Millisecond => "ms",
+        TimeUnit::Microsecond => "us",
+        TimeUnit::Nanosecond => "ns",
     }
 }
 

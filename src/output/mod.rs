@@ -1,15 +1,9 @@
-//! Where labelled rows go: partitioned Parquet, in a folder of this machine or of an object store.
+//! Labelled rows as partitioned Parquet files.
 //!
-//! [`writer`] makes files, [`place`] puts them somewhere safely, [`publish`] makes an output of them, and [`claim`] sees to it
-//! that one program does so at a time.
+//! [`writer`] makes files of rows, [`rewrite`] makes them again without some, [`properties`] and [`huggingface`] say what stands in them
+//! besides. Where files belong and when they can be seen is `crate::dataset`'s to know.
 
-pub mod claim;
-pub mod folder;
 pub mod huggingface;
-mod mounts;
-mod others;
-pub mod place;
 pub mod properties;
-pub mod publish;
 pub mod rewrite;
 pub mod writer;

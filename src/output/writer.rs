@@ -1,7 +1,7 @@
 //! Record batches into Parquet files, hive-partitioned by columns, in bounded memory.
 //!
 //! Owns names of files and folders, sizes of files and row groups, and how many are open. It writes into a folder that
-//! it is given; whether that becomes visible is [`super::publish`]'s.
+//! it is given; whether that becomes visible is `crate::dataset::publish`'s.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -108,6 +108,8 @@ pub struct TableShape<'a> {
     pub schema: &'a SchemaRef,
     /// Columns that become folders.
     pub partition_by: &'a [String],
+    /// The column of the label, which stands in the files also where it becomes folders: not every reader knows those.
+    pub label: &'a str,
     /// Columns that are left out of the files.
     pub dropped: &'a [String],
     /// Column that is not NULL where an image failed.
@@ -131,6 +133,7 @@ impl PartitionedWriter {
         let TableShape {
             schema,
             partition_by,
+            label,
             dropped,
             errors,
         } = shape;
@@ -140,7 +143,8 @@ impl PartitionedWriter {
             .collect::<Result<Vec<_>, _>>()?;
         let kept: Vec<usize> = (0..schema.fields().len())
             .filter(|index| {
-                !partitions.contains(index) && !dropped.contains(schema.field(*index).name())
+                let name = schema.field(*index).name();
+                (!partitions.contains(index) || name == label) && !dropped.contains(name)
             })
             .collect();
         let file_schema = schema.project(&kept)?;
@@ -333,7 +337,8 @@ fn as_text(column: &ArrayRef) -> Result<Vec<Option<String>>> {
         .collect())
 }
 
-fn hive_folder(name: &str, value: Option<&str>) -> String {
+/// The folder of the rows with a value of a partition column, as Hive names it; NULL and empty text have one folder.
+pub fn hive_folder(name: &str, value: Option<&str>) -> String {
     let value = value.map_or(NULL_PARTITION.into(), |v| {
         utf8_percent_encode(v, ESCAPED).to_string()
     });
@@ -371,6 +376,7 @@ mod tests {
         let shape = TableShape {
             schema,
             partition_by: &["label".to_string()],
+            label: "answer",
             dropped: &[],
             errors: "label",
         };

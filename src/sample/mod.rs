@@ -1,4 +1,4 @@
-//! `picsift sample`: a small table to annotate that stands for the whole one.
+//! A small table to annotate that stands for the whole one.
 //!
 //! Rows are drawn for each category by [`strata`]; [`draw`] chooses them and knows how likely each was. A drawn row
 //! weighs one over that, so that `picsift eval` on the sample estimates the figures of the whole table. The table is read twice:
@@ -19,18 +19,16 @@ use futures::StreamExt;
 use parquet::arrow::ArrowWriter;
 
 use crate::batches;
-use crate::cli::SampleArgs;
+use crate::dataset::labels::METADATA;
+use crate::dataset::{LabelledCategory, Labels, WEIGHT, store};
 use crate::error::AppError;
-use crate::eval::gather::plain;
-use crate::eval::{WEIGHT, truth::stem};
 use crate::input::files::{self, InputFile};
 use crate::input::select::Rows;
 use crate::input::{FILE_COLUMN, ROW_COLUMN, scan};
-use crate::labelled::{Labelled, LabelledCategory, METADATA};
+use crate::output::huggingface;
 use crate::output::properties::properties;
-use crate::output::{huggingface, place};
-use crate::printer::{note, say};
-use crate::{session, signals};
+use crate::session;
+use crate::tables::plain;
 use draw::{Draw, Drawn, places, weight};
 use strata::{By, Strata};
 
@@ -40,15 +38,41 @@ pub const LEAST: u64 = 20;
 /// The threshold of a category whose own is not known.
 const THRESHOLD: f64 = 0.5;
 
-/// Runs the command.
+/// What is drawn of a labelled table, and where it goes.
+#[derive(Debug, Clone)]
+pub struct SampleOptions {
+    /// The labelled tables.
+    pub inputs: Vec<String>,
+    /// Local Parquet file that gets the sample.
+    pub output: String,
+    /// Rows to draw for each category, at least [`LEAST`]; a row may serve several.
+    pub per_category: u64,
+    /// Which rows are drawn more often.
+    pub by: By,
+    /// Seed of the draw.
+    pub seed: u64,
+    /// Whether a file that is there is replaced.
+    pub overwrite: bool,
+}
+
+/// A sample that was written.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// Rows in the file.
+    pub rows: u64,
+    /// The labelled tables as a person would write them.
+    pub labelled: String,
+    /// Of each category its name, the rows drawn for it and those they stand for.
+    pub categories: Vec<(String, u64, u64)>,
+    /// What a person should know.
+    pub notes: Vec<String>,
+}
+
+/// Draws the sample and writes it.
 ///
 /// # Errors
 /// [`AppError`]; the output is not there then.
-pub async fn sample(args: SampleArgs) -> Result<(), AppError> {
-    signals::unless_stopped(make(args), "no sample was written").await
-}
-
-async fn make(args: SampleArgs) -> Result<(), AppError> {
+pub async fn sample(args: &SampleOptions) -> Result<Sample, AppError> {
     let output = Path::new(&args.output);
     if args.output.contains("://") || output.is_dir() || args.output.ends_with('/') {
         return Err(AppError::Usage(format!(
@@ -69,8 +93,9 @@ async fn make(args: SampleArgs) -> Result<(), AppError> {
     }
     // One stream, so that rows are in their order.
     let context = session::of_columns(1)?;
-    let labelled = Labelled::open(&context, &args.inputs).await?;
-    check(&labelled, args.by)?;
+    let labelled = Labels::open(&context, &args.inputs).await?;
+    let mut notes: Vec<String> = labelled.note().map(str::to_string).into_iter().collect();
+    notes.extend(check(&labelled, args.by)?);
     let files = files::list(
         &context.state(),
         &labelled.table,
@@ -78,7 +103,7 @@ async fn make(args: SampleArgs) -> Result<(), AppError> {
     )
     .await
     .map_err(AppError::Plan)?;
-    let drawn = drawn(&context, &labelled, &files, &args)
+    let drawn = drawn(&context, &labelled, &files, args)
         .await
         .map_err(AppError::Run)?;
     let rows: u64 = drawn.iter().map(|one| one.places.len() as u64).sum();
@@ -88,24 +113,23 @@ async fn make(args: SampleArgs) -> Result<(), AppError> {
             labelled.shown
         )));
     }
-    let written = write(&context, &labelled, &files, &drawn, output).await?;
-    say!(
-        "{written} rows of {} written to {}; each stands for {WEIGHT} rows",
-        labelled.shown,
-        output.display()
-    );
-    for (category, drawn) in labelled.categories.iter().zip(&drawn) {
-        say!(
-            "{}: {} of {} rows",
-            category.name,
-            drawn.places.len(),
-            drawn.sizes.iter().sum::<u64>()
-        );
-    }
-    Ok(())
+    let rows = write(&context, &labelled, &files, &drawn, output).await?;
+    let drawn = labelled.categories.iter().zip(&drawn);
+    Ok(Sample {
+        rows,
+        categories: drawn
+            .map(|(category, drawn)| {
+                let rows = drawn.places.len() as u64;
+                (category.name.clone(), rows, drawn.sizes.iter().sum())
+            })
+            .collect(),
+        labelled: labelled.shown,
+        notes,
+    })
 }
 
-fn check(labelled: &Labelled, by: By) -> Result<(), AppError> {
+/// What a person should know of the draw.
+fn check(labelled: &Labels, by: By) -> Result<Vec<String>, AppError> {
     if labelled.schema.column_with_name(WEIGHT).is_some() {
         return Err(AppError::Usage(format!(
             "{} is a sample already: it has a column {WEIGHT}",
@@ -124,15 +148,13 @@ fn check(labelled: &Labelled, by: By) -> Result<(), AppError> {
             category.name
         )));
     }
-    for category in &labelled.categories {
-        if by == By::Uncertainty && category.threshold.is_none() {
-            note!(
-                "the threshold of '{}' is not known: {THRESHOLD} is taken",
-                category.name
-            );
-        }
-    }
-    Ok(())
+    let unknown = labelled.categories.iter();
+    let unknown = unknown.filter(|c| by == By::Uncertainty && c.threshold.is_none());
+    let note = |category: &LabelledCategory| {
+        let name = &category.name;
+        format!("the threshold of '{name}' is not known: {THRESHOLD} is taken")
+    };
+    Ok(unknown.map(note).collect())
 }
 
 fn strata_of(category: &LabelledCategory, by: By) -> Strata {
@@ -145,9 +167,9 @@ fn strata_of(category: &LabelledCategory, by: By) -> Strata {
 /// Reads all answers and draws.
 async fn drawn(
     context: &SessionContext,
-    labelled: &Labelled,
+    labelled: &Labels,
     files: &[InputFile],
-    args: &SampleArgs,
+    args: &SampleOptions,
 ) -> Result<Vec<Drawn>> {
     let all: Vec<_> = files.iter().map(|f| (f.clone(), Rows::From(0))).collect();
     let table = scan::scan(&context.state(), &labelled.table, &all).await?;
@@ -206,7 +228,7 @@ fn known(scores: Option<&Float64Array>, row: usize) -> Option<f64> {
 /// Writes the drawn rows with their weights and a column for each category's truth; how many.
 async fn write(
     context: &SessionContext,
-    labelled: &Labelled,
+    labelled: &Labels,
     files: &[InputFile],
     drawn: &[Drawn],
     output: &Path,
@@ -246,24 +268,24 @@ async fn write(
         let batch = batch.map_err(AppError::Run)?;
         written += batch.num_rows() as u64;
         let batch = weighted(labelled, drawn, &batch, &schema).map_err(AppError::Run)?;
-        writer = place::blocking(move || {
+        writer = store::blocking(move || {
             writer.write(&batch).map_err(failed)?;
             Ok(writer)
         })
         .await?;
     }
     let file = writer.into_inner().map_err(failed)?;
-    place::open_to_others(file.path())?;
+    store::open_to_others(file.path())?;
     file.persist(output)
         .map_err(|error| AppError::file("write", output)(error.error))?;
     Ok(written)
 }
 
 /// The table's columns, the weight, and an empty truth for each category whose column is not there yet.
-async fn schema(context: &SessionContext, labelled: &Labelled) -> Result<SchemaRef, AppError> {
+async fn schema(context: &SessionContext, labelled: &Labels) -> Result<SchemaRef, AppError> {
     let mut added = vec![Field::new(WEIGHT, DataType::Float64, false)];
     for category in &labelled.categories {
-        let name = format!("truth_{}", stem(&category.is_column));
+        let name = format!("truth_{}", category.stem());
         if labelled.schema.column_with_name(&name).is_none() {
             added.push(Field::new(name, DataType::Boolean, true));
         }
@@ -293,7 +315,7 @@ async fn schema(context: &SessionContext, labelled: &Labelled) -> Result<SchemaR
 }
 
 fn weighted(
-    labelled: &Labelled,
+    labelled: &Labels,
     drawn: &[Drawn],
     batch: &RecordBatch,
     schema: &SchemaRef,

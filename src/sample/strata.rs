@@ -3,16 +3,14 @@
 //! Rows of one stratum have one probability to be drawn, which is never 0: so a weight of one over it makes a drawn row stand for
 //! those that were not (Horvitz and Thompson 1952), whatever it was drawn for.
 
-use clap::ValueEnum;
-
 /// What decides how likely a row is drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
-    /// Rows whose score is near the threshold more often than others
+    /// Rows whose score is near the threshold more often than others.
     Uncertainty,
-    /// Every row alike
+    /// Every row alike.
     Random,
-    /// Every tenth of the scores, yes and no apart, as often as every other
+    /// Every tenth of the scores, yes and no apart, as often as every other.
     Stratified,
 }
 

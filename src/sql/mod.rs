@@ -1,123 +1,181 @@
-//! `picsift sql`: statements from the command line, a file, standard input or a shell.
+//! SQL over tables and images: text in, Arrow record batches out.
 //!
-//! Owns which statements run in which order; `print` owns how results look, `shell` the keyboard.
+//! A [`Session`] owns which statements there are and how they run; where their rows go is whoever asked's to know.
 
-mod estimate;
-mod print;
-mod shell;
 mod statement;
 
-use std::io::{IsTerminal, Read};
-use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::common::config::ExtensionOptions;
-use datafusion::error::DataFusionError;
-use datafusion::prelude::SessionContext;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::prelude::{DataFrame, SessionContext};
 use datafusion::sql::parser::{DFParser, Statement};
-use picsift_udf::{Corrections, Engine, EngineOptions, PicsiftOptions};
+use picsift_udf::{Corrections, Engine, EngineOptions, Losses, PicsiftOptions};
 
-use crate::cli::{Format, ModelArgs, SqlArgs};
-use crate::devices::Devices;
 use crate::error::AppError;
-use crate::printer::note;
+use crate::options::ModelOptions;
 use crate::{batches, corrections, session};
 
-/// Runs the command.
-///
-/// # Errors
-/// The first statement's that fails, outside the shell.
-pub async fn sql(args: SqlArgs) -> Result<(), AppError> {
-    let corrections = match &args.corrections {
-        Some(file) => Some(corrections::load(file).await?.corrections),
-        None => None,
-    };
-    let engine = Arc::new(Engine::new(EngineOptions {
-        corrections: corrections.clone(),
-        ..args
-            .limits
-            .engine_options(Some(&args.cache), Some(&args.fetch))?
-    })?);
-    let partitions = std::thread::available_parallelism().map_or(2, |n| n.get());
-    let context = session::session(&engine, partitions).map_err(AppError::Plan)?;
-    choose_model(&context, &args.model).map_err(AppError::Plan)?;
+/// What a session begins with.
+#[derive(Debug, Clone, Default)]
+pub struct SessionOptions {
+    /// The model that functions ask unless `SET picsift.model` names another.
+    pub model: ModelOptions,
+    /// File of corrections that win over the model.
+    pub corrections: Option<String>,
+    /// Streams that a plan runs at once; `None` is the machine's cores.
+    pub partitions: Option<usize>,
+    /// Limits on an image, what references may reach, where answers are kept.
+    pub engine: EngineOptions,
+}
 
-    if args.command.is_empty()
-        && args.file.is_none()
-        && std::io::stdin().is_terminal()
-        && !args.estimate
-    {
-        shell::run(&context, &engine, args.format).await?;
-        say_met(corrections.as_deref());
-        return Ok(());
+/// Tables, settings and models that statements share.
+///
+/// ```
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// use futures::TryStreamExt;
+/// use picsift::sql::{Session, SessionOptions};
+///
+/// let session = Session::new(SessionOptions::default()).await?;
+/// let query = "SELECT file, classify(image, 'dog') FROM 'datasets/photos/references' LIMIT 5";
+/// let batches: Vec<_> = session.sql(query).await?.rows.try_collect().await?;
+/// let rows: usize = batches.iter().map(|batch| batch.num_rows()).sum();
+/// assert_eq!(rows, 5);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+pub struct Session {
+    context: SessionContext,
+    engine: Arc<Engine>,
+    corrections: Option<Arc<Corrections>>,
+}
+
+/// What a statement gives.
+pub struct Results {
+    /// Its rows, as they come.
+    pub rows: SendableRecordBatchStream,
+    /// Whether it gives nothing, not even a table without rows; its stream must be read to its end all the same.
+    pub silent: bool,
+    /// What a person should know of the tables that it names.
+    pub notes: Vec<String>,
+    /// Images that are lost while the rows are read.
+    pub losses: Arc<Losses>,
+}
+
+/// A statement that is planned and not run.
+pub(crate) struct Planned {
+    pub(crate) frame: DataFrame,
+    pub(crate) silent: bool,
+    pub(crate) notes: Vec<String>,
+}
+
+impl Session {
+    /// A session; its model is loaded when it is first asked.
+    ///
+    /// # Errors
+    /// When the corrections cannot be read, the model is unknown, or the engine does not start.
+    pub async fn new(options: SessionOptions) -> Result<Self, AppError> {
+        let corrections = match &options.corrections {
+            Some(file) => Some(corrections::load(file).await?.corrections),
+            None => None,
+        };
+        let engine = Arc::new(Engine::new(EngineOptions {
+            corrections: corrections.clone(),
+            ..options.engine
+        })?);
+        let partitions = options.partitions.unwrap_or_else(session::cores);
+        let context = session::session(&engine, partitions).map_err(AppError::Plan)?;
+        choose_model(&context, &options.model).map_err(AppError::Plan)?;
+        Ok(Self {
+            context,
+            engine,
+            corrections,
+        })
     }
-    for query in &args.command {
-        run_script(&context, query, &args).await?;
-    }
-    match &args.file {
-        Some(path) => run_script(&context, &read(path)?, &args).await?,
-        None if !args.command.is_empty() => {}
-        None => {
-            let mut script = String::new();
-            std::io::stdin()
-                .read_to_string(&mut script)
-                .map_err(AppError::file("read", "standard input"))?;
-            run_script(&context, &script, &args).await?;
+
+    /// Runs one statement.
+    ///
+    /// # Errors
+    /// [`AppError::Plan`] for what is no statement, or no single one; what planning or starting it gives.
+    pub async fn sql(&self, statement: &str) -> Result<Results, AppError> {
+        let mut statements = parse(statement)?;
+        match (statements.pop(), statements.len()) {
+            (Some(statement), 0) => self.run(statement).await,
+            (_, others) => Err(AppError::Usage(format!(
+                "one statement is wanted, not {}",
+                match others {
+                    0 => "none".to_string(),
+                    others => (others + 1).to_string(),
+                }
+            ))),
         }
     }
-    Devices::default().say(&engine);
-    say_met(corrections.as_deref());
-    Ok(())
-}
 
-/// Says how many of the corrected images the queries judged.
-fn say_met(corrections: Option<&Corrections>) {
-    if let Some(corrections) = corrections {
-        note!(
-            "corrections: {} of {} corrected images came up in what was asked",
-            corrections.met(),
-            corrections.images()
-        );
+    /// Runs a statement of [`parse`].
+    ///
+    /// # Errors
+    /// What planning or starting it gives.
+    pub(crate) async fn run(&self, statement: Statement) -> Result<Results, AppError> {
+        let losses = statement::watch_losses(&self.context);
+        let Planned {
+            frame,
+            silent,
+            notes,
+        } = self.planned(statement).await?;
+        let plan = frame.create_physical_plan().await.map_err(AppError::Plan)?;
+        let task = batches::task_context(&self.context.state(), &plan);
+        let rows = datafusion::physical_plan::execute_stream(plan, task).map_err(AppError::Run)?;
+        Ok(Results {
+            rows,
+            silent,
+            notes,
+            losses,
+        })
+    }
+
+    /// Plans a statement, and runs what it sets up.
+    ///
+    /// # Errors
+    /// What planning gives.
+    pub(crate) async fn planned(&self, statement: Statement) -> Result<Planned, AppError> {
+        statement::planned(&self.context, statement).await
+    }
+
+    /// DataFusion's context, whose tables and functions the statements see.
+    pub fn context(&self) -> &SessionContext {
+        &self.context
+    }
+
+    /// What images are asked with.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The corrections that were given, and how many images of theirs were asked about.
+    pub fn corrections(&self) -> Option<&Corrections> {
+        self.corrections.as_deref()
     }
 }
 
-/// Makes the flags the settings that the session begins with.
-fn choose_model(context: &SessionContext, args: &ModelArgs) -> Result<(), DataFusionError> {
+/// Makes the options the settings that the session begins with.
+fn choose_model(context: &SessionContext, model: &ModelOptions) -> datafusion::common::Result<()> {
     let state = context.state_ref();
     let mut state = state.write();
     let options = state.config_mut().options_mut();
     if let Some(settings) = options.extensions.get_mut::<PicsiftOptions>() {
-        settings.set("model", &args.model)?;
-        settings.load = args.load_options();
+        settings.set("model", &model.name)?;
+        settings.load = model.load;
         settings.keep_as_defaults();
     }
     Ok(())
 }
 
-fn read(path: &Path) -> Result<String, AppError> {
-    std::fs::read_to_string(path)
-        .map_err(|error| AppError::Usage(format!("cannot read {}: {error}", path.display())))
-}
-
-/// Runs all statements of `script`, printing each result.
-async fn run_script(
-    context: &SessionContext,
-    script: &str,
-    args: &SqlArgs,
-) -> Result<(), AppError> {
-    // All are parsed before one runs: a slip at the end of a script must not show after an hour.
-    for statement in parse(script)? {
-        if args.estimate {
-            estimate::estimate(context, statement).await?;
-        } else {
-            run_statement(context, statement, args.format).await?;
-        }
-    }
-    Ok(())
-}
-
-/// The statements of `script`.
-fn parse(script: &str) -> Result<Vec<Statement>, AppError> {
+/// The statements of a script: all are parsed before one runs, for a slip at its end must not show after an hour.
+///
+/// # Errors
+/// [`AppError::Plan`] for what is no SQL.
+pub(crate) fn parse(script: &str) -> Result<Vec<Statement>, AppError> {
     // A file may begin with the line that makes it executable.
     let script = match script.strip_prefix("#!") {
         Some(rest) => rest.split_once('\n').map_or("", |(_, script)| script),
@@ -125,40 +183,4 @@ fn parse(script: &str) -> Result<Vec<Statement>, AppError> {
     };
     let statements = DFParser::parse_sql(script).map_err(AppError::Plan)?;
     Ok(statements.into())
-}
-
-async fn run_statement(
-    context: &SessionContext,
-    statement: Statement,
-    format: Format,
-) -> Result<(), AppError> {
-    let losses = statement::watch_losses(context);
-    let frame = statement::planned(context, statement).await?;
-    let silent = statement::is_silent(&frame);
-    let plan = frame.create_physical_plan().await.map_err(AppError::Plan)?;
-    let task = batches::task_context(&context.state(), &plan);
-    let stream = datafusion::physical_plan::execute_stream(plan, task).map_err(AppError::Run)?;
-    match silent {
-        true => print::drain(stream).await.map_err(AppError::Run)?,
-        false => print::print(stream, format).await?,
-    }
-    if let Some(lost) = losses.said() {
-        note!("warning: {lost}");
-    }
-    Ok(())
-}
-
-/// A statement failed where the next may still run: the shell says so and goes on.
-fn is_about_the_terminal(error: &AppError) -> bool {
-    matches!(error, AppError::Terminal(_))
-}
-
-/// Wraps a failure of standard output.
-fn terminal(error: std::io::Error) -> AppError {
-    AppError::Terminal(error)
-}
-
-/// Wraps an Arrow or Parquet failure while a result is written.
-fn unwritable(error: impl Into<DataFusionError>) -> AppError {
-    AppError::Run(error.into())
 }

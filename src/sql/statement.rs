@@ -4,24 +4,24 @@ use std::sync::Arc;
 
 use datafusion::common::Result;
 use datafusion::logical_expr::{LogicalPlan, Statement as PlanStatement};
-use datafusion::prelude::{DataFrame, SessionContext};
+use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast;
 use picsift_udf::{Losses, PicsiftOptions};
 
+use super::Planned;
 use crate::batches;
 use crate::error::AppError;
-use crate::printer::note;
 use crate::tables::Notes;
 
-/// Plans a statement, and runs what it sets up. What a person should know of the tables it names is said.
+/// Plans a statement, and runs what it sets up.
 ///
 /// # Errors
 /// What planning gives.
 pub(super) async fn planned(
     context: &SessionContext,
     statement: Statement,
-) -> Result<DataFrame, AppError> {
+) -> Result<Planned, AppError> {
     let plan = context
         .state()
         .statement_to_plan(with_none(statement))
@@ -38,12 +38,13 @@ pub(super) async fn planned(
     let frame = batches::execute(context, plan)
         .await
         .map_err(AppError::Plan)?;
-    if let Some(notes) = context.state().config().get_extension::<Notes>() {
-        for note in notes.take() {
-            note!("{note}");
-        }
-    }
-    Ok(frame)
+    let notes = context.state().config().get_extension::<Notes>();
+    Ok(Planned {
+        // Some statements give nothing back, not even a table without rows.
+        silent: frame.schema().fields().is_empty(),
+        frame,
+        notes: notes.map(|notes| notes.take()).unwrap_or_default(),
+    })
 }
 
 /// `SET picsift.... = NULL`, which DataFusion does not know, as the value `none`.
@@ -62,11 +63,6 @@ fn with_none(mut statement: Statement) -> Statement {
         *value = ast::Expr::Identifier(ast::Ident::new("none"));
     }
     statement
-}
-
-/// Whether a statement gives nothing back, not even a table without rows.
-pub(super) fn is_silent(frame: &DataFrame) -> bool {
-    frame.schema().fields().is_empty()
 }
 
 /// Takes a setting of picsift back to what the session began with; `None` for all other statements.

@@ -18,6 +18,9 @@ use crate::error::innermost;
 /// The file that marks a folder as picsift's own output.
 pub const MANIFEST: &str = "_picsift.json";
 
+/// What stands in the manifest's place while files are put into such a folder: the former manifest.
+pub const PUBLISHING: &str = "_picsift_publishing.json";
+
 #[derive(Deserialize)]
 struct Manifest {
     files: Vec<File>,

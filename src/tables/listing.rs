@@ -15,7 +15,7 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use percent_encoding::percent_decode_str;
 
-use super::listed::{MANIFEST, keep_listed};
+use super::listed::{MANIFEST, PUBLISHING, keep_listed};
 use super::locate::shown;
 use super::names::{Kind, LeftOut, ends_with, is_data, partitions};
 use crate::error::innermost;
@@ -58,6 +58,8 @@ pub(super) struct Listing {
     left_out: LeftOut,
     /// All files that were seen.
     pub seen: usize,
+    /// Whether it is a labelled table that is changing just now.
+    is_publishing: bool,
 }
 
 impl Listing {
@@ -90,6 +92,12 @@ impl Listing {
             let left_out =
                 keep_listed(store.as_ref(), location, &manifest, &mut listing.found).await?;
             listing.left_out.add_unlisted(left_out);
+        } else if listing.is_publishing {
+            return plan_err!(
+                "'{}' is not whole: picsift is putting files into it, or was stopped while it did; wait, or run the same label \
+                 command again, which finishes it",
+                shown(location)
+            );
         }
         Ok(listing)
     }
@@ -101,6 +109,7 @@ impl Listing {
             found: vec![Found { meta, keys }],
             left_out: LeftOut::default(),
             seen: 1,
+            is_publishing: false,
         }
     }
 
@@ -116,6 +125,7 @@ impl Listing {
             found: Vec::new(),
             left_out: LeftOut::default(),
             seen: 0,
+            is_publishing: false,
         };
         let mut objects = store.list(Some(location.prefix()));
         while let Some(meta) = objects.try_next().await? {
@@ -134,6 +144,7 @@ impl Listing {
             if below == [MANIFEST] && location.get_glob().is_none() {
                 manifest = Some(meta.location.clone());
             }
+            listing.is_publishing |= below == [PUBLISHING] && location.get_glob().is_none();
             if !is_data(below.iter().copied(), location.get_glob().as_ref()) {
                 listing.left_out.add_hidden();
             } else if Kind::of(name).is_some() || names.is_some_and(|names| names.fit(name)) {

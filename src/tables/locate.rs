@@ -97,6 +97,21 @@ pub fn shown(location: &ListingTableUrl) -> String {
     }
 }
 
+/// A location without what may be a credential: the query of a signed URL, and the user and password before its host.
+pub fn without_secrets(location: String) -> String {
+    let Some((scheme, rest)) = location.split_once("://") else {
+        return location;
+    };
+    let rest = rest.split(['?', '#']).next().unwrap_or(rest);
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    // What stands before the host of an Azure URL is its container's name.
+    let host = match host.rsplit_once('@') {
+        Some((user, host)) if !scheme.starts_with("abfs") || user.contains(':') => host,
+        _ => host,
+    };
+    format!("{scheme}://{host}{path}")
+}
+
 /// Whether a text has a glob's signs in it.
 pub(super) fn has_glob(text: &str) -> bool {
     text.contains(['*', '?', '[', '{'])
@@ -105,6 +120,20 @@ pub(super) fn has_glob(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn credentials_are_cut_and_a_file_name_is_kept() {
+        for (location, shown) in [
+            ("https://h/a.parquet?sig=s", "https://h/a.parquet"),
+            ("https://bob:pass@h/a.parquet#x", "https://h/a.parquet"),
+            ("https://bob@h", "https://h"),
+            ("https://h/a@b.parquet", "https://h/a@b.parquet"),
+            ("abfss://container@account/x", "abfss://container@account/x"),
+            ("/data/what?.parquet", "/data/what?.parquet"),
+        ] {
+            assert_eq!(without_secrets(location.to_string()), shown);
+        }
+    }
 
     #[test]
     fn a_missing_local_path_is_said() {

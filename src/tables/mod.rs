@@ -4,6 +4,7 @@
 //! finds them, `infer` reads their columns, `merge` and `widen` make one schema of them, and `provider` is the table.
 //! No rows are read.
 
+mod expressions;
 mod external;
 mod infer;
 mod listed;
@@ -32,9 +33,10 @@ use datafusion::execution::SessionState;
 use datafusion::execution::context::SessionContext;
 use picsift_udf::{LocatedTable, table_base};
 
+pub use expressions::{name_of, plain};
 pub use external::ExternalTables;
-pub use listed::{MANIFEST, listed_files};
-pub use locate::{locate, shown};
+pub use listed::{MANIFEST, PUBLISHING, listed_files};
+pub use locate::{locate, shown, without_secrets};
 pub use names::Kind;
 pub use provider::FileTable;
 

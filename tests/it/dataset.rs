@@ -399,3 +399,71 @@ fn a_file_that_changes_while_it_is_read_is_said() {
     );
     assert!(!target.exists());
 }
+
+/// A work folder that somebody else made: what it leads to or names stays as it is.
+#[cfg(unix)]
+#[test]
+fn a_strangers_work_folder_moves_and_removes_nothing() {
+    let folder = tempdir().unwrap();
+    let table = folder.path().join("photos.csv");
+    let mut text = "house\n".to_string();
+    let image = root().join("datasets/photos/references/images/dog_008.jpg");
+    fs::copy(image, folder.path().join("a.jpg")).unwrap();
+    for _ in 0..12 {
+        text += "a.jpg\n";
+    }
+    text += "none.jpg\n";
+    fs::write(&table, text).unwrap();
+    let victim = folder.path().join("victim");
+    fs::create_dir(&victim).unwrap();
+    fs::write(victim.join("thesis.txt"), "years").unwrap();
+    let whole = || assert_eq!(fs::read(victim.join("thesis.txt")).unwrap(), b"years");
+
+    let target = folder.path().join("out").to_str().unwrap().to_string();
+    let work = folder.path().join(".out.picsift");
+    for link in [work.clone(), work.join("data"), work.join("journal")] {
+        if link != work {
+            fs::create_dir(&work).unwrap();
+        }
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        let said = refused(&label(&table, &target, &[]));
+        assert!(
+            said.contains("the folder of the work on this output"),
+            "{said}"
+        );
+        whole();
+        match link == work {
+            true => fs::remove_file(&work).unwrap(),
+            false => fs::remove_dir_all(&work).unwrap(),
+        }
+    }
+
+    // A job that stopped after its first shard, with a record that names what picsift never wrote.
+    let stop = ["--shard-rows", "6", "--on-error", "fail"];
+    assert_eq!(label(&table, &target, &stop).status.code(), Some(1));
+    let journal = work.join("journal");
+    let records = || {
+        let names = fs::read_dir(&journal).unwrap().flatten();
+        let mut names: Vec<_> = names.map(|entry| entry.path()).collect();
+        names.sort();
+        names
+    };
+    let honest = records();
+    let shard = honest
+        .iter()
+        .map(|path| fs::read_to_string(path).unwrap())
+        .find(|text| text.contains("part-00000.parquet"))
+        .unwrap();
+    for name in [
+        "../victim/thesis.txt",
+        "/etc/passwd",
+        "../../x/part-1.parquet",
+    ] {
+        let forged = journal.join(format!("{:06}.json", honest.len()));
+        fs::write(&forged, shard.replace("part-00000.parquet", name)).unwrap();
+        let said = refused(&label(&table, &target, &stop));
+        assert!(said.contains("no file of picsift's"), "{said}");
+        whole();
+        fs::remove_file(forged).unwrap();
+    }
+}

@@ -137,6 +137,71 @@ fn every_form_is_read_back_row_by_row() {
 }
 
 #[test]
+fn columns_and_formats_that_readers_take_their_own_way_survive() {
+    let out = tempdir().unwrap();
+    let folder = out.path().join("pictures");
+    fs::create_dir(&folder).unwrap();
+    // Pictures of two formats: one column of pictures all the same.
+    let photos = root().join("datasets/photos/references/images");
+    let photos = fs::read_dir(photos).unwrap().flatten();
+    let mut photos: Vec<_> = photos.map(|entry| entry.path()).collect();
+    photos.sort_by_key(|path| {
+        (
+            path.extension().is_some_and(|end| end != "png"),
+            path.clone(),
+        )
+    });
+    let mut names = String::from("image,file_name\n");
+    for (number, path) in photos.iter().take(14).enumerate() {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        fs::copy(path, folder.join(name)).unwrap();
+        names += &format!("{name},mine-{number}\n");
+    }
+    fs::write(folder.join("t.csv"), names).unwrap();
+    let query = format!(
+        "COPY (SELECT *, arrow_cast('2026-01-31T12:00:00', 'Timestamp(Microsecond, None)') AS taken, \
+         CAST('2026-01-31' AS DATE) AS day, CAST(1.5 AS DECIMAL(10, 2)) AS price FROM '{0}/t.csv') TO '{0}/t.parquet'",
+        folder.display()
+    );
+    stdout(&picsift(["sql", "-c", &query]));
+    fs::remove_file(folder.join("t.csv")).unwrap();
+    let input = folder.join("t.parquet");
+    let table = labelled(out.path(), input.to_str().unwrap());
+    for form in ["webdataset", "imagefolder", "hf"] {
+        let target = out.path().join(form);
+        let target = target.to_str().unwrap();
+        let args = [
+            "export",
+            &table,
+            "--format",
+            form,
+            "-o",
+            target,
+            "--keep-unlabelled",
+        ];
+        let run = picsift(args.into_iter().chain(["--split", "train=0.98,test=0.02"]));
+        assert!(
+            stderr(&run).contains("has no picture of"),
+            "{}",
+            stderr(&run)
+        );
+        let Some(found) = read_back(form, target) else {
+            return;
+        };
+        let rows = found["rows"].as_array().unwrap();
+        assert_eq!(rows.len(), 14, "{form}");
+        let own = match form {
+            "imagefolder" => "filename",
+            _ => "file_name",
+        };
+        for row in rows {
+            let name = row["rest"][own].as_str().unwrap();
+            assert!(name.starts_with("mine-"), "{row}");
+        }
+    }
+}
+
+#[test]
 fn the_same_picture_is_never_in_two_splits() {
     let out = tempdir().unwrap();
     let path = out.path().join("twice.parquet");

@@ -217,7 +217,11 @@ fn partitions_become_folders() {
     assert!(none.is_some(), "{files:?}");
     let table = read_table(&target);
     assert_eq!(table.num_rows(), 221);
-    assert!(table.column_by_name("label").is_none());
+    assert!(table.column_by_name("collection").is_none());
+    assert!(
+        table.column_by_name("label").is_some(),
+        "readers that know nothing of folders have the label too"
+    );
     let sql = format!(
         "SELECT count(*) AS n FROM '{}/' WHERE label = 'fish'",
         target.display()

@@ -33,6 +33,7 @@ mod remote;
 mod resume;
 mod rude;
 mod s3;
+mod said;
 mod served;
 mod shapes;
 mod sql_command;

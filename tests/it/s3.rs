@@ -298,6 +298,44 @@ fn a_killed_job_goes_on_and_two_do_not_mix() {
         .filter(|key| key.ends_with(".parquet"))
         .count();
     assert_eq!(parts, 10, "no file of the killed run is left over");
+
+    // Other readers list the folder: while it is labelled anew, and when that is killed, they see what was there.
+    let mut anew = server.command(&label, cache.path());
+    anew.args(["--overwrite", "--threshold", "0.9"]);
+    let mut anew = anew
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    while server.keys("out/_picsift_work/data/").len() < 3 {
+        assert!(anew.try_wait().unwrap().is_none(), "it ended too early");
+        assert!(begun.elapsed() < Duration::from_secs(120));
+    }
+    anew.kill().unwrap();
+    anew.wait().unwrap();
+    let tables = || -> Vec<String> {
+        let keys = server.keys("out/");
+        keys.into_iter()
+            .filter(|key| key.ends_with(".parquet"))
+            .collect()
+    };
+    assert_eq!(tables().len(), 10, "{:?}", tables());
+    assert!(
+        server
+            .keys("out/")
+            .contains(&"out/_picsift.json".to_string())
+    );
+    let mut last = server.command(&label, cache.path());
+    last.args(["--overwrite", "--threshold", "0.9"]);
+    let last = last.output().unwrap();
+    assert!(stderr(&last).contains("going on"), "{}", stderr(&last));
+    assert_eq!(server.ids("s3://bucket/out"), (0..300).collect::<Vec<_>>());
+    let left: Vec<String> = server.keys("out/");
+    assert!(
+        left.iter()
+            .all(|key| !key.contains("_picsift_work") && !key.contains("publishing")),
+        "{left:?}"
+    );
 }
 
 #[test]

@@ -3,7 +3,9 @@
 //! The caller that runs a statement puts a [`Losses`] into its session's configuration and asks it afterwards. Results do not carry
 //! this: an image that cannot be read is a NULL like any other there.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -14,8 +16,11 @@ use crate::outcome::RowError;
 pub struct Losses {
     images: AtomicU64,
     /// By stage and kind, both of which are few.
-    reasons: Mutex<HashMap<(&'static str, &'static str), Reason>>,
+    reasons: Mutex<HashMap<Kind, Reason>>,
 }
+
+/// Stage and kind of a failure.
+type Kind = (Cow<'static, str>, Cow<'static, str>);
 
 /// Images that were lost alike.
 #[derive(Debug)]
@@ -27,20 +32,30 @@ struct Reason {
 }
 
 impl Losses {
-    pub(crate) fn note_image(&self) {
+    /// An image was asked about.
+    pub fn note_image(&self) {
         self.images.fetch_add(1, Ordering::Relaxed);
     }
 
     /// An image that the table calls `reference` has no answer.
     pub(crate) fn note_lost(&self, error: &RowError, reference: Option<String>) {
+        self.note_reason(error.stage.into(), error.kind.into(), error, reference);
+    }
+
+    /// An image that the table calls `reference` has no answer, because of this `kind` of failure of a `stage`; `error` is the sentence.
+    pub fn note_reason(
+        &self,
+        stage: Cow<'static, str>,
+        kind: Cow<'static, str>,
+        error: &dyn fmt::Display,
+        reference: Option<String>,
+    ) {
         let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
-        let reason = reasons
-            .entry((error.stage, error.kind))
-            .or_insert_with(|| Reason {
-                count: 0,
-                error: error.to_string(),
-                reference,
-            });
+        let reason = reasons.entry((stage, kind)).or_insert_with(|| Reason {
+            count: 0,
+            error: error.to_string(),
+            reference,
+        });
         reason.count += 1;
     }
 
@@ -51,7 +66,7 @@ impl Losses {
         // Of equally frequent ones always the same.
         let most = reasons
             .iter()
-            .max_by_key(|(kind, reason)| (reason.count, std::cmp::Reverse(**kind)))?;
+            .max_by(|(a, x), (b, y)| x.count.cmp(&y.count).then(b.cmp(a)))?;
         let Reason {
             error, reference, ..
         } = most.1;

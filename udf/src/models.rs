@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use picsift_vision::{
     BatchAdvice, Category, DescribedModel, FetchProgress, Generation, ModelDescription, ModelInfo,
@@ -142,8 +143,18 @@ impl ModelHandle {
             return Ok(service);
         }
         let start = self.0.start.as_ref().ok_or_else(|| self.closed())?;
+        let began = Instant::now();
         let loaded = start.model.load(&*start.progress)?;
         let service = Service::start(loaded, start.service)?;
+        let info = service.info();
+        tracing::info!(
+            model = %info.name,
+            revision = %info.revision,
+            device = %info.device,
+            dtype = info.dtype,
+            seconds = began.elapsed().as_secs_f64(),
+            "model loaded"
+        );
         Ok(self.0.service.get_or_init(|| service))
     }
 

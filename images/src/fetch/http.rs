@@ -78,6 +78,12 @@ impl Inner {
                 return Err(error);
             }
             budget.left -= wait;
+            tracing::debug!(
+                host = url.host_str(),
+                kind = error.kind(),
+                seconds = wait.as_secs_f64(),
+                "fetch failed, trying again"
+            );
             tokio::time::sleep(wait).await;
         }
     }

@@ -104,7 +104,15 @@ impl Worker {
         let started = Instant::now();
         // The model is used again after a panic: models keep nothing between calls that a half-done one spoils.
         let outcome = catch_unwind(AssertUnwindSafe(|| self.model.answer(jobs)));
-        let nanos = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let elapsed = started.elapsed();
+        tracing::debug!(
+            model = %self.shared.description.info.name,
+            images = jobs.len(),
+            questions = jobs.iter().map(|job| job.questions.len()).sum::<usize>(),
+            seconds = elapsed.as_secs_f64(),
+            "batch answered"
+        );
+        let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
         add(&counters.busy_nanos, nanos);
         add(&counters.batches, 1);
 

@@ -8,15 +8,15 @@ use std::sync::Arc;
 use indicatif::{HumanBytes, HumanCount};
 use picsift_vision::store::{Store, StoreError, StoreOptions, default_folder};
 
+use super::printer::{note, say};
 use crate::cli::{CacheArgs, CacheCommand, CacheCommandArgs};
 use crate::error::AppError;
-use crate::printer::{note, say};
 
 /// Runs the command.
 ///
 /// # Errors
 /// When the store cannot be opened or read, and [`AppError::Damaged`] when something in it was.
-pub fn cache(args: CacheCommandArgs) -> Result<(), AppError> {
+pub(super) fn cache(args: CacheCommandArgs) -> Result<(), AppError> {
     let store = Store::open(options(args.cache_dir, args.cache_size)?)?;
     match args.command {
         CacheCommand::Info => info(&store),
@@ -95,7 +95,7 @@ fn options(folder: Option<PathBuf>, max_bytes: u64) -> Result<StoreOptions, Stor
 ///
 /// # Errors
 /// [`AppError::Store`] when a folder was named and cannot be used.
-pub fn open(args: &CacheArgs) -> Result<Option<Store>, AppError> {
+pub(super) fn open(args: &CacheArgs) -> Result<Option<Store>, AppError> {
     if args.no_cache {
         return Ok(None);
     }

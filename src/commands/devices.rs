@@ -5,19 +5,19 @@
 
 use std::collections::HashSet;
 
-use crate::printer::note;
+use super::printer::note;
 use picsift_udf::Engine;
 use picsift_vision::{DeviceChoice, LoadOptions, ModelInfo, why_no_cuda};
 
 /// The lines that have been said already.
 #[derive(Debug, Default)]
-pub struct Devices {
+pub(super) struct Devices {
     said: HashSet<String>,
 }
 
 impl Devices {
     /// Says once of each loaded model which device was chosen for it, where `auto` was asked for.
-    pub fn say(&mut self, engine: &Engine) {
+    pub(super) fn say(&mut self, engine: &Engine) {
         for (options, info) in engine.loaded() {
             if let Some(line) = self.line(&options, &info) {
                 note!("{line}");

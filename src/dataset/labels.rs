@@ -19,19 +19,39 @@ use picsift_udf::{CLASH_PREFIX, is_string, table_base};
 use serde_json::Value;
 use url::Url;
 
+use super::columns::image_column;
+use super::manifest::Manifest;
 use crate::batches;
 use crate::error::AppError;
-use crate::label::columns::image_column;
-use crate::label::manifest::Manifest;
-use crate::printer::note;
 use crate::tables::{self, FileTable, MANIFEST};
 
 /// Key of a Parquet file's metadata under which it carries the manifest of the table that it was taken from.
 pub const METADATA: &str = "picsift";
 
 /// A table with answers in it.
+///
+/// ```
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// use picsift::dataset::Labels;
+/// use picsift::sql::{Session, SessionOptions};
+/// # use picsift::label::{Cancel, LabelJob, LabelOptions};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let labelled = folder.path().join("labelled").to_string_lossy().into_owned();
+/// # let options = LabelOptions::new(["datasets/photos/references"], &labelled)
+/// #     .with_categories(["dog"])
+/// #     .with_limit(10);
+/// # LabelJob::plan(options).await?.run(|_| (), &Cancel::default()).await?;
+/// let session = Session::new(SessionOptions::default()).await?;
+/// let labels = Labels::open(session.context(), &[labelled]).await?;
+/// assert_eq!(labels.categories[0].name, "dog");
+/// assert_eq!(labels.frame.count().await?, 10);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
-pub struct Labelled {
+pub struct Labels {
     /// The table.
     pub table: Arc<FileTable>,
     /// Its rows.
@@ -83,7 +103,7 @@ pub struct RowColumns {
     pub error: Option<String>,
 }
 
-impl Labelled {
+impl Labels {
     /// Opens the tables at `inputs` (outputs of `picsift label`, folders, files, globs) as one.
     ///
     /// # Errors
@@ -101,9 +121,6 @@ impl Labelled {
             .map_err(AppError::Plan)?;
         let provider = Arc::clone(&table) as Arc<dyn TableProvider>;
         let frame = context.read_table(provider).map_err(AppError::Plan)?;
-        if let Some(note) = table.note() {
-            note!("{note}");
-        }
         let schema = SchemaRef::new(frame.schema().as_arrow().clone());
         let shown = locations
             .iter()
@@ -179,7 +196,25 @@ impl Labelled {
     }
 }
 
-impl Labelled {
+impl LabelledCategory {
+    /// What stands behind `is_` in the name of its column.
+    pub fn stem(&self) -> &str {
+        stem(&self.is_column)
+    }
+}
+
+/// What stands behind `is_` in the name of a category's column.
+pub fn stem(column: &str) -> &str {
+    let column = column.strip_prefix(CLASH_PREFIX).unwrap_or(column);
+    column.strip_prefix("is_").unwrap_or(column)
+}
+
+impl Labels {
+    /// What a person should know of the table: files that were left out.
+    pub fn note(&self) -> Option<&str> {
+        self.table.note()
+    }
+
     /// These columns of all rows, in their order where the session has one stream; few rows at a time, as their images
     /// are held together.
     ///

@@ -7,30 +7,46 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::AppError;
 
 /// The first error of standard output; nothing is printed behind it.
 static FAILED: OnceLock<io::Error> = OnceLock::new();
 
+/// Whether results and errors are all that is wanted.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
 /// Prints a line of results.
 macro_rules! say {
-    ($($part:tt)*) => { $crate::printer::result(format_args!($($part)*)) };
+    ($($part:tt)*) => { $crate::commands::printer::result(format_args!($($part)*)) };
 }
 
 /// Prints a line of notes.
 macro_rules! note {
-    ($($part:tt)*) => { $crate::printer::remark(format_args!($($part)*)) };
+    ($($part:tt)*) => { $crate::commands::printer::hint(format_args!($($part)*)) };
 }
 
-pub(crate) use {note, say};
+pub(super) use {note, say};
 
 /// A line on standard output.
-pub fn result(line: fmt::Arguments<'_>) {
+pub(super) fn result(line: fmt::Arguments<'_>) {
     if FAILED.get().is_none()
         && let Err(error) = writeln!(io::stdout().lock(), "{line}")
     {
         let _ = FAILED.set(error);
+    }
+}
+
+/// Keeps notes to itself from here on.
+pub(super) fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// A note on standard error, unless nobody wants any.
+pub(super) fn hint(line: fmt::Arguments<'_>) {
+    if !QUIET.load(Ordering::Relaxed) {
+        remark(line);
     }
 }
 
@@ -52,7 +68,7 @@ fn again(error: &io::Error) -> io::Error {
 ///
 /// # Errors
 /// The command's, or [`AppError::Terminal`] when standard output could not be written; a reader that went away is no error.
-pub fn outcome(done: Result<(), AppError>) -> Result<(), AppError> {
+pub(super) fn outcome(done: Result<(), AppError>) -> Result<(), AppError> {
     let flushed = io::stdout().lock().flush();
     match done {
         Err(AppError::Terminal(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),

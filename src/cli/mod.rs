@@ -1,6 +1,6 @@
 //! The command line: raw flags only, with the help that people read.
 //!
-//! What flags mean together is resolved by the commands; nothing here opens a file.
+//! The only place that knows how flags are parsed. Groups of flags become plain options here; nothing opens a file.
 
 mod export;
 mod gallery;
@@ -23,6 +23,7 @@ pub use shared::{
     CacheArgs, CategoryArgs, FetchArgs, GenerationArgs, LimitArgs, ModelArgs, TruthArgs,
 };
 
+use crate::label::options::SHARD_ROWS;
 use shared::CACHE_BYTES;
 
 /// Label images with SQL.
@@ -38,6 +39,34 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// Print results and errors only: no notes, no progress
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// What is logged.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// Logs, which are for finding out what a program did; what a person should know is said without them.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Logs")]
+pub struct LogArgs {
+    /// Log to standard error what is at least this important: error, warn, info, debug, trace, or directives such as
+    /// picsift_images=debug,info [default: PICSIFT_LOG, else nothing]
+    #[arg(long, value_name = "LEVEL", global = true)]
+    pub log_level: Option<String>,
+    /// Form of the logs
+    #[arg(long, default_value = "text", value_name = "FORMAT", global = true)]
+    pub log_format: LogFormat,
+}
+
+/// `--log-format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// A line for a person
+    Text,
+    /// A JSON object a line
+    Json,
 }
 
 /// The commands.
@@ -133,7 +162,7 @@ pub struct LabelArgs {
     pub max_error_ratio: Option<f64>,
     /// Rows that are written together and remembered: what a job that is killed does again, and what a file of the output holds
     /// at least
-    #[arg(long, default_value_t = NonZeroUsize::new(SHARD_ROWS).unwrap_or(NonZeroUsize::MIN), value_name = "ROWS")]
+    #[arg(long, default_value_t = SHARD_ROWS, value_name = "ROWS")]
     pub shard_rows: NonZeroUsize,
     /// Corrections that people made (Parquet, CSV or JSON lines with key, category and is): they win over the model, and the column
     /// label_source says so
@@ -145,6 +174,12 @@ pub struct LabelArgs {
     /// Stop this many seconds after the first image; what is done by then is published as a partial result
     #[arg(long, value_parser = seconds, value_name = "SECONDS")]
     pub max_seconds: Option<Duration>,
+    /// How progress is shown on standard error
+    #[arg(long, default_value = "auto", value_name = "FORM")]
+    pub progress: ProgressForm,
+    /// Form of the summary
+    #[arg(long, default_value = "text", value_name = "FORM")]
+    pub summary: SummaryForm,
     /// The model and how it is loaded.
     #[command(flatten)]
     pub model: ModelArgs,
@@ -157,6 +192,30 @@ pub struct LabelArgs {
     /// What references may reach.
     #[command(flatten)]
     pub fetch: FetchArgs,
+}
+
+/// `--progress`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProgressForm {
+    /// A bar on a terminal, lines elsewhere
+    Auto,
+    /// A bar
+    Bar,
+    /// A line every five seconds
+    Plain,
+    /// A JSON object a line, every second
+    Json,
+    /// Nothing
+    None,
+}
+
+/// `--summary`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SummaryForm {
+    /// For a person
+    Text,
+    /// A JSON object
+    Json,
 }
 
 /// `--image-column`.
@@ -276,9 +335,6 @@ pub enum ModelsCommand {
         model: String,
     },
 }
-
-/// Rows of a shard unless they are set: a minute or two of the built-in model on two cores.
-pub const SHARD_ROWS: usize = 20_000;
 
 fn share(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {

@@ -2,7 +2,7 @@
 //!
 //! Owns what is printed. Names, downloads and hashes are `picsift-vision`'s.
 
-pub mod progress;
+pub(super) mod progress;
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write as _};
@@ -23,7 +23,7 @@ const SHORT_COMMIT: usize = 10;
 ///
 /// # Errors
 /// When the model cannot be found or fetched, or a file of it is not the right one.
-pub fn models(args: &ModelsArgs) -> Result<(), AppError> {
+pub(super) fn models(args: &ModelsArgs) -> Result<(), AppError> {
     let settings = HubSettings::from_env()?;
     match args.command.as_ref().unwrap_or(&ModelsCommand::List) {
         ModelsCommand::List => print(&list(&settings)?),

@@ -2,18 +2,17 @@
 
 use std::path::PathBuf;
 
-use datafusion::prelude::SessionContext;
-use picsift_udf::Engine;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Completer, Config, Editor, Helper, Highlighter, Hinter};
 
-use super::{is_about_the_terminal, parse, run_statement};
+use super::{is_about_the_terminal, run_statement};
 use crate::cli::Format;
-use crate::devices::Devices;
+use crate::commands::devices::Devices;
+use crate::commands::printer::{note, say};
 use crate::error::AppError;
-use crate::printer::{note, say};
+use crate::sql::{Session, parse};
 
 const WELCOME: &str =
     "picsift shell: SQL ends with a semicolon; \\? for help, \\q or Ctrl-D to leave";
@@ -52,11 +51,7 @@ fn is_complete(input: &str) -> bool {
 ///
 /// # Errors
 /// The terminal's; a statement's error is printed and the shell goes on.
-pub(super) async fn run(
-    context: &SessionContext,
-    engine: &Engine,
-    format: Format,
-) -> Result<(), AppError> {
+pub(super) async fn run(session: &Session, format: Format) -> Result<(), AppError> {
     let config = Config::builder()
         .max_history_size(HISTORY)
         .map_err(readline)?
@@ -86,10 +81,10 @@ pub(super) async fn run(
                 }
                 script => {
                     tokio::select! {
-                        done = run_all(context, script, format) => done?,
+                        done = run_all(session, script, format) => done?,
                         _ = tokio::signal::ctrl_c() => say!("stopped"),
                     }
-                    devices.say(engine);
+                    devices.say(session.engine());
                 }
             },
             Err(ReadlineError::Interrupted) => {}
@@ -105,10 +100,10 @@ pub(super) async fn run(
     Ok(())
 }
 
-async fn run_all(context: &SessionContext, script: &str, format: Format) -> Result<(), AppError> {
+async fn run_all(session: &Session, script: &str, format: Format) -> Result<(), AppError> {
     let outcome = async {
         for statement in parse(script)? {
-            run_statement(context, statement, format).await?;
+            run_statement(session, statement, format).await?;
         }
         Ok(())
     };

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::printer::note;
+use super::super::printer::note;
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use picsift_vision::{FetchProgress, SourceError};
 
@@ -16,7 +16,7 @@ const BAR: &str =
 
 /// Reports downloads to standard error.
 #[derive(Debug, Default)]
-pub struct FetchReport {
+pub(crate) struct FetchReport {
     current: Mutex<Option<Current>>,
 }
 

@@ -2,26 +2,30 @@
 //!
 //! On this machine the work stands in a hidden folder beside the output, and a new output appears whole, by one rename.
 //! A folder that cannot be renamed, because a disk is mounted there, has the work inside itself, and files are moved one by one.
-//! An object store has no renames: there files appear as they are finished and the manifest comes last, so that a folder
-//! with a manifest is whole. Every step can be done again after a crash. What is written is the caller's business.
+//! So they are in an object store, and where files are added: meanwhile [`PUBLISHING`] stands in the manifest's place, so that a folder
+//! with a manifest is whole for every reader. Every step can be done again after a crash. What is written is the caller's business.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use super::finished::Finished;
 use super::mounts::is_mounted;
-use super::others;
-use super::place::{Place, RemoteFolder, blocking, synced};
+use super::store::{OutputStore, RemotePrefix, blocking, synced};
+use super::{others, own};
 use crate::error::AppError;
-pub use crate::tables::MANIFEST;
 use crate::tables::listed_files;
+pub use crate::tables::{MANIFEST, PUBLISHING};
 
 /// The list of failures. Its name ends so that `*.parquet` does not match it.
 const FAILURES: &str = "_picsift_errors.pq";
 
 /// The folder of the work on an output in an object store; readers leave out what begins with an underscore.
 const REMOTE_WORK: &str = "_picsift_work";
+
+/// What is moved for a trial.
+const TRIAL: &str = "trial";
 
 /// The folder of the work on a local output that is a mount, inside it.
 const WORK_INSIDE: &str = ".picsift";
@@ -30,9 +34,9 @@ const WORK_INSIDE: &str = ".picsift";
 #[derive(Debug, Clone)]
 pub struct Output {
     /// Where the labelled table is to be.
-    pub target: Place,
+    pub target: OutputStore,
     /// Where the work on it stands while there is some.
-    pub work: Place,
+    pub work: OutputStore,
 }
 
 /// What publishing does to an output.
@@ -80,8 +84,8 @@ impl Output {
         }
         if target.is_dir() && is_mounted(&target) {
             return Ok(Self {
-                work: Place::Local(target.join(WORK_INSIDE)),
-                target: Place::Local(target),
+                work: OutputStore::Local(target.join(WORK_INSIDE)),
+                target: OutputStore::Local(target),
             });
         }
         let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
@@ -91,8 +95,8 @@ impl Output {
         };
         let name = name.to_string_lossy();
         Ok(Self {
-            work: Place::Local(parent.join(format!(".{name}.picsift"))),
-            target: Place::Local(target.clone()),
+            work: OutputStore::Local(parent.join(format!(".{name}.picsift"))),
+            target: OutputStore::Local(target.clone()),
         })
     }
 
@@ -100,14 +104,14 @@ impl Output {
     ///
     /// # Errors
     /// When it is the bucket itself.
-    pub fn remote(folder: RemoteFolder) -> Result<Self, AppError> {
+    pub fn remote(folder: RemotePrefix) -> Result<Self, AppError> {
         if folder.path.parts().next().is_none() {
             return Err(AppError::Usage(format!(
                 "the output '{}' is a whole bucket; name a folder in it",
                 folder.shown
             )));
         }
-        let target = Place::Remote(folder);
+        let target = OutputStore::Remote(folder);
         Ok(Self {
             work: target.below(REMOTE_WORK),
             target,
@@ -115,21 +119,26 @@ impl Output {
     }
 
     /// Where the journal is.
-    pub fn journal(&self) -> Place {
+    pub fn journal(&self) -> OutputStore {
         self.work.below("journal")
     }
 
     /// Where the failures of single shards are.
-    pub fn failed_shards(&self) -> Place {
+    pub fn failed_shards(&self) -> OutputStore {
         self.work.below("failed")
     }
 
-    /// Where finished files wait to be published; `None` where they stand in the output at once.
-    pub fn staged(&self) -> Option<PathBuf> {
-        match &self.work {
-            Place::Local(work) => Some(work.join("data")),
-            Place::Remote(_) => None,
+    /// Where finished files wait to be published; `first` says that the output has no manifest yet.
+    pub fn finished(&self, first: bool) -> Finished {
+        match (&self.target, first) {
+            (OutputStore::Remote(_), true) => Finished::in_place(&self.target),
+            _ => Finished::in_work(&self.work),
         }
+    }
+
+    /// Whether the output is in an object store.
+    pub fn is_remote(&self) -> bool {
+        matches!(self.target, OutputStore::Remote(_))
     }
 
     /// The list of failures of a published output, as a person would write its path.
@@ -145,12 +154,15 @@ impl Output {
         self.target.read(FAILURES).await
     }
 
-    /// The manifest's text; `None` if there is none.
+    /// The manifest's text, or while files are put in place that of the former one; `None` if there is none.
     ///
     /// # Errors
     /// When it cannot be read.
     pub async fn manifest(&self) -> Result<Option<Bytes>, AppError> {
-        self.target.read(MANIFEST).await
+        match self.target.read(MANIFEST).await? {
+            Some(manifest) => Ok(Some(manifest)),
+            None => self.target.read(PUBLISHING).await,
+        }
     }
 
     /// Refuses an output that holds what picsift did not write, even to overwrite it.
@@ -159,9 +171,13 @@ impl Output {
     /// A sentence that says what is there.
     pub async fn check(&self) -> Result<(), AppError> {
         let shown = &self.target;
+        if let OutputStore::Local(work) = &self.work {
+            let work = work.clone();
+            blocking(move || own::check_work(&work)).await?;
+        }
         let others = match shown {
             // A link that leads nowhere and a device are there too, and a rename would replace them.
-            Place::Local(path) if path.symlink_metadata().is_ok() && !path.is_dir() => {
+            OutputStore::Local(path) if path.symlink_metadata().is_ok() && !path.is_dir() => {
                 return Err(AppError::Usage(format!(
                     "the output '{shown}' is {}; name a folder",
                     if path.is_file() {
@@ -171,7 +187,7 @@ impl Output {
                     }
                 )));
             }
-            Place::Local(path) => match std::fs::read_dir(path) {
+            OutputStore::Local(path) => match std::fs::read_dir(path) {
                 Ok(entries) => entries.flatten().any(|entry| {
                     // Of a disk that is mounted here, and of a job that was stopped.
                     let own = [WORK_INSIDE, "lost+found"];
@@ -179,7 +195,7 @@ impl Output {
                 }),
                 Err(_) => false,
             },
-            Place::Remote(_) => {
+            OutputStore::Remote(_) => {
                 let names = self.target.list().await?;
                 let own = format!("{REMOTE_WORK}/");
                 // A job that was stopped has left files already; its journal tells them from others'.
@@ -196,6 +212,25 @@ impl Output {
         Ok(())
     }
 
+    /// Does once, with something small, what publishing will do: writes, moves and removes.
+    ///
+    /// # Errors
+    /// When the place of the output does not take it: then better before the first image than after the last.
+    pub async fn try_out(&self) -> Result<(), AppError> {
+        match (&self.target, &self.work) {
+            (OutputStore::Local(target), OutputStore::Local(work)) => {
+                let (target, work) = (target.clone(), work.clone());
+                blocking(move || try_moving(&work, &target)).await
+            }
+            (target, work) => {
+                work.replace(TRIAL, TRIAL).await?;
+                let moved = format!("{REMOTE_WORK}/{TRIAL}ed");
+                target.adopt(work, TRIAL, &moved).await?;
+                target.remove(&moved).await
+            }
+        }
+    }
+
     /// Makes the output of the work.
     ///
     /// # Errors
@@ -209,11 +244,11 @@ impl Output {
             failures,
         } = publication;
         match (&self.target, &self.work) {
-            (Place::Local(target), Place::Local(work))
+            (OutputStore::Local(target), OutputStore::Local(work))
                 if how == How::Whole && !work.starts_with(target) =>
             {
                 let staged = work.join("data");
-                let place = Place::Local(staged.clone());
+                let place = OutputStore::Local(staged.clone());
                 if files.is_empty() {
                     // A part of a table may have no rows; nothing was written then.
                     std::fs::create_dir_all(&staged).map_err(AppError::file("make", &staged))?;
@@ -232,27 +267,32 @@ impl Output {
                 })
                 .await?;
             }
-            (target, work) => {
-                if let Place::Local(work) = work {
-                    for file in &files {
-                        let from = work.join("data").join(file);
-                        // Not there: it was moved before a crash.
-                        if from.exists() {
-                            target.take(&from, file).await?;
-                        }
-                    }
+            (target, _) => {
+                let former = target.read(MANIFEST).await?;
+                let finished = self.finished(former.is_none() && !self.is_publishing().await?);
+                if let Some(former) = former {
+                    target.replace(PUBLISHING, former).await?;
+                    target.remove(MANIFEST).await?;
                 }
-                target.replace(MANIFEST, manifest).await?;
-                match failures {
-                    Some(file) => target.take(&file, FAILURES).await?,
-                    None => target.remove(FAILURES).await?,
+                for file in &files {
+                    finished.publish(target, file).await?;
                 }
                 for file in &removed {
                     target.remove(file).await?;
                 }
+                match failures {
+                    Some(file) => target.take(&file, FAILURES).await?,
+                    None => target.remove(FAILURES).await?,
+                }
+                target.replace(MANIFEST, manifest).await?;
+                target.remove(PUBLISHING).await?;
             }
         }
         Ok(())
+    }
+
+    async fn is_publishing(&self) -> Result<bool, AppError> {
+        Ok(self.target.read(PUBLISHING).await?.is_some())
     }
 
     /// Removes what is left of the work; `journal` goes by its own way before. What others had put into an output that was replaced
@@ -262,11 +302,11 @@ impl Output {
     /// The system's or the store's.
     pub async fn clear_work(&self) -> Result<(), AppError> {
         match &self.work {
-            Place::Local(work) => {
+            OutputStore::Local(work) => {
                 let work = work.clone();
                 let target = match &self.target {
-                    Place::Local(target) => Some(target.clone()),
-                    Place::Remote(_) => None,
+                    OutputStore::Local(target) => Some(target.clone()),
+                    OutputStore::Remote(_) => None,
                 };
                 blocking(move || {
                     if let Some(target) = target {
@@ -281,7 +321,10 @@ impl Output {
                 })
                 .await
             }
-            Place::Remote(_) => {
+            OutputStore::Remote(_) => {
+                if self.target.read(MANIFEST).await?.is_some() {
+                    self.target.remove(PUBLISHING).await?;
+                }
                 for name in self.work.list().await? {
                     self.work.remove(&name).await?;
                 }
@@ -301,8 +344,33 @@ fn keep_others(old: &Path, target: &Path) -> Result<(), AppError> {
             listed_files(&text).map_err(AppError::json)?
         }
     };
-    ours.extend([MANIFEST, FAILURES].map(str::to_owned));
+    ours.extend([MANIFEST, PUBLISHING, FAILURES].map(str::to_owned));
     others::keep(old, target, &ours)
+}
+
+/// Moves a folder from the work to beside or into the output, and writes in the output if it is there.
+fn try_moving(work: &Path, target: &Path) -> Result<(), AppError> {
+    if target.is_dir() {
+        tempfile::Builder::new()
+            .prefix(".picsift-")
+            .tempfile_in(target)
+            .map_err(AppError::file("write in the output", target))?;
+    }
+    let beside = match work.starts_with(target) {
+        true => target,
+        false => target.parent().unwrap_or(target),
+    };
+    let trial = work.join(TRIAL);
+    std::fs::create_dir_all(&trial).map_err(AppError::file("make the folder", &trial))?;
+    let moved = tempfile::Builder::new()
+        .prefix(".picsift-")
+        .tempdir_in(beside)
+        .map_err(AppError::file("write in", beside))?;
+    // A folder is renamed over an empty one.
+    std::fs::rename(&trial, moved.path()).map_err(AppError::file(
+        "move a folder to the output's place in",
+        beside,
+    ))
 }
 
 /// Puts `staged` in the place of `target`, whose former content goes to `old`.
@@ -354,7 +422,7 @@ mod tests {
     }
 
     fn stage(output: &Output, name: &str) {
-        let path = output.staged().unwrap().join(name);
+        let path = output.finished(false).folder().unwrap().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, name).unwrap();
     }
@@ -422,6 +490,41 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_object_store_has_a_manifest_only_while_the_folder_is_whole() {
+        let output = Output::remote(RemotePrefix {
+            store: Arc::new(InMemory::new()),
+            path: "out".into(),
+            shown: "s3://b/out".to_string(),
+        })
+        .unwrap();
+        let wait = async |name: &str, first: bool| {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("file");
+            std::fs::write(&file, name).unwrap();
+            output.finished(first).take(&file, name).await.unwrap();
+        };
+        wait("a", true).await;
+        let first = publication(How::Whole, &["a"], &[]);
+        output.publish(first).await.unwrap();
+        assert_eq!(output.target.list().await.unwrap(), [MANIFEST, "a"]);
+        wait("b", false).await;
+        let seen = output.target.list().await.unwrap();
+        assert_eq!(seen, [MANIFEST, "_picsift_work/data/b.waiting", "a"]);
+        // Killed while files are put in place.
+        let former = output.manifest().await.unwrap().unwrap();
+        output
+            .target
+            .replace(PUBLISHING, former.clone())
+            .await
+            .unwrap();
+        output.target.remove(MANIFEST).await.unwrap();
+        assert_eq!(output.manifest().await.unwrap().unwrap(), former);
+        let second = publication(How::Whole, &["b"], &["a"]);
+        output.publish(second).await.unwrap();
+        assert_eq!(output.target.list().await.unwrap(), [MANIFEST, "b"]);
+    }
+
+    #[tokio::test]
     async fn what_others_wrote_is_refused() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("out");
@@ -438,7 +541,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_bucket_is_no_folder() {
-        let folder = |path: &str| RemoteFolder {
+        let folder = |path: &str| RemotePrefix {
             store: Arc::new(InMemory::new()),
             path: path.into(),
             shown: format!("s3://b/{path}"),

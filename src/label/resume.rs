@@ -1,4 +1,4 @@
-//! What a command has to do, given what is there: begin, go on, add, ask again, or nothing.
+//! What a job has to do, given what is there: begin, go on, add, ask again, or nothing.
 //!
 //! Compares the job with the output's manifest and with the journal of an unfinished run. What differs is said, and only
 //! `--overwrite` goes past it.
@@ -7,44 +7,55 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
-use super::failures::Failures;
 use super::identity::difference;
-use super::job::Job;
 use super::journal::{Begin, Journal, Mode};
-use super::manifest::Manifest;
+use super::options::Existing;
+use super::prepare::PreparedJob;
+use crate::dataset::failures::Failures;
+use crate::dataset::finished::Finished;
+use crate::dataset::lease::OutputLease;
+use crate::dataset::manifest::Manifest;
+use crate::dataset::own;
 use crate::error::AppError;
 use crate::input::Position;
 use crate::input::files::{Comparison, FileEntry, InputFile, compare};
+use crate::input::scan;
 use crate::input::select::Rows;
-use crate::output::claim::Claim;
 
 /// What is to be done.
 #[derive(Debug)]
-pub enum Plan {
-    /// Nothing; one sentence says why.
-    Nothing(String),
+pub enum ResumePlan {
+    /// Nothing: the output is whole already.
+    Nothing {
+        /// Why, in a sentence.
+        why: String,
+        /// The output's manifest.
+        manifest: Box<Manifest>,
+    },
     /// Rows are to be labelled.
-    Work(Box<Work>),
+    Run(Box<ActiveRun>),
 }
 
 /// A job that has been begun or taken up again.
 #[derive(Debug)]
-pub struct Work {
+pub struct ActiveRun {
     /// The right to write the output.
-    pub claim: Claim,
+    pub claim: OutputLease,
     /// What is done of it.
     pub journal: Journal,
     /// The output that it adds to, or replaces.
     pub before: Option<Manifest>,
     /// What is left to read: runs of files of one source, in the order of their numbers.
     pub left: Vec<(usize, Vec<(InputFile, Rows)>)>,
+    /// Where finished files wait to be published.
+    pub finished: Finished,
     /// What tells this run's files from those of others, where that matters.
     pub token: Option<String>,
     /// What a person should know before it goes on.
     pub notes: Vec<String>,
 }
 
-impl Work {
+impl ActiveRun {
     /// Number of its first shard in the names of files, behind those that are there.
     pub fn first_number(&self) -> usize {
         let files = match (self.journal.job().mode, &self.before) {
@@ -67,13 +78,54 @@ impl Work {
         };
         published + self.journal.rows()
     }
+
+    /// Rows that the limit leaves to this run; `None` is no limit.
+    pub fn may_take(&self, job: &PreparedJob) -> Option<usize> {
+        if self.journal.job().mode == Mode::Retry {
+            return None;
+        }
+        job.options
+            .limit
+            .map(|limit| limit.saturating_sub(self.rows() as usize))
+    }
+
+    /// The number of rows of the whole job to expect, where the tables' own counts tell it; `done` of them are done.
+    ///
+    /// # Errors
+    /// When a table cannot be read or has no rows.
+    pub async fn expected_rows(
+        &self,
+        job: &PreparedJob,
+        done: u64,
+    ) -> Result<Option<u64>, AppError> {
+        let limit = self.may_take(job).map(|left| left as u64 + done);
+        if job.options.predicate.is_some() && self.journal.job().mode != Mode::Retry {
+            return Ok(limit);
+        }
+        let mut rows = done;
+        for (source, files) in &self.left {
+            let count = scan::count(
+                &job.inference.context,
+                &job.tables.sources[*source].table,
+                files,
+            );
+            rows += count.await.map_err(AppError::Plan)?;
+        }
+        if rows == 0 && self.journal.job().mode == Mode::New {
+            return Err(AppError::Usage(format!(
+                "the table {} has no rows",
+                job.tables.shown.join(", ")
+            )));
+        }
+        Ok(Some(limit.map_or(rows, |limit| rows.min(limit))))
+    }
 }
 
 /// Finds out what there is to do.
 ///
 /// # Errors
 /// [`AppError::Usage`] when the output belongs to another job, [`AppError::Taken`] when another picsift writes it.
-pub async fn begin(job: &Job) -> Result<Plan, AppError> {
+pub async fn begin(job: &PreparedJob) -> Result<ResumePlan, AppError> {
     let output = &job.output;
     output.check().await?;
     let planned = plan(job).await;
@@ -86,9 +138,9 @@ pub async fn begin(job: &Job) -> Result<Plan, AppError> {
     planned
 }
 
-async fn plan(job: &Job) -> Result<Plan, AppError> {
+async fn plan(job: &PreparedJob) -> Result<ResumePlan, AppError> {
     let output = &job.output;
-    let claim = Claim::new(&output.work, &output.target).await?;
+    let claim = OutputLease::new(&output.work, &output.target).await?;
     let before = manifest(output.manifest().await?, job)?;
     let mut journal = Journal::read(output.journal()).await?;
     // Published, but killed before the work was cleared away.
@@ -109,7 +161,7 @@ async fn plan(job: &Job) -> Result<Plan, AppError> {
         && let Some(what) = other_job(unfinished.job(), job, &mut files)
     {
         // Where nothing is done yet, nothing is lost.
-        if !job.overwrite && !unfinished.shards.is_empty() {
+        if job.options.existing != Existing::Overwrite && !unfinished.shards.is_empty() {
             return Err(AppError::Usage(format!(
                 "'{}' is being made by a job that is not finished, and this is another one: {what}; run the earlier \
                  command to finish it, or use --overwrite to begin anew",
@@ -137,10 +189,10 @@ async fn plan(job: &Job) -> Result<Plan, AppError> {
             (unfinished, true)
         }
         None => match fresh(job, before.as_ref(), &mut files).await? {
-            Fresh::Nothing(why) => {
+            Fresh::Nothing { why, manifest } => {
                 claim.release(&output.work).await?;
                 output.clear_work().await?;
-                return Ok(Plan::Nothing(why));
+                return Ok(ResumePlan::Nothing { why, manifest });
             }
             Fresh::Begin(mode) => {
                 let mut entries: Vec<&InputFile> = files.iter().map(|(_, file)| file).collect();
@@ -178,12 +230,14 @@ async fn plan(job: &Job) -> Result<Plan, AppError> {
         });
     }
     let mut journal = journal;
-    let token = output.staged().is_none().then(|| token(8));
+    output.try_out().await?;
+    let token = output.is_remote().then(|| token(8));
     journal.run(token.as_deref().unwrap_or_default()).await?;
     let wanted = wanted(job, &journal, before.as_ref(), files).await?;
-    Ok(Plan::Work(Box::new(Work {
+    Ok(ResumePlan::Run(Box::new(ActiveRun {
         claim,
         left: runs(wanted),
+        finished: output.finished(before.is_none()),
         journal,
         before,
         token,
@@ -191,12 +245,20 @@ async fn plan(job: &Job) -> Result<Plan, AppError> {
     })))
 }
 
-fn manifest(text: Option<Bytes>, job: &Job) -> Result<Option<Manifest>, AppError> {
+fn manifest(text: Option<Bytes>, job: &PreparedJob) -> Result<Option<Manifest>, AppError> {
     let Some(text) = text else {
         return Ok(None);
     };
-    match serde_json::from_slice(&text) {
-        Ok(manifest) => Ok(Some(manifest)),
+    match serde_json::from_slice::<Manifest>(&text) {
+        Ok(manifest) => match manifest.files.iter().find(|file| !own::is_part(&file.path)) {
+            None => Ok(Some(manifest)),
+            Some(strange) => Err(AppError::Usage(format!(
+                "the manifest of '{}' lists '{}', which is no file that picsift writes, so it is not trusted; remove the folder \
+                 yourself, or name another",
+                job.output.target,
+                picsift_images::shown(&strange.path)
+            ))),
+        },
         // Without it nobody knows which of the files there are a person's.
         Err(error) => Err(AppError::Usage(format!(
             "the manifest of '{}' cannot be read ({error}), so it cannot be told which files picsift wrote there; remove the \
@@ -207,11 +269,11 @@ fn manifest(text: Option<Bytes>, job: &Job) -> Result<Option<Manifest>, AppError
 }
 
 /// How an unfinished job differs from this one, if it does. Numbers the files as that one does.
-fn other_job(begun: &Begin, job: &Job, files: &mut [(usize, InputFile)]) -> Option<String> {
+fn other_job(begun: &Begin, job: &PreparedJob, files: &mut [(usize, InputFile)]) -> Option<String> {
     if let Some(what) = difference(&begun.identity, &job.identity) {
         return Some(what);
     }
-    if job.retry_failed && begun.mode != Mode::Retry {
+    if job.options.existing == Existing::RetryFailed && begun.mode != Mode::Retry {
         return Some("--retry-failed comes after it".to_string());
     }
     match numbered(&begun.files, files) {
@@ -230,19 +292,22 @@ fn numbered(known: &[FileEntry], files: &mut [(usize, InputFile)]) -> Comparison
 }
 
 enum Fresh {
-    Nothing(String),
+    Nothing {
+        why: String,
+        manifest: Box<Manifest>,
+    },
     Begin(Mode),
 }
 
 /// What to do where no job is unfinished.
 async fn fresh(
-    job: &Job,
+    job: &PreparedJob,
     before: Option<&Manifest>,
     files: &mut Vec<(usize, InputFile)>,
 ) -> Result<Fresh, AppError> {
     let shown = &job.output.target;
-    let Some(before) = before.filter(|_| !job.overwrite) else {
-        if job.retry_failed {
+    let Some(before) = before.filter(|_| job.options.existing != Existing::Overwrite) else {
+        if job.options.existing == Existing::RetryFailed {
             return Err(AppError::Usage(format!(
                 "--retry-failed: there is no output in '{shown}' yet"
             )));
@@ -277,49 +342,52 @@ async fn fresh(
             missing.len(),
         )));
     }
-    if job.retry_failed {
+    if job.options.existing == Existing::RetryFailed {
         let known = before.job.files.len();
         files.retain(|(_, file)| (file.id as usize) < known);
         return Ok(match before.counts.failures {
-            0 => Fresh::Nothing(format!(
-                "no image of '{shown}' failed; there is nothing to ask again"
-            )),
+            0 => Fresh::Nothing {
+                why: format!("no image of '{shown}' failed; there is nothing to ask again"),
+                manifest: Box::new(before.clone()),
+            },
             _ => Fresh::Begin(Mode::Retry),
         });
     }
     let unfinished = before.partial.is_some();
-    if new > 0 && !job.incremental && !unfinished {
+    if new > 0 && job.options.existing != Existing::Incremental && !unfinished {
         return Err(AppError::Usage(format!(
             "'{shown}' is labelled, and its input has {new} new file{}; --incremental labels {} alone, --overwrite all",
             if new == 1 { "" } else { "s" },
             if new == 1 { "it" } else { "them" },
         )));
     }
-    if !job.incremental {
+    if job.options.existing != Existing::Incremental {
         let known = before.job.files.len();
         files.retain(|(_, file)| (file.id as usize) < known);
     }
-    Ok(if unfinished || (new > 0 && job.incremental) {
-        Fresh::Begin(Mode::Append)
-    } else {
-        Fresh::Nothing(format!(
-            "nothing to do: '{shown}' has all {} rows already",
-            indicatif::HumanCount(before.counts.rows)
-        ))
-    })
+    Ok(
+        if unfinished || (new > 0 && job.options.existing == Existing::Incremental) {
+            Fresh::Begin(Mode::Append)
+        } else {
+            Fresh::Nothing {
+                why: format!(
+                    "nothing to do: '{shown}' has all {} rows already",
+                    indicatif::HumanCount(before.counts.rows)
+                ),
+                manifest: Box::new(before.clone()),
+            }
+        },
+    )
 }
 
 /// Removes what an unfinished job has written.
-async fn discard(job: &Job, journal: Journal) -> Result<(), AppError> {
+async fn discard(job: &PreparedJob, journal: Journal) -> Result<(), AppError> {
     let output = &job.output;
-    if output.staged().is_none() {
-        for shard in &journal.shards {
-            for file in &shard.files {
-                output.target.remove(&file.path).await?;
-            }
-        }
-        remove_strays(job, &journal, &[]).await?;
+    let finished = output.finished(output.manifest().await?.is_none());
+    for file in journal.shards.iter().flat_map(|shard| &shard.files) {
+        finished.remove(&file.path).await?;
     }
+    remove_strays(&finished, &journal, &[]).await?;
     journal.remove().await?;
     output.clear_work().await
 }
@@ -327,8 +395,12 @@ async fn discard(job: &Job, journal: Journal) -> Result<(), AppError> {
 /// Removes files that runs of this job have written and not remembered; `kept` are remembered elsewhere.
 ///
 /// # Errors
-/// When the output cannot be listed or a file not be removed.
-pub async fn remove_strays(job: &Job, journal: &Journal, kept: &[String]) -> Result<(), AppError> {
+/// When the finished files cannot be listed or one not be removed.
+pub async fn remove_strays(
+    finished: &Finished,
+    journal: &Journal,
+    kept: &[String],
+) -> Result<(), AppError> {
     let remembered: HashSet<&str> = journal
         .shards
         .iter()
@@ -336,16 +408,12 @@ pub async fn remove_strays(job: &Job, journal: &Journal, kept: &[String]) -> Res
         .map(|file| file.path.as_str())
         .chain(kept.iter().map(String::as_str))
         .collect();
-    let place = match job.output.staged() {
-        Some(staged) => crate::output::place::Place::Local(staged),
-        None => job.output.target.clone(),
-    };
-    let local = job.output.staged().is_some();
-    for name in place.list().await? {
+    let local = finished.folder().is_some();
+    for name in finished.list().await? {
         let last = name.rsplit('/').next().unwrap_or_default();
         let ours = |token: &String| !token.is_empty() && last.contains(&format!("-{token}"));
         if !remembered.contains(name.as_str()) && (local || journal.tokens.iter().any(ours)) {
-            place.remove(&name).await?;
+            finished.remove(&name).await?;
         }
     }
     Ok(())
@@ -353,7 +421,7 @@ pub async fn remove_strays(job: &Job, journal: &Journal, kept: &[String]) -> Res
 
 /// The rows that are left, files in the order of their numbers.
 async fn wanted(
-    job: &Job,
+    job: &PreparedJob,
     journal: &Journal,
     before: Option<&Manifest>,
     mut files: Vec<(usize, InputFile)>,
@@ -415,7 +483,7 @@ fn runs(wanted: Vec<(usize, InputFile, Rows)>) -> Vec<(usize, Vec<(InputFile, Ro
     runs
 }
 
-/// So many characters of chance.
+/// Random hexadecimal digits of this length.
 fn token(characters: usize) -> String {
     let mut text = String::new();
     while text.len() < characters {

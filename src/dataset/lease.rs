@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
-use super::place::{Place, blocking};
+use super::store::{OutputStore, blocking};
 use crate::error::AppError;
 
 /// The file that is locked, or that holds the sign of life.
@@ -53,7 +53,7 @@ impl Owner {
         fresh && (!here || Path::new("/proc").join(self.process.to_string()).exists())
     }
 
-    fn refusal(&self, place: &Place) -> AppError {
+    fn refusal(&self, place: &OutputStore) -> AppError {
         AppError::Taken(format!(
             "another picsift (process {}{}) is writing to {place}; wait until it is done, or name another output",
             self.process,
@@ -71,14 +71,14 @@ impl Owner {
 
 /// The right to write to a place, until it is dropped.
 #[derive(Debug)]
-pub enum Claim {
+pub enum OutputLease {
     /// A locked file.
     Local(File),
     /// A task that gives signs of life.
     Remote(JoinHandle<()>),
 }
 
-impl Drop for Claim {
+impl Drop for OutputLease {
     fn drop(&mut self) {
         if let Self::Remote(task) = self {
             task.abort();
@@ -86,18 +86,18 @@ impl Drop for Claim {
     }
 }
 
-impl Claim {
+impl OutputLease {
     /// Claims the output whose work stands at `work`; `target` is how it is called.
     ///
     /// # Errors
     /// [`AppError::Taken`] when another has it.
-    pub async fn new(work: &Place, target: &Place) -> Result<Self, AppError> {
+    pub async fn new(work: &OutputStore, target: &OutputStore) -> Result<Self, AppError> {
         match work {
-            Place::Local(folder) => {
+            OutputStore::Local(folder) => {
                 let (folder, target) = (folder.clone(), target.clone());
                 blocking(move || lock(&folder, &target)).await
             }
-            Place::Remote(_) => {
+            OutputStore::Remote(_) => {
                 if let Some(bytes) = work.read(CLAIM).await?
                     && let Ok(owner) = serde_json::from_slice::<Owner>(&bytes)
                     && owner.may_live()
@@ -122,7 +122,7 @@ impl Claim {
     ///
     /// # Errors
     /// When the file cannot be removed.
-    pub async fn release(self, work: &Place) -> Result<(), AppError> {
+    pub async fn release(self, work: &OutputStore) -> Result<(), AppError> {
         if let Self::Remote(task) = &self {
             task.abort();
         }
@@ -130,7 +130,7 @@ impl Claim {
     }
 }
 
-fn lock(folder: &Path, target: &Place) -> Result<Claim, AppError> {
+fn lock(folder: &Path, target: &OutputStore) -> Result<OutputLease, AppError> {
     let path = folder.join(CLAIM);
     loop {
         std::fs::create_dir_all(folder).map_err(AppError::file("make the folder", folder))?;
@@ -166,7 +166,7 @@ fn lock(folder: &Path, target: &Place) -> Result<Claim, AppError> {
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(&Owner::this().text()));
         written.map_err(AppError::file("write", &path))?;
-        return Ok(Claim::Local(file));
+        return Ok(OutputLease::Local(file));
     }
 }
 
@@ -192,32 +192,38 @@ mod tests {
     use object_store::memory::InMemory;
 
     use super::*;
-    use crate::output::place::RemoteFolder;
+    use crate::dataset::store::RemotePrefix;
 
     #[tokio::test]
     async fn one_has_a_local_output_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
-        let work = Place::Local(folder.path().join(".out.picsift"));
-        let target = Place::Local(folder.path().join("out"));
-        let first = Claim::new(&work, &target).await.unwrap();
-        let refused = Claim::new(&work, &target).await.unwrap_err().to_string();
+        let work = OutputStore::Local(folder.path().join(".out.picsift"));
+        let target = OutputStore::Local(folder.path().join("out"));
+        let first = OutputLease::new(&work, &target).await.unwrap();
+        let refused = OutputLease::new(&work, &target)
+            .await
+            .unwrap_err()
+            .to_string();
         let process = format!("process {}", std::process::id());
         assert!(refused.contains(&process), "{refused}");
         drop(first);
-        let second = Claim::new(&work, &target).await.unwrap();
+        let second = OutputLease::new(&work, &target).await.unwrap();
         second.release(&work).await.unwrap();
-        Claim::new(&work, &target).await.unwrap();
+        OutputLease::new(&work, &target).await.unwrap();
     }
 
     #[tokio::test]
     async fn a_sign_of_life_counts_while_it_is_fresh_and_its_process_lives() {
-        let work = Place::Remote(RemoteFolder {
+        let work = OutputStore::Remote(RemotePrefix {
             store: Arc::new(InMemory::new()),
             path: "out".into(),
             shown: "s3://b/out".to_string(),
         });
-        let claim = Claim::new(&work, &work).await.unwrap();
-        let refused = Claim::new(&work, &work).await.unwrap_err().to_string();
+        let claim = OutputLease::new(&work, &work).await.unwrap();
+        let refused = OutputLease::new(&work, &work)
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(refused.contains("s3://b/out"), "{refused}");
         drop(claim);
         let elsewhere = |seen| Owner {
@@ -227,20 +233,20 @@ mod tests {
         };
         let now = Owner::this().seen;
         work.replace(CLAIM, elsewhere(now).text()).await.unwrap();
-        assert!(Claim::new(&work, &work).await.is_err());
+        assert!(OutputLease::new(&work, &work).await.is_err());
         work.replace(CLAIM, elsewhere(now - 100).text())
             .await
             .unwrap();
-        Claim::new(&work, &work).await.unwrap();
+        OutputLease::new(&work, &work).await.unwrap();
         work.replace(CLAIM, elsewhere(now + 100_000).text())
             .await
             .unwrap();
-        Claim::new(&work, &work).await.unwrap();
+        OutputLease::new(&work, &work).await.unwrap();
         let dead = Owner {
             process: u32::MAX,
             ..Owner::this()
         };
         work.replace(CLAIM, dead.text()).await.unwrap();
-        Claim::new(&work, &work).await.unwrap();
+        OutputLease::new(&work, &work).await.unwrap();
     }
 }

@@ -23,16 +23,16 @@ const PARTS_AT_ONCE: usize = 4;
 
 /// A folder.
 #[derive(Debug, Clone)]
-pub enum Place {
+pub enum OutputStore {
     /// On this machine.
     Local(PathBuf),
     /// In an object store.
-    Remote(RemoteFolder),
+    Remote(RemotePrefix),
 }
 
 /// A prefix in an object store.
 #[derive(Clone)]
-pub struct RemoteFolder {
+pub struct RemotePrefix {
     /// The store.
     pub store: Arc<dyn ObjectStore>,
     /// The prefix in it.
@@ -41,13 +41,13 @@ pub struct RemoteFolder {
     pub shown: String,
 }
 
-impl fmt::Debug for RemoteFolder {
+impl fmt::Debug for RemotePrefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown)
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for OutputStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local(path) => path.display().fmt(f),
@@ -56,12 +56,12 @@ impl fmt::Display for Place {
     }
 }
 
-impl Place {
+impl OutputStore {
     /// The place of that name below this one; `name` may have slashes.
     pub fn below(&self, name: &str) -> Self {
         match self {
             Self::Local(path) => Self::Local(path.join(name)),
-            Self::Remote(folder) => Self::Remote(RemoteFolder {
+            Self::Remote(folder) => Self::Remote(RemotePrefix {
                 store: Arc::clone(&folder.store),
                 path: folder.object(name),
                 shown: format!("{}/{name}", folder.shown),
@@ -227,7 +227,43 @@ impl Place {
         }
     }
 
-    async fn send(&self, folder: &RemoteFolder, file: &Path, name: &str) -> Result<(), AppError> {
+    /// Moves the file `waiting` of another place of the same kind here, as `name`; nothing is done where there is no such file.
+    ///
+    /// # Errors
+    /// When it cannot be moved.
+    pub(super) async fn adopt(
+        &self,
+        from: &Self,
+        waiting: &str,
+        name: &str,
+    ) -> Result<(), AppError> {
+        match (self, from) {
+            (Self::Remote(to), Self::Remote(from)) => {
+                let (source, target) = (from.object(waiting), to.object(name));
+                if source == target {
+                    return Ok(());
+                }
+                match to.store.copy(&source, &target).await {
+                    Err(object_store::Error::NotFound { .. }) => Ok(()),
+                    Err(error) => Err(self.failed("write", name, error)),
+                    Ok(()) => match to.store.delete(&source).await {
+                        Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+                        Err(error) => Err(self.failed("remove", waiting, error)),
+                    },
+                }
+            }
+            (_, Self::Local(folder)) => {
+                let file = folder.join(waiting);
+                match file.exists() {
+                    true => self.take(&file, name).await,
+                    false => Ok(()),
+                }
+            }
+            (Self::Local(_), Self::Remote(_)) => Ok(()),
+        }
+    }
+
+    async fn send(&self, folder: &RemotePrefix, file: &Path, name: &str) -> Result<(), AppError> {
         use tokio::io::AsyncReadExt;
         let read = || AppError::file("read", file);
         let mut from = tokio::fs::File::open(file).await.map_err(read())?;
@@ -273,7 +309,7 @@ impl Place {
     }
 }
 
-impl RemoteFolder {
+impl RemotePrefix {
     fn object(&self, name: &str) -> StorePath {
         let parts = name.split('/').filter(|part| !part.is_empty());
         parts.fold(self.path.clone(), |path, part| {
@@ -386,7 +422,7 @@ mod tests {
 
     use super::*;
 
-    async fn keeps_its_promises(place: Place) {
+    async fn keeps_its_promises(place: OutputStore) {
         assert!(place.list().await.unwrap().is_empty());
         assert!(place.read("a/1").await.unwrap().is_none());
         assert!(place.create("a/1", "one").await.unwrap());
@@ -410,16 +446,16 @@ mod tests {
     #[tokio::test]
     async fn a_local_folder() {
         let folder = tempfile::tempdir_in(std::env::temp_dir()).unwrap();
-        keeps_its_promises(Place::Local(folder.path().join("new"))).await;
+        keeps_its_promises(OutputStore::Local(folder.path().join("new"))).await;
     }
 
     #[tokio::test]
     async fn an_object_store() {
-        let folder = RemoteFolder {
+        let folder = RemotePrefix {
             store: Arc::new(InMemory::new()),
             path: StorePath::from("out"),
             shown: "memory:///out".to_string(),
         };
-        keeps_its_promises(Place::Remote(folder)).await;
+        keeps_its_promises(OutputStore::Remote(folder)).await;
     }
 }

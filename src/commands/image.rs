@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use picsift_udf::{
-    Engine, EngineError, ImagePipeline, ImageSource, Labelling, ModelHandle, RowError, labels,
+    Engine, EngineError, ImagePipeline, ImageSource, Labelling, Losses, ModelHandle, RowError,
+    labels,
 };
 use picsift_vision::{Answer, Question};
 use serde::Serialize;
@@ -17,10 +18,11 @@ use serde_json::{Map, Value};
 use url::Url;
 use walkdir::WalkDir;
 
+use super::devices::Devices;
+use super::engine;
+use super::printer::note;
 use crate::cli::ImageArgs;
-use crate::devices::Devices;
 use crate::error::AppError;
-use picsift_vision::categories::categories;
 
 /// Ends of names that are taken for images inside a folder; a file that is named itself may be called anything.
 const EXTENSIONS: [&str; 9] = [
@@ -54,12 +56,12 @@ struct Asked {
 /// # Errors
 /// When a named file is not there or the question cannot be asked; a file that cannot be read or decoded is an `error` in
 /// its own object instead, and [`AppError::AllFailed`] where every file is one.
-pub async fn image(args: ImageArgs) -> Result<(), AppError> {
+pub(super) async fn image(args: ImageArgs) -> Result<(), AppError> {
     let files = files(&args.files)?;
-    let engine = Arc::new(Engine::new(
-        args.limits.engine_options(Some(&args.cache), None)?,
-    )?);
-    let model = engine.model(&args.model.model, &args.model.load_options())?;
+    let options = engine::options(&args.limits, Some(&args.cache), None)?;
+    let engine = Arc::new(Engine::new(options)?);
+    let model = args.model.options();
+    let model = engine.model(&model.name, &model.load)?;
     let Asked {
         labelling,
         questions,
@@ -77,10 +79,15 @@ pub async fn image(args: ImageArgs) -> Result<(), AppError> {
         })
         .buffered(pipeline.in_flight());
     let mut out = std::io::stdout().lock();
-    let mut failed = 0;
+    let (mut failed, losses) = (0, Losses::default());
     while let Some(found) = lines.next().await {
         let (file, outcome) = found?;
-        failed += usize::from(outcome.is_err());
+        losses.note_image();
+        if let Err(error) = &outcome {
+            failed += 1;
+            let name = picsift_images::shown(file);
+            losses.note_reason(error.stage.into(), error.kind.into(), error, Some(name));
+        }
         let text = serde_json::to_string(&line(file, labelling.as_ref(), &outcome))
             .map_err(|error| AppError::Terminal(error.into()))?;
         match writeln!(out, "{text}") {
@@ -90,6 +97,9 @@ pub async fn image(args: ImageArgs) -> Result<(), AppError> {
     }
     out.flush().map_err(AppError::Terminal)?;
     Devices::default().say(&engine);
+    if let Some(lost) = losses.said() {
+        note!("warning: {lost}");
+    }
     match failed {
         0 => Ok(()),
         all if all == files.len() => Err(AppError::AllFailed(all as u64)),
@@ -103,9 +113,9 @@ fn asked(args: &ImageArgs, model: &ModelHandle) -> Result<Asked, AppError> {
         if args.ask.is_some() && wanted.categories.is_empty() && wanted.categories_file.is_none() {
             None
         } else {
-            let categories = categories(&wanted.categories, wanted.categories_file.as_deref())
-                .map_err(|error| AppError::Usage(error.to_string()))?;
-            let specs: Vec<_> = categories
+            let specs: Vec<_> = wanted
+                .options()
+                .resolve()?
                 .into_iter()
                 .map(|category| category.spec)
                 .collect();

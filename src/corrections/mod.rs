@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::batches;
 use crate::error::AppError;
-use crate::eval::gather::{name_of, plain};
-use crate::{session, tables};
+use crate::session;
+use crate::tables::{self, name_of, plain, without_secrets};
 
 /// A file of corrections.
 #[derive(Debug, Clone)]
@@ -60,7 +60,7 @@ pub struct CorrectionsEntry {
 pub async fn load(file: &str) -> Result<Loaded, AppError> {
     let context = session::of_columns(1)?;
     let location = tables::locate(file).map_err(AppError::Plan)?;
-    let shown = crate::label::without_query(tables::shown(&location));
+    let shown = without_secrets(tables::shown(&location));
     let table = tables::open(&context.state(), &[location])
         .await
         .map_err(AppError::Plan)?;

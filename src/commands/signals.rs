@@ -5,16 +5,15 @@
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::printer::note;
 use crate::error::{AppError, Signal};
-use crate::printer::note;
+use crate::label::Cancel;
 
-/// Listens for signals until it is dropped.
+/// Ends a job when signals come, until it is dropped.
 #[derive(Debug)]
-pub struct Signals {
+pub(super) struct Signals {
     listener: JoinHandle<()>,
     first: watch::Receiver<Option<Signal>>,
-    stop: watch::Receiver<bool>,
-    second: watch::Receiver<Option<Signal>>,
 }
 
 impl Drop for Signals {
@@ -24,47 +23,28 @@ impl Drop for Signals {
 }
 
 impl Signals {
-    /// Begins to listen.
-    pub fn listen() -> Self {
-        let (tell_first, first) = watch::channel(None);
-        let (tell_stop, stop) = watch::channel(false);
-        let (tell_second, second) = watch::channel(None);
+    /// Begins to listen on behalf of the job that `cancel` ends.
+    pub(super) fn listen(cancel: Cancel) -> Self {
+        let (tell, first) = watch::channel(None);
         let listener = tokio::spawn(async move {
-            let Some(signal) = next().await else {
-                return std::future::pending().await;
-            };
+            let Some(signal) = next().await else { return };
             note!("stopping: what is under way is finished and kept; once more stops at once");
-            tell_first.send_replace(Some(signal));
-            tell_stop.send_replace(true);
-            let again = next().await;
-            tell_second.send_replace(again);
-            // The channels stay open: a closed one would look like a signal.
-            std::future::pending().await
+            tell.send_replace(Some(signal));
+            cancel.finish();
+            if next().await.is_some() {
+                cancel.stop();
+            }
         });
-        Self {
-            listener,
-            first,
-            stop,
-            second,
-        }
+        Self { listener, first }
     }
 
-    /// Becomes true with the first signal.
-    pub fn stop(&self) -> watch::Receiver<bool> {
-        self.stop.clone()
-    }
-
-    /// The first signal, if there was one.
-    pub fn first(&self) -> Option<Signal> {
-        *self.first.borrow()
-    }
-
-    /// Waits for the second signal.
-    pub async fn second(&self) -> Signal {
-        let mut second = self.second.clone();
-        match second.wait_for(Option::is_some).await {
-            Ok(signal) => (*signal).unwrap_or(Signal::Interrupt),
-            Err(_) => std::future::pending().await,
+    /// An error of the job with the signal that was its reason.
+    pub(super) fn named(&self, error: AppError) -> AppError {
+        match (error, *self.first.borrow()) {
+            (AppError::Cancelled { state }, Some(signal)) => {
+                AppError::Interrupted { signal, state }
+            }
+            (error, _) => error,
         }
     }
 }
@@ -73,7 +53,7 @@ impl Signals {
 ///
 /// # Errors
 /// Those of `work`, and [`AppError::Interrupted`].
-pub async fn unless_stopped<T>(
+pub(super) async fn unless_stopped<T>(
     work: impl Future<Output = Result<T, AppError>>,
     state: &str,
 ) -> Result<T, AppError> {
@@ -87,7 +67,7 @@ pub async fn unless_stopped<T>(
 }
 
 /// The next signal; `None` where the system gives none.
-pub async fn next() -> Option<Signal> {
+pub(super) async fn next() -> Option<Signal> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

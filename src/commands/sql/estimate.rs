@@ -5,30 +5,35 @@
 use std::io::Write;
 use std::time::Duration;
 
-use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
 use indicatif::{HumanCount, HumanDuration};
 use picsift_udf::Estimate;
 
-use super::{print, statement, terminal};
+use super::{print, terminal};
 use crate::batches;
+use crate::commands::printer::note;
 use crate::error::AppError;
+use crate::sql::{Planned, Session};
 
 /// Runs a statement that returns no rows, estimates a query.
 ///
 /// # Errors
 /// What planning or the sample gives.
-pub(super) async fn estimate(
-    context: &SessionContext,
-    statement: Statement,
-) -> Result<(), AppError> {
-    let frame = statement::planned(context, statement).await?;
-    if statement::is_silent(&frame) {
+pub(super) async fn estimate(session: &Session, statement: Statement) -> Result<(), AppError> {
+    let Planned {
+        frame,
+        silent,
+        notes,
+    } = session.planned(statement).await?;
+    for note in &notes {
+        note!("{note}");
+    }
+    if silent {
         let stream = frame.execute_stream().await.map_err(AppError::Run)?;
         return print::drain(stream).await.map_err(AppError::Run);
     }
     let plan = frame.create_physical_plan().await.map_err(AppError::Plan)?;
-    let task = batches::task_context(&context.state(), &plan);
+    let task = batches::task_context(&session.context().state(), &plan);
     let estimates = picsift_udf::estimate(&plan, &task)
         .await
         .map_err(AppError::Run)?;

@@ -82,7 +82,7 @@ pub struct InputEntry {
 pub struct JobEntry {
     /// Of the run that published last.
     pub id: String,
-    /// All that decides what the answers are; see [`super::identity`].
+    /// All that decides what the answers are; see `crate::label::identity`.
     pub identity: Value,
     /// The rows of the input before this are in the output.
     pub through: Position,

@@ -1,0 +1,110 @@
+//! `picsift gallery`: pages of a labelled table, shown on this machine if that is asked for.
+
+use std::path::Path;
+use std::time::Instant;
+
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+
+use super::printer::{note, say};
+use super::{engine, signals};
+use crate::cli::GalleryArgs;
+use crate::error::AppError;
+use crate::gallery::kept::CORRECTIONS;
+use crate::gallery::serve::serve;
+use crate::gallery::{GalleryOptions, gallery as make};
+
+const BAR: &str = "{bar:30} {human_pos}/{human_len} images, {per_sec}, {eta} left";
+
+/// Runs the command.
+///
+/// # Errors
+/// [`AppError`]; the output is as it was before then.
+pub(super) async fn gallery(args: GalleryArgs) -> Result<(), AppError> {
+    let (output, port, serving) = (args.output.clone(), args.port, args.serve);
+    let folder = Path::new(&output);
+    match args.inputs.is_empty() {
+        true if !serving => {
+            return Err(AppError::Usage(
+                "name the labelled table that the gallery is of".to_string(),
+            ));
+        }
+        true => {}
+        false => signals::unless_stopped(written(args), "no gallery was written").await?,
+    }
+    if !serving {
+        return Ok(());
+    }
+    let opened = |address: &str| {
+        say!(
+            "the gallery is at {address} until Ctrl-C, for whoever has this link; corrections go to {}",
+            folder.join(CORRECTIONS).display()
+        );
+    };
+    // From the beginning: a signal that comes while the gallery is read must not be lost.
+    let stop = tokio::spawn(signals::next());
+    let ended = async {
+        // Where no signal can come it goes on until it is killed.
+        if !matches!(stop.await, Ok(Some(_))) {
+            std::future::pending::<()>().await;
+        }
+    };
+    serve(folder, port, opened, ended).await
+}
+
+async fn written(args: GalleryArgs) -> Result<(), AppError> {
+    let started = Instant::now();
+    let options = GalleryOptions {
+        engine: engine::options(&args.limits, None, Some(&args.fetch))?,
+        inputs: args.inputs,
+        output: args.output,
+        overwrite: args.overwrite,
+        title: args.title,
+        image: args.image,
+        base: args.base,
+        limit: args.limit,
+        pictures: match (args.pictures, args.no_pictures) {
+            (true, _) => Some(true),
+            (_, true) => Some(false),
+            _ => None,
+        },
+        truth: args.truth.options(),
+    };
+    let bar = bar();
+    let made = make(&options, |rows| bar.set_length(rows), &|| bar.inc(1)).await;
+    bar.finish_and_clear();
+    let made = made?;
+    for note in &made.notes {
+        note!("{note}");
+    }
+    if made.corrections > 0 {
+        say!(
+            "{} corrections of the gallery that was there are kept",
+            made.corrections
+        );
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    say!(
+        "{} rows of {}, {} without a picture; {} of copies in {seconds:.1} s ({:.0} images/s)",
+        made.rows,
+        made.labelled,
+        made.without_picture,
+        HumanBytes(made.bytes),
+        made.rows as f64 / seconds.max(1e-9),
+    );
+    if !args.serve {
+        say!(
+            "open {} in a browser, or run picsift gallery -o {} --serve to keep corrections there",
+            Path::new(&options.output).join("index.html").display(),
+            options.output
+        );
+    }
+    Ok(())
+}
+
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template(BAR) {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -1,0 +1,51 @@
+//! Logs on standard error: which events of the crates are written, and how.
+//!
+//! Events carry counts, times and redacted references; what may be a secret never reaches one.
+
+use std::io;
+
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::cli::{LogArgs, LogFormat};
+use crate::error::AppError;
+
+/// The variable that stands for `--log-level`.
+const VARIABLE: &str = "PICSIFT_LOG";
+
+/// Begins to log, where that is asked for.
+///
+/// # Errors
+/// [`AppError::Usage`] for what is no level and no directive.
+pub(super) fn begin(args: &LogArgs) -> Result<(), AppError> {
+    let (asked, by) = match (&args.log_level, std::env::var(VARIABLE)) {
+        (Some(level), _) => (level.clone(), "--log-level"),
+        (None, Ok(level)) if !level.is_empty() => (level, VARIABLE),
+        _ => return Ok(()),
+    };
+    let wrong = || {
+        AppError::Usage(format!(
+            "{by} {asked}: levels are error, warn, info, debug and trace, for all or for a crate as in picsift_images=debug,info"
+        ))
+    };
+    // A word that is no level would be taken for the name of a crate that logs all it has.
+    let mut parts = asked.split(',').map(str::trim);
+    if !parts.all(|part| part.contains('=') || part.parse::<LevelFilter>().is_ok()) {
+        return Err(wrong());
+    }
+    let targets: Targets = asked.parse().map_err(|_| wrong())?;
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(false);
+    let lines = match args.log_format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    // Nothing else in this program sets one.
+    let _ = tracing_subscriber::registry()
+        .with(lines.with_filter(targets))
+        .try_init();
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! The commands: flags become plain options, the work is done below, and what came of it is said.
+//!
+//! Owns everything that a person or a shell sees: standard output and error, signals, progress and exit codes. Nothing below prints,
+//! exits or listens to signals.
+
+mod cache;
+mod devices;
+mod engine;
+mod eval;
+mod export;
+mod gallery;
+mod image;
+mod label;
+mod logs;
+mod models;
+pub mod printer;
+mod progress;
+mod sample;
+mod signals;
+mod sql;
+mod summary;
+
+use std::time::Duration;
+
+use crate::cli::{Cli, Command};
+use crate::error::AppError;
+
+/// How long work that nobody waits for any more may take to end.
+const SHUTDOWN: Duration = Duration::from_secs(1);
+
+/// Runs one command to its end.
+///
+/// # Errors
+/// [`AppError`], whose [`AppError::exit_code`] is the program's.
+pub fn run(cli: Cli) -> Result<(), AppError> {
+    if cli.quiet {
+        printer::be_quiet();
+    }
+    logs::begin(&cli.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(AppError::Runtime)?;
+    let done = runtime.block_on(async {
+        match cli.command {
+            Command::Label(args) => label::label(*args).await,
+            Command::Sql(args) => sql::sql(args).await,
+            Command::Eval(args) => eval::eval(args).await,
+            Command::Sample(args) => sample::sample(args).await,
+            Command::Gallery(args) => gallery::gallery(*args).await,
+            Command::Export(args) => export::export(*args).await,
+            Command::Image(args) => image::image(args).await,
+            Command::Models(args) => models::models(&args),
+            Command::Cache(args) => tokio::task::block_in_place(|| cache::cache(args)),
+        }
+    });
+    // A file that is still being read or an image still being decoded for a job that was stopped keeps nobody waiting.
+    runtime.shutdown_timeout(SHUTDOWN);
+    printer::outcome(done)
+}

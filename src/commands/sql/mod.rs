@@ -1,0 +1,122 @@
+//! `picsift sql`: statements from the command line, a file, standard input or a shell.
+//!
+//! [`print`](mod@print) owns how results look, `shell` the keyboard.
+
+mod estimate;
+mod print;
+mod shell;
+
+use std::io::{IsTerminal, Read};
+use std::path::Path;
+
+use datafusion::error::DataFusionError;
+use datafusion::sql::parser::Statement;
+
+use super::devices::Devices;
+use super::engine;
+use super::printer::note;
+use crate::cli::{Format, SqlArgs};
+use crate::error::AppError;
+use crate::sql::{Session, SessionOptions, parse};
+
+/// Runs the command.
+///
+/// # Errors
+/// The first statement's that fails, outside the shell.
+pub(super) async fn sql(args: SqlArgs) -> Result<(), AppError> {
+    let session = Session::new(SessionOptions {
+        model: args.model.options(),
+        corrections: args.corrections.clone(),
+        partitions: None,
+        engine: engine::options(&args.limits, Some(&args.cache), Some(&args.fetch))?,
+    })
+    .await?;
+    if args.command.is_empty()
+        && args.file.is_none()
+        && std::io::stdin().is_terminal()
+        && !args.estimate
+    {
+        shell::run(&session, args.format).await?;
+        say_met(&session);
+        return Ok(());
+    }
+    for query in &args.command {
+        run_script(&session, query, &args).await?;
+    }
+    match &args.file {
+        Some(path) => run_script(&session, &read(path)?, &args).await?,
+        None if !args.command.is_empty() => {}
+        None => {
+            let mut script = String::new();
+            std::io::stdin()
+                .read_to_string(&mut script)
+                .map_err(AppError::file("read", "standard input"))?;
+            run_script(&session, &script, &args).await?;
+        }
+    }
+    Devices::default().say(session.engine());
+    say_met(&session);
+    Ok(())
+}
+
+/// Says how many of the corrected images the queries judged.
+fn say_met(session: &Session) {
+    if let Some(corrections) = session.corrections() {
+        note!(
+            "corrections: {} of {} corrected images came up in what was asked",
+            corrections.met(),
+            corrections.images()
+        );
+    }
+}
+
+fn read(path: &Path) -> Result<String, AppError> {
+    std::fs::read_to_string(path)
+        .map_err(|error| AppError::Usage(format!("cannot read {}: {error}", path.display())))
+}
+
+/// Runs all statements of `script`, printing each result.
+async fn run_script(session: &Session, script: &str, args: &SqlArgs) -> Result<(), AppError> {
+    for statement in parse(script)? {
+        if args.estimate {
+            estimate::estimate(session, statement).await?;
+        } else {
+            run_statement(session, statement, args.format).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn run_statement(
+    session: &Session,
+    statement: Statement,
+    format: Format,
+) -> Result<(), AppError> {
+    let results = session.run(statement).await?;
+    for note in &results.notes {
+        note!("{note}");
+    }
+    match results.silent {
+        true => print::drain(results.rows).await.map_err(AppError::Run)?,
+        false => print::print(results.rows, format).await?,
+    }
+    if let Some(lost) = results.losses.said() {
+        note!("warning: {lost}");
+    }
+    Ok(())
+}
+
+/// A statement failed where the next may still run: the shell says so and goes on.
+fn is_about_the_terminal(error: &AppError) -> bool {
+    matches!(error, AppError::Terminal(_))
+}
+
+/// Wraps a failure of standard output.
+fn terminal(error: std::io::Error) -> AppError {
+    AppError::Terminal(error)
+}
+
+/// Wraps an Arrow or Parquet failure while a result is written.
+fn unwritable(error: impl Into<DataFusionError>) -> AppError {
+    AppError::Run(error.into())
+}

@@ -1,0 +1,323 @@
+//! A labelling job, checked: every mistake in its options or its input that can be found without reading an image.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::listing::ListingTableUrl;
+use datafusion::prelude::{DataFrame, SessionContext};
+use picsift_udf::{
+    Annotation, AtEnd, Engine, EngineError, EngineOptions, InferenceQuota, LocatedTable, Losses,
+    RunStats,
+};
+use picsift_vision::Service;
+
+use super::columns::OutputColumns;
+use super::destination::open_output;
+use super::identity::{Parts, identity};
+use super::options::LabelOptions;
+use super::sources::{Opened, Source, open};
+use crate::corrections::{self, CorrectionsEntry, Loaded};
+use crate::dataset::columns::image_column;
+use crate::dataset::publish::Output;
+use crate::error::AppError;
+use crate::input::columns::with_place;
+use crate::input::files::InputFile;
+use crate::input::rows::ShardSize;
+use crate::input::scan;
+use crate::input::select::Rows;
+use crate::session;
+use crate::tables::{self, without_secrets};
+
+/// A shard's other bounds beside its rows: what a kill may cost. Half a gigabyte of images stays well within a temporary folder, and
+/// ten minutes are what somebody would do again without thinking.
+const SHARD_BYTES: usize = 512 << 20;
+const SHARD_TIME: Duration = Duration::from_secs(600);
+
+/// Everything that a run needs.
+pub struct PreparedJob {
+    /// What was asked for.
+    pub options: LabelOptions,
+    /// What images are asked with.
+    pub inference: Inference,
+    /// What is read.
+    pub tables: InputTables,
+    /// What is written.
+    pub columns: OutputColumns,
+    /// Where it is written.
+    pub output: Output,
+    /// The corrections that are applied.
+    pub corrections: Option<CorrectionsEntry>,
+    /// What a person should know before it begins.
+    pub notes: Vec<String>,
+    /// All that decides what the answers are.
+    pub identity: serde_json::Value,
+}
+
+/// The engine of a job, and what it counts.
+pub struct Inference {
+    /// Fetcher, decode pool and models.
+    pub engine: Arc<Engine>,
+    /// The model's service.
+    pub service: Service,
+    /// The session that tables are read in.
+    pub context: SessionContext,
+    /// Counts and times of the run.
+    pub stats: Arc<RunStats>,
+    /// How much the run may ask.
+    pub quota: Arc<InferenceQuota>,
+    /// The images that the run loses, and why.
+    pub losses: Arc<Losses>,
+}
+
+/// The tables of a job.
+pub struct InputTables {
+    /// Groups of files that are read as one table, in the order given.
+    pub sources: Vec<Source>,
+    /// The inputs as given, without credentials.
+    pub shown: Vec<String>,
+    /// The column of the images.
+    pub image: String,
+}
+
+impl PreparedJob {
+    /// Checks the options and opens the tables; no image is read and nothing written.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with an exit code of 2.
+    pub async fn new(options: LabelOptions) -> Result<Self, AppError> {
+        if options.limit == Some(0) {
+            return Err(AppError::Usage(
+                "--limit 0 leaves no row to label; give at least 1, or leave it out".to_string(),
+            ));
+        }
+        let categories = options.categories.resolve()?;
+        let locations = located(&options.inputs)?;
+        let loaded = match &options.corrections {
+            Some(file) => Some(corrections::load(file).await?),
+            None => None,
+        };
+        let engine = Arc::new(Engine::new(EngineOptions {
+            corrections: loaded.as_ref().map(|c| Arc::clone(&c.corrections)),
+            ..options.engine.clone()
+        })?);
+        let output = open_output(&options.output, &locations, &engine)?;
+        let model = engine.model(&options.model.name, &options.model.load)?;
+        // One stream keeps the rows in their order; the images of a stream are judged many at a time anyhow.
+        let context = session::session(&engine, 1).map_err(AppError::Plan)?;
+        let Opened {
+            sources,
+            schema: table,
+            named_again,
+        } = open(&context, &locations).await?;
+        let image = image_column(&table, options.image.as_deref()).map_err(AppError::Usage)?;
+        let columns = OutputColumns::new(&model, categories, &options, &table, &image)?;
+        let tables = InputTables {
+            sources,
+            shown: locations
+                .iter()
+                .map(tables::shown)
+                .map(without_secrets)
+                .collect(),
+            image,
+        };
+        let (corrections, notes) = match loaded {
+            Some(loaded) => {
+                let (entry, notes) = fitting(&loaded, &context, &tables, &columns).await?;
+                (Some(entry), notes)
+            }
+            None => (None, Vec::new()),
+        };
+        // Only here are the weights of the model read.
+        let service = model.service().map_err(EngineError::from)?;
+        let inference = Inference::new(engine, service, context, &options);
+        let identity = identity(&Parts {
+            model: inference.service.info(),
+            categories: &columns.categories,
+            labelling: &columns.labelling,
+            added: &columns.added,
+            schema: &columns.schema,
+            image: &tables.image,
+            predicate: options.predicate.as_deref(),
+            limit: options.limit,
+            partition_by: &columns.partition_by,
+            dropped: &columns.dropped,
+            corrections: corrections.as_ref().map(|c| c.digest.as_str()),
+        });
+        let job = Self {
+            notes: all_notes(&tables, named_again, notes),
+            options,
+            inference,
+            tables,
+            columns,
+            output,
+            corrections,
+            identity,
+        };
+        for source in &job.tables.sources {
+            let rows = Arc::clone(&source.table) as Arc<dyn TableProvider>;
+            let rows = job.inference.context.read_table(rows);
+            job.kept_rows(rows.map_err(AppError::Plan)?)?;
+        }
+        tracing::info!(
+            files = job.tables.sources.iter().map(|s| s.files.len()).sum::<usize>(),
+            categories = job.columns.categories.len(),
+            model = %job.inference.service.info().name,
+            device = %job.inference.service.info().device,
+            output = %job.output.target,
+            "job prepared"
+        );
+        Ok(job)
+    }
+
+    /// What of the input makes a shard.
+    pub fn shard_size(&self) -> ShardSize {
+        ShardSize {
+            rows: self.options.shard_rows.get(),
+            bytes: SHARD_BYTES,
+            time: SHARD_TIME,
+        }
+    }
+
+    /// All files of the input with their sources; their numbers begin at 0.
+    pub fn files(&self) -> Vec<(usize, InputFile)> {
+        let sources = self.tables.sources.iter().enumerate();
+        let files = sources.flat_map(|(place, s)| s.files.iter().map(move |file| (place, file)));
+        files
+            .zip(0..)
+            .map(|((source, file), id)| (source, InputFile { id, ..file.clone() }))
+            .collect()
+    }
+
+    /// Those of the chosen rows of a source's files that the predicate keeps, each with its place.
+    ///
+    /// # Errors
+    /// When the predicate is no SQL, names columns that are not there, or is not boolean, or a file cannot be read.
+    pub async fn rows_of(
+        &self,
+        source: &Source,
+        files: &[(InputFile, Rows)],
+    ) -> Result<DataFrame, AppError> {
+        let rows = scan::scan(&self.inference.context.state(), &source.table, files).await;
+        let rows = rows.map_err(AppError::Plan)?;
+        // A predicate may ask about images too.
+        let rows = Arc::new(LocatedTable::new(rows, source.base.as_ref()));
+        let rows = self
+            .inference
+            .context
+            .read_table(rows)
+            .map_err(AppError::Plan)?;
+        let rows = match &source.columns {
+            None => rows,
+            Some(columns) => rows.select(with_place(columns)).map_err(AppError::Plan)?,
+        };
+        self.kept_rows(rows)
+    }
+
+    fn kept_rows(&self, rows: DataFrame) -> Result<DataFrame, AppError> {
+        let Some(predicate) = &self.options.predicate else {
+            return Ok(rows);
+        };
+        let condition = rows.parse_sql_expr(predicate).map_err(AppError::Plan)?;
+        rows.filter(condition).map_err(AppError::Plan)
+    }
+
+    /// What is asked of a source's images.
+    pub fn annotation(&self, source: &Source) -> Annotation {
+        Annotation {
+            image: self.tables.image.clone(),
+            base: source.base.clone(),
+            model: self.options.model.name.clone(),
+            load: self.options.model.load,
+            categories: self.columns.specs(),
+            threshold: self.options.categories.threshold,
+            added: self.columns.added.clone(),
+            on_error: self.options.on_error,
+        }
+    }
+}
+
+fn located(inputs: &[String]) -> Result<Vec<ListingTableUrl>, AppError> {
+    let locations = inputs.iter().map(|input| tables::locate(input));
+    locations.collect::<Result<_, _>>().map_err(AppError::Plan)
+}
+
+impl Inference {
+    fn new(
+        engine: Arc<Engine>,
+        service: Service,
+        context: SessionContext,
+        options: &LabelOptions,
+    ) -> Self {
+        let stats = Arc::new(RunStats::default());
+        let quota = InferenceQuota::new(options.max_images, options.max_time, AtEnd::Stop);
+        let quota = Arc::new(quota);
+        let losses = Arc::new(Losses::default());
+        {
+            let state = context.state_ref();
+            let mut state = state.write();
+            state.config_mut().set_extension(Arc::clone(&stats));
+            state.config_mut().set_extension(Arc::clone(&quota));
+            state.config_mut().set_extension(Arc::clone(&losses));
+        }
+        Self {
+            engine,
+            service,
+            context,
+            stats,
+            quota,
+            losses,
+        }
+    }
+}
+
+/// What the tables leave out, what was named more than once, and `others`.
+fn all_notes(tables: &InputTables, named_again: usize, others: Vec<String>) -> Vec<String> {
+    let left_out = tables
+        .sources
+        .iter()
+        .filter_map(|source| source.table.note());
+    let again = match named_again {
+        0 => None,
+        1 => Some("note: a file is named more than once; it is read once".to_string()),
+        many => Some(format!(
+            "note: {many} files are named more than once; each is read once"
+        )),
+    };
+    left_out
+        .map(str::to_string)
+        .chain(again)
+        .chain(others)
+        .collect()
+}
+
+/// Compares corrections with the job's tables and categories.
+///
+/// # Errors
+/// As [`Loaded::check`].
+async fn fitting(
+    loaded: &Loaded,
+    context: &SessionContext,
+    tables: &InputTables,
+    columns: &OutputColumns,
+) -> Result<(CorrectionsEntry, Vec<String>), AppError> {
+    let names: Vec<_> = columns
+        .categories
+        .iter()
+        .map(|category| category.spec.category.name.as_str())
+        .collect();
+    let providers = tables
+        .sources
+        .iter()
+        .map(|source| Arc::clone(&source.table) as Arc<dyn TableProvider>);
+    let fit = loaded
+        .check(context, providers, &tables.image, &names)
+        .await?;
+    let entry = CorrectionsEntry {
+        file: loaded.shown.clone(),
+        digest: loaded.digest(&names),
+        images: loaded.corrections.images(),
+        matched: fit.matched,
+    };
+    Ok((entry, fit.notes))
+}

@@ -1,0 +1,48 @@
+//! What several commands and jobs are told alike, as plain values.
+
+use std::path::PathBuf;
+
+use picsift_vision::categories::{JobCategory, categories};
+use picsift_vision::{DEFAULT_MODEL, LoadOptions};
+
+use crate::error::AppError;
+
+/// Which model answers, and how it is loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelOptions {
+    /// A name that `picsift models` lists, `owner/name@revision` of the hub, or a folder. Default: the embedded model.
+    pub name: String,
+    /// Device, number format, quantisation and crops. Default: as the model was published, on the best device there is.
+    pub load: LoadOptions,
+}
+
+impl Default for ModelOptions {
+    fn default() -> Self {
+        Self {
+            name: DEFAULT_MODEL.to_string(),
+            load: LoadOptions::default(),
+        }
+    }
+}
+
+/// Which categories are asked for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CategoryOptions {
+    /// Nouns, in the order of their columns.
+    pub names: Vec<String>,
+    /// A TOML file of categories, which come after those named.
+    pub file: Option<PathBuf>,
+    /// Score from 0 to 1 at which a category holds that has no threshold of its own; `None` is the model's.
+    pub threshold: Option<f32>,
+}
+
+impl CategoryOptions {
+    /// The categories.
+    ///
+    /// # Errors
+    /// [`AppError::Usage`] when there is none, one stands twice, or the file is no list of categories.
+    pub fn resolve(&self) -> Result<Vec<JobCategory>, AppError> {
+        categories(&self.names, self.file.as_deref())
+            .map_err(|error| AppError::Usage(error.to_string()))
+    }
+}
