@@ -9,6 +9,8 @@ use moxcms::{
     ColorProfile, DataColorSpace, Layout, ParsingOptions, Transform8BitExecutor, TransformOptions,
 };
 
+use crate::shaper::Shaper;
+
 /// What the samples of a picture are before its profile is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Space {
@@ -25,6 +27,7 @@ pub(crate) enum Space {
 pub(crate) enum Conversion {
     /// Each level of grey.
     Grey(Arc<[u8; 256]>),
+    Matrix(Arc<Shaper>),
     Rgb(Arc<Transform8BitExecutor>),
     Inks(Arc<Transform8BitExecutor>),
 }
@@ -37,6 +40,10 @@ const KEPT: usize = 8;
 
 /// How far colours may be from sRGB's in a profile that is as good as sRGB, of 255: what rounding and simpler curves do.
 const AS_GOOD: u8 = 2;
+
+/// How far a conversion may move the middle grey for its curve to be like sRGB's: means of colours are then the same before and behind
+/// it. One of linear light moves it by 60.
+const ALIKE: u8 = 32;
 
 /// Pixels that are converted at once.
 const PIECE: usize = 1 << 10;
@@ -99,7 +106,11 @@ fn make(profile: &[u8], space: Space) -> Option<Conversion> {
         .ok()?;
     match space {
         Space::Grey => grey(&*transform),
-        Space::Rgb => (!is_as_good_as_srgb(&*transform)).then_some(Conversion::Rgb(transform)),
+        Space::Rgb if is_as_good_as_srgb(&*transform) => None,
+        Space::Rgb => Some(match Shaper::of(&profile, &*transform) {
+            Some(shaper) => Conversion::Matrix(shaper.into()),
+            None => Conversion::Rgb(transform),
+        }),
         Space::Cmyk => Some(Conversion::Inks(transform)),
     }
 }
@@ -132,6 +143,13 @@ fn is_as_good_as_srgb(transform: &Transform8BitExecutor) -> bool {
 }
 
 impl Conversion {
+    /// Whether means of colours are others behind the conversion than before it.
+    pub(crate) fn bends_light(&self) -> bool {
+        let mut grey = [128; 3];
+        self.apply(&mut grey);
+        grey[1].abs_diff(128) > ALIKE
+    }
+
     /// Converts interleaved R, G, B in place.
     pub(crate) fn apply(&self, data: &mut [u8]) {
         match self {
@@ -139,6 +157,7 @@ impl Conversion {
                 data.iter_mut()
                     .for_each(|sample| *sample = levels[usize::from(*sample)]);
             }
+            Conversion::Matrix(shaper) => shaper.apply(data),
             Conversion::Rgb(transform) => {
                 let mut piece = [0; 3 * PIECE];
                 for out in data.chunks_mut(3 * PIECE) {

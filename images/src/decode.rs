@@ -15,11 +15,11 @@ use crate::limits::Limits;
 use crate::memory::{Held, Memory};
 use crate::pixels::RgbPixels;
 use crate::work::Work;
-use crate::{foreign, inline, jpeg, raster, tiff};
+use crate::{foreign, inline, jpeg, jpegxl, raster, runs, tiff};
 
 /// The revision of what makes pixels of an encoded image: decoding, turning, colours, resizing. Whoever changes one of them so that
 /// some image shows something else raises it; what was made of pixels of another revision is then not used again.
-pub const PIXELS_REVISION: u32 = 2;
+pub const PIXELS_REVISION: u32 = 3;
 
 /// What an image's header says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct ImageInfo {
     pub width: u32,
     /// Height in pixels as displayed, after the EXIF orientation.
     pub height: u32,
-    /// `"jpeg"`, `"png"`, `"webp"`, `"gif"`, `"bmp"` or `"tiff"`, by content.
+    /// `"jpeg"`, `"png"`, `"webp"`, `"gif"`, `"bmp"`, `"tiff"` or `"jxl"`, by content.
     pub format: &'static str,
     /// Colour channels: 1 grey, 2 grey with alpha, 3 RGB, 4 RGB with alpha or CMYK. A palette counts as the colours
     /// it stands for.
@@ -129,6 +129,11 @@ impl<'a> Encoded<'a> {
                 Picture::Jpeg(header)
             }
             Format::Tiff => Picture::Tiff(tiff::Picture::read(bytes, limits)?),
+            Format::Jxl => Picture::Jxl(Box::new(jpegxl::Picture::read(bytes, limits, deadline)?)),
+            Format::Bmp => match runs::Picture::read(bytes, limits)? {
+                Some(picture) => Picture::Runs(Box::new(picture)),
+                None => Picture::Other(raster::open(bytes, Format::Bmp, limits, deadline)?),
+            },
             format => Picture::Other(raster::open(bytes, format, limits, deadline)?),
         };
         // What is not the caller's was made here, and stays until the picture is done.
@@ -154,6 +159,8 @@ struct Opened<'a> {
 enum Picture<'a> {
     Jpeg(jpeg::Header<'a>),
     Tiff(tiff::Picture<'a>),
+    Jxl(Box<jpegxl::Picture<'a>>),
+    Runs(Box<runs::Picture<'a>>),
     Other(raster::Opened<'a>),
 }
 
@@ -163,6 +170,8 @@ impl Opened<'_> {
         match &self.picture {
             Picture::Jpeg(header) => (header.width, header.height),
             Picture::Tiff(picture) => (picture.width, picture.height),
+            Picture::Jxl(picture) => (picture.width, picture.height),
+            Picture::Runs(picture) => (picture.width, picture.height),
             Picture::Other(opened) => opened.size(),
         }
     }
@@ -171,6 +180,8 @@ impl Opened<'_> {
         match &self.picture {
             Picture::Jpeg(header) => header.components,
             Picture::Tiff(picture) => picture.channels(),
+            Picture::Jxl(picture) => picture.channels(),
+            Picture::Runs(_) => 3,
             Picture::Other(opened) => opened.channels(),
         }
     }
@@ -179,6 +190,8 @@ impl Opened<'_> {
         match &self.picture {
             Picture::Jpeg(header) => header.orientation,
             Picture::Tiff(picture) => picture.orientation,
+            Picture::Jxl(picture) => picture.orientation,
+            Picture::Runs(_) => Orientation::NoTransforms,
             Picture::Other(opened) => opened.orientation(),
         }
     }
@@ -209,6 +222,8 @@ impl Opened<'_> {
         let decoding = match &self.picture {
             Picture::Jpeg(header) => jpeg::memory(header, scale.unwrap_or(jpeg::FULL)),
             Picture::Tiff(picture) => picture.memory(),
+            Picture::Jxl(picture) => picture.memory(),
+            Picture::Runs(picture) => picture.memory(),
             Picture::Other(opened) => opened.memory(),
         };
         let turned = geometry == Geometry::Full && self.orientation() != Orientation::NoTransforms;
@@ -238,6 +253,8 @@ impl Opened<'_> {
         match self.picture {
             Picture::Jpeg(header) => jpeg::decode(self.bytes, &header, deadline),
             Picture::Tiff(picture) => picture.decode(deadline),
+            Picture::Jxl(picture) => picture.decode(deadline),
+            Picture::Runs(picture) => picture.decode(deadline),
             Picture::Other(opened) => opened.decode(self.bytes, deadline),
         }
     }

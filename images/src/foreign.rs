@@ -18,15 +18,13 @@ const UNPACK: &str = "unpack it first";
 const MOST_STRAY: usize = 64;
 
 /// Begins with these bytes, is named so, and this is what to do.
-const KNOWN: [(&[u8], &str, &str); 26] = [
+const KNOWN: [(&[u8], &str, &str); 24] = [
     (b"%PDF", "a PDF document", RENDER),
     (b"%!PS", "a PostScript document", RENDER),
     (b"\xC5\xD0\xD3\xC6", "a PostScript document", RENDER),
     (b"\xD7\xCD\xC6\x9A", "a Windows metafile", RENDER),
     (b"PK\x03\x04", "a ZIP archive", UNPACK),
     (b"\x1F\x8B", "gzip-compressed data", UNPACK),
-    (b"\xFF\x0A", "a JPEG XL image", CONVERT),
-    (b"\0\0\0\x0CJXL ", "a JPEG XL image", CONVERT),
     (b"\0\0\0\x0CjP  ", "a JPEG 2000 image", CONVERT),
     (b"\xFF\x4F\xFF\x51", "a JPEG 2000 image", CONVERT),
     (b"II\xBC\x01", "a JPEG XR image", CONVERT),
@@ -127,8 +125,9 @@ fn media(head: &[u8]) -> Option<(&'static str, &'static str)> {
 /// An image behind a few bytes that do not belong to it: line breaks, a byte-order mark, the rest of an HTTP header.
 fn stray(head: &[u8]) -> Option<String> {
     let found = (1..MOST_STRAY.min(head.len())).find_map(|at| {
-        // Two letters are too little here.
-        let format = Format::of(&head[at..]).filter(|format| *format != Format::Bmp);
+        // Two bytes are too little here.
+        let weak = [Format::Bmp, Format::Jxl];
+        let format = Format::of(&head[at..]).filter(|format| !weak.contains(format));
         format.map(|format| (at, format))
     });
     found.map(|(at, format)| {
@@ -198,7 +197,7 @@ mod tests {
             ),
             (
                 b"<svg xmlns='http://www.w3.org/2000/svg'/>",
-                "an SVG drawing, not a JPEG, PNG, WebP, GIF, BMP or TIFF image; render it to PNG first",
+                "an SVG drawing, not a JPEG, PNG, WebP, GIF, BMP, TIFF or JPEG XL image; render it to PNG first",
             ),
             (b"%PDF-1.7", "a PDF document"),
             (b"BMW is a car maker", "a text file"),

@@ -11,6 +11,7 @@ pub(crate) enum Format {
     Gif,
     Bmp,
     Tiff,
+    Jxl,
 }
 
 impl Format {
@@ -23,6 +24,7 @@ impl Format {
             Format::Gif => "gif",
             Format::Bmp => "bmp",
             Format::Tiff => "tiff",
+            Format::Jxl => "jxl",
         }
     }
 
@@ -35,6 +37,7 @@ impl Format {
             Format::Gif => "GIF",
             Format::Bmp => "BMP",
             Format::Tiff => "TIFF",
+            Format::Jxl => "JPEG XL",
         }
     }
 
@@ -60,6 +63,9 @@ impl Format {
             ] => Some(Format::WebP),
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some(Format::Gif),
             [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Some(Format::Tiff),
+            // The codes alone, or in boxes.
+            [0xFF, 0x0A, ..] => Some(Format::Jxl),
+            _ if bytes.starts_with(b"\0\0\0\x0CJXL \r\n\x87\n") => Some(Format::Jxl),
             _ => is_bmp(bytes).then_some(Format::Bmp),
         }
     }

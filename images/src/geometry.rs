@@ -50,7 +50,7 @@ pub(crate) struct Raster {
     pub(crate) full: (u32, u32),
     pub(crate) orientation: Orientation,
     /// How the pixels become sRGB, where they are not yet. Fewer pixels are converted behind the resize than before it; the
-    /// colours differ by no more than rounding, since the curves of the spaces in use are alike.
+    /// colours differ by no more than rounding, since the curves of most spaces are alike.
     pub(crate) conversion: Option<Conversion>,
 }
 
@@ -93,9 +93,12 @@ impl Geometry {
     }
 
     /// Makes the final pixels.
-    pub(crate) fn apply(self, raster: Raster) -> Result<RgbPixels, ImageError> {
+    pub(crate) fn apply(self, mut raster: Raster) -> Result<RgbPixels, ImageError> {
         let orientation = raster.orientation;
-        let conversion = raster.conversion.clone();
+        if let Some(conversion) = raster.conversion.take_if(|c| c.bends_light()) {
+            conversion.apply(&mut raster.pixels.data);
+        }
+        let conversion = raster.conversion.take();
         let mut pixels = self.sized(raster)?;
         if let Some(conversion) = conversion {
             conversion.apply(&mut pixels.data);

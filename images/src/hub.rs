@@ -77,23 +77,58 @@ impl Hub {
 
     /// The address of the file that `url`, of the scheme `hf`, names.
     pub(crate) fn file(&self, url: &Url) -> Result<Url, ImageError> {
-        let bad = |reason: &str| ImageError::BadReference {
-            reference: shown(url.as_str()),
-            reason: reason.to_owned(),
-        };
-        let form = "a file of the hub is written hf://datasets/owner/name/path or hf://datasets/owner/name@revision/path";
-        if url.host_str() != Some("datasets") {
-            return Err(bad(form));
-        }
         let decoded = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
-        let parts: Vec<String> = url
-            .path_segments()
-            .into_iter()
+        let parts = url.path_segments().into_iter().flatten().map(decoded);
+        let form = "a file of the hub is written hf://datasets/owner/name/path or hf://datasets/owner/name@revision/path";
+        let bad = || ImageError::BadReference {
+            reference: shown(url.as_str()),
+            reason: form.to_owned(),
+        };
+        let place = (url.host_str() == Some("datasets"))
+            .then(|| Place::read(parts))
             .flatten()
-            .map(decoded)
-            .collect();
+            .ok_or_else(bad)?;
+        if place.path.iter().all(String::is_empty) {
+            return Err(bad());
+        }
+        self.address("", &place, "resolve")
+    }
+
+    /// The address at which the hub does `what` with a place; `below` the folder of its interface, if any.
+    pub(crate) fn address(
+        &self,
+        below: &str,
+        place: &Place,
+        what: &str,
+    ) -> Result<Url, ImageError> {
+        let mut address = self.root()?;
+        if let Ok(mut segments) = address.path_segments_mut() {
+            segments
+                .pop_if_empty()
+                .extend((!below.is_empty()).then_some(below))
+                .extend(["datasets", &place.owner, &place.name, what, &place.revision])
+                .extend(&place.path);
+        }
+        Ok(address)
+    }
+}
+
+/// A file or folder of a data set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) owner: String,
+    pub(crate) name: String,
+    pub(crate) revision: String,
+    /// Its names from the root of the data set on.
+    pub(crate) path: Vec<String>,
+}
+
+impl Place {
+    /// Reads `owner`, `name` or `name@revision`, and a path.
+    pub(crate) fn read(parts: impl IntoIterator<Item = String>) -> Option<Place> {
+        let parts: Vec<String> = parts.into_iter().collect();
         let [owner, named, path @ ..] = parts.as_slice() else {
-            return Err(bad(form));
+            return None;
         };
         let (name, revision) = match named.split_once('@') {
             Some((name, revision)) => (name, Some(revision)),
@@ -107,27 +142,19 @@ impl Hub {
             {
                 (format!("refs/{kind}/{which}"), path)
             }
-            (Some(revision), path) => (decoded(revision), path),
+            (Some(revision), path) => {
+                let revision = percent_decode_str(revision).decode_utf8_lossy();
+                (revision.into_owned(), path)
+            }
         };
-        let missing = |part: &str| part.is_empty();
-        if missing(owner) || missing(name) || missing(&revision) || path.iter().all(|p| missing(p))
-        {
-            return Err(bad(form));
-        }
-        let mut address = self.root()?;
-        if let Ok(mut segments) = address.path_segments_mut() {
-            segments
-                .pop_if_empty()
-                .extend([
-                    "datasets",
-                    owner.as_str(),
-                    name,
-                    "resolve",
-                    revision.as_str(),
-                ])
-                .extend(path);
-        }
-        Ok(address)
+        let place = Place {
+            owner: owner.clone(),
+            name: name.to_owned(),
+            revision,
+            path: path.to_vec(),
+        };
+        let named = [&place.owner, &place.name, &place.revision];
+        named.iter().all(|part| !part.is_empty()).then_some(place)
     }
 }
 

@@ -13,14 +13,27 @@ pub struct RgbPixels {
     pub data: Vec<u8>,
 }
 
-/// A channel with alpha on white.
+/// A channel with alpha on white: `c * a + 255 * (1 - a)`, rounded, as Pillow's `alpha_composite` on white.
 pub(crate) fn over_white(channel: u8, alpha: u8) -> u8 {
-    match alpha {
-        255 => channel,
-        0 => 255,
-        _ => {
-            let (channel, alpha) = (u32::from(channel), u32::from(alpha));
-            ((channel * alpha + 255 * (255 - alpha) + 127) / 255) as u8
+    // A division by 255 without one, in numbers that just hold it, so that many are done at once.
+    let alpha = u16::from(alpha);
+    let sum = u16::from(channel) * alpha + 255 * (255 - alpha) + 128;
+    ((sum + (sum >> 8)) >> 8) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_on_white_are_rounded_to_the_nearest_level() {
+        for channel in 0..=255_u8 {
+            for alpha in 0..=255_u8 {
+                let (c, a) = (f64::from(channel), f64::from(alpha));
+                let exact = (c * a + 255.0 * (255.0 - a)) / 255.0;
+                let got = over_white(channel, alpha);
+                assert_eq!(f64::from(got), exact.round(), "{channel} {alpha}");
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! way, and it panics on a palette that ends within a colour. It stops at the pixels, where some writers put EXIF behind them, and
 //! does not know the text in which ImageMagick keeps it.
 
+use std::borrow::Cow;
 use std::io::Read;
 
 use flate2::read::ZlibDecoder;
@@ -74,6 +75,28 @@ pub(crate) fn facts(bytes: &[u8]) -> Result<Facts, ImageError> {
     }
     facts.orientation = exif.or(text).or(xmp);
     Ok(facts)
+}
+
+/// The chunk that ends a file.
+const END: [u8; 12] = *b"\0\0\0\0IEND\xAE\x42\x60\x82";
+
+/// The file with its end, where that alone is missing: the data goes to the end of a chunk behind the pixels.
+pub(crate) fn mended(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let mut rest = bytes.get(8..).unwrap_or(&[]);
+    let mut has_pixels = false;
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        has_pixels |= after.starts_with(b"IDAT");
+        let behind = after.get(length.saturating_add(8)..);
+        match behind {
+            Some(behind) if !after.starts_with(b"IEND") => rest = behind,
+            _ => return Cow::Borrowed(bytes),
+        }
+    }
+    match has_pixels && rest.is_empty() {
+        true => Cow::Owned([bytes, &END].concat()),
+        false => Cow::Borrowed(bytes),
+    }
 }
 
 /// Metadata in a text chunk.

@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use url::{Host, Url};
 
 use crate::address::is_public;
+use crate::bucket::Bucket;
 use crate::hub::Hub;
 use crate::limits::Limits;
 
@@ -53,6 +54,8 @@ pub struct FetchPolicy {
     /// Local folders that references may reach besides the table's own; none by default. A relative one is meant
     /// from the current folder.
     pub folders: Vec<PathBuf>,
+    /// Buckets that references may reach besides the table's own; none by default.
+    pub buckets: Vec<Bucket>,
     /// Whether an HTTP answer whose `X-Robots-Tag` says `noai` or `noimageai`, to all or to `picsift`, is refused;
     /// `true` by default.
     pub respect_robots: bool,
@@ -82,13 +85,26 @@ impl FetchPolicy {
 
     /// Whether a host at `address` may be asked.
     pub(crate) fn allows_address(&self, address: IpAddr) -> bool {
+        is_public(address.to_canonical()) || self.names_address(address)
+    }
+
+    /// Whether a person allowed `address` itself.
+    pub(crate) fn names_address(&self, address: IpAddr) -> bool {
         // ::ffff:10.0.0.1 is 10.0.0.1.
         let address = address.to_canonical();
-        is_public(address)
-            || self.hosts.iter().any(|allowed| match &allowed.0 {
-                Allowed::Net(net) => net.contains(&address),
-                Allowed::Host(..) => false,
-            })
+        self.hosts.iter().any(|allowed| match &allowed.0 {
+            Allowed::Net(net) => net.contains(&address),
+            Allowed::Host(..) => false,
+        })
+    }
+
+    /// Why a redirect from one URL to another is never followed, whoever sends it.
+    pub(crate) fn refuses_redirect(from: &Url, to: &Url) -> Option<&'static str> {
+        match (from.scheme(), to.scheme()) {
+            (_, "https") | ("http", "http") => None,
+            (_, "http") => Some("it leads from https to http"),
+            _ => Some("it leads to another scheme than http and https"),
+        }
     }
 }
 
@@ -98,6 +114,7 @@ impl Default for FetchPolicy {
             schemes: Self::SCHEMES.map(str::to_owned).into(),
             hosts: Vec::new(),
             folders: Vec::new(),
+            buckets: Vec::new(),
             respect_robots: true,
             at_once_per_host: 16,
             per_second_per_host: None,
@@ -256,6 +273,24 @@ mod tests {
             assert!(
                 error.contains(&format!("'{text}' is not a host to allow")),
                 "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_redirect_gives_encryption_up() {
+        for (from, to, followed) in [
+            ("https://a/", "http://a/", false),
+            ("https://a/", "https://b/", true),
+            ("http://a/", "https://a/", true),
+            ("http://a/", "http://b/", true),
+            ("https://a/", "file:///etc/passwd", false),
+        ] {
+            let (from, to) = (Url::parse(from).unwrap(), Url::parse(to).unwrap());
+            assert_eq!(
+                FetchPolicy::refuses_redirect(&from, &to).is_none(),
+                followed,
+                "{from} {to}"
             );
         }
     }

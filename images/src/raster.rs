@@ -8,7 +8,7 @@ use image::codecs::bmp::BmpDecoder;
 use image::codecs::gif::GifDecoder;
 use image::codecs::png::PngDecoder;
 use image::codecs::webp::WebPDecoder;
-use image::error::UnsupportedErrorKind;
+use image::error::{ImageFormatHint, UnsupportedErrorKind};
 use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder, ImageResult};
 
@@ -91,6 +91,8 @@ pub(crate) fn mended(bytes: &[u8], format: Format) -> Result<Option<Vec<u8>>, Im
     let mended = match format {
         Format::Gif => gif::mended(bytes),
         Format::Bmp => bmp::mended(bytes)?,
+        Format::Png => png::mended(bytes),
+        Format::WebP => webp::mended(bytes),
         _ => return Ok(None),
     };
     Ok(match mended {
@@ -179,7 +181,11 @@ fn boxed<'a>(
         Format::WebP => Box::new(WebPDecoder::new(source)?),
         Format::Gif => Box::new(GifDecoder::new(source)?),
         Format::Bmp => Box::new(BmpDecoder::new(source)?),
-        // JPEG and TIFF have modules of their own; these arms keep the match total.
+        // These have modules of their own; the arms keep the match total.
+        Format::Jxl => {
+            let hint = ImageFormatHint::Name(format.title().to_owned());
+            return Err(image::ImageError::Unsupported(hint.into()));
+        }
         Format::Jpeg => Box::new(image::codecs::jpeg::JpegDecoder::new(source)?),
         Format::Tiff => Box::new(image::codecs::tiff::TiffDecoder::new(source)?),
     })
@@ -243,11 +249,7 @@ fn on_white(mut data: Vec<u8>, layout: Layout, format: Format) -> Vec<u8> {
             }
             out
         }
-        4 => {
-            composite_in_place(&mut data);
-            data.shrink_to_fit();
-            data
-        }
+        4 => composited(data),
         _ => {
             data.shrink_to_fit();
             data
@@ -265,22 +267,29 @@ fn round_to_bytes(data: &mut Vec<u8>) {
     data.truncate(samples);
 }
 
-/// RGBA to RGB on white within one buffer: `c * a + 255 * (1 - a)`, rounded, as Pillow's `alpha_composite` on white.
-fn composite_in_place(data: &mut Vec<u8>) {
+/// Pixels that are composited at once.
+const BLOCK: usize = 64;
+
+/// RGBA to RGB on white within one buffer.
+pub(crate) fn composited(mut data: Vec<u8>) -> Vec<u8> {
     let pixels = data.len() / 4;
-    for i in 0..pixels {
-        let [r, g, b, a] = [
-            data[4 * i],
-            data[4 * i + 1],
-            data[4 * i + 2],
-            data[4 * i + 3],
-        ];
-        let over = |c: u8| over_white(c, a);
-        data[3 * i] = over(r);
-        data[3 * i + 1] = over(g);
-        data[3 * i + 2] = over(b);
+    let mut block = [0; 4 * BLOCK];
+    for start in (0..pixels).step_by(BLOCK) {
+        let count = BLOCK.min(pixels - start);
+        let from = &mut block[..4 * count];
+        let pixels = data[4 * start..4 * (start + count)].as_chunks::<4>().0;
+        for (out, &[r, g, b, a]) in from.as_chunks_mut::<4>().0.iter_mut().zip(pixels) {
+            *out = [r, g, b, a].map(|channel| over_white(channel, a));
+        }
+        // The result is no longer than what it is made of, and so never before it.
+        let to = &mut data[3 * start..3 * (start + count)];
+        for (out, &[r, g, b, _]) in to.as_chunks_mut().0.iter_mut().zip(from.as_chunks().0) {
+            *out = [r, g, b];
+        }
     }
     data.truncate(pixels * 3);
+    data.shrink_to_fit();
+    data
 }
 
 fn failure(error: image::ImageError, bytes: &[u8], format: Format) -> ImageError {
@@ -323,7 +332,13 @@ fn ends_early(error: &image::ImageError, bytes: &[u8]) -> bool {
         return true;
     }
     let text = error.to_string().to_ascii_lowercase();
-    if text.contains("unexpected end of file") || text.contains("failed to fill whole buffer") {
+    let ends = [
+        "unexpected end of file",
+        "failed to fill whole buffer",
+        "enough data for image",
+        "insufficientinput",
+    ];
+    if ends.iter().any(|end| text.contains(end)) {
         return true;
     }
     match bytes {

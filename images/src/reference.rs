@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use url::Url;
 
 use crate::error::ImageError;
+use crate::secrets::{is_obeyed, redacted};
 
 /// Schemes of buckets, whose keys are literal: they know neither codes (`%20`) nor a query nor a fragment.
 const OBJECT_SCHEMES: [&str; 6] = ["s3", "s3a", "gs", "az", "abfs", "abfss"];
@@ -209,6 +210,11 @@ fn object(reference: &str, scheme: &str) -> Result<Url, ImageError> {
         return Err(bad("the name of a bucket has no '?' or '#'"));
     }
     let mut url = Url::parse(&format!("{scheme}://{bucket}/")).map_err(|e| bad(&e.to_string()))?;
+    // Of Azure the container's name stands where others have a user's.
+    let user = !url.username().is_empty() && !scheme.starts_with("ab") && scheme != "az";
+    if user || url.password().is_some() || url.port().is_some() {
+        return Err(bad("a bucket has no user, password or port"));
+    }
     // A closing slash names a folder.
     let (key, folder) = match key.strip_suffix('/') {
         Some(key) => (key, true),
@@ -313,16 +319,14 @@ pub(crate) fn is_data(text: &str) -> bool {
 /// Whether a reference has a part that may be a credential: a URL's query or password.
 pub fn may_hold_credential(reference: &str) -> bool {
     let url = Url::parse(reference).ok().filter(Url::has_host);
-    url.is_some_and(|url| url.query().is_some() || url.password().is_some())
+    url.is_some_and(|url| {
+        url.query().is_some()
+            || url.password().is_some()
+            || (url.scheme().starts_with("http") && !url.username().is_empty())
+    })
 }
 
-/// Whether a terminal or a browser would not show `c` but obey it: a control character, or one that turns the line's direction.
-fn is_obeyed(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// `reference` for a message: without query and password, which may be credentials, not endlessly long, and with control characters
+/// `reference` for a message: without query, user and password, which may be credentials, not endlessly long, and with control characters
 /// written as `\u{1b}`.
 pub fn shown(reference: &str) -> String {
     // What a reference holds itself says nothing to people, and there may be megabytes of it.
@@ -341,13 +345,17 @@ pub fn shown(reference: &str) -> String {
             url.set_query(None);
             url.set_fragment(None);
             let _ = url.set_password(None);
+            // Of Azure the container's name stands where others have a user's.
+            if !url.scheme().starts_with("ab") && url.scheme() != "az" {
+                let _ = url.set_username("");
+            }
             if query {
                 format!("{url}?...")
             } else {
                 url.to_string()
             }
         }
-        _ => reference.to_owned(),
+        _ => redacted(reference).into_owned(),
     };
     // What is written counts: a control character takes six places.
     let (mut written, mut length) = (String::new(), 0);

@@ -1,44 +1,96 @@
 //! Object stores by URL, made when first needed.
 //!
-//! Options and credentials come from the environment (`AWS_*`, `GOOGLE_*`, `AZURE_*`) and are never shown. What is
-//! expensive about a store is its HTTP client (TLS roots, connection pool), so all HTTP servers share two, and each
-//! bucket keeps its own.
+//! Options and credentials come from the environment (`AWS_*`, `GOOGLE_*`, `AZURE_*`) and are never shown. They go to the endpoint
+//! and account that the environment names, or a person: which bucket a reference may name is checked before, where it is fetched.
+//! What is expensive about a store is its HTTP client (TLS roots, connection pool), so all HTTP servers share two, and each
+//! bucket keeps its own. Where the answers of all of them may lead is [`client`]'s.
+
+mod client;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use object_store::aws::AmazonS3Builder;
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::client::{HttpClient, HttpConnector, ReqwestConnector};
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::http::HttpBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use url::{Position, Url};
 
+use crate::bucket::{Bucket, own_account};
 use crate::error::ImageError;
 use crate::error::root_cause;
+use crate::hub::Hub;
+use crate::hub_store::HubStore;
+use crate::policy::FetchPolicy;
 use crate::reference::shown;
+pub use client::refused_redirect;
+use client::{Bounds, Connector};
 
 /// Stores kept at once. A table of links may name any number of servers; the oldest goes first.
 const CACHED: usize = 256;
 
-/// Object stores by URL: `file`, `s3` (`s3a`), `gs`, `az` (`abfs`, `abfss`), `http` and `https`.
+/// What of the environment says who asks S3.
+const S3_CREDENTIALS: [AmazonS3ConfigKey; 4] = [
+    AmazonS3ConfigKey::AccessKeyId,
+    AmazonS3ConfigKey::WebIdentityTokenFile,
+    AmazonS3ConfigKey::ContainerCredentialsRelativeUri,
+    AmazonS3ConfigKey::ContainerCredentialsFullUri,
+];
+
+/// The same of Google.
+const GOOGLE_CREDENTIALS: [GoogleConfigKey; 3] = [
+    GoogleConfigKey::ServiceAccount,
+    GoogleConfigKey::ServiceAccountKey,
+    GoogleConfigKey::ApplicationCredentials,
+];
+
+/// The same of Azure, by what belongs to one account.
+const AZURE_KEYS: [AzureConfigKey; 2] = [AzureConfigKey::AccessKey, AzureConfigKey::SasKey];
+
+/// The same of Azure, by who somebody is.
+const AZURE_IDENTITIES: [AzureConfigKey; 5] = [
+    AzureConfigKey::Token,
+    AzureConfigKey::ClientId,
+    AzureConfigKey::FederatedTokenFile,
+    AzureConfigKey::MsiEndpoint,
+    AzureConfigKey::UseAzureCli,
+];
+
+/// Object stores by URL: `file`, `s3` (`s3a`), `gs`, `az` (`abfs`, `abfss`), `hf`, `http` and `https`.
 pub struct Stores {
     cache: Mutex<Cache>,
     /// Clients for `https` (which then refuses to be redirected to `http`) and for `http`.
     secure: Connector,
     plain: Connector,
+    /// A client for each bucket.
+    buckets: Connector,
+    /// The client that sends the hub's token.
+    of_hub: Connector,
+    hub: Hub,
+}
+
+/// Who sends a bucket what says who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asker {
+    /// A person, who named the bucket as that of a table: with whatever credentials this machine has.
+    Person,
+    /// A reference: with those that the environment names, else anonymously.
+    Reference,
 }
 
 #[derive(Default)]
 struct Cache {
-    stores: HashMap<String, Arc<dyn ObjectStore>>,
-    order: VecDeque<String>,
+    stores: HashMap<Key, Arc<dyn ObjectStore>>,
+    order: VecDeque<Key>,
 }
+
+/// Scheme and authority, and whether a reference asks.
+type Key = (String, bool);
 
 impl fmt::Debug for Stores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,12 +105,28 @@ impl Default for Stores {
 }
 
 impl Stores {
-    /// No store is opened yet, and no client made.
+    /// Stores that lead nowhere else. No store is opened yet, and no client made.
     pub fn new() -> Self {
+        Stores::within(FetchPolicy::default(), &Hub::from_env())
+    }
+
+    /// Stores that may lead to the hosts that `policy` allows; the `hub` to any public one.
+    pub fn within(policy: FetchPolicy, hub: &Hub) -> Self {
+        let buckets = Bounds {
+            policy: Arc::new(policy),
+            hub: None,
+        };
+        let web = Bounds {
+            hub: hub.root().ok(),
+            ..buckets.clone()
+        };
         Stores {
             cache: Mutex::default(),
-            secure: Connector::default(),
-            plain: Connector::default(),
+            secure: Connector::shared(web.clone()),
+            plain: Connector::shared(web.clone()),
+            of_hub: Connector::shared(web),
+            buckets: Connector::each(buckets),
+            hub: hub.clone(),
         }
     }
 
@@ -82,56 +150,120 @@ impl Stores {
         Ok((self.root(url)?, path?))
     }
 
+    /// The store and place of a `url` in another bucket than its table's, which is asked anonymously unless the environment says who
+    /// asks. Credentials that only this machine's own network gives are for what a person named.
+    pub(crate) fn of_reference(
+        &self,
+        url: &Url,
+    ) -> Result<(Arc<dyn ObjectStore>, Path), ImageError> {
+        let path = Path::from_url_path(url.path()).map_err(|e| ImageError::BadReference {
+            reference: shown(url.as_str()),
+            reason: root_cause(&e),
+        });
+        Ok((self.opened(url, Asker::Reference)?, path?))
+    }
+
     /// The store of the scheme and authority of `url`: the same one for all paths.
     pub fn root(&self, url: &Url) -> Result<Arc<dyn ObjectStore>, ImageError> {
+        self.opened(url, Asker::Person)
+    }
+
+    fn opened(&self, url: &Url, asker: Asker) -> Result<Arc<dyn ObjectStore>, ImageError> {
         let root = &url[..Position::BeforePath];
-        if let Some(store) = self.lock().stores.get(root) {
+        let key = (root.to_owned(), asker == Asker::Reference);
+        if let Some(store) = self.lock().stores.get(&key) {
             return Ok(Arc::clone(store));
         }
-        let store = self.open(url, root)?;
+        let store = self.open(url, root, asker)?;
         let mut cache = self.lock();
-        if !cache.stores.contains_key(root) {
+        if !cache.stores.contains_key(&key) {
             if cache.order.len() >= CACHED
                 && let Some(oldest) = cache.order.pop_front()
             {
                 cache.stores.remove(&oldest);
             }
-            cache.order.push_back(root.to_owned());
+            cache.order.push_back(key.clone());
         }
         // Two callers may have opened it at once; the later store stays, and both work.
-        cache.stores.insert(root.to_owned(), Arc::clone(&store));
+        cache.stores.insert(key, Arc::clone(&store));
         Ok(store)
     }
 
-    fn open(&self, url: &Url, root: &str) -> Result<Arc<dyn ObjectStore>, ImageError> {
+    fn open(
+        &self,
+        url: &Url,
+        root: &str,
+        asker: Asker,
+    ) -> Result<Arc<dyn ObjectStore>, ImageError> {
         // The client options of a bucket (timeouts of 5 s to connect and 30 s per request unless the environment says
         // otherwise, proxies, plain HTTP for a local test server) are part of what `from_env` reads.
         let store = match url.scheme() {
             "file" => return Ok(Arc::new(LocalFileSystem::new())),
             "http" | "https" => return self.http_store(url, root),
-            "s3" | "s3a" => AmazonS3Builder::from_env()
-                .with_url(root)
-                .with_retry(retry())
-                .build()
-                .map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
-            "gs" => GoogleCloudStorageBuilder::from_env()
-                .with_url(root)
-                .with_retry(retry())
-                .build()
-                .map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
-            "az" | "abfs" | "abfss" => MicrosoftAzureBuilder::from_env()
-                .with_url(root)
-                .with_retry(retry())
-                .build()
-                .map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
-            "hf" => {
-                return Err(ImageError::BadReference {
-                    reference: shown(url.as_str()),
-                    reason: "of the hub single images are read; a table is read by the web address of its file, \
-                             https://huggingface.co/datasets/owner/name/resolve/main/path"
-                        .to_owned(),
-                });
+            "s3" | "s3a" => {
+                let builder = AmazonS3Builder::from_env();
+                let anonymous = asker == Asker::Reference
+                    && !S3_CREDENTIALS.iter().any(|key| {
+                        let value = builder.get_config_value(key);
+                        value.is_some()
+                    });
+                let builder = match anonymous {
+                    true => builder.with_skip_signature(true),
+                    false => builder,
+                };
+                builder
+                    .with_url(root)
+                    .with_retry(retry())
+                    .with_http_connector(self.buckets.clone())
+                    .build()
+                    .map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
             }
+            "gs" => {
+                let builder = GoogleCloudStorageBuilder::from_env();
+                let anonymous = asker == Asker::Reference
+                    && !GOOGLE_CREDENTIALS.iter().any(|key| {
+                        let value = builder.get_config_value(key);
+                        value.is_some()
+                    });
+                let builder = match anonymous {
+                    true => builder.with_skip_signature(true),
+                    false => builder,
+                };
+                builder
+                    .with_url(root)
+                    .with_retry(retry())
+                    .with_http_connector(self.buckets.clone())
+                    .build()
+                    .map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
+            }
+            "az" | "abfs" | "abfss" => {
+                let builder = MicrosoftAzureBuilder::from_env();
+                let has = |keys: &[AzureConfigKey]| {
+                    let mut values = keys.iter().map(|key| builder.get_config_value(key));
+                    values.any(|value| value.is_some_and(|value| value != "false"))
+                };
+                let bucket = Bucket::of(url);
+                let account = bucket.as_ref().and_then(Bucket::account);
+                // A key is one account's; another's server learns nothing by it, and must not see what is signed with it.
+                let foreign =
+                    own_account().is_some_and(|own| account != Some(&own)) && has(&AZURE_KEYS);
+                let unnamed =
+                    asker == Asker::Reference && !has(&AZURE_KEYS) && !has(&AZURE_IDENTITIES);
+                let builder = match foreign || unnamed {
+                    true => builder.with_skip_signature(true),
+                    false => builder,
+                };
+                builder
+                    .with_url(root)
+                    .with_retry(retry())
+                    .with_http_connector(self.buckets.clone())
+                    .build()
+                    .map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
+            }
+            "hf" => HubStore::new(self.hub.clone(), retry(), |headers| {
+                self.of_hub.clone().with_headers(headers)
+            })
+            .map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
             scheme => {
                 return Err(ImageError::UnsupportedScheme {
                     reference: shown(url.as_str()),
@@ -161,24 +293,6 @@ impl Stores {
     fn lock(&self) -> std::sync::MutexGuard<'_, Cache> {
         // The map is whole at every point where a panic could leave the lock.
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Hands out one client, made on the first call.
-#[derive(Debug, Clone, Default)]
-struct Connector {
-    client: Arc<Mutex<Option<HttpClient>>>,
-}
-
-impl HttpConnector for Connector {
-    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = &*client {
-            return Ok(client.clone());
-        }
-        let made = ReqwestConnector::default().connect(options)?;
-        *client = Some(made.clone());
-        Ok(made)
     }
 }
 

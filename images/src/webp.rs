@@ -5,6 +5,8 @@
 //! canvas, which is what the limits were checked for, indexes out of bounds where a frame and the picture in it differ, and
 //! reserves as much memory for EXIF and the profile as their chunks announce.
 
+use std::borrow::Cow;
+
 use image::metadata::Orientation;
 
 use crate::error::ImageError;
@@ -51,6 +53,41 @@ impl<'a> Iterator for Chunks<'a> {
 /// Whether the picture, which is no animation, is coded without loss.
 pub(crate) fn is_lossless(bytes: &[u8]) -> bool {
     Chunks(bytes.get(12..).unwrap_or(&[])).any(|chunk| chunk.kind == b"VP8L")
+}
+
+/// The file without the flags of what is not in it, which the decoder looks for.
+pub(crate) fn mended(bytes: &[u8]) -> Cow<'_, [u8]> {
+    // Behind the file's header and the chunk's.
+    const FLAGS: usize = 20;
+    let body = bytes.get(12..).unwrap_or(&[]);
+    let flags = match Chunks(body).next() {
+        Some(canvas) if canvas.kind == b"VP8X" => canvas.data.first().copied().unwrap_or(0),
+        _ => 0,
+    };
+    let has = |kind: &[u8]| Chunks(body).any(|chunk| chunk.kind == kind);
+    // A lossless picture and those of an animation bring their alpha themselves.
+    let is_lossy = has(b"VP8 ");
+    let beside: [(u8, &[u8]); 4] = [
+        (0x20, b"ICCP"),
+        (0x10, b"ALPH"),
+        (0x08, b"EXIF"),
+        (0x04, b"XMP "),
+    ];
+    let missing = |&&(flag, kind): &&(u8, &[u8])| {
+        flags & flag != 0 && !has(kind) && (flag != 0x10 || is_lossy)
+    };
+    let wrong = beside
+        .iter()
+        .filter(missing)
+        .fold(0, |all, (flag, _)| all | flag);
+    match wrong {
+        0 => Cow::Borrowed(bytes),
+        wrong => {
+            let mut bytes = bytes.to_vec();
+            bytes[FLAGS] &= !wrong;
+            Cow::Owned(bytes)
+        }
+    }
 }
 
 /// Reads what is beside the pictures, and compares their sizes.

@@ -12,8 +12,10 @@ impl ImageError {
             | SchemeNotAllowed { .. }
             | OutsideRoot { .. }
             | RefusedAddress { .. }
+            | RefusedBucket { .. }
             | RefusedRedirect { .. }
             | TooManyRedirects { .. }
+            | GivenUp { .. }
             | Robots { .. }
             | Store { .. }
             | NotFound { .. }
@@ -49,7 +51,7 @@ impl ImageError {
     /// may rely on it, new kinds may come, and none changes its meaning.
     ///
     /// `bad_reference`, `unsupported_scheme`, `scheme_not_allowed`, `outside_root`, `refused_address`,
-    /// `refused_redirect`, `too_many_redirects`, `robots`, `store`, `not_found`, `denied`, `http_status`,
+    /// `refused_bucket`, `refused_redirect`, `too_many_redirects`, `given_up`, `robots`, `store`, `not_found`, `denied`, `http_status`,
     /// `unreachable`, `interrupted`, `stalled`, `compressed`, `unreadable`, `too_large`, `timed_out`, `empty`,
     /// `unknown_format`, `unsupported_format`, `truncated`, `corrupt`, `unsupported_feature`, `too_many_pixels`, `too_much_memory`, `bad_geometry`, `resize`,
     /// `panicked`, `pool`.
@@ -61,8 +63,10 @@ impl ImageError {
             SchemeNotAllowed { .. } => "scheme_not_allowed",
             OutsideRoot { .. } => "outside_root",
             RefusedAddress { .. } => "refused_address",
+            RefusedBucket { .. } => "refused_bucket",
             RefusedRedirect { .. } => "refused_redirect",
             TooManyRedirects { .. } => "too_many_redirects",
+            GivenUp { .. } => "given_up",
             Robots { .. } => "robots",
             Store { .. } => "store",
             NotFound { .. } => "not_found",
@@ -94,7 +98,7 @@ impl ImageError {
     /// Whether asking for the same image again may help: the network or the server was at fault, and that can pass.
     ///
     /// True for a host that is not reached (but not for a bad certificate), a transfer that broke off, a server that
-    /// fell silent, a fetch that took too long, and the HTTP statuses 408, 429 and 5xx but 501 and 505. Never
+    /// fell silent or is given up, a fetch that took too long, and the HTTP statuses 408, 429 and 5xx but 501 and 505. Never
     /// for what is refused, missing or forbidden, and never for the content of an image.
     pub fn can_pass(&self) -> bool {
         match self {
@@ -102,6 +106,7 @@ impl ImageError {
             ImageError::Interrupted { .. }
             | ImageError::Stalled { .. }
             | ImageError::FetchTimedOut { .. } => true,
+            ImageError::GivenUp { .. } => true,
             ImageError::HttpStatus { status, .. } => status_can_pass(*status),
             _ => false,
         }

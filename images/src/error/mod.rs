@@ -11,6 +11,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::secrets::redacted;
+
 /// The error beneath an [`ImageError`], shared between its clones.
 pub type Cause = Arc<dyn StdError + Send + Sync>;
 
@@ -88,6 +90,16 @@ pub enum ImageError {
         /// The host as [`AllowedHost`](crate::AllowedHost) reads it.
         host: String,
     },
+    /// A bucket that is neither its table's own nor allowed.
+    #[error(
+        "'{reference}' is in another bucket than its table; if it may be read, with your credentials, allow it with --allow-bucket {bucket}"
+    )]
+    RefusedBucket {
+        /// The reference as shown to a person.
+        reference: String,
+        /// The bucket as [`Bucket`](crate::Bucket) reads it.
+        bucket: String,
+    },
     /// A redirect to where none may lead: from https to http, or to another scheme.
     #[error("'{reference}' redirects to '{target}', which is refused: {reason}")]
     RefusedRedirect {
@@ -105,6 +117,18 @@ pub enum ImageError {
         reference: String,
         /// How many are followed.
         limit: usize,
+    },
+    /// A host that has only failed for a while, so that it is not asked for the time being.
+    #[error(
+        "'{reference}' was not asked for: for {seconds} s its server {host} has failed or kept every image waiting; --retry-failed asks again"
+    )]
+    GivenUp {
+        /// The reference as shown to a person.
+        reference: String,
+        /// The host.
+        host: String,
+        /// For how long it has failed.
+        seconds: u64,
     },
     /// The server asks that the image is not used for machine learning.
     #[error(
@@ -229,13 +253,15 @@ pub enum ImageError {
         limit: u64,
     },
     /// The content is no picture, or none whose format is known.
-    #[error("the data is {found}, not a JPEG, PNG, WebP, GIF, BMP or TIFF image")]
+    #[error("the data is {found}, not a JPEG, PNG, WebP, GIF, BMP, TIFF or JPEG XL image")]
     UnknownFormat {
         /// What the first bytes look like.
         found: String,
     },
     /// The content is a picture, video or document of a format that is known and not decoded.
-    #[error("the data is {found}, not a JPEG, PNG, WebP, GIF, BMP or TIFF image; {advice}")]
+    #[error(
+        "the data is {found}, not a JPEG, PNG, WebP, GIF, BMP, TIFF or JPEG XL image; {advice}"
+    )]
     UnsupportedFormat {
         /// What it is.
         found: &'static str,
@@ -357,8 +383,33 @@ pub(crate) fn root_cause(error: &(dyn StdError + 'static)) -> String {
     while let Some(source) = inner.source() {
         inner = source;
     }
-    bounded(inner.to_string())
+    bounded(said(&inner.to_string()))
 }
+
+/// What an error of a store says, without what its server wrote: that may repeat the request with all that is in it. Of the document of
+/// S3 and Azure the code stays.
+fn said(reason: &str) -> String {
+    let answered = reason
+        .find("status code: ")
+        .map(|at| at + "status code: ".len());
+    let body = answered.and_then(|at| Some(at + reason[at..].find(": ")?));
+    let Some(body) = body else {
+        return redacted(reason).into_owned();
+    };
+    let code = reason[body..].split_once("<Code>").map(|(_, rest)| rest);
+    let code = code.and_then(|rest| rest.split_once("</Code>"));
+    let code = code
+        .map(|(code, _)| code)
+        .filter(|code| code.len() <= MOST_CODE && code.chars().all(|c| c.is_ascii_alphanumeric()));
+    let before = redacted(&reason[..body]);
+    match code {
+        Some(code) => format!("{before}: {code}"),
+        None => before.into_owned(),
+    }
+}
+
+/// Longest code of an error.
+const MOST_CODE: usize = 64;
 
 /// Most characters of a reason that others have written: some decoders print whole tables of the file.
 const MOST_REASON: usize = 300;

@@ -1,4 +1,6 @@
-//! How politely each HTTP host is asked: so many requests at once, so many per second, none while it wants a pause.
+//! How politely each HTTP host is asked: so many requests at once, so many per second, none while it wants a pause; and how long it is
+//! asked at all: a host that has only failed for a while is given up, tried now and then by one image, and asked again once that
+//! succeeds ([`super::breaker`]).
 //!
 //! A fetch waits here before it takes one of the fetcher's slots, so a busy host keeps nobody else waiting. A waiting
 //! fetch holds its reference and nothing else; there are as many as callers have started.
@@ -13,6 +15,8 @@ use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
+use super::breaker::Breaker;
+
 /// Hosts remembered at once, besides those in use: a table of links may name any number.
 const REMEMBERED: usize = 1024;
 
@@ -22,6 +26,8 @@ pub(super) struct Hosts {
     table: Mutex<HashMap<String, Arc<Host>>>,
     at_once: usize,
     per_second: Option<NonZeroU32>,
+    /// How long an image may take.
+    patience: Duration,
 }
 
 /// What one host may be asked.
@@ -29,6 +35,8 @@ pub(super) struct Host {
     slots: Arc<Semaphore>,
     rate: Option<DefaultDirectRateLimiter>,
     times: Mutex<Times>,
+    /// Whether it is given up.
+    pub(super) breaker: Breaker,
 }
 
 struct Times {
@@ -38,8 +46,9 @@ struct Times {
 }
 
 impl Hosts {
-    pub(super) fn new(at_once: usize, per_second: Option<NonZeroU32>) -> Self {
+    pub(super) fn new(at_once: usize, per_second: Option<NonZeroU32>, patience: Duration) -> Self {
         Hosts {
+            patience,
             table: Mutex::default(),
             at_once: at_once.clamp(1, Semaphore::MAX_PERMITS),
             per_second,
@@ -64,14 +73,14 @@ impl Hosts {
                 table.remove(&oldest);
             }
         }
-        let host = Arc::new(Host::new(self.at_once, self.per_second));
+        let host = Arc::new(Host::new(self.at_once, self.per_second, self.patience));
         table.insert(name.to_owned(), Arc::clone(&host));
         host
     }
 }
 
 impl Host {
-    fn new(at_once: usize, per_second: Option<NonZeroU32>) -> Self {
+    fn new(at_once: usize, per_second: Option<NonZeroU32>, patience: Duration) -> Self {
         // Evenly spaced: a burst at the start would be what the bound is to prevent.
         let rate = per_second
             .map(|rate| RateLimiter::direct(Quota::per_second(rate).allow_burst(NonZeroU32::MIN)));
@@ -83,21 +92,30 @@ impl Host {
                 last_used: now,
                 resume: now,
             }),
+            breaker: Breaker::new(patience),
         }
     }
 
-    /// Waits for the right to send one request; the permit is kept until its answer is read.
-    pub(super) async fn enter(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
+    /// Waits for the right to send one request; the permit is kept until its answer is read. The pause that the host wants is over then,
+    /// and taken from what is `left` of the image's time; `None` where that is not enough.
+    pub(super) async fn enter(
+        &self,
+        left: &mut Duration,
+    ) -> Result<Option<OwnedSemaphorePermit>, AcquireError> {
         let permit = Arc::clone(&self.slots).acquire_owned().await?;
         loop {
             let resume = lock(&self.times).resume;
             let pause = resume.saturating_duration_since(Instant::now());
             if !pause.is_zero() {
+                if pause >= *left {
+                    return Ok(None);
+                }
+                *left -= pause;
                 tokio::time::sleep(pause).await;
                 continue;
             }
             let Some(Err(early)) = self.rate.as_ref().map(RateLimiter::check) else {
-                return Ok(permit);
+                return Ok(Some(permit));
             };
             tokio::time::sleep(early.wait_time_from(DefaultClock::default().now())).await;
         }
@@ -127,7 +145,7 @@ mod tests {
 
     #[test]
     fn the_table_of_hosts_is_bounded_and_keeps_those_in_use() {
-        let hosts = Hosts::new(1, None);
+        let hosts = Hosts::new(1, None, Duration::from_secs(1));
         let first = hosts.get("first");
         for i in 0..3 * REMEMBERED {
             hosts.get(&i.to_string());

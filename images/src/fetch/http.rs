@@ -67,7 +67,7 @@ impl Inner {
                 Ok(fetch) => return Ok(fetch),
                 Err(failure) => failure,
             };
-            if !error.can_pass() {
+            if !error.can_pass() || matches!(error, ImageError::GivenUp { .. }) {
                 return Err(error);
             }
             let wait = match pauses.next() {
@@ -102,11 +102,24 @@ impl Inner {
             let client = self.web.client(&url, server.is_some()).await?;
             let host = self.hosts.get(url.host_str().unwrap_or_default());
             let closed = |_| unreadable(&url, "the fetcher is closed".to_owned(), None);
-            let _turn = host.enter().await.map_err(closed)?;
+            let turn = host.enter(&mut budget.left).await.map_err(closed)?;
+            let Some(_turn) = turn else {
+                host.breaker.note_failure();
+                return Err(timed_out(start, budget.limit).into());
+            };
+            // Asked behind the wait, in which the host may have been given up.
+            if let Err(failing) = host.breaker.admit().await {
+                return Err(given_up(start, &url, failing).into());
+            }
             let _slot = self.slot(&url).await?;
             let token = server.and_then(|server| server.token);
             let request = self.request(client, &url, token, known, budget.limit / 2);
-            match budget.spend(start, request).await {
+            let answer = budget.spend(start, request).await;
+            match &answer {
+                Err(failure) if failure.error.can_pass() => host.breaker.note_failure(),
+                _ => host.breaker.note_answer(),
+            }
+            match answer {
                 Ok(Answer::Content(fetched)) => return Ok(Fetch::Changed(fetched)),
                 Ok(Answer::Unchanged) => return Ok(Fetch::Unchanged),
                 Ok(Answer::Moved(target)) => {
@@ -133,5 +146,14 @@ impl Inner {
         {
             host.pause(pause);
         }
+    }
+}
+
+/// The failure of an image on a host that is not asked.
+fn given_up(start: &Url, url: &Url, failing: Duration) -> ImageError {
+    ImageError::GivenUp {
+        reference: shown(start.as_str()),
+        host: url.host_str().unwrap_or_default().to_owned(),
+        seconds: failing.as_secs(),
     }
 }

@@ -4,7 +4,7 @@
 //! (`a#1`) and hides what is a folder or a pipe. [HTTP](http) has a client of its own that refuses addresses that are
 //! not public. [Buckets](object) go through their stores.
 
-mod dns;
+mod breaker;
 mod file;
 mod hosts;
 mod http;
@@ -19,8 +19,8 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
-pub use dns::Lookup;
-
+use crate::bucket::Bucket;
+use crate::dns::{self, Lookup};
 use crate::error::Cause;
 use crate::error::ImageError;
 use crate::fetch::file::{Content, Wanted};
@@ -66,8 +66,8 @@ pub enum Fetch {
 ///   checked like the reference itself; none leads from https to http. A relative reference below an HTTP base may
 ///   ask the base's own server, whatever its address, below the base's path. Credentials in a URL go to its own host
 ///   only.
-/// - Buckets: relative references stay below `base`; a full URL may name any bucket that the environment's
-///   credentials read.
+/// - Buckets: relative references stay below `base`; a full URL may name the bucket of `base` and those of
+///   [`FetchPolicy::buckets`], no other, as they are asked with the credentials of whoever runs the program.
 /// - Data sets of the [hub](Hub): its token goes to its own server only, whose address plays no part.
 /// - Itself: a `data:` URI, and base64 of an image, bounded by [`Limits::max_bytes`] like a file.
 ///
@@ -81,6 +81,9 @@ pub enum Fetch {
 /// then holds for all requests to that host. A server that sends nothing for half of [`Limits::timeout`] counts as
 /// failed. Buckets have their own retries, up to six. All attempts and pauses of an image together are bounded by
 /// [`Limits::timeout`]; a longer pause is not begun. Only waiting for a slot does not count.
+///
+/// A host that has only failed, or kept images waiting, 32 times and for twice [`Limits::timeout`] is given up: images on it fail with
+/// [`ImageError::GivenUp`] until one that is let through now and then is answered.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
     inner: Arc<Inner>,
@@ -135,7 +138,11 @@ impl Fetcher {
             inner: Arc::new(Inner {
                 stores,
                 slots: Semaphore::new(concurrency.clamp(1, Semaphore::MAX_PERMITS)),
-                hosts: Hosts::new(policy.at_once_per_host, policy.per_second_per_host),
+                hosts: Hosts::new(
+                    policy.at_once_per_host,
+                    policy.per_second_per_host,
+                    limits.timeout,
+                ),
                 web: Web::new(lookup, Arc::clone(&policy)),
                 limits,
                 policy,
@@ -250,7 +257,10 @@ impl Inner {
                 };
                 self.http(&self.hub.file(url)?, Some(&server), known).await
             }
-            _ => self.object(url, known).await,
+            _ => {
+                let own = self.check_bucket(url, &author)?;
+                self.object(url, own, known).await
+            }
         }
     }
 
@@ -260,6 +270,30 @@ impl Inner {
             return Ok(());
         }
         Err(self.not_allowed(url.as_str(), url.scheme()))
+    }
+
+    /// Whether the bucket of `url` is one that its author reads from anyway.
+    fn check_bucket(&self, url: &Url, author: &Author<'_>) -> Result<bool, ImageError> {
+        let base = match author {
+            Author::Person => return Ok(true),
+            Author::Table { base, .. } => *base,
+        };
+        let Some(bucket) = Bucket::of(url) else {
+            return Err(ImageError::BadReference {
+                reference: shown(url.as_str()),
+                reason: "no store has a bucket of that name".to_owned(),
+            });
+        };
+        if base.and_then(Bucket::of).as_ref() == Some(&bucket) {
+            return Ok(true);
+        }
+        match self.policy.buckets.contains(&bucket) {
+            true => Ok(false),
+            false => Err(ImageError::RefusedBucket {
+                reference: shown(url.as_str()),
+                bucket: bucket.to_string(),
+            }),
+        }
     }
 
     fn not_allowed(&self, reference: &str, scheme: &str) -> ImageError {

@@ -18,18 +18,27 @@ impl Inner {
     pub(super) async fn object(
         &self,
         url: &Url,
+        own: bool,
         known: Option<&Version>,
     ) -> Result<Fetch, ImageError> {
         let _slot = self.slot(url).await?;
         let limit = self.limits.timeout;
-        match tokio::time::timeout(limit, self.read_object(url, known)).await {
+        match tokio::time::timeout(limit, self.read_object(url, own, known)).await {
             Ok(result) => result,
             Err(_) => Err(timed_out(url, limit)),
         }
     }
 
-    async fn read_object(&self, url: &Url, known: Option<&Version>) -> Result<Fetch, ImageError> {
-        let (store, path) = self.stores.get(url)?;
+    async fn read_object(
+        &self,
+        url: &Url,
+        own: bool,
+        known: Option<&Version>,
+    ) -> Result<Fetch, ImageError> {
+        let (store, path) = match own {
+            true => self.stores.get(url)?,
+            false => self.stores.of_reference(url)?,
+        };
         let tag = known.and_then(Version::object_tag);
         let options = GetOptions {
             if_none_match: tag.map(str::to_owned),

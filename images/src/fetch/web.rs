@@ -15,8 +15,8 @@ use reqwest::{Client, Response};
 use tokio::sync::OnceCell;
 use url::{Host, Url};
 
-use super::dns::{Lookup, NotPublic, Resolver};
 use super::{Body, Fetched, Inner, robots, unreadable};
+use crate::dns::{Lookup, NotPublic, Resolver};
 use crate::error::ImageError;
 use crate::error::{Cause, find_cause, root_cause};
 use crate::policy::FetchPolicy;
@@ -118,6 +118,7 @@ impl Web {
         let resolver = Resolver {
             lookup: Arc::clone(&self.lookup.0),
             policy,
+            named: None,
         };
         Client::builder()
             .user_agent(USER_AGENT)
@@ -245,22 +246,13 @@ fn moved(url: &Url, response: &Response) -> Result<Answer, ImageError> {
         .and_then(|location| std::str::from_utf8(location.as_bytes()).ok())
         .and_then(|location| url.join(location).ok())
         .ok_or_else(|| status_error(url, response.status().as_u16()))?;
-    match refuses_redirect(url, &target) {
+    match FetchPolicy::refuses_redirect(url, &target) {
         None => Ok(Answer::Moved(target)),
         Some(reason) => Err(ImageError::RefusedRedirect {
             reference: shown(url.as_str()),
             target: shown(target.as_str()),
             reason,
         }),
-    }
-}
-
-/// Why a redirect from one URL to another is not followed.
-fn refuses_redirect(from: &Url, to: &Url) -> Option<&'static str> {
-    match (from.scheme(), to.scheme()) {
-        (_, "https") | ("http", "http") => None,
-        (_, "http") => Some("it leads from https to http"),
-        _ => Some("it leads to another scheme than http and https"),
     }
 }
 
@@ -332,29 +324,6 @@ fn transport_error(url: &Url, error: reqwest::Error) -> ImageError {
             reference,
             reason,
             source: Some(source),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_redirect_gives_encryption_up() {
-        for (from, to, followed) in [
-            ("https://a/", "http://a/", false),
-            ("https://a/", "https://b/", true),
-            ("http://a/", "https://a/", true),
-            ("http://a/", "http://b/", true),
-            ("https://a/", "file:///etc/passwd", false),
-        ] {
-            let (from, to) = (Url::parse(from).unwrap(), Url::parse(to).unwrap());
-            assert_eq!(
-                refuses_redirect(&from, &to).is_none(),
-                followed,
-                "{from} {to}"
-            );
         }
     }
 }

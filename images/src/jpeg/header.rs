@@ -46,10 +46,7 @@ pub(crate) struct Header<'a> {
     frame: Frame,
     /// The first scan brings all components.
     begins_with_all_components: bool,
-    /// Where each scan begins, behind its marker; no more than one too many.
-    scans: Vec<usize>,
-    /// The end marker follows the first scan.
-    end: bool,
+    scans: Scans,
     /// A JFIF segment is present: three components are luma and chroma, whatever Adobe's segment says.
     jfif: bool,
     /// The transform that an Adobe segment names.
@@ -88,12 +85,12 @@ impl<'a> Header<'a> {
 
     /// Whether the end marker follows the first scan.
     pub(super) fn has_end(&self) -> bool {
-        self.end
+        self.scans.end
     }
 
     /// Pixels that all scans together go over.
     pub(super) fn work(&self) -> u64 {
-        u64::from(self.width) * u64::from(self.height) * self.scans.len() as u64
+        u64::from(self.width) * u64::from(self.height) * self.scans.starts.len() as u64
     }
 
     /// Whether the picture comes in several scans, for which a decoder keeps all coefficients until it has seen the last.
@@ -102,7 +99,8 @@ impl<'a> Header<'a> {
     }
 
     /// Whether the picture is one that nearly every writer writes, about which all decoders agree: Huffman codes of 8-bit
-    /// samples, grey or luma and chroma that are sampled once or half as often, baseline in a single scan.
+    /// samples, grey or luma and chroma that are sampled once or half as often, baseline in a single scan, with the restart markers that
+    /// are announced.
     pub(super) fn is_ordinary(&self) -> bool {
         let frame = &self.frame;
         let colours = match (frame.components.len(), self.jfif, self.adobe) {
@@ -117,7 +115,8 @@ impl<'a> Header<'a> {
             0xC2 => true,
             _ => false,
         };
-        process && frame.precision == 8 && self.has_usual_sampling() && colours && self.tables
+        let usual = frame.precision == 8 && self.has_usual_sampling();
+        process && usual && colours && self.tables && self.scans.restarts_fit
     }
 
     /// Refuses by name what no decoder here knows.
@@ -158,7 +157,7 @@ impl<'a> Header<'a> {
         if !self.is_arithmetic() && (bytes.len() as u64) < blocks / 8 {
             return Err(truncated(bytes));
         }
-        if self.scans.len() > MOST_SCANS {
+        if self.scans.starts.len() > MOST_SCANS {
             return Err(corrupt(&format!("it has more than {MOST_SCANS} scans")));
         }
         Ok(())
@@ -175,7 +174,7 @@ impl<'a> Header<'a> {
     /// Whether some scan brings each component.
     pub(super) fn has_all_components(&self, bytes: &[u8]) -> bool {
         let mut missing: Vec<u8> = self.frame.components.iter().map(|c| c.id).collect();
-        for scan in self.scans.iter().filter_map(|&at| bytes.get(at..)) {
+        for scan in self.scans.starts.iter().filter_map(|&at| bytes.get(at..)) {
             let count = usize::from(scan.get(2).copied().unwrap_or(0)).min(4);
             let selectors = scan.get(3..3 + 2 * count).unwrap_or(&[]);
             let named = |id: &u8| selectors.iter().step_by(2).any(|name| name == id);
@@ -189,7 +188,8 @@ impl<'a> Header<'a> {
         let mut found = Found::default();
         let mut at = 2;
         loop {
-            let (marker, behind) = next_marker(bytes, at).ok_or_else(|| truncated(bytes))?;
+            let (marker, behind) =
+                next_marker(bytes, at, &mut 0).ok_or_else(|| truncated(bytes))?;
             match marker {
                 0xD9 => return Err(corrupt("it ends before its first scan")),
                 0xDA if bytes.len() < behind + 2 => return Err(truncated(bytes)),
@@ -204,14 +204,17 @@ impl<'a> Header<'a> {
 }
 
 /// The marker at `at` or behind it, and where it ends. Bytes that are no marker are passed over, and so is what has no segment: a
-/// stuffed zero within a scan, a restart.
-fn next_marker(bytes: &[u8], mut at: usize) -> Option<(u8, usize)> {
+/// stuffed zero within a scan, and a restart, which is counted.
+fn next_marker(bytes: &[u8], mut at: usize, restarts: &mut u64) -> Option<(u8, usize)> {
     loop {
         at += bytes.get(at..)?.iter().position(|&b| b == 0xFF)? + 1;
         match *bytes.get(at)? {
             // A fill byte is the start of the next marker.
             0xFF => {}
-            0x00 | 0x01 | 0xD0..=0xD8 => at += 1,
+            marker @ (0x00 | 0x01 | 0xD0..=0xD8) => {
+                *restarts += u64::from(matches!(marker, 0xD0..=0xD7));
+                at += 1;
+            }
             marker => return Some((marker, at + 1)),
         }
     }
@@ -224,24 +227,62 @@ fn segment(bytes: &[u8], at: usize) -> Option<&[u8]> {
     bytes.get(at + 2..at + length)
 }
 
-/// Where the scans begin, the first at `first`, and whether the end marker follows. Segments are passed over whole, so that nothing
-/// within them counts; there are no more scans than [`MOST_SCANS`] and one.
-fn scans(bytes: &[u8], first: usize) -> (Vec<usize>, bool) {
-    let mut all = vec![first];
-    // Behind the header of a scan come codes, in which no marker but a restart can be.
-    let mut at = first;
-    while all.len() <= MOST_SCANS
-        && let Some(inside) = segment(bytes, at)
-        && let Some((marker, behind)) = next_marker(bytes, at + 2 + inside.len())
-    {
-        match marker {
-            0xD9 => return (all, true),
-            0xDA => all.push(behind),
-            _ => {}
+/// The scans of a picture.
+struct Scans {
+    /// Where each begins, behind its marker; no more than one too many.
+    starts: Vec<usize>,
+    /// The end marker follows the first scan.
+    end: bool,
+    /// Each has as many restart markers as its interval asks for. One that is missing shifts what follows it, which only libjpeg notices.
+    restarts_fit: bool,
+}
+
+impl Scans {
+    /// Looks for the scans, the first of which begins at `first`. Segments are passed over whole, so that nothing within them counts;
+    /// there are no more scans than [`MOST_SCANS`] and one.
+    fn find(bytes: &[u8], first: usize, frame: &Frame, mut interval: u64) -> Scans {
+        let mut found = Scans {
+            starts: vec![first],
+            end: false,
+            restarts_fit: true,
+        };
+        // Behind the header of a scan come codes, in which no marker but a restart can be.
+        let (mut at, mut is_scan) = (first, true);
+        while found.starts.len() <= MOST_SCANS
+            && let Some(inside) = segment(bytes, at)
+        {
+            let mut restarts = 0;
+            let next = next_marker(bytes, at + 2 + inside.len(), &mut restarts);
+            if is_scan {
+                let units = frame.units(inside);
+                let fewest = units.saturating_sub(1).checked_div(interval).unwrap_or(0);
+                let most = units.checked_div(interval).unwrap_or(0);
+                found.restarts_fit &= (fewest..=most).contains(&restarts);
+            }
+            let Some((marker, behind)) = next else {
+                break;
+            };
+            match marker {
+                0xD9 => {
+                    found.end = true;
+                    return found;
+                }
+                0xDA => found.starts.push(behind),
+                0xDD => interval = restart_interval(segment(bytes, behind).unwrap_or(&[])),
+                _ => {}
+            }
+            (at, is_scan) = (behind, marker == 0xDA);
         }
-        at = behind;
+        found.end = bytes.ends_with(&END);
+        found
     }
-    (all, bytes.ends_with(&END))
+}
+
+/// The interval that a segment of the kind sets; zero for none.
+fn restart_interval(segment: &[u8]) -> u64 {
+    segment
+        .first_chunk::<2>()
+        .map_or(0, |interval| u16::from_be_bytes(*interval).into())
 }
 
 /// What the segments so far said.
@@ -254,12 +295,14 @@ struct Found<'a> {
     jfif: bool,
     adobe: Option<u8>,
     tables: bool,
+    interval: u64,
 }
 
 impl<'a> Found<'a> {
     fn add(&mut self, marker: u8, segment: &'a [u8]) -> Result<(), ImageError> {
         match marker {
             0xC4 => self.tables = true,
+            0xDD => self.interval = restart_interval(segment),
             // Start of frame, of whatever process; C8 and CC are an extension and arithmetic tables.
             0xC0..=0xCF if !matches!(marker, 0xC8 | 0xCC) && self.frame.is_none() => {
                 self.frame = Some(Frame::read(marker, segment)?);
@@ -300,7 +343,7 @@ impl<'a> Found<'a> {
             .ok_or_else(|| corrupt("a scan comes before the frame header"))?;
         let begins_with = bytes.get(scan + 2).map(|count| usize::from(*count));
         let begins_with_all_components = begins_with == Some(frame.components.len());
-        let (scans, end) = scans(bytes, scan);
+        let scans = Scans::find(bytes, scan, &frame, self.interval);
         Ok(Header {
             width: frame.width,
             height: frame.height,
@@ -310,7 +353,6 @@ impl<'a> Found<'a> {
             frame,
             begins_with_all_components,
             scans,
-            end,
             jfif: self.jfif,
             adobe: self.adobe,
             tables: self.tables,
@@ -336,6 +378,27 @@ impl<'a> Found<'a> {
 }
 
 impl Frame {
+    /// How many units of blocks there are in a scan with this header, between which restarts are counted.
+    fn units(&self, scan: &[u8]) -> u64 {
+        let most = |of: fn(&Component) -> u8| self.components.iter().map(of).max().unwrap_or(1);
+        let (across, down) = (most(|c| c.sampling.0), most(|c| c.sampling.1));
+        let single = match scan {
+            [1, name, ..] => self.components.iter().find(|c| c.id == *name),
+            _ => None,
+        };
+        let blocks = |side: u32, sampling: u8, most: u8| {
+            let (sampling, most) = (u64::from(sampling.max(1)), u64::from(most.max(1)));
+            (u64::from(side) * sampling).div_ceil(most).div_ceil(8)
+        };
+        match single {
+            Some(component) => {
+                blocks(self.width, component.sampling.0, across)
+                    * blocks(self.height, component.sampling.1, down)
+            }
+            None => blocks(self.width, 1, across) * blocks(self.height, 1, down),
+        }
+    }
+
     fn read(process: u8, segment: &[u8]) -> Result<Frame, ImageError> {
         let &[precision, h1, h0, w1, w0, count, ref rest @ ..] = segment else {
             return Err(corrupt("its frame header is too short"));

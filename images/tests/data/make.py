@@ -1,7 +1,7 @@
 """Makes the images of this folder (Pillow 13, NumPy, imagecodecs): python make.py"""
 
 import numpy as np
-from imagecodecs import jpeg8_encode
+from imagecodecs import jpeg8_encode, jpegxl_encode
 from PIL import Image
 
 # Four flat quadrants survive every lossy codec: red, green / blue, yellow-grey.
@@ -72,3 +72,11 @@ for name, (width, height) in {"wide": (151, 100), "tall": (90, 133), "small": (4
     left, top = (target[0] - 56) // 2, (target[1] - 56) // 2
     crop = image.resize(target, Image.Resampling.BICUBIC).crop((left, top, left + 56, top + 56))
     crop.save(f"{name}_crop.png")
+
+# Large pictures of one colour: small files that take a decoder time and memory.
+for name, array, options in (
+    ("flat", np.full((2000, 3000, 3), 77, np.uint8), dict(distance=3, effort=3)),
+    ("deep", np.full((2000, 2000, 4), 20000, np.uint16), dict(lossless=True, effort=2)),
+):
+    with open(f"{name}.jxl", "wb") as file:
+        file.write(jpegxl_encode(array, **options))

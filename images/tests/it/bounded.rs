@@ -11,7 +11,7 @@ use futures::future::join_all;
 use image::{DynamicImage, ImageFormat};
 use picsift_images::{DecodePool, Geometry, ImageError, Limits, image_info, prepare};
 
-use crate::support::{busy, encode, full, jpeg};
+use crate::support::{busy, data, encode, full, jpeg};
 
 const CROP: Geometry = Geometry::CentreCrop {
     short_side: 256,
@@ -189,6 +189,18 @@ fn scans_are_counted_whatever_stands_between_them() {
     assert_eq!(cut.unwrap_err().kind(), "truncated");
 }
 
+/// A BMP of run lengths: rows of single pixels.
+fn runs(side: u32) -> Vec<u8> {
+    let mut out = b"BM\0\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0".to_vec();
+    out.extend([side.to_le_bytes(), (side / 2).to_le_bytes()].concat());
+    out.extend([1, 0, 8, 0, 1, 0, 0, 0]);
+    out.resize(54, 0);
+    let row = [[1, 0].repeat(side as usize / 10), vec![0, 0]].concat();
+    out.extend(row.repeat(side as usize / 2));
+    out.extend([0, 1]);
+    out
+}
+
 /// Pictures that take long for what they are, and are right all the same.
 fn slow() -> Vec<(&'static str, Vec<u8>)> {
     let side = 6000;
@@ -205,6 +217,8 @@ fn slow() -> Vec<(&'static str, Vec<u8>)> {
         ("tiff of one strip", tiff(6000, 6000, 8, &inflating(size))),
         ("tiff of many strips", tiff(6000, 1, 8, &strip)),
         ("lzw", encode(&grey, ImageFormat::Tiff)),
+        ("jpeg xl", data("flat.jxl")),
+        ("runs", runs(12_000)),
     ]
 }
 
@@ -357,13 +371,16 @@ fn case(name: &str) -> (Vec<u8>, Geometry) {
         }
         "jpeg-scans" | "jpeg-scans-crop" => scans(4800, 5, &[]),
         "tiff" => tiff(2832, 2832, 8, &inflating(2832 * 2832)),
+        "jpeg-xl" => data("flat.jxl"),
+        "jpeg-xl-deep" => data("deep.jxl"),
+        "bmp-runs" => runs(4000),
         "tiff-rgba-16" => dynamic(DynamicImage::new_rgba16(width, height), ImageFormat::Tiff),
         other => panic!("{other}"),
     };
     (colours, if name.ends_with("crop") { CROP } else { full })
 }
 
-const CASES: [&str; 15] = [
+const CASES: [&str; 18] = [
     "png-grey",
     "png-grey-16",
     "png-grey-alpha",
@@ -379,6 +396,9 @@ const CASES: [&str; 15] = [
     "jpeg-scans-crop",
     "tiff",
     "tiff-rgba-16",
+    "jpeg-xl",
+    "jpeg-xl-deep",
+    "bmp-runs",
 ];
 
 /// A line of this process's status, in KiB.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use futures::TryStreamExt;
+use object_store::{ObjectMeta, ObjectStoreExt};
 use picsift_images::{FetchOptions, FetchPolicy, Fetcher, Hub, Stores};
 
 use crate::site::{Site, answer, ok, path, redirect};
@@ -102,4 +104,138 @@ async fn where_the_hub_leads_is_held_to_the_same_rules() {
         .await
         .unwrap_err();
     assert_eq!(error.kind(), "scheme_not_allowed");
+}
+
+/// A part of `body` that a request asks for, as any server of files gives it.
+fn file(head: &str, body: &str) -> crate::site::Answer {
+    let asked = head
+        .lines()
+        .find_map(|line| line.strip_prefix("range: bytes="));
+    let range = asked.and_then(|range| {
+        let (from, to) = range.split_once('-')?;
+        Some((from.parse::<usize>().ok()?, to.parse::<usize>().ok()?))
+    });
+    let mut sent = match range {
+        None => answer("200 OK", "ETag: \"1\"\r\n", body.as_bytes()),
+        Some((from, to)) => {
+            let to = to.min(body.len() - 1);
+            let headers = format!("Content-Range: bytes {from}-{to}/{}\r\n", body.len());
+            answer("206 Partial Content", &headers, &body.as_bytes()[from..=to])
+        }
+    };
+    if head.starts_with("HEAD ") {
+        sent.truncate(sent.len() - body.len());
+    }
+    crate::site::Answer::Send(sent)
+}
+
+#[tokio::test]
+async fn a_table_of_the_hub_is_an_object_of_a_store() {
+    const TABLE: &str = "image,label\na.jpg,cat\n";
+    let storage = Site::at("127.0.0.2:0", |head, _| file(head, TABLE)).await;
+    let elsewhere = storage.url.join("blob").unwrap();
+    let hub = Site::start(move |head, _| match path(head) {
+        "/datasets/o/n/resolve/main/data/t.csv" => redirect(elsewhere.as_str()),
+        "/datasets/o/n/resolve/refs%2Fconvert%2Fparquet/t%20%25.csv" => file(head, TABLE),
+        "/datasets/o/n/resolve/main/locked.csv" => {
+            crate::site::Answer::Send(answer("401 Unauthorized", "", b""))
+        }
+        _ => crate::site::Answer::Send(answer("404 Not Found", "", b"")),
+    })
+    .await;
+    let policy = FetchPolicy {
+        hosts: vec!["127.0.0.2".parse().unwrap()],
+        ..FetchPolicy::default()
+    };
+    let stores = Stores::within(policy, &Hub::new(hub.url.as_str(), Some("hf_secret")));
+    let url = |text: &str| picsift_images::resolve(text, None).unwrap();
+    for text in [
+        "hf://datasets/o/n/data/t.csv",
+        "hf://datasets/o/n@refs/convert/parquet/t %.csv",
+    ] {
+        let (store, location) = stores.get(&url(text)).unwrap();
+        let meta = store.head(&location).await.unwrap();
+        assert_eq!(meta.location, location);
+        assert_eq!(meta.size, TABLE.len() as u64);
+        assert_eq!(meta.e_tag.as_deref(), Some("\"1\""), "{text}");
+        let all = store.get(&location).await.unwrap().bytes().await.unwrap();
+        assert_eq!(all, TABLE);
+        let part = store.get_range(&location, 6..11).await.unwrap();
+        assert_eq!(part, "label");
+    }
+    assert!(
+        hub.heads()
+            .iter()
+            .all(|head| token(head) == Some("hf_secret"))
+    );
+    assert!(storage.requests() >= 3);
+    assert!(storage.heads().iter().all(|head| token(head).is_none()));
+    let missing = |text: &str| {
+        let (store, location) = stores.get(&url(text)).unwrap();
+        async move { store.head(&location).await.unwrap_err() }
+    };
+    assert!(matches!(
+        missing("hf://datasets/o/n/none.csv").await,
+        object_store::Error::NotFound { .. }
+    ));
+    assert!(matches!(
+        missing("hf://datasets/o/n/locked.csv").await,
+        object_store::Error::Unauthenticated { .. }
+    ));
+    assert!(!format!("{:?}", stores.get(&url("hf://datasets/o/n/t.csv"))).contains("secret"));
+}
+
+#[tokio::test]
+async fn a_folder_of_the_hub_is_listed_page_by_page() {
+    let hub = Site::start(|head, before| match path(head) {
+        // A server that has too much to do is asked again.
+        _ if before == 0 => crate::site::Answer::Send(answer("503 Busy", "", b"")),
+        "/api/datasets/o/n/tree/v1/data?recursive=true" => {
+            // Where another server's page follows, the listing ends: the token is not for it.
+            let next = "Link: </api/datasets/o/n/tree/v1/data?recursive=true&cursor=x>; rel=\"next\"\r\n";
+            let page = br#"[{"type":"directory","oid":"0","size":0,"path":"data/b"},
+                {"type":"file","oid":"a1","size":5,"path":"data/a.parquet"}]"#;
+            crate::site::Answer::Send(answer("200 OK", next, page))
+        }
+        "/api/datasets/o/n/tree/v1/data?recursive=true&cursor=x" => ok(
+            "Link: <http://127.0.0.2:9/more>; rel=\"next\"\r\n",
+            r#"[{"type":"file","oid":"b1","size":7,"path":"data/b/c.parquet","lfs":{"oid":"big","size":7,"pointerSize":9}}]"#,
+        ),
+        "/api/datasets/o/odd/tree/main?recursive=true" => ok("", "<html>"),
+        _ => crate::site::Answer::Send(answer("404 Not Found", "", b"")),
+    })
+    .await;
+    let stores = Stores::within(
+        FetchPolicy::default(),
+        &Hub::new(hub.url.as_str(), Some("hf_secret")),
+    );
+    let listed = async |text: &str| {
+        let url = picsift_images::resolve(text, None).unwrap();
+        let (store, folder) = stores.get(&url).unwrap();
+        let files: Result<Vec<ObjectMeta>, _> = store.list(Some(&folder)).try_collect().await;
+        files
+    };
+    let files = listed("hf://datasets/o/n@v1/data").await.unwrap();
+    let files: Vec<(&str, u64, Option<&str>)> = files
+        .iter()
+        .map(|file| (file.location.as_ref(), file.size, file.e_tag.as_deref()))
+        .collect();
+    assert_eq!(
+        files,
+        [
+            ("o/n@v1/data/a.parquet", 5, Some("a1")),
+            ("o/n@v1/data/b/c.parquet", 7, Some("big")),
+        ]
+    );
+    assert!(
+        hub.heads()
+            .iter()
+            .all(|head| token(head) == Some("hf_secret"))
+    );
+    let said = listed("hf://datasets/o/odd").await.unwrap_err().to_string();
+    assert!(said.contains("listing is not understood"), "{said}");
+    assert!(matches!(
+        listed("hf://datasets/o/none").await.unwrap_err(),
+        object_store::Error::NotFound { .. }
+    ));
 }

@@ -325,3 +325,54 @@ async fn a_server_that_fails_every_third_time_loses_nothing() {
     // The requests 3, 6, ... 27 failed.
     assert_eq!(site.requests(), 29);
 }
+
+/// Images on a host that drips cost what a few of them cost, and those on another host nothing.
+#[tokio::test]
+async fn a_host_that_only_fails_is_given_up() {
+    let dripping = Site::start(|head, _| match path(head) {
+        "/well" => ok("", "bytes"),
+        _ => Answer::Stall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0".to_vec()),
+    })
+    .await;
+    let fetcher = fetcher(Duration::from_secs(1));
+    let begun = Instant::now();
+    let images = (0..400).map(|_| fetcher.fetch("drip", Some(&dripping.url)));
+    let found = futures::future::join_all(images).await;
+    let kinds: Vec<_> = found
+        .iter()
+        .map(|found| found.as_ref().unwrap_err().kind())
+        .collect();
+    let given_up = kinds.iter().filter(|kind| **kind == "given_up").count();
+    assert!(given_up > 250, "{given_up} of {kinds:?}");
+    assert!(
+        begun.elapsed() < Duration::from_secs(12),
+        "{:?}",
+        begun.elapsed()
+    );
+    let said = found.last().unwrap().as_ref().unwrap_err();
+    assert!(
+        said.can_pass() && said.to_string().contains("was not asked for"),
+        "{said}"
+    );
+    // One that is let through ends it.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(fetcher.fetch("well", Some(&dripping.url)).await.is_ok());
+    assert!(fetcher.fetch("well", Some(&dripping.url)).await.is_ok());
+}
+
+/// The pause that a host wants is of the time of each image that waits for it.
+#[tokio::test]
+async fn a_pause_is_of_an_images_time() {
+    let site = Site::start(|_, _| failing("429 Slow", "Retry-After: 2\r\n")).await;
+    let fetcher = fetcher(Duration::from_secs(3));
+    let begun = Instant::now();
+    let images = (0..20).map(|_| fetcher.fetch("x", Some(&site.url)));
+    let found = futures::future::join_all(images).await;
+    assert!(found.iter().all(Result::is_err));
+    // One after another they would take a minute.
+    assert!(
+        begun.elapsed() < Duration::from_secs(12),
+        "{:?}",
+        begun.elapsed()
+    );
+}

@@ -143,7 +143,7 @@ fn the_facts_of_a_picture_are_those_of_its_pixels() {
 
 /// Whatever in a format changes pixels, with a picture that shows what is made of it. What is not honoured is shown as if it were not
 /// there, as Pillow does.
-const CHANGES: [(&str, &str, &str); 62] = [
+const CHANGES: [(&str, &str, &str); 79] = [
     (
         "JPEG",
         "process: baseline in several scans",
@@ -170,6 +170,16 @@ const CHANGES: [(&str, &str, &str); 62] = [
     ("JPEG", "JFIF beside Adobe", "jpeg-jfif-adobe-0.jpg"),
     ("JPEG", "inks", "jpeg-cmyk-no-marker.jpg"),
     ("JPEG", "restart interval", "jpeg-restart-blocks-7.jpg"),
+    (
+        "JPEG",
+        "restart interval that is not kept (refused)",
+        "jpeg-restart-missing.jpg",
+    ),
+    (
+        "JPEG",
+        "restart markers without an interval (refused)",
+        "jpeg-restart-unannounced.jpg",
+    ),
     ("JPEG", "no Huffman tables", "jpeg-no-tables.jpg"),
     ("JPEG", "EXIF orientation", "turned-long-big.jpg"),
     ("JPEG", "XMP orientation", "turned-xmp.jpg"),
@@ -180,6 +190,7 @@ const CHANGES: [(&str, &str, &str); 62] = [
     ("PNG", "XMP in text", "turned-png-xmp.png"),
     ("PNG", "iCCP", "profile-p3.png"),
     ("PNG", "iCCP of grey", "profile-grey.png"),
+    ("PNG", "no IEND", "png-no-end.png"),
     ("PNG", "gAMA (not honoured)", "png-gamma-1.png"),
     ("PNG", "cHRM (not honoured)", "png-chromaticities.png"),
     ("PNG", "cICP (not honoured)", "png-cicp-p3.png"),
@@ -191,7 +202,11 @@ const CHANGES: [(&str, &str, &str); 62] = [
     ("WebP", "EXIF", "turned-webp-prefix.webp"),
     ("WebP", "XMP", "turned-webp-xmp.webp"),
     ("WebP", "ICCP", "profile-p3.webp"),
+    ("WebP", "flags of what is not there", "webp-no-alpha.webp"),
     ("GIF", "canvas", "gif-canvas-40x30.gif"),
+    ("GIF", "colours of the frame", "gif-own-colours.gif"),
+    ("GIF", "no colours", "gif-no-colours.gif"),
+    ("GIF", "blocks of unknown kinds", "gif-unknown-block.gif"),
     ("GIF", "place of the frame", "gif-frame-over-the-edge.gif"),
     ("BMP", "offset", "bmp-offset-0.bmp"),
     ("BMP", "header", "bmp-os2-2.bmp"),
@@ -199,7 +214,18 @@ const CHANGES: [(&str, &str, &str); 62] = [
     ("BMP", "masks", "bmp-16-masks.bmp"),
     ("BMP", "alpha", "bmp-v5-alpha.bmp"),
     ("BMP", "alpha of nothing", "bmp-v5-alpha-empty.bmp"),
+    ("BMP", "masks of 32 bits", "bmp-32-masks.bmp"),
+    (
+        "BMP",
+        "masks that leave a colour out (refused)",
+        "bmp-mask-missing.bmp",
+    ),
     ("BMP", "run lengths", "bmp-rle8.bmp"),
+    (
+        "BMP",
+        "pixels that no run reaches",
+        "bmp-runs-4-skipped.bmp",
+    ),
     ("BMP", "JPEG (refused)", "bmp-jpeg.bmp"),
     ("TIFF", "258 BitsPerSample", "tiff-grey-4-black.tif"),
     (
@@ -254,6 +280,17 @@ const CHANGES: [(&str, &str, &str); 62] = [
     ("TIFF", "530 YCbCrSubSampling", "tiff-luma-2x2.tif"),
     ("TIFF", "34675 ICC profile", "profile-inks.tif"),
     ("TIFF", "next directory", "tiff-pages.tif"),
+    ("JPEG XL", "orientation", "jpegxl-turned.jxl"),
+    ("JPEG XL", "colour profile", "jpegxl-profile-p3.jxl"),
+    (
+        "JPEG XL",
+        "colours other than sRGB, with loss",
+        "jpegxl-profile-p3-lossy.jxl",
+    ),
+    ("JPEG XL", "alpha", "jpegxl-alpha.jxl"),
+    ("JPEG XL", "grey", "jpegxl-grey-alpha.jxl"),
+    ("JPEG XL", "depth", "jpegxl-16-bit.jxl"),
+    ("JPEG XL", "animation", "jpegxl-animation.jxl"),
 ];
 
 #[test]

@@ -1,7 +1,7 @@
 """Makes the pictures of this folder: one small file for each way in which a real writer differs from what a decoder expects.
 
-Needs Pillow, NumPy, tifffile, imagecodecs, and on the PATH cjpeg, jpegtran (libjpeg-turbo), tiffcp, tiffset (libtiff) and
-ImageMagick's convert. Run it here: python make.py
+Needs Pillow, NumPy, tifffile, imagecodecs, and on the PATH cjpeg, jpegtran (libjpeg-turbo), tiffcp, tiffset (libtiff), cjxl,
+djxl (libjxl) and ImageMagick's convert. Run it here: python make.py
 """
 
 import base64
@@ -200,6 +200,18 @@ def jpegs():
     same("jpeg-extended.jpg", plain.replace(b"\xff\xc0\0\x11", b"\xff\xc1\0\x11"), "extended sequential process of 8 bits", as_pillow(plain), 1.5)
     same("jpeg-quality-100.jpg", cjpeg("-quality", 100, "-sample", "1x1"), "the finest quantisation")
     same("jpeg-16-bit-quantisation.jpg", cjpeg("-quality", 1, "-sample", "1x1"), "quantisation tables of 16 bits")
+
+    # Restart markers that are not what is announced: all others are there, so that what follows them is not where it belongs.
+    restarted = cjpeg("-sample", "2x2", "-restart", "2B")
+    marks = [at for at in range(restarted.index(b"\xff\xda"), len(restarted) - 1) if restarted[at] == 0xFF and restarted[at + 1] & 0xF8 == 0xD0]
+    one, next_one = marks[len(marks) // 2 :][:2]
+    announced = restarted.index(b"\xff\xdd")
+    other = bytes([0xD0 | restarted[one + 1] + 3 & 7])
+    same("jpeg-restart-number.jpg", restarted[: one + 1] + other + restarted[one + 2 :], "a restart marker of another number", as_pillow(restarted), 1.5)
+    same("jpeg-restart-never.jpg", plain[: plain.index(b"\xff\xc0")] + b"\xff\xdd\0\4\xff\xff" + plain[plain.index(b"\xff\xc0") :], "an interval that is never reached", as_pillow(plain), 1.5)
+    refused("jpeg-restart-missing.jpg", restarted[:one] + restarted[one + 2 :], "corrupt", "its restart markers are out of order", "a restart marker that is missing")
+    refused("jpeg-restart-lost.jpg", restarted[:one] + restarted[next_one:], "corrupt", "its restart markers are out of order", "a piece between restart markers that is missing")
+    refused("jpeg-restart-unannounced.jpg", restarted[:announced] + restarted[announced + 6 :], "corrupt", "its compressed data is damaged", "restart markers that nothing announces")
 
     refused("jpeg-height-behind.jpg", plain.replace(struct.pack(">HH", 71, 97), struct.pack(">HH", 0, 97), 1), "unsupported_feature", "a height that only follows the first scan", "the height in a segment behind the scan")
     twelve = bytearray(plain)
@@ -558,6 +570,36 @@ def bitmaps():
     run8 = b"".join(b"".join(bytes([1, int(level)]) for level in line) + b"\0\0" for line in levels[::-1]) + b"\0\1"
     shows("bmp-rle8.bmp", bmp(info(40, 8, 1, 16), run8, table), palette.convert("RGB"), "run lengths of 8 bits", 0)
 
+    index = lambda line: b"".join(bytes([1, int(level)]) for level in line)
+    packed4 = lambda line: bytes([0, len(line)]) + bytes(int(a) << 4 | int(b) for a, b in zip(line[::2], list(line[1::2]) + [0])) + b"\0" * ((len(line) + 1) // 2 % 2)
+    colours = np.array(palette.getpalette()[:48]).reshape(-1, 3).astype(np.uint8)
+    skipped = levels.copy()
+    skipped[:, :20] = 0
+    ended = levels.copy()
+    ended[:20] = 0
+    short = levels.copy()
+    short[:, 50:] = 0
+    above = levels.copy()
+    above[-4:-1] = 0
+    for bits, coding, runs in ((8, 1, index), (4, 2, packed4)):
+        for name, data, seen in (
+            ("plain", b"".join(runs(line) + b"\0\0" for line in levels[::-1]) + b"\0\1", levels),
+            ("no-end", b"".join(runs(line) + b"\0\0" for line in levels[::-1]), levels),
+            ("skipped", b"".join(b"\0\2\x14\0" + runs(line[20:]) + b"\0\0" for line in levels[::-1]) + b"\0\1", skipped),
+            ("rows-skipped", runs(levels[-1]) + b"\0\0\0\2\0\3" + b"".join(runs(line) + b"\0\0" for line in levels[-5::-1]) + b"\0\1", above),
+            ("ended", b"".join(runs(line) + b"\0\0" for line in levels[:19:-1]) + b"\0\1", ended),
+            ("short-rows", b"".join(runs(line[:50]) + b"\0\0" for line in levels[::-1]) + b"\0\1", short),
+            ("long-rows", b"".join(runs(line) + b"\7\0\0\0" for line in levels[::-1]) + b"\0\1", levels),
+        ):
+            shows(f"bmp-runs-{bits}-{name}.bmp", bmp(info(40, bits, coding, 16), data, table), Image.fromarray(colours[seen]), f"run lengths of {bits} bits: {name}", 0)
+        data = b"".join(runs(line) + b"\0\0" for line in levels) + b"\0\1"
+        shows(f"bmp-runs-{bits}-from-top.bmp", bmp(info(40, bits, coding, 16, height=-47), data, table), Image.fromarray(colours[levels]), f"run lengths of {bits} bits with rows from the top", 0)
+        refused(f"bmp-runs-{bits}-cut.bmp", bmp(info(40, bits, coding, 16), data[: len(data) // 2], table), "truncated", "is truncated", f"half of a BMP of run lengths of {bits} bits")
+    shows("bmp-no-padding.bmp", bmp(plain, bgr[:-1]), small, "a last row without its padding", 0)
+    no_planes = bytearray(bmp(plain, bgr))
+    no_planes[26] = 0
+    shows("bmp-no-planes.bmp", bytes(no_planes), small, "a number of planes that is zero", 0)
+
     # 32 bits: alpha that is alpha, alpha that is nothing, and none.
     alpha = np.tile(np.linspace(0, 255, 65).astype(np.uint8), (47, 1))
     bgra = lambda alpha: rows(np.dstack([pixels[..., ::-1], alpha]), 32)
@@ -576,6 +618,10 @@ def bitmaps():
     parts = [(pixels[..., 0] >> 3).astype(int) * 255 // 31, (pixels[..., 1] >> 2).astype(int) * 255 // 63, (pixels[..., 2] >> 3).astype(int) * 255 // 31]
     seen = Image.fromarray(np.dstack(parts).astype(np.uint8))
     shows("bmp-16-masks.bmp", bmp(info(40, 16, 3), rows(six, 16), struct.pack("<III", 0xF800, 0x7E0, 0x1F)), seen, "16 bits with masks", 1.0)
+    refused("bmp-mask-missing.bmp", bmp(info(40, 16, 3), rows(six, 16), struct.pack("<III", 0xF800, 0x7E0, 0)), "unsupported_feature", "colour masks that leave a colour out", "16 bits whose blue has no mask")
+    ten = pixels.astype(np.int64) * 1023 // 255
+    word = (ten[..., 0] << 20 | ten[..., 1] << 10 | ten[..., 2]).astype("<u4")
+    shows("bmp-32-masks.bmp", bmp(info(40, 32, 3), rows(word, 32), struct.pack("<III", 0x3FF00000, 0xFFC00, 0x3FF)), small, "32 bits of which each colour has ten", 1.0)
     refused("bmp-jpeg.bmp", bmp(info(40, 0, 4), saved(small, "JPEG")), "unsupported_feature", "a JPEG within", "a JPEG within")
     refused("bmp-png.bmp", bmp(info(40, 0, 5), saved(small, "PNG")), "unsupported_feature", "a PNG within", "a PNG within")
     refused("bmp-cut.bmp", bmp(plain, bgr)[:3000], "truncated", "is truncated", "a third of a BMP")
@@ -599,6 +645,24 @@ def gifs():
     canvas = Image.new("RGB", (75, 52), "white")
     canvas.paste(seen, (10, 5))
     shows("gif-frame-over-the-edge.gif", bytes(data), canvas, "a frame that runs over the edges", 0)
+    plain = saved(small, "GIF")
+    at = plain.index(b"\x2c")
+    before = lambda blocks: plain[:at] + blocks + plain[at:]
+    shows("gif-unknown-block.gif", before(b"\x21\x77\3odd\0"), seen, "a block of an unknown kind", 0)
+    shows("gif-stray-zeros.gif", before(b"\0\0"), seen, "stray zeros before the frame", 0)
+    shows("gif-no-trailer.gif", plain[:-1], seen, "no trailer", 0)
+    shows("gif-no-terminator.gif", plain[:-2], seen, "data without the block that ends it", 0)
+    colours = 3 << ((plain[10] & 7) + 1)
+    table, frame = plain[13 : 13 + colours], plain[13 + colours :]
+    bare = plain[:10] + bytes([plain[10] & 0x7F]) + plain[11:13] + frame
+    levels = np.asarray(Image.open(io.BytesIO(plain)))
+    shows("gif-no-colours.gif", bare, Image.fromarray(levels), "no table of colours: levels of grey", 0)
+    few = plain[:10] + bytes([plain[10] & 0xF8 | 3]) + plain[11:13] + table[:48] + frame
+    shown = np.concatenate([np.frombuffer(table[:48], np.uint8).reshape(-1, 3), np.zeros((240, 3), np.uint8)])
+    shows("gif-few-colours.gif", few, Image.fromarray(shown[levels]), "indices of which no table has a colour: black", 0)
+    local = frame.index(b"\x2c")
+    own = frame[: local + 9] + bytes([0x80 | frame[local + 9] | plain[10] & 7]) + table + frame[local + 10 :]
+    shows("gif-own-colours.gif", plain[:13] + bytes(255 - value for value in table) + own, seen, "a frame with colours of its own", 0)
 
 
 def others():
@@ -622,8 +686,6 @@ def others():
         ("scan.dcm", bytes(128) + b"DICM\x02\0\0\0UL\x04\0", "a DICOM image"),
         ("jpeg2000.jp2", b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 image"),
         ("jpeg2000.j2k", b"\xff\x4f\xff\x51\0\x29\0\0", "a JPEG 2000 image"),
-        ("jpegxl.jxl", b"\xff\x0a\xfa\x7f\x01\0", "a JPEG XL image"),
-        ("jpegxl-box.jxl", b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL image"),
         ("jpegxr.jxr", b"II\xbc\x01\x20\0\0\0", "a JPEG XR image"),
         ("document.pdf", b"%PDF-1.7\n", "a PDF document"),
         ("document.ps", b"%!PS-Adobe-3.0 EPSF-3.0\n", "a PostScript document"),
@@ -660,11 +722,87 @@ def declared_colours():
         shows(f"png-{name}.png", data, as_pillow(data), what, 0)
 
 
+def incomplete():
+    """What a writer left out or claims beside a picture that is whole."""
+    small = photo(65, 47)
+    plain = saved(small, "PNG")
+    shows("png-no-end.png", plain[:-12], small, "no chunk that ends the file", 0)
+    refused("png-cut.png", plain[: len(plain) // 2], "truncated", "is truncated", "half of a PNG")
+    cut = zlib.compress(b"".join(b"\0" + line.tobytes() for line in np.asarray(small)))[:900]
+    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    refused("png-cut-between-chunks.png", plain[:33] + chunk(b"IDAT", cut), "truncated", "is truncated", "half of a PNG up to the end of a chunk")
+    picture = saved(small, "WEBP", quality=80)
+    picture = picture[12:]
+    canvas = lambda flags: b"VP8X" + struct.pack("<I", 10) + bytes([flags, 0, 0, 0]) + struct.pack("<I", 64)[:3] + struct.pack("<I", 46)[:3]
+    webp = lambda body: b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
+    for flag, name in ((0x20, "profile"), (0x10, "alpha"), (8, "exif"), (4, "xmp")):
+        data = webp(canvas(flag) + picture)
+        shows(f"webp-no-{name}.webp", data, as_pillow(data), f"a WebP said to have what it has not: {name}", 1.0)
+
+
+def jpegxls():
+    small = photo(65, 47)
+    pixels = np.asarray(small)
+    smooth = small.filter(ImageFilter.GaussianBlur(1.5))
+    grey = np.asarray(small.convert("L"))
+    alpha = np.tile(np.linspace(0, 255, 65).astype(np.uint8), (47, 1))
+    on_white = lambda image: Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA")).convert("RGB")
+    p3 = matrix_profile([(0.51512, 0.2412, -0.00105), (0.29198, 0.69225, 0.04189), (0.1571, 0.06657, 0.78407)], CURVE_OF_SRGB)
+    to_srgb = lambda image: ImageCms.profileToProfile(image, io.BytesIO(p3), ImageCms.createProfile("sRGB"), outputMode="RGB")
+
+    def cjxl(data, *options):
+        with tempfile.TemporaryDirectory() as folder:
+            (pathlib.Path(folder) / "a").write_bytes(data)
+            tool("cjxl", f"{folder}/a", f"{folder}/b.jxl", "--quiet", *options)
+            return (pathlib.Path(folder) / "b.jxl").read_bytes()
+
+    def djxl(data):
+        with tempfile.TemporaryDirectory() as folder:
+            (pathlib.Path(folder) / "a.jxl").write_bytes(data)
+            tool("djxl", f"{folder}/a.jxl", f"{folder}/b.png", "--quiet")
+            return Image.open(io.BytesIO((pathlib.Path(folder) / "b.png").read_bytes()))
+
+    png = lambda image, **options: saved(image, "PNG", **options)
+    exact = ("-d", "0")
+    shows("jpegxl-lossless.jxl", cjxl(png(small), *exact), small, "without loss", 0)
+    shows("jpegxl-container.jxl", cjxl(png(small), *exact, "--container=1"), small, "in boxes", 0)
+    shows("jpegxl-16-bit.jxl", cjxl(imagecodecs.png_encode(pixels.astype(np.uint16) * 257), *exact), small, "16 bits a sample", 0)
+    light = np.where(pixels <= 10, pixels / 255 / 12.92, ((pixels / 255 + 0.055) / 1.055) ** 2.4)
+    shows("jpegxl-float.jxl", imagecodecs.jpegxl_encode(light.astype(np.float32), lossless=True), small, "floating point of linear light", 1.0)
+    shows("jpegxl-grey.jxl", cjxl(png(Image.fromarray(grey)), *exact), Image.fromarray(grey), "grey", 0)
+    shows("jpegxl-grey-alpha.jxl", cjxl(png(Image.fromarray(np.dstack([grey, alpha]), "LA")), *exact), on_white(Image.fromarray(np.dstack([grey, alpha]), "LA")), "grey with alpha", 0)
+    clear = Image.fromarray(np.dstack([pixels, alpha]))
+    shows("jpegxl-alpha.jxl", cjxl(png(clear), *exact), on_white(clear), "alpha", 0)
+    for name, options in {"lossy": (), "progressive": ("-p",), "modular": ("--modular=1",), "fast": ("-e", "3"), "careful": ("-e", "9"), "squeezed": ("--modular=1", "-R", "1"), "noise": ("--photon_noise=ISO400",)}.items():
+        data = cjxl(png(smooth), "-d", "1", *options)
+        shows(f"jpegxl-{name}.jxl", data, djxl(data).convert("RGB"), f"JPEG XL: {name}", 1.0 if name != "noise" else 2.0)
+    jpeg = saved(smooth, "JPEG", quality=90)
+    for name, options in {"kept": ("-j", "1"), "again": ("-j", "0", "-d", "1")}.items():
+        data = cjxl(jpeg, *options)
+        shows(f"jpegxl-of-jpeg-{name}.jxl", data, djxl(data).convert("RGB"), f"made of a JPEG: {name}", 1.5)
+    turned = cjxl(joined([segment(0xE1, b"Exif\0\0" + exif(6))] + segments(jpeg)[0], segments(jpeg)[1]), "-j", "1")
+    assert djxl(turned).size == (47, 65)
+    shows("jpegxl-turned.jxl", turned, djxl(turned).convert("RGB"), "turned", 1.5)
+    wide = cjxl(png(small, icc_profile=p3), *exact)
+    shows("jpegxl-profile-p3.jxl", wide, to_srgb(small), "profile p3 without loss", 1.2)
+    lossy = cjxl(png(smooth, icc_profile=p3), "-d", "0.5")
+    shows("jpegxl-profile-p3-lossy.jxl", lossy, to_srgb(smooth), "profile p3 with loss", 2.0)
+    ends = io.BytesIO()
+    small.save(ends, "PNG", save_all=True, append_images=[small.transpose(Image.Transpose.ROTATE_180)] * 2, duration=100)
+    shows("jpegxl-animation.jxl", cjxl(ends.getvalue(), *exact), small, "an animation of which the first frame is shown", 0)
+    plain = cjxl(png(small), *exact)
+    refused("jpegxl-cut.jxl", plain[: len(plain) // 2], "truncated", "is truncated", "half of a JPEG XL")
+    refused("jpegxl-header-alone.jxl", plain[:8], "truncated", "is truncated", "eight bytes of a JPEG XL")
+    broken = bytearray(plain)
+    broken[20:40] = bytes(20)
+    refused("jpegxl-broken.jxl", bytes(broken), "corrupt", "is corrupt", "a JPEG XL with zeros in its data")
+
+
 if __name__ == "__main__":
     (HERE / "reference").mkdir(exist_ok=True)
     for old in [*HERE.glob("reference/*.png")]:
         old.unlink()
-    for part in (jpegs, orientations, colours, tiffs, bitmaps, gifs, others, declared_colours):
+    for part in (jpegs, orientations, colours, tiffs, bitmaps, gifs, others, declared_colours, incomplete, jpegxls):
         part()
     names = [row[0] for row in ROWS]
     assert len(names) == len(set(names)), sorted(name for name in names if names.count(name) > 1)
