@@ -16,9 +16,8 @@ use std::time::{Duration, Instant};
 
 use candle_core::{D, DType, Device, Tensor};
 use clap::Parser;
-use picsift_vision::moondream::{
-    Checkpoint, Config, Format, Network, OverlapCrops, Prefix, Request,
-};
+use picsift_vision::moondream::{Config, Network, OverlapCrops, Prefix, Request};
+use picsift_vision::transformer::{Checkpoint, Format};
 use picsift_vision::{
     ComputeDtype, CropPolicy, CudaOptions, DeviceChoice, Generation, Preprocessor, Quantization,
     RgbImage, Views,

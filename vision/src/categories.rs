@@ -3,11 +3,15 @@
 //! Owns the file's format and the names of columns. Whether a model knows a category is [`crate::Questions`]' to say, and
 //! from which score one holds without a threshold of its own is its caller's.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use crate::model::Category;
+
+/// Most categories of one job: each is two columns of the output.
+pub const MOST: usize = 2000;
 
 /// One category with the threshold from which it holds; unset means the caller's, then the model's default.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,6 +65,9 @@ pub enum CategoriesError {
         #[source]
         source: Box<toml::de::Error>,
     },
+    /// More than [`MOST`].
+    #[error("there are {0} categories, and at most {MOST} are asked for together")]
+    TooMany(usize),
     /// A category stands twice.
     #[error("category '{0}' is given twice")]
     Twice(String),
@@ -79,6 +86,27 @@ struct Entry {
     /// Further nouns that count.
     #[serde(default)]
     nouns: Vec<String>,
+    /// Sentences around a noun, for models that compare texts with images.
+    #[serde(default)]
+    templates: Vec<Template>,
+}
+
+/// A sentence in which `{}` stands for a noun.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Template(String);
+
+impl TryFrom<String> for Template {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.contains("{}") {
+            true => Ok(Self(text)),
+            false => Err(format!(
+                "the template {text:?} has no {{}}, which stands for the noun, as in 'a photo of {{}}.'"
+            )),
+        }
+    }
 }
 
 /// The categories of `list`, then those of `file`, in their order.
@@ -104,12 +132,13 @@ pub fn categories(
     if all.is_empty() {
         return Err(CategoriesError::None);
     }
-    for (index, category) in all.iter().enumerate() {
+    if all.len() > MOST {
+        return Err(CategoriesError::TooMany(all.len()));
+    }
+    let mut seen = HashSet::new();
+    for category in &all {
         let name = &category.spec.category.name;
-        if all[..index]
-            .iter()
-            .any(|other| other.spec.category.name == *name)
-        {
+        if !seen.insert(name) {
             return Err(CategoriesError::Twice(name.clone()));
         }
     }
@@ -142,6 +171,7 @@ pub fn parse(text: &str) -> Result<Vec<JobCategory>, toml::de::Error> {
                         name,
                         prompt: entry.prompt,
                         nouns: entry.nouns,
+                        templates: entry.templates.into_iter().map(|t| t.0).collect(),
                     },
                     threshold: entry.threshold,
                 },
@@ -182,6 +212,15 @@ mod tests {
                 ("measuring-tape", "measuring_tape")
             ]
         );
+    }
+
+    #[test]
+    fn a_template_has_a_place_for_the_noun() {
+        let entries = parse("[dog]\ntemplates = ['a photo of {}.', 'a drawing of {}']\n").unwrap();
+        assert_eq!(entries[0].spec.category.templates.len(), 2);
+        let said = parse("[cat]\n[dog]\ntemplates = ['a photo of a dog']\n").unwrap_err();
+        assert!(said.to_string().contains("has no {}"), "{said}");
+        assert!(said.to_string().contains("line 3"), "{said}");
     }
 
     #[test]

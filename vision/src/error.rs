@@ -87,6 +87,17 @@ pub enum VisionError {
         /// The category's name.
         category: String,
     },
+    /// Templates were given to a model that puts nouns into sentences of its own, or reads none.
+    #[error(
+        "model '{model}' takes no templates, but category '{category}' has some; leave them out, or choose a model that compares texts \
+         with images, such as siglip2"
+    )]
+    NoTemplates {
+        /// The model.
+        model: String,
+        /// The category's name.
+        category: String,
+    },
     /// A question in words was put to a model that cannot answer in words.
     #[error(
         "model '{model}' cannot answer in words: it only scores categories, so ask it for categories \

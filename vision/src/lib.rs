@@ -35,8 +35,10 @@ mod options;
 mod packing;
 pub mod registry;
 mod service;
+pub mod siglip;
 pub mod source;
 pub mod store;
+pub mod transformer;
 pub mod wordnet;
 
 pub use categories::CategorySpec;
@@ -50,8 +52,8 @@ pub use model::{
 pub use options::{ComputeDtype, CropPolicy, Generation, LoadOptions, Quantization, Temperature};
 pub use packing::{PackLimits, pack};
 pub use registry::{
-    DEFAULT_MODEL, EmbeddedModel, HubModel, ModelEntry, Origin, check_name, describe, load, models,
-    why_no_cuda,
+    DEFAULT_MODEL, EmbeddedModel, Family, HubModel, ModelEntry, Origin, check_name, describe, load,
+    models, why_no_cuda,
 };
 pub use service::{Service, ServiceOptions, ServiceStats};
 pub use source::{FetchProgress, HubFile, HubSettings, ModelFiles, SourceError};

@@ -145,6 +145,9 @@ pub struct Category {
     pub prompt: Option<String>,
     /// Further nouns that count as this category; a model that reads questions asks for any of them.
     pub nouns: Vec<String>,
+    /// Sentences in which `{}` stands for each noun, for a model that compares texts with images: the mean of them counts. None are the
+    /// model's own.
+    pub templates: Vec<String>,
 }
 
 impl Category {
@@ -154,6 +157,7 @@ impl Category {
             name: name.into(),
             prompt: None,
             nouns: Vec::new(),
+            templates: Vec::new(),
         }
     }
 }
@@ -163,6 +167,8 @@ impl Category {
 pub enum Question {
     /// How probable is it that the image shows one of these classes? Ascending indices without repeats.
     Classes(Arc<[u16]>),
+    /// How well does the best of these descriptions fit the image? Each is in one or several wordings, whose mean counts.
+    Shows(Arc<[Arc<[Prompt]>]>),
     /// To be answered yes or no; the answer is a score.
     YesNo(Prompt),
     /// To be answered in words; only for a model with [`ModelInfo::can_talk`].
@@ -174,6 +180,7 @@ impl Question {
     pub fn text(&self) -> Option<&str> {
         match self {
             Self::Classes(_) => None,
+            Self::Shows(descriptions) => descriptions.first()?.first().map(|prompt| &*prompt.text),
             Self::YesNo(prompt) | Self::Open(prompt, _) => Some(&prompt.text),
         }
     }

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
-use picsift_vision::moondream::{Checkpoint, Config, Network};
+use picsift_vision::moondream::{Config, Network};
+use picsift_vision::transformer::Checkpoint;
 use picsift_vision::{Generation, Views};
 use serde_json::{Value, json};
 

@@ -23,7 +23,8 @@ use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 use clap::{Parser, ValueEnum};
-use picsift_vision::moondream::{Checkpoint, Format, Layout, Network, OverlapCrops, Squash};
+use picsift_vision::moondream::{Layout, Network, OverlapCrops, Squash};
+use picsift_vision::transformer::{Checkpoint, Format};
 use picsift_vision::{ComputeDtype, CropPolicy, CudaOptions, DeviceChoice, Preprocessor, Views};
 use serde_json::{Value, json};
 

@@ -2,7 +2,8 @@
 
 use candle_core::{Device, Tensor};
 use picsift_vision::ComputeDtype;
-use picsift_vision::moondream::{Format, Network, Stage};
+use picsift_vision::moondream::{Network, Stage};
+use picsift_vision::transformer::Format;
 use serde_json::{Value, json};
 
 use super::golden_data::{Golden, prompts};

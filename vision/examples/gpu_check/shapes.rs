@@ -2,7 +2,8 @@
 //! is read or written, which shows here and under a memory checker.
 
 use picsift_vision::Views;
-use picsift_vision::moondream::{Checkpoint, Config, Network};
+use picsift_vision::moondream::{Config, Network};
+use picsift_vision::transformer::Checkpoint;
 use serde_json::json;
 
 use super::{Outcome, Run, largest, values};

@@ -1,7 +1,7 @@
 //! Each step of the network against its definition in f64.
 
 use picsift_vision::ComputeDtype;
-use picsift_vision::moondream::{Format, conformance};
+use picsift_vision::transformer::{Format, conformance};
 use serde_json::json;
 
 use super::{Outcome, Run};

@@ -11,11 +11,20 @@ pub(crate) use failure::Failure;
 use std::fmt;
 use std::str::FromStr;
 
-use candle_core::Device;
+use candle_core::{Device, DeviceLocation};
 
 use crate::error::VisionError;
 #[cfg(feature = "cuda")]
 use crate::error::without_backtrace;
+
+/// A device as [`DeviceChoice`] writes it.
+pub(crate) fn device_name(device: &Device) -> String {
+    match device.location() {
+        DeviceLocation::Cpu => "cpu".to_owned(),
+        DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+        DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
+    }
+}
 
 /// A device as a person chooses it: `auto`, `cpu`, `cuda` (which is `cuda:0`) or `cuda:N`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -107,6 +107,12 @@ impl Questions for Nouns {
                 category: category.name.clone(),
             });
         }
+        if !category.templates.is_empty() {
+            return Err(VisionError::NoTemplates {
+                model: NAME.to_owned(),
+                category: category.name.clone(),
+            });
+        }
         let lexicon = Lexicon::embedded()?;
         let unknown = |source| VisionError::UnknownCategory {
             model: NAME.to_owned(),

@@ -8,7 +8,7 @@ mod raw;
 
 use raw::{Raw2024, Raw2025};
 
-use super::checkpoint::{Checkpoint, CheckpointError};
+use crate::transformer::{Checkpoint, CheckpointError};
 
 /// How a checkpoint names its tensors, and what the model of that time did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -140,7 +140,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] when the layout is not known, the JSON is not of its form, or the sizes contradict each other.
     pub fn of(checkpoint: &Checkpoint<'_>, json: &str) -> Result<Self, ConfigError> {
-        match checkpoint.layout()? {
+        match Layout::of(checkpoint)? {
             Layout::V2025 => Self::v2025(json),
             Layout::V2024 => Self::v2024(json, vision_2024(checkpoint)?),
         }

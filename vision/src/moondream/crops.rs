@@ -5,10 +5,10 @@
 //! pixels only; what the overlap is for, and how features of the crops are put together again, is the encoder's business.
 
 use super::VisionConfig;
-use super::resize::{Filter, resize};
 use crate::error::VisionError;
 use crate::model::{Preprocessor, RgbImage, Views};
 use crate::options::CropPolicy;
+use crate::transformer::resize::{Filter, resize};
 
 /// Makes the views of the 2025 layout.
 ///

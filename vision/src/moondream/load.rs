@@ -4,19 +4,17 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use candle_core::{Device, DeviceLocation};
+use candle_core::Device;
 use sha2::{Digest, Sha256};
 
-use super::{
-    Checkpoint, CheckpointError, Config, Format, Layout, Moondream, Network, OverlapCrops, Prompts,
-    Squash, Vocabulary,
-};
+use super::{Config, Layout, Moondream, Network, OverlapCrops, Prompts, Squash, Vocabulary};
 use crate::description::{DescribedModel, ModelDescription};
-use crate::device::{Failure, free_memory};
+use crate::device::{Failure, device_name, free_memory};
 use crate::error::VisionError;
 use crate::model::{BatchAdvice, InputGeometry, Loaded, ModelInfo, Preprocessor};
-use crate::options::{ComputeDtype, CropPolicy, LoadOptions};
+use crate::options::{CropPolicy, LoadOptions};
 use crate::source::{FetchProgress, ModelFiles, PlanningFiles, read_text, shown_hash};
+use crate::transformer::{Checkpoint, CheckpointError, Format};
 
 /// Images and views that fill a CPU: with one image its threads are all at work, and an image's prefix takes 290 MB of the
 /// 2B model's memory.
@@ -93,7 +91,7 @@ pub fn describe(
 ) -> Result<DescribedModel, VisionError> {
     let texts = Texts::read(&files.config, &files.tokenizer)?;
     let parts = texts.parts(&files.name, &files.revision, files.licence);
-    let format = format(&files.name, device, options)?;
+    let format = Format::asked(&files.name, device, options)?;
     let config = config(&parts, &Checkpoint::open(&files.weights)?)?;
     let plan = plan(parts, config, format, options)?;
     Ok(DescribedModel::new(plan.description.clone(), move |_| {
@@ -114,7 +112,7 @@ pub(crate) fn describe_2025(
 ) -> Result<DescribedModel, VisionError> {
     let texts = Texts::read(&files.config, &files.tokenizer)?;
     let parts = texts.parts(&files.name, &files.revision, files.licence);
-    let format = format(&files.name, device, options)?;
+    let format = Format::asked(&files.name, device, options)?;
     let config = Config::v2025(parts.config.1).map_err(in_file(&parts.config.0))?;
     let plan = plan(parts, config, format, options)?;
     Ok(DescribedModel::new(
@@ -140,7 +138,7 @@ pub fn describe_shapes(
         tokenizer: (inside("tokenizer.json"), SHAPES.tokenizer),
     };
     let open = move || Checkpoint::from_bytes(&inside("model.safetensors"), SHAPES.weights);
-    let format = format(SHAPES_NAME, device, options)?;
+    let format = Format::asked(SHAPES_NAME, device, options)?;
     let config = config(&parts, &open()?)?;
     let plan = plan(parts, config, format, options)?;
     Ok(DescribedModel::new(plan.description.clone(), move |_| {
@@ -197,7 +195,7 @@ fn in_file<E: Error + Send + Sync + 'static>(file: &str) -> impl FnOnce(E) -> Vi
 
 /// The configuration; the layout comes first, as what does not fit an unknown one says nothing.
 fn config(parts: &Parts<'_>, checkpoint: &Checkpoint<'_>) -> Result<Config, VisionError> {
-    checkpoint.layout()?;
+    Layout::of(checkpoint)?;
     Config::of(checkpoint, parts.config.1).map_err(in_file(&parts.config.0))
 }
 
@@ -217,7 +215,7 @@ fn plan(
                 name: parts.name.to_owned(),
                 revision: parts.revision,
                 licence: parts.licence,
-                device: place(&format.device),
+                device: device_name(&format.device),
                 dtype: format.name(),
                 crops: Some(options.crops),
                 input: InputGeometry::Full,
@@ -237,7 +235,7 @@ fn plan(
 impl Plan {
     /// The model with the weights of this checkpoint.
     fn load(&self, checkpoint: &Checkpoint<'_>) -> Result<Loaded, VisionError> {
-        checkpoint.layout()?;
+        Layout::of(checkpoint)?;
         let ModelDescription {
             info,
             questions,
@@ -270,27 +268,6 @@ impl Plan {
     }
 }
 
-/// The form that these options ask for.
-fn format(model: &str, device: &Device, options: &LoadOptions) -> Result<Format, VisionError> {
-    let refused = match (options.dtype, options.quantize) {
-        (Some(ComputeDtype::Bf16), Some(_)) => {
-            Some("quantised weights are computed with in f32; leave one of the two options out")
-        }
-        (Some(ComputeDtype::Bf16), None) if device.is_cpu() => {
-            Some("a CPU computes in f32, which is faster there; leave the option out")
-        }
-        _ => None,
-    };
-    match (refused, options.dtype) {
-        (Some(reason), Some(dtype)) => Err(VisionError::OptionUnsupported {
-            model: model.to_owned(),
-            option: format!("dtype = {dtype}"),
-            reason,
-        }),
-        _ => Ok(Format::new(device, options.dtype, options.quantize)),
-    }
-}
-
 /// The network, if the device has room for its weights.
 fn read(
     model: &str,
@@ -304,7 +281,7 @@ fn read(
     );
     let too_large = || VisionError::ModelTooLarge {
         model: model.to_owned(),
-        device: place(&format.device),
+        device: device_name(&format.device),
         needed,
         free,
     };
@@ -319,13 +296,4 @@ fn read(
         }
         _ => error.into(),
     })
-}
-
-/// A device as [`crate::DeviceChoice`] writes it.
-fn place(device: &Device) -> String {
-    match device.location() {
-        DeviceLocation::Cpu => "cpu".to_owned(),
-        DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
-        DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
-    }
 }

@@ -4,35 +4,25 @@
 //! The published model and code: <https://huggingface.co/vikhyatk/moondream2> (Apache-2.0). Two checkpoint layouts are
 //! known, [`Layout`]; [`Config`] holds every size, and nothing here assumes those of the 2B model.
 
-mod checkpoint;
 mod config;
-pub mod conformance;
 mod crops;
 mod encoder;
 mod features;
-mod format;
 mod generate;
-mod kernels;
-mod linear;
 mod load;
 mod model;
 mod names;
 mod network;
 mod phrase;
 mod prompts;
-pub mod resize;
 mod squash;
 mod text;
 mod tree;
 mod vocabulary;
-mod weights;
 
-pub use checkpoint::{Checkpoint, CheckpointError};
 pub use config::{Config, ConfigError, Layout, PrefixMask, Template, TextConfig, VisionConfig};
 pub use crops::OverlapCrops;
-pub use format::Format;
 pub use generate::{Answers, NotFinite, Request};
-pub use kernels::Steps;
 pub(crate) use load::SHAPES_BYTES;
 pub(crate) use load::describe_2025;
 pub use load::{SHAPES_NAME, describe, describe_shapes};

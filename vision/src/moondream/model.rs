@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
 
-use super::checkpoint::{Checkpoint, Read};
 use super::generate::{NotFinite, Request};
-use super::linear::Linear;
 use super::network::{Network, Prefix};
 use super::vocabulary::Vocabulary;
 use crate::device::Failure;
 use crate::error::{VisionError, without_backtrace};
 use crate::model::{Answer, Job, Model, Preprocessor, Prompt, Question, RgbImage, Views};
 use crate::options::Generation;
+use crate::transformer::Linear;
+use crate::transformer::{Checkpoint, Read};
 
 /// Most questions about one image: far more than a person has, and a bound on what one job may cost.
 pub const MAX_QUESTIONS: usize = 1000;
@@ -44,7 +44,7 @@ impl Moondream {
     /// A network with the vocabulary that belongs to it; `checkpoint` is the one that the network was read from.
     ///
     /// # Errors
-    /// [`super::CheckpointError`] when the head cannot be read.
+    /// [`crate::transformer::CheckpointError`] when the head cannot be read.
     pub fn new(
         name: &str,
         device: &str,
@@ -221,7 +221,7 @@ impl Moondream {
                         .next()
                         .unwrap_or_else(|| Err(self.not_finite()))
                         .map(Answer::Text),
-                    Question::Classes(_) => Err(self.foreign()),
+                    Question::Classes(_) | Question::Shows(_) => Err(self.foreign()),
                 })
                 .collect()
         };
@@ -239,7 +239,7 @@ impl Moondream {
         if job
             .questions
             .iter()
-            .any(|question| matches!(question, Question::Classes(_)))
+            .any(|question| matches!(question, Question::Classes(_) | Question::Shows(_)))
         {
             return Err(self.foreign());
         }

@@ -1,6 +1,31 @@
-//! Where each layout's checkpoint keeps what: tensor names, and nothing else.
+//! Where each layout's checkpoint keeps what: tensor names, and what tells the layouts apart.
 
 use super::Layout;
+use crate::transformer::{Checkpoint, Read};
+
+/// The checkpoints that can be loaded.
+const KNOWN: &str = "moondream2 at revisions 2025-06-21 and 2024-08-26";
+
+impl Layout {
+    /// Which layout the tensors of a checkpoint have; random ones have that of 2025.
+    ///
+    /// # Errors
+    /// [`crate::transformer::CheckpointError::Layout`], naming the revisions that work.
+    pub fn of(checkpoint: &Checkpoint<'_>) -> Read<Self> {
+        let has = |tensors: [&str; 2]| tensors.iter().all(|name| checkpoint.shape(name).is_some());
+        if checkpoint.is_random() || has(["model.text.wte", "model.vision.pos_emb"]) {
+            return Ok(Self::V2025);
+        }
+        let of_2024 = [
+            "text_model.transformer.embd.wte.weight",
+            "vision_encoder.encoder.model.visual.pos_embed",
+        ];
+        match has(of_2024) {
+            true => Ok(Self::V2024),
+            false => Err(checkpoint.unknown(KNOWN)),
+        }
+    }
+}
 
 /// The tensor names of a layout. Blocks are numbered from 0; every linear layer and norm has `.weight` and `.bias`.
 pub(super) struct Names {

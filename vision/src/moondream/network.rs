@@ -6,17 +6,18 @@ use std::cell::Cell;
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::checkpoint::{Checkpoint, Read};
-use super::encoder::{Encoder, Projection, normalise, patch_vectors};
+use super::encoder::{Encoder, Projection};
 use super::features::{pool, stitch};
-use super::format::Format;
-use super::kernels::LAUNCH;
 use super::names::Names;
 use super::text::{Cache, Step, TextModel};
 use super::tree::{Tree, runs};
-use super::weights::Reader;
 use super::{Config, Layout};
 use crate::model::Views;
+use crate::transformer::Format;
+use crate::transformer::LAUNCH;
+use crate::transformer::Reader;
+use crate::transformer::{Checkpoint, Read};
+use crate::transformer::{normalise, patch_vectors};
 
 /// Views that go through the encoder together: more bring nothing on a CPU, whose threads one view keeps busy.
 const VIEWS_AT_ONCE: (usize, usize) = (4, 64);
@@ -82,16 +83,20 @@ impl Prefix {
     }
 }
 
+/// Epsilon of every layer norm, as in the published code.
+const NORM_EPSILON: f32 = 1e-5;
+
 impl Network {
     /// Reads the weights into the form in which the network is to be computed.
     ///
     /// # Errors
-    /// [`super::CheckpointError`] naming the tensor that is missing or does not fit the configuration.
+    /// [`crate::transformer::CheckpointError`] naming the tensor that is missing or does not fit the configuration.
     pub fn read(config: Config, checkpoint: &Checkpoint<'_>, format: &Format) -> Read<Self> {
         let reader = Reader {
             checkpoint,
             format,
             bytes: Cell::new(0),
+            epsilon: NORM_EPSILON,
         };
         let names = Names::of(config.layout);
         Ok(Self {
@@ -345,13 +350,9 @@ impl Network {
             .collect();
         let mut features = Vec::new();
         for some in views.chunks(at_once) {
-            let patches = patch_vectors(
-                &some.concat(),
-                vision.crop,
-                vision.patch,
-                self.format.dtype,
-                &self.format.device,
-            )?;
+            let patches = patch_vectors(&some.concat(), vision.crop, vision.patch, |x| x)?
+                .to_device(&self.format.device)?
+                .to_dtype(self.format.dtype)?;
             watch(Stage::Patches, &patches);
             let out = self
                 .encoder

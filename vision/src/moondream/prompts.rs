@@ -149,6 +149,12 @@ impl Prompts {
 
 impl Questions for Prompts {
     fn category(&self, category: &Category) -> Result<Question, VisionError> {
+        if !category.templates.is_empty() {
+            return Err(VisionError::NoTemplates {
+                model: self.model.clone(),
+                category: category.name.clone(),
+            });
+        }
         let name = noun(&category.name, "the name of a category")?;
         let text = match &category.prompt {
             Some(prompt) => {

@@ -7,10 +7,10 @@
 
 use super::VisionConfig;
 use super::crops::cut;
-use super::resize::{Filter, resize};
 use crate::error::VisionError;
 use crate::model::{Preprocessor, RgbImage, Views};
 use crate::options::CropPolicy;
+use crate::transformer::resize::{Filter, resize};
 
 /// A picture with both sides below this, in pixels, becomes a single crop whatever its shape: the published code's value.
 const SMALL: u32 = 512;

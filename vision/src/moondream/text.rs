@@ -5,12 +5,12 @@
 
 use candle_core::{DType, Result, Tensor};
 
-use super::checkpoint::Read;
-use super::kernels::{Keys, Rotary, Steps};
-use super::linear::Linear;
 use super::names::Names;
-use super::weights::{Norm, Reader};
 use super::{PrefixMask, TextConfig};
+use crate::transformer::Linear;
+use crate::transformer::Read;
+use crate::transformer::{Keys, Rotary, Steps};
+use crate::transformer::{Norm, Reader};
 
 /// The language model with its weights.
 #[derive(Debug, Clone)]

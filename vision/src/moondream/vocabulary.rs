@@ -17,50 +17,20 @@
 //! question may well contain it; 2024's tokenizer has added tokens for runs of blanks, without which indented text would
 //! become other tokens than in training.
 
-mod parts;
-
 use std::collections::HashSet;
-use std::error::Error;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 use tokenizers::{Encoding, Tokenizer};
 
 use super::{Config, Layout};
-use parts::File;
-
-/// Most bytes of a text; a context of thousands of tokens has room for less.
-const MOST_TEXT: usize = 32 << 10;
+use crate::transformer::tokenizer::{self, TokenizerError, form, guarded};
 
 /// What is wrong with a tokenizer, or with a text for it. The loader adds which file it was.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum VocabularyError {
-    /// The bytes are no `tokenizer.json` that the tokenizer library reads.
-    #[error("it is not a tokenizer: {source}")]
-    Form {
-        /// The library's error.
-        source: Arc<dyn Error + Send + Sync>,
-    },
-    /// The tokenizer does what those of these models do not.
-    #[error("its {kind} {what}")]
-    Part {
-        /// What kind of part.
-        kind: &'static str,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// A text that no context has room for.
-    #[error("the text has {bytes} bytes; at most {limit} can be asked")]
-    TooLong {
-        /// Its bytes.
-        bytes: usize,
-        /// How many it may have.
-        limit: usize,
-    },
-    /// The tokenizer library panicked.
-    #[error("the tokenizer failed unexpectedly: it is damaged, or made for another program")]
-    Panicked,
+    /// It is no tokenizer, one that these models do not have, or it fails.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
     /// The tokenizer was made for another model.
     #[error(
         "it is the tokenizer of another model: token {id}, which the template uses as a mark, is {found} in it; \
@@ -101,12 +71,6 @@ pub enum VocabularyError {
     Mark {
         /// The mark.
         mark: String,
-    },
-    /// The tokenizer library failed.
-    #[error("the tokenizer failed: {source}")]
-    Tokenizer {
-        /// The library's error.
-        source: Arc<dyn Error + Send + Sync>,
     },
 }
 
@@ -149,27 +113,21 @@ impl Vocabulary {
     /// The tokenizer in a `tokenizer.json`, checked against the model's configuration.
     ///
     /// # Errors
-    /// [`VocabularyError::Form`] when it is no tokenizer, [`VocabularyError::Foreign`] when the first or last token of the
+    /// [`VocabularyError::Tokenizer`] when it is no tokenizer, [`VocabularyError::Foreign`] when the first or last token of the
     /// template is no special token of it, [`VocabularyError::Outside`] when it or the template has an id that the model
     /// lacks, [`VocabularyError::NoToken`] when no token is `yes` or none is `no`.
     pub fn from_json(json: &[u8], config: &Config) -> Result<Self, VocabularyError> {
-        let file: File = serde_json::from_slice(json).map_err(|error| form(error.into()))?;
-        file.check()?;
-        guarded(|| Self::build(json, &file, config))
+        let (tokenizer, unknown) = tokenizer::parse(json)?;
+        guarded(|| Self::build(tokenizer, unknown, config))
     }
 
-    fn build(json: &[u8], file: &File, config: &Config) -> Result<Self, VocabularyError> {
-        let mut tokenizer = Tokenizer::from_bytes(json).map_err(form)?;
+    fn build(
+        mut tokenizer: Tokenizer,
+        unknown: Option<u32>,
+        config: &Config,
+    ) -> Result<Self, VocabularyError> {
         check(&tokenizer, config)?;
-
-        // The file's settings for batches in training would cut or pad questions without a word.
-        tokenizer.with_truncation(None).map_err(form)?;
-        tokenizer.with_padding(None);
         let reserved = reserve(&mut tokenizer, config).map_err(form)?;
-        let unknown = match &file.model.unk_token {
-            Some(token) => tokenizer.token_to_id(token),
-            None => file.model.unk_id,
-        };
         let tokens = tokenizer.get_vocab(true);
         let spellings = |word: &'static str| {
             let mut ids: Vec<u32> = tokens
@@ -225,8 +183,7 @@ impl Vocabulary {
             .copied()
             .filter(|id| !self.reserved.contains(id))
             .collect();
-        let text = guarded(|| self.tokenizer.decode(&ids, true).map_err(failed))?;
-        Ok(text.trim().to_owned())
+        Ok(tokenizer::decode(&self.tokenizer, &ids)?.trim().to_owned())
     }
 
     /// The words of a text that the tokenizer has only as its unknown token, each once; empty for a tokenizer that
@@ -249,13 +206,7 @@ impl Vocabulary {
     }
 
     fn encoding(&self, text: &str) -> Result<Encoding, VocabularyError> {
-        if text.len() > MOST_TEXT {
-            return Err(VocabularyError::TooLong {
-                bytes: text.len(),
-                limit: MOST_TEXT,
-            });
-        }
-        guarded(|| self.tokenizer.encode(text, false).map_err(failed))
+        Ok(tokenizer::encode(&self.tokenizer, text)?)
     }
 
     fn unknown_in(&self, text: &str, encoding: &Encoding) -> Vec<String> {
@@ -268,24 +219,6 @@ impl Vocabulary {
             }
         }
         words
-    }
-}
-
-/// Runs the library, which panics on some files that it reads.
-fn guarded<T>(work: impl FnOnce() -> Result<T, VocabularyError>) -> Result<T, VocabularyError> {
-    // What a panic leaves half done is not used again, or only read.
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(VocabularyError::Panicked))
-}
-
-fn form(source: tokenizers::Error) -> VocabularyError {
-    VocabularyError::Form {
-        source: Arc::from(source),
-    }
-}
-
-fn failed(source: tokenizers::Error) -> VocabularyError {
-    VocabularyError::Tokenizer {
-        source: Arc::from(source),
     }
 }
 

@@ -11,7 +11,7 @@ use candle_core::Device;
 
 pub use inspect::{Inspection, inspect};
 use reference::ModelRef;
-pub use table::{DEFAULT_MODEL, EmbeddedModel, HubModel, ModelEntry, Origin, models};
+pub use table::{DEFAULT_MODEL, EmbeddedModel, Family, HubModel, ModelEntry, Origin, models};
 
 use crate::description::DescribedModel;
 use crate::device::DeviceChoice;
@@ -19,6 +19,7 @@ use crate::error::VisionError;
 use crate::model::Loaded;
 use crate::moondream::{self, Layout};
 use crate::options::LoadOptions;
+use crate::siglip;
 use crate::source::{self, FetchProgress, HubSettings, ModelFiles, SourceError};
 
 /// Whether a model can be meant by this name: one of the table, a repository at a revision, or a folder that exists. Nothing is
@@ -43,7 +44,13 @@ pub fn fetch(
         ModelRef::Embedded(entry, _) => Err(SourceError::Embedded {
             name: entry.name.to_owned(),
         }),
-        ModelRef::Hub(hub, _) => source::fetch(&hub, settings, progress),
+        ModelRef::Hub(hub, _) => {
+            let files = source::fetch(&hub, settings, progress)?;
+            match files.preprocessor.is_none() && siglip::is_siglip(&files.config) {
+                true => source::fetch(&hub.with_preprocessor(), settings, progress),
+                false => Ok(files),
+            }
+        }
         ModelRef::Folder(path) => source::folder(&path),
     }
 }
@@ -75,28 +82,49 @@ pub fn describe(
         ModelRef::Hub(hub, entry) => {
             let device = options.device.open()?;
             let settings = HubSettings::from_env()?;
-            if layout(entry) != Some(Layout::V2025) {
+            if family(entry) == Some(Family::Moondream(Layout::V2024)) {
                 let files = source::fetch(&hub, &settings, progress)?;
                 return moondream::describe(files, &device, options);
             }
-            let files = source::fetch_for_planning(&hub, &settings, progress)?;
+            let mut hub = *hub;
+            let mut files = source::fetch_for_planning(&hub, &settings, progress)?;
+            let is_siglip = match family(entry) {
+                Some(family) => family == Family::SigLip,
+                None => siglip::is_siglip(&files.config),
+            };
+            if is_siglip && files.preprocessor.is_none() {
+                hub = hub.with_preprocessor();
+                files = source::fetch_for_planning(&hub, &settings, progress)?;
+            }
+            if !is_siglip && entry.is_none() {
+                // Its tensors say which layout they have.
+                let files = source::fetch(&hub, &settings, progress)?;
+                return moondream::describe(files, &device, options);
+            }
             let weights = move |progress: &dyn FetchProgress| {
                 let files = source::fetch(&hub, &settings, progress)?;
                 Ok(files.weights)
             };
-            moondream::describe_2025(files, &device, options, weights)
+            match is_siglip {
+                true => siglip::describe_planned(files, &device, options, weights),
+                false => moondream::describe_2025(files, &device, options, weights),
+            }
         }
         ModelRef::Folder(path) => {
             let device = options.device.open()?;
-            moondream::describe(source::folder(&path)?, &device, options)
+            let files = source::folder(&path)?;
+            match siglip::is_siglip(&files.config) {
+                true => siglip::describe(files, &device, options),
+                false => moondream::describe(files, &device, options),
+            }
         }
     }
 }
 
-/// The layout of a model's checkpoint, where the table has it.
-fn layout(entry: Option<&ModelEntry>) -> Option<Layout> {
+/// What kind of model it is, where the table has it.
+fn family(entry: Option<&ModelEntry>) -> Option<Family> {
     match entry?.origin {
-        Origin::Hub(hub) => Some(hub.layout),
+        Origin::Hub(hub) => Some(hub.family),
         Origin::Embedded(_) => None,
     }
 }

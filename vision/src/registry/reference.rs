@@ -34,6 +34,7 @@ impl ModelRef {
                         name: text.to_owned(),
                         licence: Some(entry.licence),
                         files: files.map(RemoteFile::from),
+                        preprocessor: hub.preprocessor.map(RemoteFile::from),
                     };
                     Self::Hub(Box::new(named), Some(entry))
                 }

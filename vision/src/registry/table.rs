@@ -51,21 +51,32 @@ pub struct EmbeddedModel {
 /// A model of the hub, pinned to commits.
 #[derive(Debug, Clone, Copy)]
 pub struct HubModel {
-    /// The layout of its checkpoint.
-    pub layout: Layout,
+    /// What kind of model it is.
+    pub family: Family,
     /// `config.json`.
     pub config: HubFile,
     /// The safetensors file.
     pub weights: HubFile,
     /// `tokenizer.json`.
     pub tokenizer: HubFile,
+    /// `preprocessor_config.json`, where the model has one.
+    pub preprocessor: Option<HubFile>,
+}
+
+/// A kind of model that comes as files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// A Moondream2 whose checkpoint has this layout.
+    Moondream(Layout),
+    /// A SigLIP of either version.
+    SigLip,
 }
 
 const MOONDREAM: &str = "vikhyatk/moondream2";
 const MOONDREAM_2025: &str = "9a7d4024050840e001defacec2b00727e89149e6";
 const MOONDREAM_2024: &str = "92d3d73b6fd61ab84d9fe093a9c7fd8c04bf2c0d";
 
-static MODELS: [ModelEntry; 4] = [
+static MODELS: [ModelEntry; 7] = [
     ModelEntry {
         name: efficientnet::NAME,
         aliases: &[],
@@ -98,7 +109,7 @@ static MODELS: [ModelEntry; 4] = [
         licence: "Apache-2.0",
         cuda: true,
         origin: Origin::Hub(&HubModel {
-            layout: Layout::V2025,
+            family: Family::Moondream(Layout::V2025),
             config: HubFile::new(MOONDREAM, MOONDREAM_2025, source::CONFIG),
             weights: HubFile::new(MOONDREAM, MOONDREAM_2025, source::WEIGHTS).bytes(3_854_538_968),
             // The model's own repository still has the tokenizer of 2024.
@@ -107,6 +118,7 @@ static MODELS: [ModelEntry; 4] = [
                 "35192e10a54e36eabe0a7cc57a2c1aab371cafc5",
                 source::TOKENIZER,
             ),
+            preprocessor: None,
         }),
     },
     ModelEntry {
@@ -116,13 +128,73 @@ static MODELS: [ModelEntry; 4] = [
         licence: "Apache-2.0",
         cuda: true,
         origin: Origin::Hub(&HubModel {
-            layout: Layout::V2024,
+            family: Family::Moondream(Layout::V2024),
             config: HubFile::new(MOONDREAM, MOONDREAM_2024, source::CONFIG),
             weights: HubFile::new(MOONDREAM, MOONDREAM_2024, source::WEIGHTS),
             tokenizer: HubFile::new(MOONDREAM, MOONDREAM_2024, source::TOKENIZER),
+            preprocessor: None,
         }),
     },
+    ModelEntry {
+        name: "siglip2",
+        aliases: &["siglip2-base-patch16-224"],
+        description: "SigLIP 2 base of 224 pixels, an image-text encoder: any words, many categories for the price of \
+                      one",
+        licence: "Apache-2.0",
+        cuda: true,
+        origin: Origin::Hub(&SIGLIP2),
+    },
+    ModelEntry {
+        name: "siglip2-b32",
+        aliases: &["siglip2-base-patch32-256"],
+        description: "SigLIP 2 base of 256 pixels in patches of 32: a third of siglip2's arithmetic, a little weaker",
+        licence: "Apache-2.0",
+        cuda: true,
+        origin: Origin::Hub(&SIGLIP2_B32),
+    },
+    ModelEntry {
+        name: "siglip2-so400m",
+        aliases: &["siglip2-so400m-patch14-384"],
+        description: "SigLIP 2 of 400 million parameters and 384 pixels: the strongest of the three, forty times the \
+                      arithmetic of siglip2",
+        licence: "Apache-2.0",
+        cuda: true,
+        origin: Origin::Hub(&SIGLIP2_SO400M),
+    },
 ];
+
+/// A SigLIP of which every file is in one repository.
+const fn siglip(repo: &'static str, commit: &'static str) -> HubModel {
+    HubModel {
+        family: Family::SigLip,
+        config: HubFile::new(repo, commit, source::CONFIG),
+        weights: HubFile::new(repo, commit, source::WEIGHTS),
+        tokenizer: HubFile::new(repo, commit, source::TOKENIZER),
+        preprocessor: Some(HubFile::new(repo, commit, source::PREPROCESSOR)),
+    }
+}
+
+static SIGLIP2: HubModel = {
+    let model = siglip(
+        "google/siglip2-base-patch16-224",
+        "75de2d55ec2d0b4efc50b3e9ad70dba96a7b2fa2",
+    );
+    HubModel {
+        weights: model.weights.bytes(1_500_800_904),
+        tokenizer: model.tokenizer.bytes(34_363_039),
+        ..model
+    }
+};
+
+static SIGLIP2_B32: HubModel = siglip(
+    "google/siglip2-base-patch32-256",
+    "94dffa8cb1179de3e03f091dbc3917e5d5a9ae84",
+);
+
+static SIGLIP2_SO400M: HubModel = siglip(
+    "google/siglip2-so400m-patch14-384",
+    "e8e487298228002f3d8a82e0cd5c8ea9c567f57f",
+);
 
 /// Every model with a name.
 pub fn models() -> &'static [ModelEntry] {
@@ -159,7 +231,8 @@ mod tests {
             let Origin::Hub(hub) = entry.origin else {
                 continue;
             };
-            for file in [hub.config, hub.weights, hub.tokenizer] {
+            let files = [hub.config, hub.weights, hub.tokenizer];
+            for file in files.into_iter().chain(hub.preprocessor) {
                 assert!(
                     is_commit(file.commit) && file.repo.matches('/').count() == 1,
                     "{file:?}"

@@ -49,7 +49,7 @@ pub(crate) fn fetch(
     progress: &dyn FetchProgress,
 ) -> Result<ModelFiles, SourceError> {
     let fetcher = Fetcher::new(settings, progress);
-    let files = fetcher.pinned(model)?;
+    let (files, preprocessor) = fetcher.pinned(model)?;
     let [config, weights, tokenizer] = &files;
     Ok(ModelFiles {
         name: model.name.clone(),
@@ -58,6 +58,7 @@ pub(crate) fn fetch(
         config: fetcher.file(config)?,
         weights: fetcher.file(weights)?,
         tokenizer: fetcher.file(tokenizer)?,
+        preprocessor: preprocessor.map(|file| fetcher.file(&file)).transpose()?,
     })
 }
 
@@ -72,7 +73,7 @@ pub(crate) fn fetch_for_planning(
     progress: &dyn FetchProgress,
 ) -> Result<PlanningFiles, SourceError> {
     let fetcher = Fetcher::new(settings, progress);
-    let files = fetcher.pinned(model)?;
+    let (files, preprocessor) = fetcher.pinned(model)?;
     let [config, weights, tokenizer] = &files;
     Ok(PlanningFiles {
         name: model.name.clone(),
@@ -80,6 +81,7 @@ pub(crate) fn fetch_for_planning(
         licence: model.licence,
         config: fetcher.file(config)?,
         tokenizer: fetcher.file(tokenizer)?,
+        preprocessor: preprocessor.map(|file| fetcher.file(&file)).transpose()?,
     })
 }
 
@@ -90,9 +92,12 @@ fn revision(settings: &HubSettings, weights: &RemoteFile) -> String {
 }
 
 /// The error of a model that is not whole in the cache.
-fn complete(model: &str, files: &[RemoteFile], cache: &Path) -> Result<(), SourceError> {
+fn complete<'a>(
+    model: &str,
+    files: impl Iterator<Item = &'a RemoteFile>,
+    cache: &Path,
+) -> Result<(), SourceError> {
     let missing: Vec<_> = files
-        .iter()
         .filter_map(|file| match look_up(cache, file) {
             Cached::Whole(_) => None,
             Cached::Wrong {
@@ -129,14 +134,15 @@ impl<'a> Fetcher<'a> {
     }
 
     /// The model's files, each at one commit where a server may be asked for it, else all of them in the cache.
-    fn pinned(&self, model: &HubRef) -> Result<[RemoteFile; 3], SourceError> {
-        let mut files = model.files.clone();
+    fn pinned(&self, model: &HubRef) -> Result<([RemoteFile; 3], Option<RemoteFile>), SourceError> {
+        let (mut files, mut preprocessor) = (model.files.clone(), model.preprocessor.clone());
         if self.settings.offline {
-            complete(&model.name, &files, &self.settings.cache)?;
+            complete(&model.name, model.all(), &self.settings.cache)?;
         } else {
             self.pin(&mut files)?;
+            self.pin(preprocessor.as_mut_slice())?;
         }
-        Ok(files)
+        Ok((files, preprocessor))
     }
 
     /// Replaces a tag or branch by the commit that it means now: the files of one model come from one commit.

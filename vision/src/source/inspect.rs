@@ -6,7 +6,7 @@ use super::cache::{self, Cached, RepoCache, hash_of_etag, look_up};
 use super::error::SourceError;
 use super::remote::{HubRef, RemoteFile};
 use super::settings::HubSettings;
-use super::{CONFIG, TOKENIZER, WEIGHTS, verify};
+use super::{CONFIG, PREPROCESSOR, TOKENIZER, WEIGHTS, verify};
 
 /// What is said of a file that is not what it should be.
 const DAMAGED: &str = "remove it and fetch the model again";
@@ -63,15 +63,16 @@ impl ModelFile {
 
 /// The files of a model of the hub, as far as they are here.
 pub(crate) fn look_for(model: &HubRef, settings: &HubSettings) -> Vec<ModelFile> {
-    let files = model.files.iter();
+    let files = model.all();
     files.map(|file| remote(file, settings)).collect()
 }
 
 /// The files of a model in a folder, as far as they are there.
 pub(crate) fn look_into(folder: &Path) -> Vec<ModelFile> {
-    [CONFIG, WEIGHTS, TOKENIZER]
-        .map(|name| local(name, folder.join(name)))
-        .into()
+    let needed = [CONFIG, WEIGHTS, TOKENIZER].into_iter();
+    let has = |name: &&str| folder.join(name).is_file();
+    let names = needed.chain([PREPROCESSOR].into_iter().filter(has));
+    names.map(|name| local(name, folder.join(name))).collect()
 }
 
 fn remote(file: &RemoteFile, settings: &HubSettings) -> ModelFile {

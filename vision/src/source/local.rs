@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::error::SourceError;
 use super::verify::shown;
-use super::{CONFIG, ModelFiles, TOKENIZER, WEIGHTS};
+use super::{CONFIG, ModelFiles, PREPROCESSOR, TOKENIZER, WEIGHTS};
 
 /// Bytes of the weights that one thread hashes at a time.
 const STRETCH: u64 = 16 << 20;
@@ -33,13 +33,15 @@ pub(crate) fn folder(path: &Path) -> Result<ModelFiles, SourceError> {
         });
     }
     let [config, weights, tokenizer] = [CONFIG, WEIGHTS, TOKENIZER].map(|name| path.join(name));
+    let preprocessor = Some(path.join(PREPROCESSOR)).filter(|file| file.is_file());
     Ok(ModelFiles {
         name: path.display().to_string(),
-        revision: fingerprint(&config, &tokenizer, &weights)?,
+        revision: fingerprint(&config, &tokenizer, preprocessor.as_deref(), &weights)?,
         licence: None,
         config,
         weights,
         tokenizer,
+        preprocessor,
     })
 }
 
@@ -59,9 +61,14 @@ pub(crate) fn read_text(path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 /// What [`ModelFiles::revision`] says of a folder.
-fn fingerprint(config: &Path, tokenizer: &Path, weights: &Path) -> Result<String, SourceError> {
+fn fingerprint(
+    config: &Path,
+    tokenizer: &Path,
+    preprocessor: Option<&Path>,
+    weights: &Path,
+) -> Result<String, SourceError> {
     let mut hash = Sha256::new();
-    for path in [config, tokenizer] {
+    for path in [config, tokenizer].into_iter().chain(preprocessor) {
         let text = read_text(path).map_err(SourceError::file("read", path))?;
         // With the lengths, the same bytes cut in other places are another model.
         hash.update((text.len() as u64).to_le_bytes());

@@ -1,4 +1,4 @@
-//! From a repository of the hub or a folder to a model's three files on this machine.
+//! From a repository of the hub or a folder to a model's files on this machine.
 //!
 //! `remote.rs` names files of the hub, `settings.rs` reads the environment, `cache.rs` knows the folders of the hub's cache, `hub.rs`
 //! fetches what is not there, `client.rs` asks the hub and what it leads to, `transfer.rs` runs that on a thread of its own, `verify.rs` compares lengths and
@@ -40,6 +40,8 @@ pub(crate) const CONFIG: &str = "config.json";
 pub(crate) const WEIGHTS: &str = "model.safetensors";
 /// The file with its tokenizer.
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
+/// The file that says how pictures are resized, for models that have one.
+pub(crate) const PREPROCESSOR: &str = "preprocessor_config.json";
 
 /// A model's files on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +61,8 @@ pub struct ModelFiles {
     pub weights: PathBuf,
     /// `tokenizer.json`.
     pub tokenizer: PathBuf,
+    /// `preprocessor_config.json`, where the model has one.
+    pub preprocessor: Option<PathBuf>,
 }
 
 /// The files of a model that planning needs, on this machine; the weights need not be here yet.
@@ -74,6 +78,8 @@ pub(crate) struct PlanningFiles {
     pub(crate) config: PathBuf,
     /// `tokenizer.json`.
     pub(crate) tokenizer: PathBuf,
+    /// `preprocessor_config.json`, where the model has one.
+    pub(crate) preprocessor: Option<PathBuf>,
 }
 
 /// Receives the progress of a download; `()` ignores it. One file at a time, on the thread that asked for the model.

@@ -3,7 +3,7 @@
 //! Decided from the text alone; no server is asked.
 
 use super::error::SourceError;
-use super::{CONFIG, TOKENIZER, WEIGHTS};
+use super::{CONFIG, PREPROCESSOR, TOKENIZER, WEIGHTS};
 
 /// A file of a repository of the hub, as a table of known models names it.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +46,8 @@ pub(crate) struct HubRef {
     pub(crate) licence: Option<&'static str>,
     /// Configuration, weights and tokenizer.
     pub(crate) files: [RemoteFile; 3],
+    /// How pictures are resized, for a model that says so in a file of its own.
+    pub(crate) preprocessor: Option<RemoteFile>,
 }
 
 /// A file of the hub.
@@ -101,7 +103,24 @@ impl HubRef {
                 bytes: None,
                 sha256: None,
             }),
+            preprocessor: None,
         })
+    }
+
+    /// The same with the file that says how pictures are resized, beside the configuration.
+    pub(crate) fn with_preprocessor(mut self) -> Self {
+        self.preprocessor = Some(RemoteFile {
+            name: PREPROCESSOR,
+            bytes: None,
+            sha256: None,
+            ..self.files[0].clone()
+        });
+        self
+    }
+
+    /// All its files.
+    pub(super) fn all(&self) -> impl Iterator<Item = &RemoteFile> {
+        self.files.iter().chain(&self.preprocessor)
     }
 }
 

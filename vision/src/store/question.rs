@@ -58,6 +58,17 @@ impl QuestionId {
                 hash.text("classes");
                 hash.numbers(classes.iter().copied().map(u32::from));
             }
+            Question::Shows(descriptions) => {
+                hash.text("shows");
+                hash.number(descriptions.len() as u64);
+                for wordings in descriptions.iter() {
+                    hash.number(wordings.len() as u64);
+                    for prompt in wordings.iter() {
+                        hash.text(&prompt.text);
+                        hash.numbers(prompt.tokens.iter().copied());
+                    }
+                }
+            }
             Question::YesNo(prompt) => {
                 hash.text("yes or no");
                 hash.text(&prompt.text);
@@ -119,7 +130,7 @@ pub(super) fn first<const BYTES: usize>(hash: Sha256) -> [u8; BYTES] {
 /// of many, and asking again should draw again.
 pub fn is_kept(question: &Question) -> bool {
     match question {
-        Question::Classes(_) | Question::YesNo(_) => true,
+        Question::Classes(_) | Question::Shows(_) | Question::YesNo(_) => true,
         Question::Open(_, generation) => generation.temperature.get() == 0.0,
     }
 }
@@ -232,6 +243,11 @@ fn words(question: &Question) -> String {
         Question::Classes(classes) => {
             let numbers: Vec<_> = classes.iter().take(SHOWN).map(u16::to_string).collect();
             format!("classes {}", numbers.join(" "))
+        }
+        Question::Shows(descriptions) => {
+            let prompts = descriptions.iter().flat_map(|wordings| wordings.iter());
+            let texts: Vec<&str> = prompts.map(|prompt| &*prompt.text).collect();
+            texts.join(" | ")
         }
         Question::YesNo(prompt) => prompt.text.to_string(),
         Question::Open(prompt, generation) => {

@@ -124,6 +124,7 @@ fn category(name: &str, nouns: &[&str]) -> Category {
         name: name.to_owned(),
         prompt: None,
         nouns: nouns.iter().map(|&noun| noun.to_owned()).collect(),
+        templates: Vec::new(),
     }
 }
 

@@ -32,18 +32,30 @@ pub(crate) struct GoldenImage<'a> {
     pub(crate) entry: &'a Value,
 }
 
-/// Every golden folder; at least one.
+/// Every golden folder of a Moondream2; at least one.
 #[cfg(test)]
 pub(crate) fn folders() -> Vec<Golden> {
-    let root = std::env::var_os("PICSIFT_GOLDENS").map_or_else(
+    folders_in(&goldens())
+}
+
+/// Where golden folders are.
+#[cfg(test)]
+pub(crate) fn goldens() -> PathBuf {
+    std::env::var_os("PICSIFT_GOLDENS").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens"),
         PathBuf::from,
-    );
-    folders_in(&root)
+    )
+}
+
+/// This folder, if it is a golden one of a Moondream2, else those in it.
+pub(crate) fn folders_in(root: &Path) -> Vec<Golden> {
+    let mut all = all_in(root);
+    all.retain(|golden| !golden.is_siglip());
+    all
 }
 
 /// This folder, if it is a golden one, else those in it; at least one.
-pub(crate) fn folders_in(root: &Path) -> Vec<Golden> {
+pub(crate) fn all_in(root: &Path) -> Vec<Golden> {
     let is_golden = |dir: &PathBuf| dir.join("manifest.json").is_file();
     let mut dirs = vec![root.to_owned()];
     if !is_golden(&dirs[0]) {
@@ -71,6 +83,11 @@ impl Golden {
         }
     }
 
+    /// Whether it is of a SigLIP.
+    pub(crate) fn is_siglip(&self) -> bool {
+        self.config_text().contains("SiglipModel")
+    }
+
     /// The layout of its checkpoint: that of 2024 has a vision part that its configuration says nothing about.
     pub(crate) fn layout(&self) -> Layout {
         let config: Value = serde_json::from_str(&self.config_text()).unwrap();
@@ -87,9 +104,12 @@ impl Golden {
         images.iter().map(|(id, entry)| {
             let file = entry["file"].as_str().unwrap();
             // The repository's folders share their pictures.
-            let path = [&self.dir, self.dir.parent().unwrap()]
-                .map(|dir| dir.join(file))
+            let parent = self.dir.parent().unwrap();
+            let places = [&self.dir, parent].map(|dir| [dir.to_owned(), dir.join("images")]);
+            let path = places
+                .concat()
                 .into_iter()
+                .map(|dir| dir.join(file))
                 .find(|path| path.is_file());
             GoldenImage {
                 id,

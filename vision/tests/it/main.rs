@@ -16,4 +16,5 @@ mod prompts;
 mod seeds;
 mod service;
 mod shapes;
+mod siglip;
 mod store;

@@ -5,8 +5,9 @@
 
 use candle_core::{D, DType, Device, IndexOp, Tensor};
 use picsift_vision::moondream::{
-    Checkpoint, Config, Format, Layout, Network, OverlapCrops, Prefix, Request, Squash, Stage,
+    Config, Layout, Network, OverlapCrops, Prefix, Request, Squash, Stage,
 };
+use picsift_vision::transformer::{Checkpoint, Format};
 use picsift_vision::{CropPolicy, Generation, Preprocessor, Views};
 use serde_json::Value;
 

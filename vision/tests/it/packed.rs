@@ -4,9 +4,8 @@
 //! else is in a pass, so logits of a few units may differ by [`TOGETHER`], and ids not at all.
 
 use candle_core::Device;
-use picsift_vision::moondream::{
-    Format, Layout, Network, OverlapCrops, Prefix, Request, Squash, Stage,
-};
+use picsift_vision::moondream::{Layout, Network, OverlapCrops, Prefix, Request, Squash, Stage};
+use picsift_vision::transformer::Format;
 use picsift_vision::{CropPolicy, Generation, Preprocessor, Quantization, Temperature, Views};
 
 use crate::golden_data::{Golden, folders, prompts};

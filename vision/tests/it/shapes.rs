@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Device;
-use picsift_vision::moondream::{Checkpoint, Config, Format, Network};
+use picsift_vision::moondream::{Config, Network};
+use picsift_vision::transformer::{Checkpoint, Format};
 use picsift_vision::{
     Answer, Category, DeviceChoice, Generation, Job, LoadOptions, Loaded, Question, RgbImage, load,
 };

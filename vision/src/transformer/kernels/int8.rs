@@ -36,7 +36,7 @@ const PANEL_BLOCK: usize = PANEL * BLOCK + PANEL * 2;
 
 /// Weights `[outputs, inputs]` in blocks of 8 bits.
 #[derive(Debug, Clone)]
-pub(in super::super) struct Int8 {
+pub(crate) struct Int8 {
     outputs: usize,
     inputs: usize,
     panels: std::sync::Arc<Vec<u8>>,
@@ -53,12 +53,12 @@ struct Activations {
 
 impl Int8 {
     /// Whether this machine has the instructions.
-    pub(in super::super) fn available() -> bool {
+    pub(crate) fn available() -> bool {
         is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni")
     }
 
     /// Quantises weights `[outputs, inputs]` of f32; `None` on a machine without the instructions.
-    pub(in super::super) fn new(weight: &Tensor) -> Result<Option<Self>> {
+    pub(crate) fn new(weight: &Tensor) -> Result<Option<Self>> {
         if !Self::available() {
             return Ok(None);
         }
@@ -97,12 +97,12 @@ impl Int8 {
     }
 
     /// Bytes of the weights.
-    pub(in super::super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.panels.len()
     }
 
     /// `x`, `[rows, inputs]` of f32 on the CPU, times the weights: `[rows, outputs]`.
-    pub(in super::super) fn product(&self, x: &Tensor) -> Result<Tensor> {
+    pub(crate) fn product(&self, x: &Tensor) -> Result<Tensor> {
         let (rows, inputs) = x.dims2()?;
         if inputs != self.inputs {
             candle_core::bail!("weights over {} inputs are given {inputs}", self.inputs);
@@ -162,7 +162,7 @@ impl Activations {
                             let inverse = inverse(scale);
                             let mut sum = 0;
                             for (value, &x) in values.iter_mut().zip(row) {
-                                let quantised = (x * inverse).round_ties_even() as i32;
+                                let quantised = rounded(x * inverse);
                                 *value = quantised as i8;
                                 sum += quantised;
                             }
@@ -183,6 +183,15 @@ impl Activations {
             offsets,
         })
     }
+}
+
+/// The nearest whole number, of two the even one, of a value between -2^22 and 2^22. What is added leaves no bits for a fraction and the
+/// number in the last ones, which unlike a call to round every instruction set does to a vector at once. No number gives any.
+#[inline(always)]
+fn rounded(x: f32) -> i32 {
+    /// 1.5 * 2^23.
+    const SHIFT: f32 = 12_582_912.0;
+    ((x + SHIFT).to_bits() as i32).wrapping_sub(SHIFT.to_bits() as i32)
 }
 
 #[inline(always)]

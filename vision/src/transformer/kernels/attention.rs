@@ -22,9 +22,9 @@ const SCORES: usize = 1 << 29;
 
 /// Keys and values, `[batch, keys, heads * head_dim]` each.
 #[derive(Debug, Clone)]
-pub(in super::super) struct Keys {
-    pub(in super::super) k: Tensor,
-    pub(in super::super) v: Tensor,
+pub(crate) struct Keys {
+    pub(crate) k: Tensor,
+    pub(crate) v: Tensor,
 }
 
 impl Steps {
@@ -32,7 +32,7 @@ impl Steps {
     ///
     /// `pieces` are all seen by every query, except where `mask`, `[rows, keys of the last piece]` of 0 and -inf, hides
     /// keys of the last piece.
-    pub(in super::super) fn attention(
+    pub(crate) fn attention(
         self,
         q: &Tensor,
         pieces: &[&Keys],

@@ -1,7 +1,7 @@
 //! Tensors of a checkpoint by name, with errors that name file, tensor, found and expected shape.
 //!
 //! Owns the memory map for as long as a model is being loaded, no longer: what a model keeps is its own copy in its own
-//! number format. It knows layouts only as far as telling them apart.
+//! number format. Which tensors a model has, and what they are called, is the model's to know.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -12,11 +12,7 @@ use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 use safetensors::tensor::TensorView;
 
-use super::Layout;
 use crate::error::{VisionError, without_backtrace};
-
-/// The checkpoints that can be loaded.
-const KNOWN: &str = "moondream2 at revisions 2025-06-21 and 2024-08-26";
 
 /// Most bytes of the list of tensors: some 50,000 of them, a hundred times what a model has.
 const MOST_HEADER: u64 = 8 << 20;
@@ -47,13 +43,15 @@ pub enum CheckpointError {
     },
     /// The tensors are those of another model or revision.
     #[error(
-        "{file} has a layout that is not known (its first tensor is '{tensor}'); known are {KNOWN}"
+        "{file} has a layout that is not known (its first tensor is '{tensor}'); known are {known}"
     )]
     Layout {
         /// The file.
         file: String,
         /// A tensor that shows it.
         tensor: String,
+        /// The checkpoints that can be loaded.
+        known: &'static str,
     },
     /// A tensor that the model needs is not there.
     #[error(
@@ -101,7 +99,7 @@ impl From<CheckpointError> for VisionError {
 }
 
 /// What reading from a checkpoint gives.
-pub(super) type Read<T> = Result<T, CheckpointError>;
+pub type Read<T> = Result<T, CheckpointError>;
 
 /// An open checkpoint.
 pub struct Checkpoint<'a> {
@@ -164,7 +162,7 @@ impl<'a> Checkpoint<'a> {
         }
     }
 
-    /// A checkpoint of 2025's layout that has every tensor that is asked for, of small random numbers: for measuring how
+    /// A checkpoint that has every tensor that is asked for, of small random numbers: for measuring how
     /// fast a model of some size is, where its weights are not at hand.
     pub fn random(seed: u64) -> Self {
         Self {
@@ -178,30 +176,18 @@ impl<'a> Checkpoint<'a> {
         &self.name
     }
 
-    /// Which layout the tensors have.
-    ///
-    /// # Errors
-    /// [`CheckpointError::Layout`], naming the revisions that work.
-    pub fn layout(&self) -> Read<Layout> {
-        if matches!(self.source, Source::Random(_)) {
-            return Ok(Layout::V2025);
-        }
-        if self.shape("model.text.wte").is_some() && self.shape("model.vision.pos_emb").is_some() {
-            return Ok(Layout::V2025);
-        }
-        if self
-            .shape("text_model.transformer.embd.wte.weight")
-            .is_some()
-            && self
-                .shape("vision_encoder.encoder.model.visual.pos_embed")
-                .is_some()
-        {
-            return Ok(Layout::V2024);
-        }
-        Err(CheckpointError::Layout {
+    /// Whether its tensors are made as they are asked for.
+    pub(crate) fn is_random(&self) -> bool {
+        matches!(self.source, Source::Random(_))
+    }
+
+    /// The error of a checkpoint that is none of the `known` ones.
+    pub(crate) fn unknown(&self, known: &'static str) -> CheckpointError {
+        CheckpointError::Layout {
             file: self.name.clone(),
             tensor: self.first_tensor(),
-        })
+            known,
+        }
     }
 
     /// The shape of a tensor, if it is there.
@@ -225,6 +211,86 @@ impl<'a> Checkpoint<'a> {
                 .and_then(|values| values.to_device(device)?.to_dtype(dtype))
                 .map_err(|source| self.unusable(tensor, source));
         }
+        let view = self.expect(tensor, expected)?;
+        // The conversion runs where the weights will be: half the bytes to move when the file has 16 bits.
+        view.load(device)
+            .and_then(|loaded| loaded.to_dtype(dtype))
+            .map_err(|source| self.unusable(tensor, source))
+    }
+
+    /// Rows of a matrix in the order of their numbers, `[rows, columns]`: no others are read of the file.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::tensor`], and for a number that is no row.
+    pub(crate) fn rows(
+        &self,
+        tensor: &str,
+        (height, width): (usize, usize),
+        rows: &[u32],
+        dtype: DType,
+        device: &Device,
+    ) -> Read<Tensor> {
+        let gathered = || -> candle_core::Result<Tensor> {
+            if let Source::Random(seed) = self.source {
+                let rows = rows.iter().map(|&row| {
+                    let seed = seed.wrapping_add(u64::from(row));
+                    random(seed, tensor, &[1, width])
+                });
+                return Tensor::cat(&rows.collect::<candle_core::Result<Vec<_>>>()?, 0);
+            }
+            let Some(view) = self.view(tensor) else {
+                candle_core::bail!("it is not there")
+            };
+            let dtype = DType::try_from(view.dtype())?;
+            let bytes = width * dtype.size_in_bytes();
+            let mut data = Vec::with_capacity(rows.len() * bytes);
+            for &row in rows {
+                let start = row as usize * bytes;
+                match view.data().get(start..start + bytes) {
+                    Some(row) => data.extend_from_slice(row),
+                    None => candle_core::bail!("it has no row {row}"),
+                }
+            }
+            Tensor::from_raw_buffer(&data, dtype, &[rows.len(), width], &Device::Cpu)
+        };
+        if !self.is_random() {
+            self.expect(tensor, &[height, width])?;
+        }
+        gathered()
+            .and_then(|rows| rows.to_device(device)?.to_dtype(dtype))
+            .map_err(|source| self.unusable(tensor, source))
+    }
+
+    /// The number format that a tensor has in the file, if it is there and of one that the tensor library knows.
+    pub fn dtype(&self, tensor: &str) -> Option<DType> {
+        DType::try_from(self.view(tensor)?.dtype()).ok()
+    }
+
+    /// Numbers in all tensors of the file; 0 where they are made as they are asked for.
+    pub(crate) fn elements(&self) -> u64 {
+        let names = match &self.source {
+            Source::Mapped(tensors) => tensors.tensors(),
+            Source::Bytes(tensors) => tensors.tensors(),
+            Source::Random(_) => Vec::new(),
+        };
+        let count = |shape: &[usize]| shape.iter().map(|&size| size as u64).product::<u64>();
+        names.iter().map(|(_, view)| count(view.shape())).sum()
+    }
+
+    /// The error of a tensor that the tensor library could not use.
+    pub(crate) fn unusable(&self, tensor: &str, source: candle_core::Error) -> CheckpointError {
+        CheckpointError::Tensor {
+            file: self.name.clone(),
+            tensor: tensor.to_owned(),
+            source: Box::new(without_backtrace(source)),
+        }
+    }
+
+    /// A tensor of this shape in the file.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Missing`] or [`CheckpointError::Shape`].
+    pub(crate) fn expect(&self, tensor: &str, expected: &[usize]) -> Read<TensorView<'_>> {
         let view = self.view(tensor).ok_or_else(|| CheckpointError::Missing {
             file: self.name.clone(),
             tensor: tensor.to_owned(),
@@ -238,35 +304,7 @@ impl<'a> Checkpoint<'a> {
                 expected: expected.to_vec(),
             });
         }
-        // The conversion runs where the weights will be: half the bytes to move when the file has 16 bits.
-        view.load(device)
-            .and_then(|loaded| loaded.to_dtype(dtype))
-            .map_err(|source| self.unusable(tensor, source))
-    }
-
-    /// The number format that a tensor has in the file, if it is there and of one that the tensor library knows.
-    pub fn dtype(&self, tensor: &str) -> Option<DType> {
-        DType::try_from(self.view(tensor)?.dtype()).ok()
-    }
-
-    /// Numbers in all tensors of the file; 0 where they are made as they are asked for.
-    pub(super) fn elements(&self) -> u64 {
-        let names = match &self.source {
-            Source::Mapped(tensors) => tensors.tensors(),
-            Source::Bytes(tensors) => tensors.tensors(),
-            Source::Random(_) => Vec::new(),
-        };
-        let count = |shape: &[usize]| shape.iter().map(|&size| size as u64).product::<u64>();
-        names.iter().map(|(_, view)| count(view.shape())).sum()
-    }
-
-    /// The error of a tensor that the tensor library could not use.
-    pub(super) fn unusable(&self, tensor: &str, source: candle_core::Error) -> CheckpointError {
-        CheckpointError::Tensor {
-            file: self.name.clone(),
-            tensor: tensor.to_owned(),
-            source: Box::new(without_backtrace(source)),
-        }
+        Ok(view)
     }
 
     /// A tensor in the file.

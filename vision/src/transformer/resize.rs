@@ -24,6 +24,8 @@ pub enum Filter {
     Lanczos,
     /// The cubic with a = -0.5 (Catmull-Rom), two pixels to either side.
     Bicubic,
+    /// A triangle, one pixel to either side.
+    Bilinear,
 }
 
 impl Filter {
@@ -32,6 +34,7 @@ impl Filter {
         match self {
             Self::Lanczos => 3.0,
             Self::Bicubic => 2.0,
+            Self::Bilinear => 1.0,
         }
     }
 
@@ -42,7 +45,8 @@ impl Filter {
             Self::Lanczos if x < 3.0 => sinc(x) * sinc(x / 3.0),
             Self::Bicubic if x < 1.0 => (1.5 * x - 2.5) * x * x + 1.0,
             Self::Bicubic if x < 2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * -0.5,
-            Self::Lanczos | Self::Bicubic => 0.0,
+            Self::Bilinear if x < 1.0 => 1.0 - x,
+            Self::Lanczos | Self::Bicubic | Self::Bilinear => 0.0,
         }
     }
 }

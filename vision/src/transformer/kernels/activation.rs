@@ -12,7 +12,7 @@ const CHUNK: usize = 1 << 15;
 
 impl Steps {
     /// `x + bias`, `[rows, n]` and `[n]`. May write over `x`, which must have no other user.
-    pub(in super::super) fn add_bias(self, x: Tensor, bias: &Tensor) -> Result<Tensor> {
+    pub(crate) fn add_bias(self, x: Tensor, bias: &Tensor) -> Result<Tensor> {
         match self {
             Self::Plain => x.broadcast_add(bias),
             Self::Fused => {
@@ -25,7 +25,7 @@ impl Steps {
     /// `gelu(x + bias)`, `[rows, n]` and `[n]`, in the tanh form of GELU:
     /// `x / (1 + exp(-2 sqrt(2/pi) (x + 0.044715 x^3)))` (Hendrycks and Gimpel, arXiv:1606.08415). May write over `x`,
     /// which must have no other user.
-    pub(in super::super) fn bias_gelu(self, x: Tensor, bias: &Tensor) -> Result<Tensor> {
+    pub(crate) fn bias_gelu(self, x: Tensor, bias: &Tensor) -> Result<Tensor> {
         match self {
             Self::Plain => x.broadcast_add(bias)?.gelu(),
             Self::Fused => {
@@ -36,7 +36,7 @@ impl Steps {
     }
 
     /// `x + y + bias`, `[rows, n]`, `[rows, n]` and `[n]`. May write over `y`, which must have no other user.
-    pub(in super::super) fn residual(self, x: &Tensor, y: Tensor, bias: &Tensor) -> Result<Tensor> {
+    pub(crate) fn residual(self, x: &Tensor, y: Tensor, bias: &Tensor) -> Result<Tensor> {
         match self {
             Self::Plain => (x + y.broadcast_add(bias)?)?.contiguous(),
             Self::Fused => {

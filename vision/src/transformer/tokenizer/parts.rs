@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::VocabularyError;
+use super::TokenizerError;
 
 /// Parts that take a text as it is, or make it longer by a few times at most.
 const NORMALIZERS: [&str; 11] = [
@@ -75,15 +75,15 @@ pub(super) struct FileModel {
 
 impl File {
     /// Refuses parts that no tokenizer of these models has.
-    pub(super) fn check(&self) -> Result<(), VocabularyError> {
+    pub(super) fn check(&self) -> Result<(), TokenizerError> {
         parts("normalizer", &self.normalizer, &NORMALIZERS)?;
         parts("pre-tokenizer", &self.pre_tokenizer, &PRE_TOKENIZERS)?;
         parts("decoder", &self.decoder, &DECODERS)
     }
 }
 
-fn parts(kind: &'static str, root: &Value, known: &[&str]) -> Result<(), VocabularyError> {
-    let refused = |what: String| Err(VocabularyError::Part { kind, what });
+fn parts(kind: &'static str, root: &Value, known: &[&str]) -> Result<(), TokenizerError> {
+    let refused = |what: String| Err(TokenizerError::Part { kind, what });
     let (mut waiting, mut met, mut growth) = (vec![root], 0, 1_usize);
     while let Some(part) = waiting.pop() {
         if part.is_null() {

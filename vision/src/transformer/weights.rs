@@ -9,26 +9,25 @@ use super::checkpoint::{Checkpoint, Read};
 use super::format::Format;
 use super::linear::Linear;
 
-/// Epsilon of every layer norm.
-const EPSILON: f32 = 1e-5;
-
 /// Reads layers from a checkpoint in one number format.
-pub(super) struct Reader<'a> {
-    pub(super) checkpoint: &'a Checkpoint<'a>,
-    pub(super) format: &'a Format,
+pub(crate) struct Reader<'a> {
+    pub(crate) checkpoint: &'a Checkpoint<'a>,
+    pub(crate) format: &'a Format,
     /// Bytes that the weights read so far take.
-    pub(super) bytes: Cell<usize>,
+    pub(crate) bytes: Cell<usize>,
+    /// Epsilon of every layer norm.
+    pub(crate) epsilon: f32,
 }
 
 impl Reader<'_> {
     /// A tensor as it is.
-    pub(super) fn tensor(&self, name: &str, shape: &[usize]) -> Read<Tensor> {
+    pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> Read<Tensor> {
         self.checkpoint
             .tensor(name, shape, self.format.dtype, &self.format.device)
     }
 
     /// A tensor in the number format that it has in the file.
-    pub(super) fn stored(&self, name: &str, shape: &[usize]) -> Read<Tensor> {
+    pub(crate) fn stored(&self, name: &str, shape: &[usize]) -> Read<Tensor> {
         let dtype = self.checkpoint.dtype(name).unwrap_or(self.format.dtype);
         let tensor = self
             .checkpoint
@@ -42,13 +41,56 @@ impl Reader<'_> {
     }
 
     /// `name.weight`, `[outputs, inputs]`, and `name.bias`.
-    pub(super) fn linear(&self, name: &str, inputs: usize, outputs: usize) -> Read<Linear> {
+    pub(crate) fn linear(&self, name: &str, inputs: usize, outputs: usize) -> Read<Linear> {
         self.padded_linear(name, (inputs, inputs), (outputs, outputs))
+    }
+
+    /// `name.weight`, the filters of a convolution that does not overlap, `[outputs, channels, height, width]`, and `name.bias`, as a
+    /// layer over the vectors of its patches.
+    pub(crate) fn convolution(&self, name: &str, shape: [usize; 4]) -> Read<Linear> {
+        let [outputs, channels, height, width] = shape;
+        let file_name = format!("{name}.weight");
+        let weight = self.tensor(&file_name, &shape)?;
+        let bias = self.tensor(&format!("{name}.bias"), &[outputs])?;
+        let linear = weight
+            .reshape((outputs, channels * height * width))
+            .and_then(|weight| Linear::new(weight, bias, self.format))
+            .map_err(|source| self.checkpoint.unusable(&file_name, source))?;
+        self.count(linear.weight_bytes());
+        Ok(linear)
+    }
+
+    /// Layers of equal sizes that take the same inputs, as one: their outputs follow each other.
+    pub(crate) fn joined_linear(
+        &self,
+        names: &[String],
+        inputs: usize,
+        outputs: usize,
+    ) -> Read<Linear> {
+        if let [name] = names {
+            return self.linear(name, inputs, outputs);
+        }
+        let parts = names.iter().map(|name| {
+            Read::Ok((
+                self.tensor(&format!("{name}.weight"), &[outputs, inputs])?,
+                self.tensor(&format!("{name}.bias"), &[outputs])?,
+            ))
+        });
+        let (weights, biases): (Vec<_>, Vec<_>) =
+            parts.collect::<Read<Vec<_>>>()?.into_iter().unzip();
+        let build = || {
+            let (weight, bias) = (Tensor::cat(&weights, 0)?, Tensor::cat(&biases, 0)?);
+            Linear::new(weight, bias, self.format)
+        };
+        let name = names.first().map_or("", String::as_str);
+        let linear = build().map_err(|source| self.checkpoint.unusable(name, source))?;
+        self.count(linear.weight_bytes());
+        Ok(linear)
     }
 
     /// The two layers of an MLP, `name.fc1` and `name.fc2`, around a hidden layer that may be padded with zeros: GELU of 0
     /// is 0, so the result is the same.
-    pub(super) fn mlp(
+    pub(crate) fn mlp(
         &self,
         name: &str,
         inputs: usize,
@@ -63,10 +105,11 @@ impl Reader<'_> {
     }
 
     /// `name.weight` and `name.bias` of `width` values.
-    pub(super) fn norm(&self, name: &str, width: usize) -> Read<Norm> {
+    pub(crate) fn norm(&self, name: &str, width: usize) -> Read<Norm> {
         Ok(Norm {
             weight: self.tensor(&format!("{name}.weight"), &[width])?,
             bias: self.tensor(&format!("{name}.bias"), &[width])?,
+            epsilon: self.epsilon,
         })
     }
 
@@ -94,18 +137,23 @@ impl Reader<'_> {
 
 /// Layer norm over the last dimension.
 #[derive(Debug, Clone)]
-pub(super) struct Norm {
+pub(crate) struct Norm {
     weight: Tensor,
     bias: Tensor,
+    epsilon: f32,
 }
 
 impl Norm {
     /// The norm with these weights and biases, `[width]` each.
-    pub(super) fn new(weight: Tensor, bias: Tensor) -> Self {
-        Self { weight, bias }
+    pub(crate) fn new(weight: Tensor, bias: Tensor, epsilon: f32) -> Self {
+        Self {
+            weight,
+            bias,
+            epsilon,
+        }
     }
 
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        layer_norm(x, &self.weight, &self.bias, EPSILON)
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        layer_norm(x, &self.weight, &self.bias, self.epsilon)
     }
 }

@@ -209,7 +209,7 @@ impl Suite<'_> {
         let residual = self.compare("residual", shape(), &ours, &sum, [1e-6, 1.6e-2])?;
 
         self.poison(rows * width)?;
-        let norm = Norm::new(y.tensor.get(0)?, bias.tensor.clone());
+        let norm = Norm::new(y.tensor.get(0)?, bias.tensor.clone(), 1e-5);
         let ours = norm.forward(&x.tensor)?;
         let mut expected = Vec::with_capacity(rows * width);
         for row in x.values.chunks_exact(width) {

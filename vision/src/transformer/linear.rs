@@ -13,7 +13,7 @@ use crate::options::Quantization;
 
 /// Weights `[outputs, inputs]` and a bias `[outputs]`.
 #[derive(Debug, Clone)]
-pub(super) struct Linear {
+pub(crate) struct Linear {
     weight: Weight,
     bias: Tensor,
 }
@@ -35,7 +35,7 @@ impl Linear {
     ///
     /// # Errors
     /// When the weights cannot be quantised.
-    pub(super) fn new(weight: Tensor, mut bias: Tensor, format: &Format) -> Result<Self> {
+    pub(crate) fn new(weight: Tensor, mut bias: Tensor, format: &Format) -> Result<Self> {
         if format.quantize.is_some() {
             // Blocks hold numbers only: an output with weights that are none has it in its bias.
             bias = (bias + not_finite(&weight)?.squeeze(1)?)?;
@@ -66,7 +66,7 @@ impl Linear {
     }
 
     /// A layer that is not quantised.
-    pub(super) fn dense(weight: Tensor, bias: Tensor) -> Self {
+    pub(crate) fn dense(weight: Tensor, bias: Tensor) -> Self {
         Self {
             weight: Weight::Dense(weight),
             bias,
@@ -74,7 +74,7 @@ impl Linear {
     }
 
     /// `x` times the weights, `[rows, inputs]` to `[rows, outputs]`, without the bias.
-    pub(super) fn product(&self, x: &Tensor) -> Result<Tensor> {
+    pub(crate) fn product(&self, x: &Tensor) -> Result<Tensor> {
         match &self.weight {
             Weight::Dense(weight) => x.matmul(&weight.t()?),
             #[cfg(target_arch = "x86_64")]
@@ -96,7 +96,7 @@ impl Linear {
     }
 
     /// Bytes of the weights.
-    pub(super) fn weight_bytes(&self) -> usize {
+    pub(crate) fn weight_bytes(&self) -> usize {
         match &self.weight {
             Weight::Dense(weight) => weight.elem_count() * weight.dtype().size_in_bytes(),
             #[cfg(target_arch = "x86_64")]
@@ -111,7 +111,7 @@ impl Linear {
     }
 
     /// The bias, `[outputs]`.
-    pub(super) fn bias(&self) -> &Tensor {
+    pub(crate) fn bias(&self) -> &Tensor {
         &self.bias
     }
 }

@@ -13,15 +13,15 @@ mod int8;
 mod product;
 mod rotary;
 
-pub(super) use attention::Keys;
+pub(crate) use attention::Keys;
 #[cfg(target_arch = "x86_64")]
-pub(super) use int8::Int8;
-pub(super) use rotary::Rotary;
+pub(crate) use int8::Int8;
+pub(crate) use rotary::Rotary;
 
 use candle_core::{Layout, Result};
 
 /// Most elements of one launch: candle's kernels for CUDA count them in 32 bits with a sign.
-pub(super) const LAUNCH: usize = i32::MAX as usize;
+pub(crate) const LAUNCH: usize = i32::MAX as usize;
 
 /// How the steps between matrix products are computed; [`super::Format`] says which one a network takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -13,7 +13,7 @@ const THETA: f32 = 10_000.0;
 
 /// Cosines and sines by position, `[positions, rotated / 2]` each.
 #[derive(Debug, Clone)]
-pub(in super::super) struct Rotary {
+pub(crate) struct Rotary {
     cos: Tensor,
     sin: Tensor,
 }
@@ -21,7 +21,7 @@ pub(in super::super) struct Rotary {
 impl Rotary {
     /// Tables for heads of `head_dim` dimensions and positions from 0 to `positions - 1`. Computed in f32, like the
     /// reference's, on the CPU.
-    pub(in super::super) fn new(
+    pub(crate) fn new(
         head_dim: usize,
         positions: usize,
         dtype: DType,
@@ -46,7 +46,7 @@ impl Rotary {
     }
 
     /// The tables' rows for these positions.
-    pub(in super::super) fn at(&self, positions: &[u32]) -> Result<Self> {
+    pub(crate) fn at(&self, positions: &[u32]) -> Result<Self> {
         let index = Tensor::new(positions, self.cos.device())?;
         Ok(Self {
             cos: self.cos.index_select(&index, 0)?,
@@ -58,12 +58,7 @@ impl Rotary {
 impl Steps {
     /// Rotates the queries and keys in `qkv`, `[batch, tokens, 3 * heads * head_dim]`, with one row of `rotary` per token.
     /// May write over `qkv`, which must have no other user.
-    pub(in super::super) fn rotate(
-        self,
-        qkv: Tensor,
-        rotary: &Rotary,
-        heads: usize,
-    ) -> Result<Tensor> {
+    pub(crate) fn rotate(self, qkv: Tensor, rotary: &Rotary, heads: usize) -> Result<Tensor> {
         match self {
             Self::Plain => plain(&qkv, rotary, heads),
             Self::Fused => {

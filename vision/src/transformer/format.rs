@@ -1,13 +1,14 @@
 //! How a network is computed: where, in which numbers, by which steps.
 //!
-//! Owns what goes with what. Which of it a person may ask for is the loader's to say: a CPU can compute in bf16, slowly,
-//! which is of use only to check a GPU against.
+//! Owns what goes with what, and what a person may ask for of it: a CPU can compute in bf16, slowly, which is of use only to
+//! check a GPU against.
 
 use candle_core::quantized::GgmlDType;
 use candle_core::{DType, Device};
 
 use super::kernels::Steps;
-use crate::options::{ComputeDtype, Quantization};
+use crate::error::VisionError;
+use crate::options::{ComputeDtype, LoadOptions, Quantization};
 
 /// The form in which a network is read and computed.
 #[derive(Debug, Clone)]
@@ -24,7 +25,7 @@ pub struct Format {
 
 /// What the fast kernels for quantised weights take at once: rows of weights are padded to a multiple of it, which costs
 /// at most an eighth more arithmetic at the 2B model's widths and saves most of the time.
-pub(super) const BLOCK: usize = 256;
+pub(crate) const BLOCK: usize = 256;
 
 impl Format {
     /// Computing in `dtype`, by default the device's own: bf16 on a GPU, f32 on a CPU and wherever weights are quantised.
@@ -49,6 +50,34 @@ impl Format {
         }
     }
 
+    /// The form that a person's options ask for.
+    ///
+    /// # Errors
+    /// [`VisionError::OptionUnsupported`] for bf16 where nothing is gained by it.
+    pub(crate) fn asked(
+        model: &str,
+        device: &Device,
+        options: &LoadOptions,
+    ) -> Result<Self, VisionError> {
+        let refused = match (options.dtype, options.quantize) {
+            (Some(ComputeDtype::Bf16), Some(_)) => {
+                Some("quantised weights are computed with in f32; leave one of the two options out")
+            }
+            (Some(ComputeDtype::Bf16), None) if device.is_cpu() => {
+                Some("a CPU computes in f32, which is faster there; leave the option out")
+            }
+            _ => None,
+        };
+        match (refused, options.dtype) {
+            (Some(reason), Some(dtype)) => Err(VisionError::OptionUnsupported {
+                model: model.to_owned(),
+                option: format!("dtype = {dtype}"),
+                reason,
+            }),
+            _ => Ok(Self::new(device, options.dtype, options.quantize)),
+        }
+    }
+
     /// The same with the steps of every other device, for a check of them where there is none.
     pub fn plain(self) -> Self {
         Self {
@@ -67,7 +96,7 @@ impl Format {
     }
 
     /// About how many bytes so many weights take.
-    pub(super) fn weight_bytes(&self, weights: u64) -> u64 {
+    pub(crate) fn weight_bytes(&self, weights: u64) -> u64 {
         let bits = match (self.quantize, self.dtype) {
             (Some(Quantization::Q8_0), _) => 8.5,
             (Some(Quantization::Q4K), _) => 4.5,
@@ -76,7 +105,7 @@ impl Format {
         (weights as f64 * bits / 8.0) as u64
     }
 
-    pub(super) fn blocks(&self) -> Option<GgmlDType> {
+    pub(crate) fn blocks(&self) -> Option<GgmlDType> {
         self.quantize.map(|quantization| match quantization {
             Quantization::Q8_0 => GgmlDType::Q8_0,
             Quantization::Q4K => GgmlDType::Q4K,
@@ -84,7 +113,7 @@ impl Format {
     }
 
     /// The width to which a hidden layer is padded with zeros, so that the product over it need not be padded each time.
-    pub(super) fn padded_hidden(&self, width: usize) -> usize {
+    pub(crate) fn padded_hidden(&self, width: usize) -> usize {
         match self.quantize {
             None => width,
             Some(_) => width.next_multiple_of(BLOCK),

@@ -1,0 +1,162 @@
+//! From a model's files to a SigLIP: what configuration and tokenizer say of it, and then its tensors.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use candle_core::Device;
+use serde::Deserialize;
+
+use super::config::{Config, KIND, Resampling};
+use super::model::SigLip;
+use super::words::Words;
+use crate::description::{DescribedModel, ModelDescription};
+use crate::device::device_name;
+use crate::error::VisionError;
+use crate::model::{BatchAdvice, InputGeometry, Loaded, ModelInfo};
+use crate::options::LoadOptions;
+use crate::source::{FetchProgress, ModelFiles, PREPROCESSOR, PlanningFiles, read_text};
+use crate::transformer::{Checkpoint, Format};
+
+/// Images that fill a CPU: the threads share the rows of all of them.
+const ON_CPU: BatchAdvice = BatchAdvice {
+    max_images: 16,
+    max_views: 16,
+};
+
+/// Images that fill a GPU.
+const ON_GPU: BatchAdvice = BatchAdvice {
+    max_images: 256,
+    max_views: 256,
+};
+
+/// A `preprocessor_config.json` that a model needs and that is not there.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "it has no {PREPROCESSOR}, which says how its pictures are resized; copy it from where the weights are from"
+)]
+struct NoPreprocessor;
+
+/// Whether a `config.json` is that of a SigLIP of any kind, the unsupported ones included; false where it cannot be read.
+pub fn is_siglip(config: &Path) -> bool {
+    #[derive(Deserialize)]
+    struct Kind {
+        #[serde(default)]
+        model_type: String,
+    }
+    let text = read_text(config).unwrap_or_default();
+    let kind: Option<Kind> = serde_json::from_slice(&text).ok();
+    kind.is_some_and(|kind| kind.model_type.starts_with(KIND))
+}
+
+/// Describes a SigLIP whose files are on this machine.
+///
+/// # Errors
+/// [`VisionError::ModelFile`] when a file cannot be read or is not what it should be.
+pub fn describe(
+    files: ModelFiles,
+    device: &Device,
+    options: &LoadOptions,
+) -> Result<DescribedModel, VisionError> {
+    let weights = files.weights.clone();
+    let planning = PlanningFiles {
+        name: files.name,
+        revision: files.revision,
+        licence: files.licence,
+        config: files.config,
+        tokenizer: files.tokenizer,
+        preprocessor: files.preprocessor,
+    };
+    describe_planned(planning, device, options, move |_| Ok(weights.clone()))
+}
+
+/// Describes a SigLIP whose weights, which `weights` finds, need not be here yet.
+///
+/// # Errors
+/// As [`describe`].
+pub(crate) fn describe_planned(
+    files: PlanningFiles,
+    device: &Device,
+    options: &LoadOptions,
+    weights: impl Fn(&dyn FetchProgress) -> Result<PathBuf, VisionError> + Send + Sync + 'static,
+) -> Result<DescribedModel, VisionError> {
+    let config = read(&files.config)?;
+    let config =
+        Config::from_json(&String::from_utf8_lossy(&config)).map_err(in_file(&files.config))?;
+    let resampling = files.preprocessor.as_deref().ok_or(NoPreprocessor);
+    let resampling = resampling.map_err(in_file(files.config.parent().unwrap_or(&files.config)))?;
+    let resampling = (resampling, read(resampling)?);
+    let resampling =
+        Resampling::from_json(&String::from_utf8_lossy(&resampling.1), config.vision.side)
+            .map_err(in_file(resampling.0))?;
+    let tokenizer = read(&files.tokenizer)?;
+    let (positions, vocabulary) = (config.text.positions, config.text.vocabulary);
+    let words = Words::from_json(&files.name, &tokenizer, positions, vocabulary)
+        .map_err(in_file(&files.tokenizer))?;
+    let format = Format::asked(&files.name, device, options)?;
+    let description = ModelDescription {
+        info: ModelInfo {
+            name: files.name,
+            revision: files.revision,
+            licence: files.licence,
+            device: device_name(device),
+            dtype: format.name(),
+            crops: None,
+            input: InputGeometry::Full,
+            default_threshold: 0.5,
+            can_talk: false,
+        },
+        questions: Arc::new(words),
+        batch: if device.is_cpu() { ON_CPU } else { ON_GPU },
+    };
+    let plan = Plan {
+        description: description.clone(),
+        config,
+        resampling,
+        format,
+    };
+    Ok(DescribedModel::new(description, move |progress| {
+        plan.load(weights(progress)?)
+    }))
+}
+
+/// All of a model but its weights.
+struct Plan {
+    description: ModelDescription,
+    config: Config,
+    resampling: Resampling,
+    format: Format,
+}
+
+impl Plan {
+    fn load(&self, weights: PathBuf) -> Result<Loaded, VisionError> {
+        let ModelDescription {
+            info,
+            questions,
+            batch,
+        } = self.description.clone();
+        let model = SigLip::read(&info.name, &self.config, &self.format, move || {
+            Checkpoint::open(&weights)
+        })?;
+        Ok(Loaded {
+            info,
+            questions,
+            preprocessor: Arc::new(self.resampling.square(self.config.vision.side)),
+            model: Box::new(model),
+            batch,
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, VisionError> {
+    read_text(path).map_err(in_file(path))
+}
+
+/// A function for `map_err` that names the file.
+fn in_file<E: Error + Send + Sync + 'static>(file: &Path) -> impl FnOnce(E) -> VisionError {
+    let file = file.display().to_string();
+    move |error| VisionError::ModelFile {
+        file,
+        reason: Arc::new(error),
+    }
+}

@@ -1,0 +1,238 @@
+//! The text tower, read when there are new texts and dropped again, and the embeddings that it gave, which are kept.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use candle_core::{DType, Result, Tensor};
+
+use super::config::{Config, TextConfig};
+use super::image::BLOCK;
+use crate::error::{VisionError, without_backtrace};
+use crate::model::Prompt;
+use crate::transformer::{
+    BlockNames, BlockSizes, Blocks, Checkpoint, Format, Linear, Norm, Read, Reader,
+};
+
+/// The embedding of tokens.
+const EMBEDDING: &str = "text_model.embeddings.token_embedding.weight";
+
+/// Texts that go through the tower together.
+const TOGETHER: usize = 32;
+
+/// The tower with its weights but for the embedding of tokens, of which the rows that are used are read each time.
+#[derive(Debug, Clone)]
+pub struct TextTower {
+    config: TextConfig,
+    format: Format,
+    positions: Tensor,
+    blocks: Blocks,
+    norm: Norm,
+    head: Linear,
+}
+
+impl TextTower {
+    /// Whether a checkpoint may have this tower, by the tensors at its two ends.
+    ///
+    /// # Errors
+    /// [`crate::transformer::CheckpointError`] of a tensor that is missing or of another shape.
+    pub(super) fn check(config: &Config, checkpoint: &Checkpoint<'_>) -> Read<()> {
+        if checkpoint.is_random() {
+            return Ok(());
+        }
+        let text = &config.text;
+        checkpoint.expect(EMBEDDING, &[text.vocabulary, text.dim])?;
+        checkpoint.expect("text_model.head.weight", &[config.vision.dim, text.dim])?;
+        Ok(())
+    }
+
+    /// Reads the weights into the form in which the tower is to be computed.
+    ///
+    /// # Errors
+    /// [`crate::transformer::CheckpointError`] naming the tensor that is missing or does not fit the configuration.
+    pub fn read(config: &Config, checkpoint: &Checkpoint<'_>, format: &Format) -> Read<Self> {
+        let text = &config.text;
+        let reader = Reader {
+            checkpoint,
+            format,
+            bytes: Cell::new(0),
+            epsilon: text.epsilon,
+        };
+        let names = BlockNames {
+            block: "text_model.encoder.layers",
+            ..BLOCK
+        };
+        let sizes = BlockSizes {
+            layers: text.layers,
+            dim: text.dim,
+            ff_dim: text.ff_dim,
+            heads: text.heads,
+        };
+        Ok(Self {
+            positions: reader.tensor(
+                "text_model.embeddings.position_embedding.weight",
+                &[text.positions, text.dim],
+            )?,
+            blocks: Blocks::read(&reader, names, sizes)?,
+            norm: reader.norm("text_model.final_layer_norm", text.dim)?,
+            head: reader.linear("text_model.head", text.dim, config.vision.dim)?,
+            config: text.clone(),
+            format: format.clone(),
+        })
+    }
+
+    /// Texts of as many tokens as there are positions to `[texts, embedding]`, not of unit length: what the head makes of the last
+    /// token. All tokens see each other, padding too. `watch` sees the residual stream before the first block and after each.
+    ///
+    /// # Errors
+    /// [`crate::transformer::CheckpointError`] for a token that is no row of the embedding, or a failure of the tensor library.
+    pub fn forward(
+        &self,
+        checkpoint: &Checkpoint<'_>,
+        texts: &[&[u32]],
+        watch: impl FnMut(&Tensor),
+    ) -> Read<Tensor> {
+        let shape = (self.config.vocabulary, self.config.dim);
+        let ids = texts.concat();
+        let rows = checkpoint.rows(
+            EMBEDDING,
+            shape,
+            &ids,
+            self.format.dtype,
+            &self.format.device,
+        )?;
+        self.tower(&rows, texts.len(), watch)
+            .map_err(|source| checkpoint.unusable(EMBEDDING, source))
+    }
+
+    fn tower(&self, rows: &Tensor, texts: usize, watch: impl FnMut(&Tensor)) -> Result<Tensor> {
+        let (tokens, dim) = (self.config.positions, self.config.dim);
+        let x = rows
+            .reshape((texts, tokens, dim))?
+            .broadcast_add(&self.positions)?
+            .reshape((texts * tokens, dim))?;
+        let x = self.blocks.forward(x, (texts, tokens), watch)?;
+        let last = x.reshape((texts, tokens, dim))?.narrow(1, tokens - 1, 1)?;
+        let last = self
+            .norm
+            .forward(&last.reshape((texts, dim))?.contiguous()?)?;
+        let pooled = self.head.product(&last)?;
+        self.format.steps.add_bias(pooled, self.head.bias())
+    }
+}
+
+/// Opens the checkpoint that the text tower is read from.
+type Open = dyn Fn() -> Read<Checkpoint<'static>> + Send + Sync;
+
+/// Embeddings of texts, of unit length, each computed once.
+pub struct Embedder {
+    name: String,
+    config: Config,
+    format: Format,
+    open: Box<Open>,
+    /// By tokens; as many as a session's categories, each of a few kilobytes.
+    known: HashMap<Arc<[u32]>, Arc<[f32]>>,
+}
+
+/// Embeddings that are kept: those of more categories than a job can have.
+const KEPT: usize = 100_000;
+
+impl Embedder {
+    /// An embedder that reads the text tower from what `open` opens.
+    pub fn new(
+        name: &str,
+        config: &Config,
+        format: &Format,
+        open: impl Fn() -> Read<Checkpoint<'static>> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            config: config.clone(),
+            format: format.clone(),
+            open: Box::new(open),
+            known: HashMap::new(),
+        }
+    }
+
+    /// The mean embedding of several wordings of one description, of unit length.
+    ///
+    /// # Errors
+    /// As [`Embedder::embed`].
+    pub fn mean(&mut self, wordings: &[Prompt]) -> std::result::Result<Arc<[f32]>, VisionError> {
+        let prompts: Vec<&Prompt> = wordings.iter().collect();
+        let texts = self.embed(&prompts)?;
+        if let [text] = &*texts {
+            return Ok(Arc::clone(text));
+        }
+        let mean = mean(&texts).map(Arc::from);
+        mean.ok_or_else(|| VisionError::NotFinite {
+            model: self.name.clone(),
+        })
+    }
+
+    /// The embedding of each prompt, `[embedding]` of unit length. Those that are not known yet take the tower, which is read and
+    /// dropped.
+    ///
+    /// # Errors
+    /// [`VisionError::Checkpoint`] when the tower cannot be read or computed; [`VisionError::NotFinite`].
+    pub fn embed(
+        &mut self,
+        prompts: &[&Prompt],
+    ) -> std::result::Result<Vec<Arc<[f32]>>, VisionError> {
+        let mut new: Vec<&Arc<[u32]>> = Vec::new();
+        for prompt in prompts {
+            if !self.known.contains_key(&prompt.tokens) && !new.contains(&&prompt.tokens) {
+                new.push(&prompt.tokens);
+            }
+        }
+        if !new.is_empty() {
+            if self.known.len() + new.len() > KEPT {
+                self.known.clear();
+                new = prompts.iter().map(|prompt| &prompt.tokens).collect();
+            }
+            let checkpoint = (self.open)()?;
+            let tower = TextTower::read(&self.config, &checkpoint, &self.format)?;
+            for texts in new.chunks(TOGETHER) {
+                let ids: Vec<&[u32]> = texts.iter().map(|text| &***text).collect();
+                let pooled = tower.forward(&checkpoint, &ids, |_| {})?;
+                let rows = pooled
+                    .to_dtype(DType::F32)
+                    .and_then(|pooled| pooled.to_vec2::<f32>())
+                    .map_err(|source| {
+                        checkpoint.unusable("text_model", without_backtrace(source))
+                    })?;
+                for (text, row) in texts.iter().zip(rows) {
+                    let unit = unit(row).ok_or_else(|| VisionError::NotFinite {
+                        model: self.name.clone(),
+                    })?;
+                    self.known.insert(Arc::clone(text), unit.into());
+                }
+            }
+        }
+        let known = |prompt: &&Prompt| self.known.get(&prompt.tokens).cloned();
+        Ok(prompts.iter().filter_map(known).collect())
+    }
+}
+
+/// The mean of embeddings, at unit length again; `None` where they point apart.
+fn mean(texts: &[Arc<[f32]>]) -> Option<Vec<f32>> {
+    let width = texts.first()?.len();
+    let sum = (0..width).map(|at| texts.iter().map(|text| text[at]).sum());
+    unit(sum.collect())
+}
+
+/// The vector at unit length; `None` where it has none.
+pub(super) fn unit(mut vector: Vec<f32>) -> Option<Vec<f32>> {
+    let length = vector
+        .iter()
+        .map(|&x| f64::from(x).powi(2))
+        .sum::<f64>()
+        .sqrt();
+    if !length.is_finite() || length == 0.0 {
+        return None;
+    }
+    for value in &mut vector {
+        *value = (f64::from(*value) / length) as f32;
+    }
+    Some(vector)
+}

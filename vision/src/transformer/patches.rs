@@ -1,0 +1,39 @@
+//! Square pictures as the vectors of their patches, which are what a vision transformer reads.
+
+use candle_core::{Device, Result, Tensor};
+use rayon::prelude::*;
+
+/// Patch vectors of square pictures: samples `[views, side, side, 3]`, each as `value` takes it, to `[views, tokens, 3 * patch * patch]`,
+/// patches row by row, each ordered channel, row, column. What is left at the right and the bottom is left out.
+pub(crate) fn patch_vectors<T: Copy + Sync>(
+    samples: &[T],
+    side: usize,
+    patch: usize,
+    value: impl Fn(T) -> f32 + Sync,
+) -> Result<Tensor> {
+    let grid = side / patch;
+    let width = 3 * patch * patch;
+    let views = samples.len() / (side * side * 3).max(1);
+    let mut vectors = vec![0_f32; views * grid * grid * width];
+    vectors
+        .par_chunks_mut(width)
+        .enumerate()
+        .for_each(|(index, vector)| {
+            let (view, place) = (index / (grid * grid), index % (grid * grid));
+            let (top, left) = (place / grid * patch, place % grid * patch);
+            for (line, values) in vector.chunks_exact_mut(patch).enumerate() {
+                let (channel, row) = (line / patch, line % patch);
+                let first = ((view * side + top + row) * side + left) * 3;
+                let pixels = samples[first..first + 3 * patch].chunks_exact(3);
+                for (into, pixel) in values.iter_mut().zip(pixels) {
+                    *into = value(pixel[channel]);
+                }
+            }
+        });
+    Tensor::from_vec(vectors, (views, grid * grid, width), &Device::Cpu)
+}
+
+/// A sample as the encoder takes it, -1 to 1: `(x / 255 - 0.5) / 0.5`.
+pub(crate) fn normalise(sample: u8) -> f32 {
+    (f32::from(sample) / 255.0 - 0.5) / 0.5
+}
