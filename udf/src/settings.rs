@@ -15,8 +15,8 @@ use picsift_images::shown;
 use picsift_vision::{DEFAULT_MODEL, Generation, LoadOptions};
 use url::Url;
 
-use crate::base::typed_folder;
-use crate::engine::Engine;
+use crate::pipeline::base::typed_folder;
+use crate::pipeline::engine::Engine;
 
 /// Settings of picsift in a SQL session, `SET picsift.<name> = ...`.
 #[derive(Debug, Clone)]
@@ -373,7 +373,7 @@ impl fmt::Display for OnError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::EngineOptions;
+    use crate::pipeline::engine::EngineOptions;
 
     #[test]
     fn a_wrong_value_is_refused_with_the_settings_name() {

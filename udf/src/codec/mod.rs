@@ -25,13 +25,13 @@ use datafusion_proto::physical_plan::{
 };
 use prost::Message;
 
-use crate::call::ResolvedFunction;
-use crate::conditional::{self, Coalesce};
-use crate::engine::Engine;
 use crate::exec::InferExec;
-use crate::inference_group::answer_fields;
-use crate::node::Infer;
-use crate::stats::RunStats;
+use crate::pipeline::engine::Engine;
+use crate::pipeline::stats::RunStats;
+use crate::plan::call::ResolvedFunction;
+use crate::plan::conditional::{self, Coalesce};
+use crate::plan::inference_group::answer_fields;
+use crate::plan::node::Infer;
 
 /// Writes and reads plans with picsift's operator; see the module.
 #[derive(Clone)]

@@ -12,11 +12,11 @@ use std::time::Duration;
 use datafusion::common::{Result, plan_datafusion_err, plan_err};
 use prost::Message;
 
-use crate::base;
-use crate::call::{CallKind, CallSpec, ModelSpec};
-use crate::engine::Engine;
-use crate::inference_group::{AnswerColumn, InferenceGroup};
-use crate::quota::{AtEnd, InferenceQuota};
+use crate::pipeline::base;
+use crate::pipeline::engine::Engine;
+use crate::pipeline::quota::{AtEnd, InferenceQuota};
+use crate::plan::call::{CallKind, CallSpec, ModelSpec};
+use crate::plan::inference_group::{AnswerColumn, InferenceGroup};
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Infer {
@@ -69,6 +69,9 @@ pub(super) struct Call {
     categories: Vec<NamedCategory>,
     #[prost(float, optional, tag = "7")]
     threshold: Option<f32>,
+    /// Whether each image has its digest.
+    #[prost(bool, tag = "9")]
+    checked: bool,
 }
 
 /// The current folder where neither is there.
@@ -114,6 +117,8 @@ struct NamedCategory {
     nouns: Vec<String>,
     #[prost(float, optional, tag = "4")]
     threshold: Option<f32>,
+    #[prost(string, repeated, tag = "5")]
+    templates: Vec<String>,
 }
 
 impl Infer {
@@ -149,7 +154,7 @@ impl Infer {
 
 /// # Errors
 /// For a call with corrections: they stay in this process, and without them its answers would be others.
-pub(super) fn check(call: &crate::call::Call) -> Result<()> {
+pub(super) fn check(call: &crate::plan::call::Call) -> Result<()> {
     match call.corrections {
         None => Ok(()),
         Some(_) => plan_err!(
@@ -171,8 +176,10 @@ impl From<&CallSpec> for Call {
             function: spec.function.clone(),
             bases: match &spec.base {
                 base::Base::Several(bases) => bases.iter().map(Base::from).collect(),
+                base::Base::Checked(base) => vec![Base::from(&**base)],
                 one => vec![Base::from(one)],
             },
+            checked: matches!(spec.base, base::Base::Checked(_)),
             on_error: spec.on_error.to_string(),
             ..Self::default()
         };
@@ -202,6 +209,7 @@ impl From<&CategorySpec> for NamedCategory {
             name: spec.category.name.clone(),
             prompt: spec.category.prompt.clone(),
             nouns: spec.category.nouns.clone(),
+            templates: spec.category.templates.clone(),
             threshold: spec.threshold,
         }
     }
@@ -224,20 +232,22 @@ impl Call {
                 CallKind::Question(model.spec()?, question.text.clone(), question.generation()?)
             }
         };
+        let base = match <[Base; 1]>::try_from(self.bases) {
+            Ok([one]) => one.read()?,
+            Err(none) if none.is_empty() => {
+                return plan_err!("a call of picsift's came without the folder of its references");
+            }
+            Err(several) => {
+                let several = several.into_iter().map(Base::read);
+                base::Base::Several(several.collect::<Result<_>>()?)
+            }
+        };
         Ok(CallSpec {
             function: self.function,
             kind,
-            base: match <[Base; 1]>::try_from(self.bases) {
-                Ok([one]) => one.read()?,
-                Err(none) if none.is_empty() => {
-                    return plan_err!(
-                        "a call of picsift's came without the folder of its references"
-                    );
-                }
-                Err(several) => {
-                    let several = several.into_iter().map(Base::read);
-                    base::Base::Several(several.collect::<Result<_>>()?)
-                }
+            base: match self.checked {
+                true => base::Base::Checked(Box::new(base)),
+                false => base,
             },
             on_error: parsed(&self.on_error)?,
         })
@@ -250,7 +260,7 @@ impl From<&base::Base> for Base {
             base::Base::At(folder) => (Some(folder.to_string()), None),
             base::Base::Unknown(images) => (None, Some(images.clone())),
             // Bases that rows choose from are no choices themselves.
-            base::Base::Here | base::Base::Several(_) => (None, None),
+            base::Base::Here | base::Base::Several(_) | base::Base::Checked(_) => (None, None),
         };
         Self { folder, unknown }
     }
@@ -300,6 +310,7 @@ impl NamedCategory {
                 name: self.name,
                 prompt: self.prompt,
                 nouns: self.nouns,
+                templates: self.templates,
             },
             threshold: self.threshold,
         }
@@ -353,9 +364,12 @@ pub(super) fn read<M: Message + Default>(bytes: &[u8]) -> Result<M> {
 }
 
 /// The one of these bytes' call, its model started.
-pub(super) fn call(engine: &Engine, call: Option<Call>) -> Result<Arc<crate::call::Call>> {
+pub(super) fn call(engine: &Engine, call: Option<Call>) -> Result<Arc<crate::plan::call::Call>> {
     let Some(call) = call else {
         return plan_err!("a column of an Infer message has no call");
     };
-    Ok(Arc::new(crate::call::Call::resolve(engine, call.spec()?)?))
+    Ok(Arc::new(crate::plan::call::Call::resolve(
+        engine,
+        call.spec()?,
+    )?))
 }

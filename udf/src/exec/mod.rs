@@ -1,10 +1,11 @@
-//! The inference operator: the physical side of [`crate::node::Infer`].
+//! The inference operator: the physical side of [`crate::plan::node::Infer`].
 //!
 //! Appends the answers' columns to its input and keeps the rows of which its predicates are true, in the input's order and
 //! partitions. [`stream`] drives a partition, [`work`] takes a batch through its stages, [`stage`] asks about one image
-//! expression, [`order`] says which goes first; [`sorts`] keeps images out of sorts.
+//! expression, [`order`] says which goes first, [`planner`] makes it of the logical node; [`sorts`] keeps images out of sorts.
 
 mod order;
+pub(crate) mod planner;
 mod sorts;
 mod stage;
 mod stream;
@@ -38,14 +39,14 @@ use datafusion::physical_plan::{
 };
 use tokio::sync::Semaphore;
 
-use crate::budget::Budget;
-use crate::engine::Engine;
-use crate::inference_group::{self, InferenceGroup, answer_fields};
-use crate::losses::Losses;
 use crate::pipeline::ImagePipeline;
-use crate::quota::InferenceQuota;
+use crate::pipeline::budget::Budget;
+use crate::pipeline::engine::Engine;
+use crate::pipeline::losses::Losses;
+use crate::pipeline::quota::InferenceQuota;
+use crate::pipeline::stats::RunStats;
+use crate::plan::inference_group::{self, InferenceGroup, answer_fields};
 use crate::settings::PicsiftOptions;
-use crate::stats::RunStats;
 use order::StageStats;
 pub(crate) use sorts::SortsAboveInference;
 use stage::Stage;

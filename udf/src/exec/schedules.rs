@@ -26,9 +26,9 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::stream::{BatchPipeline, Driver};
 use super::work::Done;
-use crate::budget::Budget;
-use crate::memory_cache::{AskedId, MemoryAnswerCache};
-use crate::quota::{AtEnd, Exhausted, InferenceQuota};
+use crate::pipeline::budget::Budget;
+use crate::pipeline::memory_cache::{AskedId, MemoryAnswerCache};
+use crate::pipeline::quota::{AtEnd, Exhausted, InferenceQuota};
 
 /// Rows of each stream.
 const ROWS: i64 = 40;

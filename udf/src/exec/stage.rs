@@ -13,17 +13,17 @@ use futures::stream::FuturesUnordered;
 use picsift_images::shown;
 use picsift_vision::{Answer, Question};
 
-use crate::base::{Base, Images, Placed};
-use crate::call::{Call, CompiledQuestions};
-use crate::corrections::Corrections;
-use crate::image_key::ImageKey;
-use crate::inference_group::InferenceGroup;
-use crate::kernel::Kernel;
-use crate::labelling::RowPrediction;
-use crate::origin::ReferenceOrigin;
-use crate::outcome::{Outcome, RowError};
-use crate::pipeline::{End, ImageOutputs, ImagePipeline, RequestedOutputs};
-use crate::quota::Exhausted;
+use crate::functions::kernel::Kernel;
+use crate::functions::labelling::RowPrediction;
+use crate::pipeline::base::{Base, Images, Placed};
+use crate::pipeline::corrections::Corrections;
+use crate::pipeline::image_key::ImageKey;
+use crate::pipeline::origin::ReferenceOrigin;
+use crate::pipeline::outcome::{Outcome, RowError};
+use crate::pipeline::quota::Exhausted;
+use crate::pipeline::{End, ImageOutputs, ImagePipeline, Named, RequestedOutputs};
+use crate::plan::call::{Call, CompiledQuestions};
+use crate::plan::inference_group::InferenceGroup;
 use crate::settings::OnError;
 
 use super::order::StageStats;
@@ -247,9 +247,14 @@ impl Stage {
             .zip(masks)
             .enumerate()
             .filter_map(|(place, (image, mask))| Some((place, image?, mask?)))
-            .map(|(place, (image, folder), mask)| async move {
-                let origin = ReferenceOrigin::Query(folder.as_ref());
-                let outputs = self.pipeline.process(image, origin, &mask.requested).await;
+            .map(|(place, placed, mask)| async move {
+                let origin = ReferenceOrigin::Query(placed.folder.as_ref());
+                let image = Named {
+                    source: placed.image,
+                    origin,
+                    digest: placed.digest,
+                };
+                let outputs = self.pipeline.process(image, &mask.requested).await;
                 (place, mask, outputs)
             })
             .collect();
@@ -310,7 +315,7 @@ impl Stage {
             // Bytes are hashed only where a correction may mean them.
             keys.push(match name.is_some() || corrections.has_digests() {
                 true => {
-                    let image = image.as_ref().map(|(image, _)| image);
+                    let image = image.as_ref().map(|placed| &placed.image);
                     self.pipeline.key(name.as_deref(), image).await
                 }
                 false => None,

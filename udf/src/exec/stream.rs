@@ -17,8 +17,8 @@ use futures::{FutureExt, StreamExt};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::work::Done;
-use crate::budget::{Budget, MemoryPermit};
-use crate::quota::{AtEnd, InferenceQuota};
+use crate::pipeline::budget::{Budget, MemoryPermit};
+use crate::pipeline::quota::{AtEnd, InferenceQuota};
 
 /// Rows under way at the start.
 const FIRST_ROWS: usize = 16;
@@ -211,6 +211,6 @@ impl<W: BatchPipeline> Driver<W> {
     }
 }
 
-fn exhausted(end: &crate::quota::Exhausted) -> DataFusionError {
+fn exhausted(end: &crate::pipeline::quota::Exhausted) -> DataFusionError {
     exec_datafusion_err!("{end}")
 }

@@ -14,8 +14,8 @@ use datafusion::physical_expr::utils::collect_columns;
 
 use super::stage::Stage;
 use super::stream::BatchPipeline;
-use crate::quota::Exhausted;
-use crate::stats::RunStats;
+use crate::pipeline::quota::Exhausted;
+use crate::pipeline::stats::RunStats;
 
 /// Asks all that an operator asks about a batch.
 pub(crate) struct Asking {

@@ -8,9 +8,9 @@ use datafusion::common::Result;
 use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
-use crate::kernel::Kernel;
-use crate::outcome::{Outcome, value};
-use crate::placeholder::{ImageFunction, Operand};
+use crate::functions::kernel::Kernel;
+use crate::functions::placeholder::{ImageFunction, Operand};
+use crate::pipeline::outcome::{Outcome, value};
 
 /// `ask(image, question)`.
 #[user_doc(

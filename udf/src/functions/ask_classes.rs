@@ -7,10 +7,10 @@ use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 use picsift_vision::nouns::nouns;
 
-use crate::columns;
-use crate::kernel::Kernel;
-use crate::outcome::{Outcome, value};
-use crate::placeholder::{ImageFunction, Operand};
+use crate::functions::columns;
+use crate::functions::kernel::Kernel;
+use crate::functions::placeholder::{ImageFunction, Operand};
+use crate::pipeline::outcome::{Outcome, value};
 
 /// `ask_classes(image, question)`.
 #[user_doc(

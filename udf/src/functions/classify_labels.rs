@@ -6,10 +6,10 @@ use datafusion::common::Result;
 use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
-use crate::columns;
-use crate::kernel::Kernel;
-use crate::labelling::{Labelling, RowPrediction, labels};
-use crate::placeholder::{ImageFunction, Operand};
+use crate::functions::columns;
+use crate::functions::kernel::Kernel;
+use crate::functions::labelling::{Labelling, RowPrediction, labels};
+use crate::functions::placeholder::{ImageFunction, Operand};
 
 /// `classify_labels(image, categories)`.
 #[user_doc(

@@ -10,10 +10,10 @@ use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::Result;
 use datafusion::logical_expr::Documentation;
 
-use crate::kernel::Kernel;
-use crate::labelling::{Labelling, RowPrediction};
-use crate::outcome::RowError;
-use crate::placeholder::{ImageFunction, Operand};
+use crate::functions::kernel::Kernel;
+use crate::functions::labelling::{Labelling, RowPrediction};
+use crate::functions::placeholder::{ImageFunction, Operand};
+use crate::pipeline::outcome::RowError;
 
 /// Stage, kind, message and reference of a failure; NULL when all is well, and for a NULL image.
 #[derive(Debug, Default)]

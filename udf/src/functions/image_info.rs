@@ -10,9 +10,9 @@ use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 use picsift_images::{ImageInfo as Facts, hex};
 
-use crate::kernel::Kernel;
-use crate::outcome::{Outcome, value};
-use crate::placeholder::{ImageFunction, Operand};
+use crate::functions::kernel::Kernel;
+use crate::functions::placeholder::{ImageFunction, Operand};
+use crate::pipeline::outcome::{Outcome, value};
 
 /// `image_info(image)`.
 #[user_doc(

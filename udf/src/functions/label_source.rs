@@ -8,9 +8,9 @@ use datafusion::common::Result;
 use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
-use crate::kernel::Kernel;
-use crate::labelling::{Labelling, RowPrediction};
-use crate::placeholder::{ImageFunction, Operand};
+use crate::functions::kernel::Kernel;
+use crate::functions::labelling::{Labelling, RowPrediction};
+use crate::functions::placeholder::{ImageFunction, Operand};
 
 /// `label_source(image, categories)`.
 #[user_doc(

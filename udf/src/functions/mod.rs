@@ -1,6 +1,6 @@
 //! The SQL functions, one file each: documentation, arguments, result type and the step from answers to Arrow.
 //!
-//! A file here owns what is its function's own; arguments are checked in [`crate::placeholder`], images read and asked in
+//! A file here owns what is its function's own; arguments are checked in [`crate::functions::placeholder`], images read and asked in
 //! [`crate::pipeline`], and none of that is known here.
 
 pub(crate) use failure::failure_type;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
 
-use crate::placeholder::{ImageFunction, PlaceholderUdf};
+use crate::functions::placeholder::{ImageFunction, PlaceholderUdf};
 
 mod ask;
 mod ask_classes;
@@ -18,10 +18,14 @@ mod classify_json;
 mod classify_label;
 mod classify_labels;
 mod classify_score;
+pub(crate) mod columns;
 mod failure;
 mod image_info;
+pub(crate) mod kernel;
 mod label_source;
+pub(crate) mod labelling;
 mod load_image;
+pub(crate) mod placeholder;
 mod try_classify;
 
 /// All functions that SQL has.

@@ -9,10 +9,10 @@ use datafusion::common::Result;
 use datafusion::logical_expr::Documentation;
 use datafusion_macros::user_doc;
 
-use crate::kernel::Kernel;
-use crate::labelling::{Labelling, RowPrediction};
-use crate::outcome::failure;
-use crate::placeholder::{ImageFunction, Operand};
+use crate::functions::kernel::Kernel;
+use crate::functions::labelling::{Labelling, RowPrediction};
+use crate::functions::placeholder::{ImageFunction, Operand};
+use crate::pipeline::outcome::failure;
 
 /// `try_classify(image, category)`.
 #[user_doc(

@@ -83,7 +83,7 @@ impl Model for Eyes {
                     Question::Classes(classes) => {
                         Answer::Score(f32::from(pixel[usize::from(classes[0])]) / 255.0)
                     }
-                    Question::YesNo(_) => unreachable!("never made here"),
+                    Question::YesNo(_) | Question::Shows(_) => unreachable!("never made here"),
                     Question::Open(prompt, generation) if pixel[0] > 128 => Answer::Text(format!(
                         "Two dogs and a cat. ({}; {}/{})",
                         prompt.text, generation.max_tokens, generation.temperature

@@ -201,6 +201,7 @@ async fn labelling(
     let annotation = Annotation {
         image: "image".to_string(),
         base: None,
+        digest: None,
         model: model.to_string(),
         load: LoadOptions::default(),
         added: AddedColumns::new(&names, input.schema().as_arrow(), false).unwrap(),

@@ -1,0 +1,281 @@
+//! One image from its bytes or reference to what was requested of it, where no earlier run and no neighbour knows it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use bytes::Bytes;
+use picsift_images::{Fetch, Fetched, Geometry, Prepared, similarity_hash};
+use picsift_vision::{InputGeometry, RgbImage};
+
+use crate::pipeline::budget::MemoryPermit;
+use crate::pipeline::checked::Digest;
+use crate::pipeline::image_column::ImageSource;
+use crate::pipeline::memory_cache::{Answers, Content};
+use crate::pipeline::origin::ReferenceOrigin;
+use crate::pipeline::outcome::RowError;
+use crate::pipeline::quota::QuotaPermit;
+
+use super::{
+    End, ImageOutputs, ImagePipeline, Named, PipelineError, QuestionSet, RequestedOutputs,
+};
+
+impl ImagePipeline {
+    pub(super) async fn fetch_and_infer(
+        &self,
+        image: Named<'_>,
+        requested: &RequestedOutputs,
+        reserved: QuotaPermit<'_>,
+    ) -> Result<ImageOutputs, End> {
+        let failed = |error: RowError| ImageOutputs {
+            bytes: requested.bytes.then(|| Err(error.clone())),
+            info: requested.info.then(|| Err(error.clone())),
+            answers: requested.answers.is_some().then_some(Err(error)),
+        };
+        let address = address(&image.source, image.origin, requested);
+        let opened = self.open(image, requested, address.as_deref());
+        let (image, mut held) = match opened.await {
+            Ok(Opened::Image(fetched, held)) => (fetched, held),
+            Ok(Opened::Known(answers)) => {
+                return Ok(ImageOutputs {
+                    answers: Some(Ok(answers)),
+                    ..ImageOutputs::default()
+                });
+            }
+            Err(error) => return Ok(failed(error)),
+        };
+        let bytes = image.bytes;
+        let mut outputs = ImageOutputs {
+            bytes: requested.bytes.then(|| Ok(bytes.clone())),
+            ..ImageOutputs::default()
+        };
+        if requested.info {
+            let info = self.engine.pool().info(bytes.clone()).await;
+            outputs.info = Some(info.map_err(RowError::from));
+        }
+        let Some(asked) = &requested.answers else {
+            return Ok(outputs);
+        };
+        let predicted = match self.answers(bytes, asked, held.as_mut(), reserved).await {
+            Ok(predicted) => predicted,
+            Err(PipelineError::Row(error)) => {
+                outputs.answers = Some(Err(error));
+                return Ok(outputs);
+            }
+            Err(PipelineError::All(end)) => return Err(end),
+        };
+        if let (Some(kept), Some(address), Some(version)) = (&asked.kept, address, &image.version) {
+            kept.keep_reference(address, version, predicted.content, predicted.similarity)
+                .await;
+        }
+        outputs.answers = Some(Ok(predicted.answers));
+        Ok(outputs)
+    }
+
+    /// The encoded image with what of the budget it holds, or the answers of one that is known not to have changed.
+    async fn open(
+        &self,
+        image: Named<'_>,
+        requested: &RequestedOutputs,
+        address: Option<&str>,
+    ) -> Result<Opened, RowError> {
+        let Named {
+            source: image,
+            origin,
+            digest,
+        } = image;
+        let ImageSource::Reference(reference) = &image else {
+            let fetched = self.engine.load(image, origin).await?;
+            self.check(digest.as_ref(), &fetched.bytes).await?;
+            // They are counted with their batch.
+            self.stats.note_bytes(fetched.bytes.len(), None);
+            return Ok(Opened::Image(fetched, None));
+        };
+        let asked = requested
+            .answers
+            .as_ref()
+            .filter(|_| !requested.bytes && !requested.info);
+        let before = match (asked.and_then(|asked| asked.kept.as_ref()), address) {
+            (Some(kept), Some(address)) => kept.before(address.to_string()).await,
+            _ => None,
+        };
+        // Of an image that is known nothing will be read, most likely.
+        let guess = match &before {
+            Some(_) => 0,
+            None => self.fetched_bytes.load(Ordering::Relaxed),
+        };
+        let mut held = match &self.budget {
+            Some(budget) => Some(budget.hold(guess.max(1)).await),
+            None => None,
+        };
+        let started = Instant::now();
+        let fetched = match before {
+            None => self.engine.load(image, origin).await?,
+            Some(before) => {
+                let folder = origin.folder();
+                let fetch = (self.engine).load_if_changed(reference, folder, &before.version);
+                match fetch.await? {
+                    Fetch::Changed(fetched) => fetched,
+                    Fetch::Unchanged => {
+                        if let Some(digest) = &digest {
+                            digest.check(&before.content)?;
+                        }
+                        self.stats.note_reuse();
+                        self.stats.note_judged(&before.content, before.similarity);
+                        return Ok(Opened::Known(before.answers));
+                    }
+                }
+            }
+        };
+        let size = fetched.bytes.len();
+        self.stats.note_bytes(size, Some(started.elapsed()));
+        // A mean that follows what comes, a sixteenth of the way each time.
+        let mean = self.fetched_bytes.load(Ordering::Relaxed);
+        let mean = mean - mean / 16 + size / 16;
+        self.fetched_bytes.store(mean.max(1), Ordering::Relaxed);
+        if let Some(held) = &mut held {
+            held.resize(size);
+        }
+        self.check(digest.as_ref(), &fetched.bytes).await?;
+        Ok(Opened::Image(fetched, held))
+    }
+
+    /// Compares an image with the digest that its table has of it.
+    async fn check(&self, digest: Option<&Digest>, bytes: &Bytes) -> Result<(), RowError> {
+        let Some(digest) = digest else {
+            return Ok(());
+        };
+        digest.check(&self.engine.pool().hash(bytes.clone()).await?)
+    }
+
+    async fn answers(
+        &self,
+        bytes: Bytes,
+        asked: &QuestionSet,
+        held: Option<&mut MemoryPermit>,
+        reserved: QuotaPermit<'_>,
+    ) -> Result<Prediction, PipelineError> {
+        let Some(model) = &self.model else {
+            return Err(PipelineError::Row(RowError::model(
+                "refused",
+                "there is no model to ask",
+            )));
+        };
+        let content: Content = self.engine.pool().hash(bytes.clone()).await?;
+        let predicted = |answers: Answers, similarity| Prediction {
+            answers,
+            content,
+            similarity,
+        };
+        let place = match self.engine.answers().find(content, asked.id).await {
+            Ok(answers) => {
+                self.stats.note_reuse();
+                self.stats.note_judged(&content, None);
+                return Ok(predicted(answers, None));
+            }
+            Err(place) => place,
+        };
+        let found = match &asked.kept {
+            Some(kept) => Some(kept.find(content).await),
+            None => None,
+        };
+        if let Some(found) = &found
+            && let Some(answers) = found.all()
+        {
+            self.stats.note_reuse();
+            self.stats.note_judged(&content, found.similarity);
+            let _ = place.insert(Arc::clone(&answers));
+            return Ok(predicted(answers, found.similarity));
+        }
+        let open = asked.kept.as_ref().zip(found.as_ref());
+        let open = open.map(|(kept, found)| kept.open(found));
+        // Before the reservation is taken: how long a model takes to load is not of the time that a run may ask.
+        let started = model.started().await;
+        let service = started.map_err(|error| PipelineError::All(End::Lost(error)))?;
+        reserved
+            .take()
+            .map_err(|end| PipelineError::All(end.into()))?;
+        let preprocessor = service.preprocessor();
+        let Prepared {
+            value: (views, similarity),
+            decode_time,
+        } = self
+            .engine
+            .pool()
+            .prepare_with(bytes, geometry(service.info().input), move |pixels| {
+                let similarity = similarity_hash(&pixels);
+                let views = preprocessor.views(RgbImage {
+                    width: pixels.width,
+                    height: pixels.height,
+                    data: pixels.data,
+                });
+                (views, similarity)
+            })
+            .await?;
+        self.stats.note_decoded(decode_time);
+        self.stats.note_judged(&content, Some(similarity));
+        let views = views?;
+        if let Some(held) = held {
+            // The encoded image is gone by now.
+            held.resize(views.data.len());
+        }
+        let questions = match &open {
+            Some(open) => Arc::clone(&open.questions),
+            None => Arc::clone(&asked.questions),
+        };
+        let started = Instant::now();
+        let answers = service.submit(views, questions).await;
+        self.stats.note_asked(started.elapsed());
+        let new = answers.map_err(|error| match error.ends_all() {
+            true => PipelineError::All(End::Lost(error)),
+            false => PipelineError::Row(error.into()),
+        })?;
+        let answers = match (&asked.kept, open, found) {
+            (Some(kept), Some(open), Some(found)) => {
+                kept.keep(content, open, new.clone(), similarity).await;
+                let all = found.with(new.into_iter());
+                all.ok_or_else(|| RowError::model("refused", "the model left a question open"))?
+            }
+            _ => Answers::from(new),
+        };
+        // The cache may have no room for it; then the next one asks again.
+        let _ = place.insert(Arc::clone(&answers));
+        Ok(predicted(answers, Some(similarity)))
+    }
+}
+
+/// What identifies a reference of a table whose answers are kept.
+fn address(
+    image: &ImageSource,
+    origin: ReferenceOrigin<'_>,
+    requested: &RequestedOutputs,
+) -> Option<String> {
+    requested.answers.as_ref()?.kept.as_ref()?;
+    match (image, origin) {
+        (ImageSource::Bytes(_), _) | (_, ReferenceOrigin::Person) => None,
+        (ImageSource::Reference(reference), origin) => {
+            let address = picsift_images::resolve(reference, origin.folder());
+            address.ok().map(String::from)
+        }
+    }
+}
+
+/// What came of opening an image.
+enum Opened {
+    Image(Fetched, Option<MemoryPermit>),
+    Known(Answers),
+}
+
+/// The answers about an image, and what is known of it now.
+struct Prediction {
+    answers: Answers,
+    content: Content,
+    similarity: Option<u64>,
+}
+
+fn geometry(input: InputGeometry) -> Geometry {
+    match input {
+        InputGeometry::CentreCrop { short_side, size } => Geometry::CentreCrop { short_side, size },
+        InputGeometry::Full => Geometry::Full,
+    }
+}

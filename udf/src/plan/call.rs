@@ -1,0 +1,211 @@
+//! A call with its questions checked: what the planner moves around and the operator asks.
+//!
+//! A [`CallSpec`] is plain data, enough to make the call again in another process; a [`Call`] has the model behind it, which runs
+//! only when an image is asked about. A
+//! [`ResolvedFunction`] is the call as a SQL function, which stands in a plan until [`crate::plan::extract`] finds it, and cannot run.
+
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::{Result, internal_err, plan_datafusion_err, plan_err};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use picsift_vision::{CategorySpec, Generation, LoadOptions, Question};
+
+use crate::functions;
+use crate::functions::labelling::Labelling;
+use crate::functions::placeholder::ImageFunction;
+use crate::pipeline::base::Base;
+use crate::pipeline::corrections::Corrections;
+use crate::pipeline::engine::Engine;
+use crate::pipeline::models::ModelHandle;
+use crate::settings::OnError;
+
+/// A model and how it is loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct ModelSpec {
+    pub(crate) name: String,
+    pub(crate) load: LoadOptions,
+}
+
+/// What a call asks.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum CallKind {
+    /// The file, not what it shows.
+    File,
+    /// Whether categories hold, from a threshold on that is for those without their own.
+    Categories(ModelSpec, Vec<CategorySpec>, Option<f32>),
+    /// A question to answer in words.
+    Question(ModelSpec, String, Generation),
+}
+
+/// A call without what runs it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CallSpec {
+    /// Name of the function.
+    pub(crate) function: String,
+    pub(crate) kind: CallKind,
+    /// Where relative references belong.
+    pub(crate) base: Base,
+    pub(crate) on_error: OnError,
+}
+
+/// The questions of a call, as the model takes them.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum CompiledQuestions {
+    Nothing,
+    Labelling(Labelling),
+    Open(Question),
+}
+
+/// A call whose questions the model has taken.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) spec: CallSpec,
+    pub(crate) function: Arc<dyn ImageFunction>,
+    pub(crate) model: Option<ModelHandle>,
+    pub(crate) compiled: CompiledQuestions,
+    /// What people said, which wins.
+    pub(crate) corrections: Option<Arc<Corrections>>,
+    /// Of the spec: plans with thousands of calls compare each with the others.
+    digest: u64,
+}
+
+impl Call {
+    /// Checks the call with its model, which is described if need be and not started.
+    ///
+    /// # Errors
+    /// A planning error for a function that is not there, a model that cannot be had, or a question that it does not take.
+    pub(crate) fn resolve(engine: &Engine, spec: CallSpec) -> Result<Self> {
+        let name = &spec.function;
+        let Some(function) = functions::by_name(name) else {
+            return plan_err!("picsift has no function '{name}'");
+        };
+        let described = |model: &ModelSpec| {
+            engine
+                .model(&model.name, &model.load)
+                .map_err(|e| plan_datafusion_err!("{e}"))
+        };
+        let (model, compiled) = match &spec.kind {
+            CallKind::File => (None, CompiledQuestions::Nothing),
+            CallKind::Categories(model, categories, threshold) => {
+                let model = described(model)?;
+                let labelling = Labelling::new(&model, categories, *threshold)?;
+                (Some(model), CompiledQuestions::Labelling(labelling))
+            }
+            CallKind::Question(model, text, generation) => {
+                let model = described(model)?;
+                let question = model
+                    .open(text, *generation)
+                    .map_err(|e| plan_datafusion_err!("{name}: {e}"))?;
+                (Some(model), CompiledQuestions::Open(question))
+            }
+        };
+        // Thresholds are floats, which have no hash of their own.
+        let mut digest = DefaultHasher::new();
+        format!("{spec:?}").hash(&mut digest);
+        Ok(Self {
+            digest: digest.finish(),
+            spec,
+            function,
+            model,
+            compiled,
+            corrections: engine.corrections().cloned(),
+        })
+    }
+
+    /// What the model is asked, in the order in which the function wants the answers.
+    pub(crate) fn questions(&self) -> &[Question] {
+        match &self.compiled {
+            CompiledQuestions::Nothing => &[],
+            CompiledQuestions::Labelling(labelling) => labelling.questions(),
+            CompiledQuestions::Open(question) => std::slice::from_ref(question),
+        }
+    }
+
+    /// Which model, for a call that asks one.
+    pub(crate) fn model_spec(&self) -> Option<&ModelSpec> {
+        match &self.spec.kind {
+            CallKind::File => None,
+            CallKind::Categories(model, ..) | CallKind::Question(model, ..) => Some(model),
+        }
+    }
+
+    /// The call as an expression over an image; `shown` are the arguments after it, as the person wrote them.
+    pub(crate) fn over(self: Arc<Self>, image: Expr, shown: &[Expr]) -> Expr {
+        let mut args = vec![image];
+        args.extend_from_slice(shown);
+        self.into_udf().call(args)
+    }
+
+    /// The call as a function.
+    pub(crate) fn into_udf(self: Arc<Self>) -> ScalarUDF {
+        ScalarUDF::new_from_impl(ResolvedFunction {
+            call: self,
+            signature: Signature::variadic_any(Volatility::Volatile),
+        })
+    }
+}
+
+impl PartialEq for Call {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest && self.spec == other.spec
+    }
+}
+
+impl Eq for Call {}
+
+impl Hash for Call {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.digest.hash(state);
+    }
+}
+
+/// As people read it in EXPLAIN: the function and what it asks.
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}(", self.spec.function)?;
+        match &self.spec.kind {
+            CallKind::File => {}
+            CallKind::Categories(_, categories, _) => {
+                for (index, spec) in categories.iter().enumerate() {
+                    let comma = if index > 0 { ", " } else { "" };
+                    write!(f, "{comma}'{}'", spec.category.name)?;
+                }
+            }
+            CallKind::Question(_, text, _) => write!(f, "'{text}'")?,
+        }
+        f.write_str(")")
+    }
+}
+
+/// A call as a SQL function; see the module.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ResolvedFunction {
+    pub(crate) call: Arc<Call>,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for ResolvedFunction {
+    fn name(&self) -> &str {
+        &self.call.spec.function
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
+        Ok(self.call.function.return_type())
+    }
+
+    fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        internal_err!(
+            "{} cannot be asked where it stands in this query; ask it in a subquery",
+            self.call.spec.function
+        )
+    }
+}
