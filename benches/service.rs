@@ -18,7 +18,8 @@ use candle_core::{D, DType};
 use clap::Parser;
 use picsift::session::session;
 use picsift_udf::{Engine, EngineOptions};
-use picsift_vision::moondream::{Checkpoint, Config, Format, Network, OverlapCrops};
+use picsift_vision::moondream::{Config, Network, OverlapCrops};
+use picsift_vision::transformer::{Checkpoint, Format};
 use picsift_vision::{
     Answer, BatchAdvice, Category, ComputeDtype, CropPolicy, DeviceChoice, Generation,
     InputGeometry, Job, Loaded, Model, ModelInfo, Prompt, Question, Questions, Service,

@@ -75,8 +75,8 @@ pub fn task_context(state: &SessionState, plan: &Arc<dyn ExecutionPlan>) -> Arc<
     Arc::new(TaskContext::from(state).with_session_config(config.with_batch_size(rows)))
 }
 
-/// Rows of a batch in a plan that carries bytes; `None` for one that does not.
-fn rows_together(plan: &Arc<dyn ExecutionPlan>) -> Option<usize> {
+/// Rows of a batch of a plan that carries bytes; `None` for one that does not.
+pub(crate) fn rows_together(plan: &Arc<dyn ExecutionPlan>) -> Option<usize> {
     let own = match plan.is::<InferExec>() || plan.children().is_empty() {
         true => own_rows(plan),
         false => None,

@@ -6,6 +6,8 @@
 use std::path::PathBuf;
 
 use datafusion::error::DataFusionError;
+use parquet::errors::ParquetError;
+use picsift_images::redacted;
 use picsift_udf::EngineError;
 use picsift_vision::store::StoreError;
 use picsift_vision::{SourceError, VisionError};
@@ -197,13 +199,13 @@ fn root_cause(error: &dyn std::error::Error) -> String {
     while let Some(source) = inner.source() {
         inner = source;
     }
-    without_markup(&inner.to_string())
+    redacted(&without_markup(&inner.to_string())).into_owned()
 }
 
 /// The sentence in an S3 server's answer, which is an XML document of several lines.
 fn without_markup(text: &str) -> String {
     let Some((before, document)) = text.split_once("<?xml") else {
-        return text.trim().to_string();
+        return without_body(text.trim()).to_string();
     };
     let sentence = document
         .split_once("<Message>")
@@ -212,6 +214,17 @@ fn without_markup(text: &str) -> String {
     format!("{}{}", before, sentence.unwrap_or_default())
         .trim_end_matches([' ', ':'])
         .to_string()
+}
+
+/// A store's sentence without what its server wrote in another form, which may repeat the request with all that is in it.
+fn without_body(text: &str) -> &str {
+    let answered = text
+        .find("status code: ")
+        .map(|at| at + "status code: ".len());
+    match answered.and_then(|at| Some(at + text[at..].find(": ")?)) {
+        Some(end) => &text[..end],
+        None => text,
+    }
 }
 
 /// The text of the innermost DataFusion error in one line, without the layers' prefixes.
@@ -223,13 +236,17 @@ pub fn innermost(error: &DataFusionError) -> String {
         .filter(|line| !line.is_empty())
         .collect();
     // A table that was opened for one query has no name that a person gave it.
-    lines
+    let line = lines
         .join(" ")
         .replace("\"?table?\".", "")
-        .replace("?table?.", "")
+        .replace("?table?.", "");
+    redacted(&line).into_owned()
 }
 
 fn root_text(error: &DataFusionError) -> String {
+    if let Some(refused) = picsift_images::refused_redirect(error) {
+        return refused;
+    }
     match error.find_root() {
         DataFusionError::Plan(text)
         | DataFusionError::Execution(text)
@@ -238,6 +255,13 @@ fn root_text(error: &DataFusionError) -> String {
         DataFusionError::SQL(parse, _) => format!("the SQL is wrong: {parse}"),
         DataFusionError::Diagnostic(_, inner) => root_text(inner),
         DataFusionError::External(source) => source.to_string(),
+        DataFusionError::ObjectStore(source) => {
+            without_body(&without_markup(&source.to_string())).to_string()
+        }
+        DataFusionError::ParquetError(source) => match &**source {
+            ParquetError::General(text) => text.clone(),
+            other => other.to_string(),
+        },
         other => other.message().to_string(),
     }
 }

@@ -10,6 +10,8 @@ pub mod cli;
 pub mod commands;
 pub mod corrections;
 pub mod dataset;
+mod depth;
+pub mod disk;
 pub mod error;
 pub mod eval;
 pub mod export;

@@ -11,11 +11,12 @@ use datafusion::common::config::MaxRowGroupBytes;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use picsift_udf::{Engine, EngineOptions};
+use picsift_images::Stores;
+use picsift_udf::Engine;
 
 use crate::error::AppError;
-use crate::stores::StoreRegistry;
-use crate::tables::{ExternalTables, Notes, PathTables};
+use crate::stores::{StoreRegistry, Versions};
+use crate::tables::{BoundedParquet, ExternalTables, Notes, PathTables, PlainCopies};
 
 /// Bytes of a Parquet row group in memory while it is written.
 pub const ROW_GROUP_BYTES: usize = 32 << 20;
@@ -27,6 +28,13 @@ pub const ROW_GROUP_BYTES: usize = 32 << 20;
 /// # Errors
 /// DataFusion's, when the runtime cannot be set up.
 pub fn session(engine: &Arc<Engine>, partitions: usize) -> Result<SessionContext> {
+    let context = of_tables(engine.stores(), partitions)?;
+    picsift_udf::register_all(&context, engine)?;
+    Ok(context)
+}
+
+/// A session whose tables are paths and URLs in these stores.
+fn of_tables(stores: &Arc<Stores>, partitions: usize) -> Result<SessionContext> {
     let mut config = SessionConfig::new()
         .with_target_partitions(partitions)
         .with_information_schema(true);
@@ -35,7 +43,7 @@ pub fn session(engine: &Arc<Engine>, partitions: usize) -> Result<SessionContext
     options.optimizer.enable_topk_dynamic_filter_pushdown = false;
     // It loses fields of structs that the condition of a join reads, and answers are structs.
     options.optimizer.enable_leaf_expression_pushdown = false;
-    // As in `tables`: no view types, for tables made by CREATE EXTERNAL TABLE too.
+    // Commands that read tables want plain text; statements switch it, see `with_views`.
     options.execution.parquet.schema_force_view_types = false;
     options.execution.parquet.max_row_group_bytes = MaxRowGroupBytes::try_new(ROW_GROUP_BYTES).ok();
     options.sql_parser.map_string_types_to_utf8view = false;
@@ -45,13 +53,16 @@ pub fn session(engine: &Arc<Engine>, partitions: usize) -> Result<SessionContext
     options.execution.listing_table_factory_infer_partitions = true;
     let config = picsift_udf::with_settings(config);
 
+    let versions = Arc::new(Versions::default());
+    let registry = StoreRegistry::new(Arc::clone(stores), Arc::clone(&versions));
     let runtime = RuntimeEnvBuilder::new()
-        .with_object_store_registry(Arc::new(StoreRegistry::new(Arc::clone(engine.stores()))))
+        .with_object_store_registry(Arc::new(registry))
         .build_arc()?;
     let state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
+        .with_physical_optimizer_rule(Arc::new(BoundedParquet))
         .build();
     let notes = Notes::default();
     let tables = Arc::new(PathTables::new(notes.clone()));
@@ -64,6 +75,7 @@ pub fn session(engine: &Arc<Engine>, partitions: usize) -> Result<SessionContext
         .with_catalog_list(catalogs)
         .build();
     state.config_mut().set_extension(Arc::new(notes));
+    state.config_mut().set_extension(versions);
     for format in ["PARQUET", "CSV", "JSON"] {
         let factory = Arc::clone(&externals) as Arc<dyn TableProviderFactory>;
         state
@@ -72,8 +84,16 @@ pub fn session(engine: &Arc<Engine>, partitions: usize) -> Result<SessionContext
     }
     let context = SessionContext::new_with_state(state);
     tables.attach(&context);
-    picsift_udf::register_all(&context, engine)?;
     Ok(context)
+}
+
+/// Reads text of Parquet as views, which statements compute with faster; [`crate::tables::plain_rows`] ends them.
+pub fn with_views(context: &SessionContext) {
+    let state = context.state_ref();
+    let mut state = state.write();
+    let parquet = &mut state.config_mut().options_mut().execution.parquet;
+    parquet.schema_force_view_types = true;
+    state.add_analyzer_rule(Arc::new(PlainCopies));
 }
 
 /// Streams that a plan runs at once unless something else is said: one a core.
@@ -88,14 +108,12 @@ pub fn keep_joins(context: &SessionContext) {
     state.config_mut().options_mut().optimizer.join_reordering = false;
 }
 
-/// A session for commands that ask about no image: one decode thread is enough.
+/// A session for commands that ask about no image: tables, and the aggregates that judge answers.
 ///
 /// # Errors
-/// As [`session`], and when the engine cannot start.
+/// As [`session`].
 pub fn of_columns(partitions: usize) -> std::result::Result<SessionContext, AppError> {
-    let engine = Arc::new(Engine::new(EngineOptions {
-        decode_threads: 1,
-        ..EngineOptions::default()
-    })?);
-    session(&engine, partitions).map_err(AppError::Plan)
+    let context = of_tables(&Arc::new(Stores::new()), partitions).map_err(AppError::Plan)?;
+    picsift_udf::register_aggregates(&context).map_err(AppError::Plan)?;
+    Ok(context)
 }

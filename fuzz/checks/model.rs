@@ -2,7 +2,8 @@
 //!
 //! Called by the fuzz target with what it finds, and by the tests with what was found.
 
-use picsift_vision::moondream::{Checkpoint, Config};
+use picsift_vision::moondream::Config;
+use picsift_vision::transformer::Checkpoint;
 
 /// The configuration stands before the first zero byte, the file of tensors behind it.
 ///

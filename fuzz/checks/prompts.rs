@@ -49,6 +49,7 @@ pub(crate) fn holds(text: &str) {
             .filter(|line| !line.is_empty())
             .map(str::to_owned),
         nouns: lines.map(str::to_owned).collect(),
+        templates: Vec::new(),
     };
     match SHAPES.category(&category) {
         Ok(Question::YesNo(prompt)) => check(&prompt.tokens),

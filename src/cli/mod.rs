@@ -133,6 +133,9 @@ pub struct LabelArgs {
     /// Column of the images [default: the only candidate]
     #[arg(long, value_name = "COLUMN")]
     pub image: Option<String>,
+    /// Column of the SHA-256 that each image must have: an image with another is a failure, one without is not checked
+    #[arg(long, value_name = "COLUMN")]
+    pub sha256: Option<String>,
     /// Keep or drop the image column in the output
     #[arg(long, default_value = "keep", value_name = "WHAT")]
     pub image_column: ImageColumn,
@@ -239,6 +242,9 @@ pub struct SqlArgs {
     /// Form of the results
     #[arg(long, default_value = "table", value_name = "FORMAT")]
     pub format: Format,
+    /// With --format csv: put a ' before texts that a spreadsheet would take for formulas
+    #[arg(long)]
+    pub csv_safe: bool,
     /// Corrections that people made (Parquet, CSV or JSON lines with key, category and is): they win over the model
     #[arg(long, value_name = "FILE")]
     pub corrections: Option<String>,

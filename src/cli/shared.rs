@@ -4,7 +4,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::Args;
-use picsift_images::{AllowedHost, FetchPolicy, Limits};
+use picsift_images::{AllowedHost, Bucket, FetchPolicy, Limits};
 use picsift_udf::EngineOptions;
 use picsift_vision::store::LEAST_BYTES;
 use picsift_vision::{
@@ -101,6 +101,9 @@ pub struct FetchArgs {
     /// Folder whose files references may name, besides the table's own
     #[arg(long = "allow-folder", value_name = "DIR")]
     pub allow_folders: Vec<PathBuf>,
+    /// Bucket or container that references may name, besides the table's own: s3://BUCKET, gs://BUCKET, az://CONTAINER
+    #[arg(long = "allow-bucket", value_name = "BUCKET")]
+    pub allow_buckets: Vec<Bucket>,
     /// Schemes that references may have [default: file,s3,s3a,gs,az,abfs,abfss,hf,http,https,data]
     #[arg(long, value_delimiter = ',', value_name = "SCHEME,...")]
     pub allow_schemes: Vec<String>,
@@ -129,6 +132,7 @@ impl FetchArgs {
             },
             hosts: self.allow_hosts.clone(),
             folders: self.allow_folders.clone(),
+            buckets: self.allow_buckets.clone(),
             respect_robots: !self.ignore_robots,
             at_once_per_host: self.fetches_per_host.get(),
             per_second_per_host: self.host_rate,

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::printer::note;
+use super::printer::{Lines, note};
 use crate::cli::{EvalArgs, ReportForm};
 use crate::error::AppError;
 use crate::eval::sweep::Goal;
@@ -26,8 +26,9 @@ pub(super) async fn eval(args: EvalArgs) -> Result<(), AppError> {
         ReportForm::Markdown => report::markdown(&evaluation),
         ReportForm::Json => report::json(&evaluation)?,
     };
-    std::io::stdout()
-        .write_all(text.as_bytes())
+    let mut out = Lines::new(std::io::stdout());
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
         .map_err(AppError::Terminal)?;
     if let Some(path) = &args.categories_file {
         let written = keep_thresholds(path, &evaluation)?;

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
-use super::printer::{note, say};
+use super::printer::{confide, note, say};
 use super::{engine, signals};
 use crate::cli::GalleryArgs;
+use crate::corrections::kept::CORRECTIONS;
 use crate::error::AppError;
-use crate::gallery::kept::CORRECTIONS;
 use crate::gallery::serve::serve;
 use crate::gallery::{GalleryOptions, gallery as make};
 
@@ -35,10 +35,10 @@ pub(super) async fn gallery(args: GalleryArgs) -> Result<(), AppError> {
         return Ok(());
     }
     let opened = |address: &str| {
-        say!(
+        confide(format_args!(
             "the gallery is at {address} until Ctrl-C, for whoever has this link; corrections go to {}",
             folder.join(CORRECTIONS).display()
-        );
+        ));
     };
     // From the beginning: a signal that comes while the gallery is read must not be lost.
     let stop = tokio::spawn(signals::next());

@@ -20,13 +20,13 @@ use walkdir::WalkDir;
 
 use super::devices::Devices;
 use super::engine;
-use super::printer::note;
+use super::printer::{Lines, note};
 use crate::cli::ImageArgs;
 use crate::error::AppError;
 
 /// Ends of names that are taken for images inside a folder; a file that is named itself may be called anything.
-const EXTENSIONS: [&str; 9] = [
-    "jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "jfif",
+const EXTENSIONS: [&str; 10] = [
+    "jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "jfif", "jxl",
 ];
 
 /// What is printed of one file.
@@ -78,7 +78,7 @@ pub(super) async fn image(args: ImageArgs) -> Result<(), AppError> {
             }
         })
         .buffered(pipeline.in_flight());
-    let mut out = std::io::stdout().lock();
+    let mut out = Lines::new(std::io::stdout().lock());
     let (mut failed, losses) = (0, Losses::default());
     while let Some(found) = lines.next().await {
         let (file, outcome) = found?;

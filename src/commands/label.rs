@@ -59,6 +59,7 @@ fn options(args: LabelArgs) -> Result<LabelOptions, AppError> {
         categories: args.categories.options(),
         model: args.model.options(),
         image: args.image,
+        digest: args.sha256,
         keep_images: args.image_column == ImageColumn::Keep,
         predicate: args.predicate,
         limit: args.limit,

@@ -1,6 +1,6 @@
 //! Logs on standard error: which events of the crates are written, and how.
 //!
-//! Events carry counts, times and redacted references; what may be a secret never reaches one.
+//! Events carry counts, times and redacted references; what libraries log of theirs loses its credentials here too.
 
 use std::io;
 
@@ -9,6 +9,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::printer::Lines;
 use crate::cli::{LogArgs, LogFormat};
 use crate::error::AppError;
 
@@ -37,7 +38,7 @@ pub(super) fn begin(args: &LogArgs) -> Result<(), AppError> {
     }
     let targets: Targets = asked.parse().map_err(|_| wrong())?;
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
+        .with_writer(|| Lines::new(io::stderr()))
         .with_ansi(false);
     let lines = match args.log_format {
         LogFormat::Text => lines.boxed(),

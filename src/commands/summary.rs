@@ -6,6 +6,7 @@ use indicatif::{HumanBytes, HumanCount};
 use picsift_udf::CLASH_PREFIX;
 use serde_json::{Map, Value, json};
 
+use super::printer::Lines;
 use crate::dataset::Manifest;
 use crate::label::LabelJob;
 
@@ -31,7 +32,7 @@ impl Summary {
     /// # Errors
     /// The system's, when standard output is closed.
     pub(super) fn print(&self, manifest: &Manifest) -> std::io::Result<()> {
-        let mut out = std::io::stdout().lock();
+        let mut out = Lines::new(std::io::stdout().lock());
         self.write(&mut out, manifest)?;
         out.flush()
     }

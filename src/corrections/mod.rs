@@ -1,7 +1,10 @@
 //! Corrections that people made: a file of key, category and yes or no, as the gallery saves it.
 //!
 //! Owns the file's form and whether it fits a table; that a correction wins over the model is the operator's to know
-//! (`picsift_udf::Corrections`). The key of an image is what the table calls it, or `sha256:` and a digest.
+//! (`picsift_udf::Corrections`). The key of an image is what the table calls it, or `sha256:` and a digest. [`kept`] is the file that a
+//! gallery keeps.
+
+pub mod kept;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -19,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::batches;
 use crate::error::AppError;
 use crate::session;
-use crate::tables::{self, name_of, plain, without_secrets};
+use crate::tables::{self, name_of, plain};
 
 /// A file of corrections.
 #[derive(Debug, Clone)]
@@ -60,7 +63,7 @@ pub struct CorrectionsEntry {
 pub async fn load(file: &str) -> Result<Loaded, AppError> {
     let context = session::of_columns(1)?;
     let location = tables::locate(file).map_err(AppError::Plan)?;
-    let shown = without_secrets(tables::shown(&location));
+    let shown = tables::shown(&location);
     let table = tables::open(&context.state(), &[location])
         .await
         .map_err(AppError::Plan)?;

@@ -12,12 +12,16 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::{concat_batches, filter_record_batch, is_not_null};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt32Type};
 use bytes::Bytes;
-use datafusion::common::{Result, internal_datafusion_err, plan_err};
+use datafusion::common::{Result, internal_datafusion_err, plan_datafusion_err, plan_err};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::input::files::FileEntry;
 use crate::input::{FILE_COLUMN, ROW_COLUMN};
+use crate::tables::{check_bytes, check_pages};
+
+/// Rows that are decoded together.
+const ROWS: usize = 1024;
 
 /// Columns taken from `picsift_error`.
 const REASONS: [&str; 4] = ["reference", "stage", "kind", "message"];
@@ -85,7 +89,11 @@ impl Failures {
     /// # Errors
     /// When it is no such file.
     pub fn read(&mut self, bytes: Bytes) -> Result<()> {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)?;
+        check_bytes(&bytes).map_err(|refused| plan_datafusion_err!("{refused}"))?;
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone())?;
+        check_pages(&bytes, reader.metadata(), ROWS)
+            .map_err(|refused| plan_datafusion_err!("{refused}"))?;
+        let reader = reader.with_batch_size(ROWS);
         if reader.schema().fields() != self.schema.fields() {
             return plan_err!("the list of failures has other columns than picsift writes");
         }

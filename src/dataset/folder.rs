@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::others;
-use super::store::open_to_others;
+use crate::disk::open_to_others;
 use crate::error::AppError;
 
 /// A folder in the making; what is in it is gone unless it is published.

@@ -15,10 +15,12 @@ use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::{DataFrame, SessionContext};
 use object_store::{ObjectStore, ObjectStoreExt};
-use picsift_udf::{CLASH_PREFIX, is_string, table_base};
+use picsift_images::{is_absolute, shown};
+use picsift_udf::{CLASH_PREFIX, ImageSource, is_string, table_base};
 use serde_json::Value;
 use url::Url;
 
+use super::base::{self, Base};
 use super::columns::image_column;
 use super::manifest::Manifest;
 use crate::batches;
@@ -64,9 +66,11 @@ pub struct Labels {
     pub manifest: Option<Manifest>,
     /// The column of the images, where there still is one.
     pub image: Option<String>,
-    /// The folder that relative references are relative to: that of the table that was labelled, or without a manifest this one's.
-    /// `None` where tables of several folders were labelled together.
+    /// The folder that relative references are relative to: that of the table that was labelled, if it is this one's or holds it, or
+    /// without a manifest this one's. `None` where tables of several folders were labelled together, or elsewhere.
     pub base: Option<Url>,
+    /// The table that was labelled, where it lies elsewhere and so may not be named by this one.
+    elsewhere: Option<String>,
     /// The columns about a whole row.
     pub columns: RowColumns,
     /// The tables as a person would write them.
@@ -141,7 +145,7 @@ impl Labels {
             });
         }
         let all_have_one = manifests.len() == locations.len();
-        let (categories, base, named) = match manifests.first() {
+        let (categories, base, image) = match manifests.first() {
             Some(first) if all_have_one => {
                 let categories = of_manifest(first);
                 for other in &manifests[1..] {
@@ -153,13 +157,16 @@ impl Labels {
                 }
                 (
                     categories,
-                    base_of(&manifests),
+                    base::named(locations.iter().zip(&manifests)),
                     Some(first.input.image_column.clone()),
                 )
             }
             _ => (
                 of_schema(&schema),
-                locations.first().and_then(table_base),
+                locations
+                    .first()
+                    .and_then(table_base)
+                    .map_or(Base::Several, Base::At),
                 None,
             ),
         };
@@ -178,9 +185,14 @@ impl Labels {
                 }
             }
         }
-        let image = match named {
+        let image = match image {
             Some(column) => schema.column_with_name(&column).map(|_| column),
             None => image_column(&schema, None).ok(),
+        };
+        let (base, elsewhere) = match base {
+            Base::At(folder) => (Some(folder), None),
+            Base::Several => (None, None),
+            Base::Elsewhere(table) => (None, Some(table)),
         };
         Ok(Self {
             columns: RowColumns::of(&schema),
@@ -191,6 +203,7 @@ impl Labels {
             categories,
             image,
             base,
+            elsewhere,
             shown,
         })
     }
@@ -224,6 +237,29 @@ impl Labels {
         let frame = self.frame.clone().select(columns);
         let stream = batches::image_stream(frame.map_err(AppError::Plan)?).await;
         stream.map_err(AppError::Run)
+    }
+
+    /// Refuses an image that could only be found in a folder that this table names and may not.
+    ///
+    /// # Errors
+    /// [`AppError::Usage`], which says what the person may name instead.
+    pub fn check_folder(&self, image: &ImageSource) -> Result<(), AppError> {
+        let ImageSource::Reference(reference) = image else {
+            return Ok(());
+        };
+        let Some(elsewhere) = self
+            .elsewhere
+            .as_deref()
+            .filter(|_| !is_absolute(reference))
+        else {
+            return Ok(());
+        };
+        let (table, reference) = (shown(elsewhere), shown(reference));
+        Err(AppError::Usage(format!(
+            "{} says that it was labelled from '{table}', which neither is its own folder nor holds that, so the image '{reference}' is \
+             not read from there on its word; if it lies there, name the folder with --base",
+            self.shown
+        )))
     }
 
     /// Model, revision, device and so on, as the manifest has them.
@@ -346,22 +382,6 @@ fn of_schema(schema: &Schema) -> Vec<LabelledCategory> {
             })
         })
         .collect()
-}
-
-/// The one folder of all tables that were labelled.
-fn base_of(manifests: &[Manifest]) -> Option<Url> {
-    let mut bases = manifests
-        .iter()
-        .flat_map(|manifest| &manifest.input.tables)
-        .map(|table| {
-            tables::locate(table)
-                .ok()
-                .and_then(|location| table_base(&location))
-        });
-    let first = bases.next()??;
-    bases
-        .all(|other| other.as_ref() == Some(&first))
-        .then_some(first)
 }
 
 #[cfg(test)]

@@ -4,15 +4,18 @@
 //! locks: there it is a sign of life, written every few seconds, and who finds an old one may take over. That can err
 //! (a program may have been asleep), which costs nothing but work: the journal lets only one of them go on.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, OpenOptions};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
-use super::store::{OutputStore, blocking};
+use super::store::OutputStore;
+use crate::disk::blocking;
 use crate::error::AppError;
 
 /// The file that is locked, or that holds the sign of life.
@@ -134,13 +137,12 @@ fn lock(folder: &Path, target: &OutputStore) -> Result<OutputLease, AppError> {
     let path = folder.join(CLAIM);
     loop {
         std::fs::create_dir_all(folder).map_err(AppError::file("make the folder", folder))?;
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(AppError::file("write", &path))?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        // A link of that name leads nowhere out of the folder.
+        let opened = Dir::open_ambient_dir(folder, ambient_authority())
+            .and_then(|folder| folder.open_with(CLAIM, &options));
+        let mut file = opened.map_err(AppError::file("write", &path))?.into_std();
         match file.try_lock() {
             Ok(()) => {}
             Err(std::fs::TryLockError::WouldBlock) => {

@@ -5,10 +5,12 @@
 //! [`folder`] does the same for pages and data sets made from a table. What labels are made or used for is not known here, and
 //! nothing is printed.
 
+mod base;
 pub mod columns;
 pub mod failures;
 pub mod finished;
 pub mod folder;
+mod inside;
 pub mod labels;
 pub mod lease;
 pub mod manifest;

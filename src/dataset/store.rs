@@ -4,7 +4,6 @@
 //! nothing of what the files are.
 
 use std::fmt;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +12,8 @@ use futures::TryStreamExt;
 use object_store::path::{Path as StorePath, PathPart};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, WriteMultipart};
 
+use super::inside::{moved, opened};
+use crate::disk::{blocking, replace, staged, synced};
 use crate::error::AppError;
 
 /// Bytes of a part; a larger file is sent in several. S3 takes no smaller ones.
@@ -133,13 +134,13 @@ impl OutputStore {
     pub async fn read(&self, name: &str) -> Result<Option<Bytes>, AppError> {
         match self {
             Self::Local(folder) => {
-                let path = folder.join(name);
-                blocking(move || match std::fs::read(&path) {
+                let (folder, name) = (folder.clone(), name.to_string());
+                let read = move || match opened(&folder).and_then(|dir| dir.read(&name)) {
                     Ok(bytes) => Ok(Some(bytes.into())),
                     Err(error) if is_missing(&error) => Ok(None),
-                    Err(error) => Err(AppError::file("read", path)(error)),
-                })
-                .await
+                    Err(error) => Err(AppError::file("read", folder.join(name))(error)),
+                };
+                blocking(read).await
             }
             Self::Remote(folder) => {
                 let read = async { folder.store.get(&folder.object(name)).await?.bytes().await };
@@ -191,12 +192,14 @@ impl OutputStore {
     pub async fn remove(&self, name: &str) -> Result<(), AppError> {
         match self {
             Self::Local(folder) => {
-                let path = folder.join(name);
-                blocking(move || match std::fs::remove_file(&path) {
-                    Err(error) if !is_missing(&error) => Err(AppError::file("remove", path)(error)),
+                let (folder, name) = (folder.clone(), name.to_string());
+                let remove = move || match opened(&folder).and_then(|dir| dir.remove_file(&name)) {
+                    Err(error) if !is_missing(&error) => {
+                        Err(AppError::file("remove", folder.join(name))(error))
+                    }
                     _ => Ok(()),
-                })
-                .await
+                };
+                blocking(remove).await
             }
             Self::Remote(folder) => match folder.store.delete(&folder.object(name)).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
@@ -212,13 +215,14 @@ impl OutputStore {
     pub async fn take(&self, file: &Path, name: &str) -> Result<(), AppError> {
         match self {
             Self::Local(folder) => {
-                let (from, to) = (file.to_path_buf(), folder.join(name));
+                let (from, folder) = (file.to_path_buf(), folder.clone());
+                let name = name.to_string();
                 blocking(move || {
-                    if let Some(parent) = to.parent() {
-                        std::fs::create_dir_all(parent)
-                            .map_err(AppError::file("make the folder", parent))?;
-                    }
-                    std::fs::rename(&from, &to).map_err(AppError::file("move a file to", &to))?;
+                    let to = folder.join(&name);
+                    std::fs::create_dir_all(&folder)
+                        .map_err(AppError::file("make the folder", &folder))?;
+                    moved(&from, &folder, Path::new(&name))
+                        .map_err(AppError::file("move a file to", &to))?;
                     synced(&to)
                 })
                 .await
@@ -322,76 +326,6 @@ impl RemotePrefix {
     }
 }
 
-/// Runs work that waits for a disk where it keeps no task waiting.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, AppError> + Send + 'static,
-) -> Result<T, AppError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => Err(AppError::Run(datafusion::error::DataFusionError::External(
-            Box::new(error),
-        ))),
-    }
-}
-
-/// Writes the local file at `path` as a whole, whatever there is, so that it outlives a crash of the machine.
-///
-/// # Errors
-/// [`AppError::File`].
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), AppError> {
-    let written = staged(path, bytes)?;
-    open_to_others(written.path())?;
-    written
-        .persist(path)
-        .map_err(|error| AppError::file("write", path)(error.error))?;
-    synced(path)
-}
-
-/// A file beside `path` that holds `bytes`, safe on the disk.
-fn staged(path: &Path, bytes: &[u8]) -> Result<tempfile::NamedTempFile, AppError> {
-    let parent = path.parent().unwrap_or(Path::new("."));
-    let write = || AppError::file("write", path);
-    std::fs::create_dir_all(parent).map_err(AppError::file("make the folder", parent))?;
-    let mut file = tempfile::Builder::new()
-        .prefix(".picsift-")
-        .tempfile_in(parent)
-        .map_err(write())?;
-    file.write_all(bytes).map_err(write())?;
-    file.as_file().sync_all().map_err(write())?;
-    Ok(file)
-}
-
-/// Makes sure that a name in a folder outlives a crash of the machine.
-pub(crate) fn synced(path: &Path) -> Result<(), AppError> {
-    #[cfg(unix)]
-    if let Some(parent) = path.parent() {
-        let folder = std::fs::File::open(parent).map_err(AppError::file("open", parent))?;
-        folder.sync_all().map_err(AppError::file("write", parent))?;
-    }
-    Ok(())
-}
-
-/// Temporary files and folders are for their owner alone; an output has the rights that the system gives new ones.
-pub(crate) fn open_to_others(path: &Path) -> Result<(), AppError> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let probe = tempfile::Builder::new()
-            .prefix(".picsift-")
-            .permissions(std::fs::Permissions::from_mode(0o666))
-            .tempfile_in(folder)
-            .map_err(AppError::file("write in", folder))?;
-        let usual = probe
-            .as_file()
-            .metadata()
-            .map_err(AppError::file("read", probe.path()))?
-            .permissions();
-        std::fs::set_permissions(path, usual).map_err(AppError::file("open", path))?;
-    }
-    Ok(())
-}
-
 fn is_missing(error: &std::io::Error) -> bool {
     matches!(
         error.kind(),
@@ -441,6 +375,27 @@ mod tests {
         place.remove("a/1").await.unwrap();
         place.remove("a/1").await.unwrap();
         assert_eq!(place.list().await.unwrap(), ["b=%2F/2"]);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn no_link_in_a_local_folder_leads_out() {
+        let folder = tempfile::tempdir_in(std::env::temp_dir()).unwrap();
+        let (inside, outside) = (folder.path().join("in"), folder.path().join("out"));
+        for made in [&inside, &outside] {
+            std::fs::create_dir(made).unwrap();
+        }
+        std::fs::write(outside.join("x"), "theirs").unwrap();
+        std::os::unix::fs::symlink(&outside, inside.join("link")).unwrap();
+        std::os::unix::fs::symlink(outside.join("x"), inside.join("file")).unwrap();
+        let place = OutputStore::Local(inside.clone());
+        assert!(place.read("link/x").await.is_err());
+        assert!(place.read("file").await.is_err());
+        assert!(place.remove("link/x").await.is_err());
+        let file = folder.path().join("new");
+        std::fs::write(&file, "ours").unwrap();
+        assert!(place.take(&file, "link/x").await.is_err());
+        assert_eq!(std::fs::read(outside.join("x")).unwrap(), b"theirs");
     }
 
     #[tokio::test]

@@ -83,7 +83,7 @@ pub fn write(path: &Path, chosen: &[Chosen]) -> Result<(), AppError> {
     match std::fs::metadata(&target) {
         Ok(former) => std::fs::set_permissions(file.path(), former.permissions())
             .map_err(AppError::file("write", path))?,
-        Err(_) => crate::dataset::store::open_to_others(file.path())?,
+        Err(_) => crate::disk::open_to_others(file.path())?,
     }
     file.persist(&target)
         .map_err(|error| AppError::file("write", path)(error.error))?;

@@ -23,7 +23,7 @@ use super::licences::Licences;
 use super::sinks::{Form, Plan, Sink};
 use super::split::Splits;
 use crate::dataset::labels::{Labels, texts};
-use crate::dataset::store;
+use crate::disk;
 use crate::error::AppError;
 use crate::tables::plain;
 
@@ -95,18 +95,22 @@ impl Export {
         let mut sink = Sink::new(form, &self.plan, &self.schema)?;
         while let Some(batch) = stream.next().await {
             let batch = batch.map_err(AppError::Run)?;
-            let (items, rows) = self.items(&batch).await?;
-            sink = store::blocking(move || {
+            let (items, rows) = self.items(labelled, &batch).await?;
+            sink = disk::blocking(move || {
                 sink.write(&items, &rows)?;
                 Ok(sink)
             })
             .await?;
         }
-        store::blocking(move || sink.finish()).await
+        disk::blocking(move || sink.finish()).await
     }
 
     /// The pictures of a batch that are exported, and its rows without images.
-    async fn items(&mut self, batch: &RecordBatch) -> Result<(Vec<Item>, RecordBatch), AppError> {
+    async fn items(
+        &mut self,
+        labelled: &Labels,
+        batch: &RecordBatch,
+    ) -> Result<(Vec<Item>, RecordBatch), AppError> {
         let images = batch.column(0);
         let columns = batch.columns()[1..].iter().zip(self.schema.fields());
         let columns = columns.map(|(column, field)| cast(column, field.data_type()));
@@ -137,6 +141,11 @@ impl Export {
         });
         let wanted: Vec<_> = wanted.collect();
         self.read += batch.num_rows() as u64;
+        if self.base.is_none() {
+            for source in wanted.iter().flatten() {
+                labelled.check_folder(source)?;
+            }
+        }
         let (engine, base) = (&self.engine, self.base.as_ref());
         let read: Vec<Result<Got, String>> = stream::iter(wanted)
             .map(|source| async move {

@@ -1,12 +1,11 @@
 //! A labelled table as static pages, to look at and to correct.
 //!
 //! [`rows`] turns the table into thumbnails and scripts, [`data`] owns the form of those, `assets/` holds the pages, [`serve`] shows
-//! the folder on this machine and takes corrections, [`kept`] is their file, [`plain`] reads the folder without following links. How good the labels are is `crate::eval`'s to say.
+//! the folder on this machine and takes corrections, whose file is `crate::corrections`'. How good the labels are is `crate::eval`'s to
+//! say.
 
 mod assets;
 pub mod data;
-pub mod kept;
-mod plain;
 pub mod rows;
 pub mod serve;
 
@@ -20,6 +19,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::batches;
+use crate::corrections::kept;
 use crate::dataset::folder::{self, Folder};
 use crate::dataset::{LabelledCategory, Labels};
 use crate::error::AppError;

@@ -16,8 +16,9 @@ use picsift_udf::{
 use url::Url;
 
 use super::data::{self, CHUNK, Column, Failure, Row, code};
+use crate::dataset::folder;
 use crate::dataset::labels::{Labels, texts};
-use crate::dataset::{folder, store};
+use crate::disk;
 use crate::error::AppError;
 use crate::eval::truth::{Said, Truth, said};
 use crate::eval::words::Words;
@@ -239,6 +240,9 @@ impl Making<'_> {
             });
             return Ok((entry, 0));
         };
+        if self.base.is_none() {
+            self.labelled.check_folder(&image)?;
+        }
         match self.copies(image, row.name.as_deref(), &mut entry).await {
             Ok(copies) => {
                 let folder = self.folder.to_path_buf();
@@ -247,7 +251,7 @@ impl Making<'_> {
                     .map(|kind| format!("{kind}/{:03}/{number:06}.jpg", number / 1000))
                     .collect();
                 let mut bytes = 0;
-                store::blocking(move || {
+                disk::blocking(move || {
                     // The thumbnail is the last and smallest.
                     for (name, jpeg) in names.iter().zip(copies.iter().rev()) {
                         bytes += folder::write(&folder, name, jpeg)?;

@@ -1,7 +1,7 @@
 //! A gallery shown on this machine, whose corrections are kept beside it.
 //!
 //! It listens on the loopback address alone. `door` decides who may see it, before anything but the head of a request is read;
-//! `connections` bounds what strangers can hold; files come from [`super::plain`], which follows no link. Corrections must be about
+//! `connections` bounds what strangers can hold; files come from [`plain`], which follows no link. Corrections must be about
 //! this gallery: its own images, its categories, a time that can be read.
 
 mod connections;
@@ -29,10 +29,10 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::data::{CHUNK, argument};
-use super::kept::{self, Correction};
-use super::{MARKER, MOST_ROWS, data, plain};
+use super::{MARKER, MOST_ROWS, data};
 use crate::corrections;
-use crate::dataset::store;
+use crate::corrections::kept::{self, Correction};
+use crate::disk::{self, plain};
 use crate::error::AppError;
 use connections::Shown;
 use door::{Door, Guest};
@@ -97,7 +97,7 @@ pub async fn serve(
         let number = kept::lock(&path).and_then(|lock| lock.gallery());
         Ok((categories, keys, number.unwrap_or_default()))
     };
-    let (categories, keys, number) = store::blocking(read).await?;
+    let (categories, keys, number) = disk::blocking(read).await?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .await
         .map_err(|error| AppError::Usage(format!("cannot listen on port {port}: {error}")))?;
@@ -252,7 +252,7 @@ async fn file(State(gallery): State<Arc<Gallery>>, method: Method, uri: Uri) -> 
     };
     let (folder, path) = (gallery.folder.clone(), name.to_owned());
     let read = move || Ok(plain::read(&folder, &path, MOST_SHOWN));
-    match store::blocking(read).await {
+    match disk::blocking(read).await {
         Ok(Ok(bytes)) if !hidden => ([(header::CONTENT_TYPE, kind)], bytes).into_response(),
         Ok(Err(error))
             if !matches!(
@@ -278,7 +278,7 @@ async fn meta(State(gallery): State<Arc<Gallery>>) -> Response {
             .map_err(|error| failed()(std::io::Error::new(ErrorKind::InvalidData, error)))?;
         Ok::<_, AppError>((text, kept::read(&folder)?))
     };
-    match store::blocking(read).await {
+    match disk::blocking(read).await {
         Ok((text, corrections)) => {
             let serve = json!({"token": gallery.door.page(), "corrections": corrections});
             let served = format!("\"serve\":{}", data::harmless(&serve.to_string()));
@@ -329,7 +329,7 @@ async fn save(State(gallery): State<Arc<Gallery>>, request: Request) -> Response
         Err(reason) => return refusal(StatusCode::BAD_REQUEST, reason),
     };
     let (folder, number, saved) = (gallery.folder.clone(), gallery.number, new.len());
-    match store::blocking(move || kept::add(&folder, number, new)).await {
+    match disk::blocking(move || kept::add(&folder, number, new)).await {
         Ok(()) => axum::Json(json!({"saved": saved})).into_response(),
         Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }

@@ -8,12 +8,12 @@ use datafusion::datasource::listing::{ListingTableUrl, PartitionedFile};
 use datafusion::execution::SessionState;
 use serde::{Deserialize, Serialize};
 
-use crate::tables::{self, FileTable};
+use crate::tables::{self, FileTable, without_secrets};
 
 /// A file of the input, as the journal remembers it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileEntry {
-    /// Its URL, without query: that may be a credential.
+    /// Its URL, without what may be a credential.
     pub url: String,
     /// Its size.
     pub bytes: u64,
@@ -47,7 +47,7 @@ pub async fn list(
             let root = location.object_store();
             let meta = &file.object_meta;
             let entry = FileEntry {
-                url: format!("{}{}", root.as_str(), meta.location),
+                url: without_secrets(format!("{}{}", root.as_str(), meta.location)),
                 bytes: meta.size,
                 version: meta
                     .e_tag

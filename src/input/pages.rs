@@ -27,7 +27,7 @@ use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use super::files::InputFile;
 use super::scan::row_field;
 use super::select::Rows;
-use crate::tables::{FileTable, Kind};
+use crate::tables::{FileTable, Kind, check_pages};
 
 /// Row groups of more bytes than this are not held in memory.
 const LARGE_ROW_GROUP: u64 = 128 << 20;
@@ -160,7 +160,10 @@ impl PartitionStream for Pages {
 fn read(paged: &PagedFile, batch_rows: usize) -> Result<ParquetRecordBatchReader> {
     let file = File::open(&paged.path)?;
     let options = ArrowReaderOptions::new().with_virtual_columns(vec![row_field()])?;
+    let pages = file.try_clone()?;
     let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)?;
+    check_pages(&pages, builder.metadata(), batch_rows)
+        .map_err(|reason| exec_datafusion_err!("{reason}"))?;
     let total = builder.metadata().file_metadata().num_rows().max(0) as u64;
     let builder = builder.with_batch_size(batch_rows);
     let builder = match paged.rows.is_all() {

@@ -25,6 +25,8 @@ pub struct Parts<'a> {
     pub schema: &'a Schema,
     /// The column of the images.
     pub image: &'a str,
+    /// The column of the digests.
+    pub digest: Option<&'a str>,
     /// The predicate of `--where`.
     pub predicate: Option<&'a str>,
     /// The number of `--limit`.
@@ -41,12 +43,16 @@ pub struct Parts<'a> {
 pub fn identity(parts: &Parts<'_>) -> Value {
     let mut categories = Map::new();
     for (index, category) in parts.categories.iter().enumerate() {
-        let entry = json!({
+        let mut entry = json!({
             "prompt": parts.labelling.questions()[index].text(),
             "nouns": category.spec.category.nouns,
             "threshold": rounded(parts.labelling.thresholds()[index]),
             "column": parts.added.is[index],
         });
+        // Not every category has them, and jobs of before know none.
+        if !category.spec.category.templates.is_empty() {
+            entry["templates"] = category.spec.category.templates.clone().into();
+        }
         categories.insert(category.spec.category.name.clone(), entry);
     }
     let mut columns = Map::new();
@@ -60,22 +66,37 @@ pub fn identity(parts: &Parts<'_>) -> Value {
         "crops": parts.model.crops,
         "category": categories,
         "image column": parts.image,
-        "predicate": parts.predicate,
+        "predicate": parts.predicate.map(kept),
         "limit": parts.limit,
         "partition": parts.partition_by,
         "left-out column": parts.dropped,
         "column": columns,
         "order of columns": parts.schema.fields().iter().map(|f| f.name()).collect::<Vec<_>>(),
     });
-    // Jobs of earlier versions had none. In front, because columns change with it.
+    // Not every job has them. In front, because columns change with it.
     let mut identity = Map::new();
     if let Some(digest) = parts.corrections {
         identity.insert("content of the corrections".to_string(), digest.into());
+    }
+    if let Some(digest) = parts.digest {
+        identity.insert("column of digests".to_string(), digest.into());
     }
     if let Value::Object(rest) = rest {
         identity.extend(rest);
     }
     identity.into()
+}
+
+/// A predicate without credentials; what tells it from another that differs in them alone gives none of them away.
+fn kept(predicate: &str) -> String {
+    let kept = picsift_images::redacted(predicate);
+    match *kept == *predicate {
+        true => kept.into_owned(),
+        false => {
+            let [first, second, ..] = picsift_images::sha256(predicate.as_bytes());
+            format!("{kept} ({first:02x}{second:02x})")
+        }
+    }
 }
 
 /// A threshold as a person wrote it, not as its nearest float.

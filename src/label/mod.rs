@@ -70,7 +70,8 @@ enum Plan {
 }
 
 impl LabelJob {
-    /// Checks the options, opens the tables and loads the model, and looks at what the output has already. No image is read.
+    /// Checks the options, opens the tables, looks at what the output has already, and loads the model if there is something to do. No
+    /// image is read.
     ///
     /// # Errors
     /// [`AppError::Usage`], [`AppError::Plan`] and [`AppError::Engine`] for what the caller can put right, [`AppError::Taken`] when another

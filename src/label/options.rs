@@ -40,6 +40,8 @@ pub struct LabelOptions {
     pub model: ModelOptions,
     /// Column of the images; `None` is the only candidate.
     pub image: Option<String>,
+    /// Column of the SHA-256 that each image must have; an image with another is a failure. `None` checks none.
+    pub digest: Option<String>,
     /// Whether the output has the column of the images; default yes.
     pub keep_images: bool,
     /// SQL predicate of the rows that are labelled; `None` is all.
@@ -78,6 +80,7 @@ impl LabelOptions {
             categories: CategoryOptions::default(),
             model: ModelOptions::default(),
             image: None,
+            digest: None,
             keep_images: true,
             predicate: None,
             limit: None,

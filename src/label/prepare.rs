@@ -3,23 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::datatypes::Schema;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::listing::ListingTableUrl;
 use datafusion::prelude::{DataFrame, SessionContext};
 use picsift_udf::{
     Annotation, AtEnd, Engine, EngineError, EngineOptions, InferenceQuota, LocatedTable, Losses,
-    RunStats,
+    ModelHandle, RunStats, is_digest_type,
 };
-use picsift_vision::Service;
+use picsift_vision::ServiceStats;
 
 use super::columns::OutputColumns;
 use super::destination::open_output;
 use super::identity::{Parts, identity};
 use super::options::LabelOptions;
-use super::sources::{Opened, Source, open};
+use super::sources::{Opened, Source, open, pin};
 use crate::corrections::{self, CorrectionsEntry, Loaded};
 use crate::dataset::columns::image_column;
 use crate::dataset::publish::Output;
+use crate::depth;
 use crate::error::AppError;
 use crate::input::columns::with_place;
 use crate::input::files::InputFile;
@@ -27,7 +29,7 @@ use crate::input::rows::ShardSize;
 use crate::input::scan;
 use crate::input::select::Rows;
 use crate::session;
-use crate::tables::{self, without_secrets};
+use crate::tables;
 
 /// A shard's other bounds beside its rows: what a kill may cost. Half a gigabyte of images stays well within a temporary folder, and
 /// ten minutes are what somebody would do again without thinking.
@@ -58,8 +60,8 @@ pub struct PreparedJob {
 pub struct Inference {
     /// Fetcher, decode pool and models.
     pub engine: Arc<Engine>,
-    /// The model's service.
-    pub service: Service,
+    /// The model; its weights are read when it is known that there is something to do.
+    pub model: ModelHandle,
     /// The session that tables are read in.
     pub context: SessionContext,
     /// Counts and times of the run.
@@ -110,15 +112,15 @@ impl PreparedJob {
             schema: table,
             named_again,
         } = open(&context, &locations).await?;
+        pin(&context, &sources);
         let image = image_column(&table, options.image.as_deref()).map_err(AppError::Usage)?;
+        if let Some(digest) = &options.digest {
+            check_digests(&table, digest)?;
+        }
         let columns = OutputColumns::new(&model, categories, &options, &table, &image)?;
         let tables = InputTables {
             sources,
-            shown: locations
-                .iter()
-                .map(tables::shown)
-                .map(without_secrets)
-                .collect(),
+            shown: locations.iter().map(tables::shown).collect(),
             image,
         };
         let (corrections, notes) = match loaded {
@@ -128,16 +130,15 @@ impl PreparedJob {
             }
             None => (None, Vec::new()),
         };
-        // Only here are the weights of the model read.
-        let service = model.service().map_err(EngineError::from)?;
-        let inference = Inference::new(engine, service, context, &options);
+        let inference = Inference::new(engine, model, context, &options);
         let identity = identity(&Parts {
-            model: inference.service.info(),
+            model: inference.model.info(),
             categories: &columns.categories,
             labelling: &columns.labelling,
             added: &columns.added,
             schema: &columns.schema,
             image: &tables.image,
+            digest: options.digest.as_deref(),
             predicate: options.predicate.as_deref(),
             limit: options.limit,
             partition_by: &columns.partition_by,
@@ -162,8 +163,8 @@ impl PreparedJob {
         tracing::info!(
             files = job.tables.sources.iter().map(|s| s.files.len()).sum::<usize>(),
             categories = job.columns.categories.len(),
-            model = %job.inference.service.info().name,
-            device = %job.inference.service.info().device,
+            model = %job.inference.model.info().name,
+            device = %job.inference.model.info().device,
             output = %job.output.target,
             "job prepared"
         );
@@ -218,6 +219,7 @@ impl PreparedJob {
         let Some(predicate) = &self.options.predicate else {
             return Ok(rows);
         };
+        depth::check(predicate)?;
         let condition = rows.parse_sql_expr(predicate).map_err(AppError::Plan)?;
         rows.filter(condition).map_err(AppError::Plan)
     }
@@ -226,6 +228,7 @@ impl PreparedJob {
     pub fn annotation(&self, source: &Source) -> Annotation {
         Annotation {
             image: self.tables.image.clone(),
+            digest: self.options.digest.clone(),
             base: source.base.clone(),
             model: self.options.model.name.clone(),
             load: self.options.model.load,
@@ -237,6 +240,20 @@ impl PreparedJob {
     }
 }
 
+/// Refuses a column that holds no digests.
+fn check_digests(table: &Schema, column: &str) -> Result<(), AppError> {
+    match table.field_with_name(column) {
+        Err(_) => Err(AppError::Usage(format!(
+            "the table has no column '{column}' for --sha256"
+        ))),
+        Ok(field) if !is_digest_type(field.data_type()) => Err(AppError::Usage(format!(
+            "column '{column}' is {}; --sha256 names one with 64 hexadecimal digits or 32 bytes a row",
+            field.data_type()
+        ))),
+        Ok(_) => Ok(()),
+    }
+}
+
 fn located(inputs: &[String]) -> Result<Vec<ListingTableUrl>, AppError> {
     let locations = inputs.iter().map(|input| tables::locate(input));
     locations.collect::<Result<_, _>>().map_err(AppError::Plan)
@@ -245,7 +262,7 @@ fn located(inputs: &[String]) -> Result<Vec<ListingTableUrl>, AppError> {
 impl Inference {
     fn new(
         engine: Arc<Engine>,
-        service: Service,
+        model: ModelHandle,
         context: SessionContext,
         options: &LabelOptions,
     ) -> Self {
@@ -262,12 +279,27 @@ impl Inference {
         }
         Self {
             engine,
-            service,
+            model,
             context,
             stats,
             quota,
             losses,
         }
+    }
+
+    /// Reads the model's weights, unless that is done.
+    ///
+    /// # Errors
+    /// [`AppError::Engine`] when they cannot be had or not be loaded.
+    pub fn start(&self) -> Result<(), AppError> {
+        self.model.service().map(drop).map_err(EngineError::from)?;
+        Ok(())
+    }
+
+    /// What the model has done so far.
+    pub fn model_stats(&self) -> ServiceStats {
+        let running = self.model.running();
+        running.map(|service| service.stats()).unwrap_or_default()
     }
 }
 

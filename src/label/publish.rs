@@ -160,7 +160,7 @@ fn manifest(job: &PreparedJob, journal: &Journal, before: Option<&Manifest>) -> 
                 .as_ref()
                 .and_then(|finish| finish.partial.clone()),
         },
-        model: serde_json::to_value(job.inference.service.info()).unwrap_or_default(),
+        model: serde_json::to_value(job.inference.model.info()).unwrap_or_default(),
         categories: category_entries(
             &job.columns.categories,
             &job.columns.labelling,
@@ -170,7 +170,11 @@ fn manifest(job: &PreparedJob, journal: &Journal, before: Option<&Manifest>) -> 
         input: InputEntry {
             tables: job.tables.shown.clone(),
             image_column: job.tables.image.clone(),
-            predicate: job.options.predicate.clone(),
+            predicate: job
+                .options
+                .predicate
+                .as_deref()
+                .map(|text| picsift_images::redacted(text).into_owned()),
             limit: job.options.limit,
             partition_by: job.columns.partition_by.clone(),
         },

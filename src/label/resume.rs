@@ -130,7 +130,7 @@ pub async fn begin(job: &PreparedJob) -> Result<ResumePlan, AppError> {
     output.check().await?;
     let planned = plan(job).await;
     // What was made only to find out that nothing is to be done.
-    if let Err(AppError::Usage(_)) = &planned
+    if let Err(AppError::Usage(_) | AppError::Engine(_)) = &planned
         && Journal::read(output.journal()).await?.is_none()
     {
         output.clear_work().await?;
@@ -186,6 +186,7 @@ async fn plan(job: &PreparedJob) -> Result<ResumePlan, AppError> {
                 ));
                 files.retain(|(_, file)| (file.id as usize) < known);
             }
+            job.inference.start()?;
             (unfinished, true)
         }
         None => match fresh(job, before.as_ref(), &mut files).await? {
@@ -195,6 +196,7 @@ async fn plan(job: &PreparedJob) -> Result<ResumePlan, AppError> {
                 return Ok(ResumePlan::Nothing { why, manifest });
             }
             Fresh::Begin(mode) => {
+                job.inference.start()?;
                 let mut entries: Vec<&InputFile> = files.iter().map(|(_, file)| file).collect();
                 entries.sort_by_key(|file| file.id);
                 let mut known: Vec<FileEntry> = match (&before, mode) {

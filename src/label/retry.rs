@@ -2,7 +2,8 @@
 
 use super::prepare::PreparedJob;
 use super::resume::ActiveRun;
-use crate::dataset::store::{OutputStore, blocking};
+use crate::dataset::store::OutputStore;
+use crate::disk::blocking;
 use crate::error::AppError;
 use crate::output::rewrite::without_failures as rewrite;
 use crate::output::writer::WrittenFile;

@@ -22,8 +22,8 @@ use super::journal::{Finish, Mode, Shard};
 use super::prepare::PreparedJob;
 use super::progress::{Progress, Watch};
 use super::resume::{ActiveRun, remove_strays};
-use super::sources::check_unchanged;
-use super::{publish, retry};
+use super::sources::{check_unchanged, error_of};
+use super::{partitions, publish, retry};
 use crate::batches;
 use crate::dataset::failures::Failures;
 use crate::dataset::finished::Finished;
@@ -65,7 +65,7 @@ pub async fn run(
     let labelled = runner.run().instrument(span).await;
     watch.stop().await;
     let mut active = runner.active;
-    labelled.map_err(|error| resumable(error, &active))?;
+    labelled.map_err(|error| resumable(error_of(&job.inference.context, error), &active))?;
     if cancel.is_asked() {
         return Err(AppError::Cancelled {
             state: kept(&active),
@@ -254,6 +254,7 @@ impl ShardRunner<'_> {
         let mut failures = Failures::default();
         let done = self.active.journal.rows();
         while let Some(batch) = labelled.try_next().await.map_err(|e| counted(e, done))? {
+            let batch = partitions::fitting(job, batch)?;
             for (count, name) in shard.held.iter_mut().zip(&added.is) {
                 if let Some(column) = batch.column_by_name(name) {
                     *count += column.as_boolean().true_count() as u64;
@@ -403,7 +404,7 @@ struct Clock {
 
 impl Clock {
     fn new(job: &PreparedJob, started: Instant) -> Self {
-        let model = job.inference.service.stats();
+        let model = job.inference.model_stats();
         Self {
             started,
             busy: model.busy,
@@ -415,7 +416,7 @@ impl Clock {
 
     /// Counts and times since the last shard, for one that wrote so many rows.
     fn lap(&mut self, job: &PreparedJob, rows: u64) -> (Counts, Seconds) {
-        let model = job.inference.service.stats();
+        let model = job.inference.model_stats();
         let counts = Counts::of(&job.inference.stats, model.panics - self.panics);
         let busy = model.busy - self.busy;
         let seconds = Seconds::of(&job.inference.stats, self.started.elapsed(), busy);

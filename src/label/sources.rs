@@ -15,6 +15,7 @@ use crate::error::AppError;
 use crate::input::columns::columns_as;
 use crate::input::files::{self, FileEntry, InputFile};
 use crate::output::huggingface;
+use crate::stores::Versions;
 use crate::tables::{self, FileTable};
 
 /// Tables in one folder, read as one.
@@ -60,6 +61,30 @@ pub(super) async fn check_unchanged(
         }
     }
     Ok(())
+}
+
+/// Lets the files be read as they were listed, where their stores can tell.
+pub(super) fn pin(context: &SessionContext, sources: &[Source]) {
+    let Some(versions) = context.state().config().get_extension::<Versions>() else {
+        return;
+    };
+    for file in sources.iter().flat_map(|source| &source.files) {
+        if let Some(tag) = &file.file.object_meta.e_tag {
+            versions.pin(&file.entry.url, tag);
+        }
+    }
+}
+
+/// What an error of the work means: that a pinned file has another version, or what it says.
+pub(super) fn error_of(context: &SessionContext, error: AppError) -> AppError {
+    let versions = context.state().config().get_extension::<Versions>();
+    match versions.and_then(|versions| versions.changed()) {
+        Some(file) => AppError::InputChanged {
+            file,
+            what: "changed",
+        },
+        None => error,
+    }
 }
 
 /// What the input is.

@@ -15,6 +15,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use super::properties::properties;
 use super::writer::cannot_write;
 use crate::batches::IMAGE_ROWS;
+use crate::tables::{check_file, check_pages};
 
 /// Copies the rows of `from` whose column `errors` is NULL to `to`; how many they are and the new file's size. Where there are
 /// none, no file is made.
@@ -26,7 +27,12 @@ pub fn without_failures(from: &Path, to: &Path, errors: &str) -> Result<(u64, u6
         exec_datafusion_err!("cannot read '{}' as Parquet: {error}", from.display())
     };
     let file = File::open(from).map_err(|error| unreadable(&error))?;
+    check_file(&file).map_err(|error| unreadable(&error))?;
+    let pages = file.try_clone().map_err(|error| unreadable(&error))?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| unreadable(&e))?;
+    check_pages(&pages, builder.metadata(), IMAGE_ROWS).map_err(|reason| {
+        exec_datafusion_err!("cannot read '{}' as Parquet: {reason}", from.display())
+    })?;
     // The builder's, because a reader's batches leave the metadata out.
     let schema = Arc::clone(builder.schema());
     let column = schema.index_of(errors)?;

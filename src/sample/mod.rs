@@ -20,7 +20,8 @@ use parquet::arrow::ArrowWriter;
 
 use crate::batches;
 use crate::dataset::labels::METADATA;
-use crate::dataset::{LabelledCategory, Labels, WEIGHT, store};
+use crate::dataset::{LabelledCategory, Labels, WEIGHT};
+use crate::disk;
 use crate::error::AppError;
 use crate::input::files::{self, InputFile};
 use crate::input::select::Rows;
@@ -268,14 +269,14 @@ async fn write(
         let batch = batch.map_err(AppError::Run)?;
         written += batch.num_rows() as u64;
         let batch = weighted(labelled, drawn, &batch, &schema).map_err(AppError::Run)?;
-        writer = store::blocking(move || {
+        writer = disk::blocking(move || {
             writer.write(&batch).map_err(failed)?;
             Ok(writer)
         })
         .await?;
     }
     let file = writer.into_inner().map_err(failed)?;
-    store::open_to_others(file.path())?;
+    disk::open_to_others(file.path())?;
     file.persist(output)
         .map_err(|error| AppError::file("write", output)(error.error))?;
     Ok(written)

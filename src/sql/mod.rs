@@ -14,7 +14,7 @@ use picsift_udf::{Corrections, Engine, EngineOptions, Losses, PicsiftOptions};
 
 use crate::error::AppError;
 use crate::options::ModelOptions;
-use crate::{batches, corrections, session};
+use crate::{batches, corrections, depth, session, tables};
 
 /// What a session begins with.
 #[derive(Debug, Clone, Default)]
@@ -86,6 +86,7 @@ impl Session {
         })?);
         let partitions = options.partitions.unwrap_or_else(session::cores);
         let context = session::session(&engine, partitions).map_err(AppError::Plan)?;
+        session::with_views(&context);
         choose_model(&context, &options.model).map_err(AppError::Plan)?;
         Ok(Self {
             context,
@@ -127,7 +128,7 @@ impl Session {
         let task = batches::task_context(&self.context.state(), &plan);
         let rows = datafusion::physical_plan::execute_stream(plan, task).map_err(AppError::Run)?;
         Ok(Results {
-            rows,
+            rows: tables::plain_rows(rows),
             silent,
             notes,
             losses,
@@ -181,6 +182,7 @@ pub(crate) fn parse(script: &str) -> Result<Vec<Statement>, AppError> {
         Some(rest) => rest.split_once('\n').map_or("", |(_, script)| script),
         None => script,
     };
+    depth::check(script)?;
     let statements = DFParser::parse_sql(script).map_err(AppError::Plan)?;
     Ok(statements.into())
 }

@@ -16,7 +16,7 @@ use datafusion::logical_expr::CreateExternalTable;
 use picsift_udf::LocatedTable;
 
 use super::listing::{Found, Listing, Names};
-use super::{FileTable, Kind, Notes, columns_of, locate, note, typed_keys};
+use super::{FileTable, Kind, Notes, columns_of, locate, note, read_as, typed_keys};
 
 /// Makes the tables of `CREATE EXTERNAL TABLE`.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl TableProviderFactory for ExternalTables {
                 [] => typed_keys(first, &schema, &files)?,
                 declared => texts(declared),
             };
-            (schema, keys)
+            (read_as(state, kind, schema), keys)
         } else {
             declared(command)?
         };

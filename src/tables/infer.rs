@@ -21,6 +21,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use parquet::schema::types::Type as ParquetType;
 
+use super::bounded::footer;
 use super::listing::{Found, shown_file};
 use super::merge::Merge;
 use super::names::Kind;
@@ -46,7 +47,7 @@ pub(super) fn format_of(kind: Kind, files: usize) -> Arc<dyn FileFormat> {
         false => RECORDS,
     };
     match kind {
-        // Readers downstream, and the `datasets` library, know STRING and BINARY better than their view forms.
+        // What the file has; `views` says which of it a scan gives as views.
         Kind::Parquet => Arc::new(ParquetFormat::default().with_force_view_types(false)),
         Kind::Csv => Arc::new(CsvFormat::default().with_schema_infer_max_rec(records)),
         Kind::Tsv => Arc::new(
@@ -115,7 +116,7 @@ pub(super) async fn schema_of(
             continue;
         };
         merge
-            .add(&schema, &name(place))
+            .add(&schema, || name(place))
             .map_err(|error| plan_datafusion_err!("{error}"))?;
         if matches!(kind, Kind::Csv | Kind::Tsv) {
             let (first, names) = header.get_or_insert((place, Arc::clone(&schema)));
@@ -141,6 +142,9 @@ async fn of_file(
         && let Some(schema) = of_json_beginning(store.as_ref(), format.as_ref(), file).await?
     {
         return Ok(schema);
+    }
+    if kind == Kind::Parquet {
+        footer::check(state, store.as_ref(), file).await?;
     }
     let schema = format
         .infer_schema(state, store, std::slice::from_ref(file))

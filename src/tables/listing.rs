@@ -16,7 +16,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use percent_encoding::percent_decode_str;
 
 use super::listed::{MANIFEST, PUBLISHING, keep_listed};
-use super::locate::shown;
+use super::locate::{shown, without_secrets};
 use super::names::{Kind, LeftOut, ends_with, is_data, partitions};
 use crate::error::innermost;
 
@@ -235,7 +235,7 @@ pub(super) fn shown_file(location: &ListingTableUrl, path: &Path) -> String {
     {
         return path.display().to_string();
     }
-    format!("{}{path}", location.object_store().as_str())
+    without_secrets(format!("{}{path}", location.object_store().as_str()))
 }
 
 /// The keys that the folders of all files have.

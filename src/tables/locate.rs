@@ -84,8 +84,12 @@ fn make_folder(url: &mut Url) {
     }
 }
 
-/// A location as a person would write it.
+/// A location as a person would write it, without credentials.
 pub fn shown(location: &ListingTableUrl) -> String {
+    without_secrets(written(location))
+}
+
+fn written(location: &ListingTableUrl) -> String {
     let url = location.get_url();
     let base = match url.to_file_path() {
         Ok(path) => path.display().to_string(),

@@ -64,7 +64,11 @@ impl Merge {
     ///
     /// # Errors
     /// [`Conflict`], when a column has no common type.
-    pub(super) fn add(&mut self, schema: &SchemaRef, file: &str) -> Result<(), Conflict> {
+    pub(super) fn add(
+        &mut self,
+        schema: &SchemaRef,
+        file: impl FnOnce() -> String,
+    ) -> Result<(), Conflict> {
         self.files += 1;
         if self
             .last
@@ -75,6 +79,7 @@ impl Merge {
             return Ok(());
         }
         self.count_alike();
+        let file = file();
         for theirs in schema.fields() {
             match self.places.get(theirs.name()) {
                 None => {
@@ -82,7 +87,7 @@ impl Merge {
                         .insert(theirs.name().clone(), self.columns.len());
                     self.columns.push(Column {
                         field: Arc::clone(theirs),
-                        file: file.to_string(),
+                        file: file.clone(),
                         files: 1,
                     });
                 }
@@ -91,14 +96,14 @@ impl Merge {
                     let Some(both) = field(&column.field, theirs, self.values) else {
                         return Err(Conflict {
                             column: theirs.name().clone(),
-                            file: file.to_string(),
+                            file: file.clone(),
                             theirs: theirs.data_type().to_string(),
                             first: column.file.clone(),
                             ours: column.field.data_type().to_string(),
                         });
                     };
                     if both.data_type() != column.field.data_type() {
-                        column.file = file.to_string();
+                        column.file.clone_from(&file);
                     }
                     column.field = both;
                     column.files += 1;
@@ -149,7 +154,7 @@ mod tests {
     fn merged(files: &[SchemaRef]) -> Result<Vec<(String, DataType, bool)>, Conflict> {
         let mut merge = Merge::new(Values::Typed);
         for (file, schema) in files.iter().enumerate() {
-            merge.add(schema, &format!("{file}.parquet"))?;
+            merge.add(schema, || format!("{file}.parquet"))?;
         }
         let fields = merge.finish();
         let parts = |f: &FieldRef| (f.name().clone(), f.data_type().clone(), f.is_nullable());

@@ -4,6 +4,7 @@
 //! finds them, `infer` reads their columns, `merge` and `widen` make one schema of them, and `provider` is the table.
 //! No rows are read.
 
+pub(crate) mod bounded;
 mod expressions;
 mod external;
 mod infer;
@@ -15,6 +16,7 @@ mod names;
 mod numbers;
 mod provider;
 mod statistics;
+mod views;
 mod widen;
 
 use std::collections::BTreeSet;
@@ -33,12 +35,14 @@ use datafusion::execution::SessionState;
 use datafusion::execution::context::SessionContext;
 use picsift_udf::{LocatedTable, table_base};
 
+pub use bounded::{BoundedParquet, check_bytes, check_file, check_pages};
 pub use expressions::{name_of, plain};
 pub use external::ExternalTables;
 pub use listed::{MANIFEST, PUBLISHING, listed_files};
 pub use locate::{locate, shown, without_secrets};
 pub use names::Kind;
 pub use provider::FileTable;
+pub use views::{PlainCopies, plain_rows};
 
 use listing::{Found, Listing, Names, common_keys, shown_file};
 use merge::Merge;
@@ -83,6 +87,7 @@ pub async fn open(state: &SessionState, locations: &[ListingTableUrl]) -> Result
     let schema = schema_of(state, kind, &format, &places).await?;
     let files: Vec<Found> = places.into_iter().flat_map(|(_, files)| files).collect();
     let keys = typed_keys(first, &schema, &files)?;
+    let schema = read_as(state, kind, schema);
     let mut table = FileTable::new(locations.to_vec(), names, kind, format, &schema, keys);
     table.note = note;
     Ok(Arc::new(table))
@@ -165,6 +170,14 @@ async fn schema_of(
     unite(&schemas)
 }
 
+/// The columns as a scan gives them.
+fn read_as(state: &dyn Session, kind: Kind, schema: SchemaRef) -> SchemaRef {
+    match kind == Kind::Parquet && views::wanted(state) {
+        true => views::with_views(&schema),
+        false => schema,
+    }
+}
+
 async fn columns_of(
     state: &dyn Session,
     location: &ListingTableUrl,
@@ -200,7 +213,7 @@ pub fn unite(tables: &[(String, SchemaRef)]) -> Result<SchemaRef> {
     let mut merge = Merge::new(Values::Typed);
     for (table, schema) in tables {
         merge
-            .add(schema, table)
+            .add(schema, || table.clone())
             .map_err(|error| plan_datafusion_err!("{error}"))?;
         let (first, ours) = &tables[0];
         let (ours, theirs) = (names(ours), names(schema));
@@ -266,6 +279,7 @@ pub async fn stored_schema(
         .with_force_view_types(false)
         .with_skip_metadata(false);
     let place = shown_file(location, &first.meta.location);
+    bounded::footer::check(state, store.as_ref(), &first.meta).await?;
     let schema = format.infer_schema(state, &store, &[first.meta]).await;
     schema.map(Some).map_err(|error| {
         let error = crate::error::innermost(&error);

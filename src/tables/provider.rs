@@ -32,9 +32,11 @@ use datafusion::physical_plan::empty::EmptyExec;
 use futures::{StreamExt, TryStreamExt};
 
 use super::NULL_PARTITION;
+use super::bounded::footer;
 use super::listing::{Found, Listing, Names, shown_file};
 use super::names::Kind;
 use super::statistics::{grouped, with_known};
+use super::views;
 use crate::error::innermost;
 
 /// Files in one store, read as one table.
@@ -248,6 +250,9 @@ impl FileTable {
             let store = &store;
             async move {
                 let meta = &file.object_meta;
+                if self.kind == Kind::Parquet {
+                    footer::check(state, store.as_ref(), meta).await?;
+                }
                 let known = self
                     .format
                     .infer_stats(state, store, Arc::clone(&self.file_schema), meta)
@@ -297,7 +302,7 @@ impl FileTable {
             ListingOptions::new(Arc::clone(&self.format)).with_table_partition_cols(keys.collect());
         let config = ListingTableConfig::new_with_multi_paths(self.locations.clone())
             .with_listing_options(options)
-            .with_schema(Arc::clone(&self.file_schema));
+            .with_schema(views::without(&self.file_schema));
         ListingTable::try_new(config)
     }
 }
@@ -387,6 +392,7 @@ impl TableProvider for FileTable {
         input: Arc<dyn ExecutionPlan>,
         insert_op: InsertOp,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let input = views::plain_plan(input)?;
         self.written()?.insert_into(state, input, insert_op).await
     }
 }

@@ -178,6 +178,8 @@ fn columns_and_formats_that_readers_take_their_own_way_survive() {
             "-o",
             target,
             "--keep-unlabelled",
+            "--base",
+            folder.to_str().unwrap(),
         ];
         let run = picsift(args.into_iter().chain(["--split", "train=0.98,test=0.02"]));
         assert!(
@@ -313,7 +315,15 @@ fn a_table_in_folders_of_labels_has_rows_without_one() {
         .and_then(|rows| rows.parse().ok())
         .unwrap_or_else(|| panic!("{unlabelled}"));
     let target = out.path().join("out");
-    let args = ["export", table, "--format", "imagefolder", "-o"];
+    let args = [
+        "export",
+        table,
+        "--base",
+        REFERENCES,
+        "--format",
+        "imagefolder",
+        "-o",
+    ];
     let said = stdout(&picsift([&args[..], &[target.to_str().unwrap()]].concat()));
     assert!(
         said.contains("in 2 classes") && said.contains(&format!("{rows} (it has no label)")),
@@ -342,7 +352,7 @@ fn what_cannot_be_exported_is_said() {
     let target = target.to_str().unwrap();
     let export = |more: &[&str]| {
         let args = ["export", &table, "--format", "hf", "-o", target];
-        picsift([&args[..], more].concat())
+        picsift([&args[..], &["--base", REFERENCES], more].concat())
     };
     for (more, part) in [
         (vec!["--split", "train=0.8"], "add up to 0.8"),

@@ -144,3 +144,54 @@ fn a_job_in_which_too_much_fails_stops_and_can_go_on() {
     let said = stdout(&label(&["--max-error-ratio", "0.6"]));
     assert!(said.contains("150 failed"), "{said}");
 }
+
+/// A value that makes no folder is the failure of its row, or the end of the job, as `--on-error` says.
+#[test]
+fn a_value_that_makes_no_folder_is_its_rows_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("fish.jpg"), photo("fish27_149.jpg")).unwrap();
+    let table = folder.path().join("t.parquet");
+    let long = "x".repeat(300);
+    write_table(
+        &table,
+        vec![
+            ("image", array(StringArray::from(vec!["fish.jpg"; 4]))),
+            (
+                "country",
+                array(StringArray::from(vec!["a", long.as_str(), "../../x", ".."])),
+            ),
+        ],
+    );
+    let out = folder.path().join("out");
+    let (table, place) = (table.to_str().unwrap(), out.to_str().unwrap());
+    let label = [
+        "label",
+        table,
+        "-o",
+        place,
+        "--categories",
+        "fish",
+        "--partition-by",
+        "country",
+    ];
+    let said = stdout(&picsift(label));
+    assert!(said.contains("1 failed"), "{said}");
+    let query = format!(
+        "SELECT picsift_error['stage'] AS stage, picsift_error['kind'] AS kind, is_fish, count(*) AS n FROM '{place}' GROUP BY 1, 2, 3 ORDER BY n"
+    );
+    let found = stdout(&picsift(["sql", "--format", "csv", "-c", &query]));
+    assert_eq!(
+        found,
+        "stage,kind,is_fish,n\nwrite,partition,,1\n,,true,3\n"
+    );
+    let query = format!("SELECT row, kind FROM '{place}/_picsift_errors.pq'");
+    let found = stdout(&picsift(["sql", "--format", "csv", "-c", &query]));
+    assert_eq!(found, "row,kind\n1,partition\n");
+    let other = folder.path().join("other");
+    let mut strict = label.to_vec();
+    strict[3] = other.to_str().unwrap();
+    strict.extend(["--on-error", "fail"]);
+    let said = refused(&picsift(&strict));
+    assert!(said.contains("308 bytes") && !other.exists(), "{said}");
+    assert!(!folder.path().join("x").exists());
+}

@@ -31,7 +31,7 @@ pub(crate) fn judged(folder: &Path) -> std::path::PathBuf {
     let gallery = folder.join("gallery");
     let place = gallery.to_str().unwrap();
     stdout(&picsift([
-        "gallery", &table, "-o", place, "--truth", "truth",
+        "gallery", &table, "-o", place, "--truth", "truth", "--base", REFERENCES,
     ]));
     gallery
 }
@@ -55,6 +55,8 @@ fn a_gallery_has_every_row_and_its_picture() {
         &table,
         "-o",
         gallery.to_str().unwrap(),
+        "--base",
+        REFERENCES,
         "--truth",
         "truth",
     ];
@@ -145,6 +147,8 @@ fn truth_of_another_table_moves_no_row() {
             gallery.to_str().unwrap(),
             "--overwrite",
             "--no-pictures",
+            "--base",
+            REFERENCES,
             "--truth-file",
             truth.to_str().unwrap(),
             "--truth",

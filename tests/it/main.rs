@@ -5,6 +5,7 @@
 mod support;
 
 mod accuracy;
+mod authority;
 mod bad_input;
 mod batches;
 mod bounds;
@@ -34,8 +35,11 @@ mod resume;
 mod rude;
 mod s3;
 mod said;
+mod secrets;
+mod seeds;
 mod served;
 mod shapes;
+mod siglip;
 mod sql_command;
 mod sqllogic;
 mod tables;

@@ -10,7 +10,7 @@ use crate::support::*;
 // The hub of picsift-vision's own tests, of which these need a part.
 #[allow(dead_code)]
 #[path = "../../vision/tests/it/hub/server.rs"]
-mod server;
+pub(crate) mod server;
 
 use server::{Fault, Hub, Served};
 

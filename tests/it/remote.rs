@@ -135,3 +135,51 @@ async fn a_missing_table_on_a_web_server_is_said() {
         .unwrap();
     assert!(refused(&run).contains("none.parquet"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_the_hub_is_labelled_with_the_images_beside_it() {
+    let folder = tempdir().unwrap();
+    let table = folder.path().join("t.parquet");
+    let images = ["images/fish.jpg", "images/none.jpg"];
+    write_table(
+        &table,
+        vec![("image", array(StringArray::from(images.to_vec())))],
+    );
+    let server = serve(vec![
+        (
+            "datasets/o/n/resolve/v1/data/t.parquet",
+            std::fs::read(&table).unwrap(),
+        ),
+        (
+            "datasets/o/n/resolve/v1/data/images/fish.jpg",
+            photo("fish27_149.jpg"),
+        ),
+    ])
+    .await;
+    let endpoint = format!("http://{server}");
+    let target = folder.path().join("out");
+    let cache = tempdir().unwrap();
+    let run = |args: Vec<String>| {
+        let mut command = command(args, cache.path());
+        command.env("HF_ENDPOINT", &endpoint).env_remove("HF_TOKEN");
+        tokio::task::spawn_blocking(move || command.output().unwrap())
+    };
+    let label = ["label", "hf://datasets/o/n@v1/data/t.parquet", "-o"].map(str::to_string);
+    let label = label.into_iter().chain([
+        target.to_str().unwrap().to_string(),
+        "--categories".to_string(),
+        "fish".to_string(),
+    ]);
+    let said = stdout(&run(label.collect()).await.unwrap());
+    assert!(said.contains("2 images"), "{said}");
+    let output = read_table(&target);
+    let is = column::<BooleanArray>(&output, "is_fish");
+    assert!(is.value(0) && is.is_null(1));
+    let said = errors(&output)[1].clone().unwrap();
+    assert!(said.contains("none.jpg"), "{said}");
+
+    let query = "SELECT count(*) AS n FROM 'hf://datasets/o/n@v1/data/t.parquet'";
+    let sql = ["sql", "--format", "csv", "-c", query].map(str::to_string);
+    let said = stdout(&run(sql.to_vec()).await.unwrap());
+    assert_eq!(said.trim(), "n\n2");
+}

@@ -248,7 +248,8 @@ fn large_files_are_sent_in_parts_and_are_the_same_as_local_ones() {
 #[test]
 fn a_killed_job_goes_on_and_two_do_not_mix() {
     let folder = tempfile::tempdir().unwrap();
-    references(folder.path(), 300);
+    // One after another they keep a quick machine busy while another process begins.
+    references(folder.path(), 900);
     let Some(server) = Server::start(folder.path()) else {
         return;
     };
@@ -261,8 +262,10 @@ fn a_killed_job_goes_on_and_two_do_not_mix() {
         "--categories",
         "fish",
         "--shard-rows",
-        "30",
+        "90",
         "--no-cache",
+        "--fetches",
+        "1",
     ];
     let start = || {
         let mut command = server.command(&label, cache.path());
@@ -290,8 +293,8 @@ fn a_killed_job_goes_on_and_two_do_not_mix() {
     // The same machine sees that the process is gone.
     let last = start().wait_with_output().unwrap();
     assert!(stderr(&last).contains("going on"), "{}", stderr(&last));
-    assert!(stdout(&last).starts_with("300 rows"));
-    assert_eq!(server.ids("s3://bucket/out"), (0..300).collect::<Vec<_>>());
+    assert!(stdout(&last).starts_with("900 rows"));
+    assert_eq!(server.ids("s3://bucket/out"), (0..900).collect::<Vec<_>>());
     let parts = server
         .keys("out/")
         .iter()
@@ -329,7 +332,7 @@ fn a_killed_job_goes_on_and_two_do_not_mix() {
     last.args(["--overwrite", "--threshold", "0.9"]);
     let last = last.output().unwrap();
     assert!(stderr(&last).contains("going on"), "{}", stderr(&last));
-    assert_eq!(server.ids("s3://bucket/out"), (0..300).collect::<Vec<_>>());
+    assert_eq!(server.ids("s3://bucket/out"), (0..900).collect::<Vec<_>>());
     let left: Vec<String> = server.keys("out/");
     assert!(
         left.iter()
@@ -356,6 +359,33 @@ fn an_output_that_may_not_be_written_is_said() {
     assert_eq!(run.status.code(), Some(1), "{said}");
     assert!(said.contains("s3://nobody/out"), "{said}");
     assert_eq!(said.trim().lines().count(), 1, "{said}");
+}
+
+/// A table is read in many requests; parts of two files are no table.
+#[test]
+fn a_table_that_is_written_anew_while_it_is_read_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("rewritten")).unwrap();
+    let source = parquet_files(&root().join(EMBEDDED)).remove(0);
+    std::fs::copy(source, folder.path().join("rewritten/t.parquet")).unwrap();
+    let Some(server) = Server::start(folder.path()) else {
+        return;
+    };
+    let table = "s3://bucket/rewritten/t.parquet";
+    let run = server.run(&[
+        "label",
+        table,
+        "--output",
+        "s3://bucket/out",
+        "--categories",
+        "fish",
+    ]);
+    let said = stderr(&run);
+    assert_eq!(run.status.code(), Some(1), "{said}");
+    let changed = format!("the input file '{table}' changed while it was read");
+    assert!(said.contains(&changed), "{said}");
+    let work = "out/_picsift_work/";
+    assert!(server.keys("out/").iter().all(|key| key.starts_with(work)));
 }
 
 #[test]

@@ -259,7 +259,8 @@ fn corrections_outlive_their_gallery() {
     let out = tempdir().unwrap();
     let table = labelled(out.path(), REFERENCES);
     let gallery = out.path().join("gallery");
-    let make = ["gallery", &table, "-o", gallery.to_str().unwrap()];
+    let place = gallery.to_str().unwrap();
+    let make = ["gallery", &table, "-o", place, "--base", REFERENCES];
     let make = |more: &[&str]| picsift([&make[..], more].concat());
     stdout(&make(&["--no-pictures"]));
     let key = |row: usize| data(&gallery, "rows-0.js")[row]["key"].clone();

@@ -4,7 +4,8 @@ Usage: server.py FOLDER. Uploads the folder's files into the bucket `bucket`, pr
 closes.
 
 Faults, by words in a key: `denied` is refused (403), `slow` is throttled (503 SlowDown) the first two times that it is
-read, `cut` breaks off in the middle the first time. `GET /counts` gives the requests so far.
+read, `cut` breaks off in the middle the first time, `rewritten` is written anew just before it is first asked for as it was
+(If-Match). `GET /counts` gives the requests so far.
 """
 
 import collections
@@ -34,6 +35,7 @@ class Faults:
         self.counts = collections.Counter()
         self.read = collections.Counter()
         self.on = False
+        self.rewrite = None
 
     def __call__(self, environ, start_response):
         path, query, method = environ["PATH_INFO"], environ.get("QUERY_STRING", ""), environ["REQUEST_METHOD"]
@@ -60,6 +62,11 @@ class Faults:
                 with self.lock:
                     self.counts["cut"] += 1
                 return self.half(environ, start_response)
+            if "rewritten" in path and "HTTP_IF_MATCH" in environ:
+                with self.lock:
+                    again, self.rewrite = self.rewrite, None
+                if again:
+                    again(path.removeprefix(f"/{BUCKET}/"))
         return self.app(environ, start_response)
 
     def half(self, environ, start_response):
@@ -81,6 +88,7 @@ def main(folder):
     for path in sorted(pathlib.Path(folder).rglob("*")):
         if path.is_file():
             client.upload_file(str(path), BUCKET, str(path.relative_to(folder)))
+    faults.rewrite = lambda key: client.put_object(Bucket=BUCKET, Key=key, Body=b"another file")
     faults.counts.clear()
     faults.on = True
     print(server.port, flush=True)

@@ -10,8 +10,9 @@ use std::io::{ErrorKind, Write as _};
 use indicatif::DecimalBytes;
 use picsift_vision::registry::{Inspection, fetch, inspect};
 use picsift_vision::source::{ModelFile, Proof};
-use picsift_vision::{HubSettings, ModelEntry, Origin, models as known};
+use picsift_vision::{Family, HubSettings, ModelEntry, Origin, models as known};
 
+use super::printer::Lines;
 use crate::cli::{ModelsArgs, ModelsCommand};
 use crate::error::AppError;
 use progress::FetchReport;
@@ -35,7 +36,8 @@ pub(super) fn models(args: &ModelsArgs) -> Result<(), AppError> {
 
 /// Writes a whole text; a reader that has seen enough is no failure.
 fn print(text: &str) -> Result<(), AppError> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
+    let mut out = Lines::new(std::io::stdout().lock());
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         other => other.map_err(AppError::Terminal),
     }
@@ -130,8 +132,10 @@ fn show(found: &Inspection, settings: &HubSettings) -> String {
             if entry.cuda { "CPU, CUDA" } else { "CPU" }.to_string(),
         );
         row("size", size(entry, found));
-        if let Origin::Hub(hub) = entry.origin {
-            row("layout", hub.layout.revision().to_string());
+        if let Origin::Hub(hub) = entry.origin
+            && let Family::Moondream(layout) = hub.family
+        {
+            row("layout", layout.revision().to_string());
         }
     }
     if found.files.is_empty() {

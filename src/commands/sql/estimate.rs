@@ -9,6 +9,7 @@ use datafusion::sql::parser::Statement;
 use indicatif::{HumanCount, HumanDuration};
 use picsift_udf::Estimate;
 
+use super::super::printer::Lines;
 use super::{print, terminal};
 use crate::batches;
 use crate::commands::printer::note;
@@ -37,7 +38,7 @@ pub(super) async fn estimate(session: &Session, statement: Statement) -> Result<
     let estimates = picsift_udf::estimate(&plan, &task)
         .await
         .map_err(AppError::Run)?;
-    let mut out = std::io::stdout().lock();
+    let mut out = Lines::new(std::io::stdout().lock());
     if estimates.is_empty() {
         writeln!(out, "no image is asked about").map_err(terminal)?;
     }

@@ -15,9 +15,10 @@ use datafusion::sql::parser::Statement;
 use super::devices::Devices;
 use super::engine;
 use super::printer::note;
-use crate::cli::{Format, SqlArgs};
+use crate::cli::SqlArgs;
 use crate::error::AppError;
 use crate::sql::{Session, SessionOptions, parse};
+use print::Form;
 
 /// Runs the command.
 ///
@@ -36,7 +37,7 @@ pub(super) async fn sql(args: SqlArgs) -> Result<(), AppError> {
         && std::io::stdin().is_terminal()
         && !args.estimate
     {
-        shell::run(&session, args.format).await?;
+        shell::run(&session, form(&args)).await?;
         say_met(&session);
         return Ok(());
     }
@@ -81,16 +82,24 @@ async fn run_script(session: &Session, script: &str, args: &SqlArgs) -> Result<(
         if args.estimate {
             estimate::estimate(session, statement).await?;
         } else {
-            run_statement(session, statement, args.format).await?;
+            run_statement(session, statement, form(args)).await?;
         }
     }
     Ok(())
 }
 
+/// How results are written.
+fn form(args: &SqlArgs) -> Form {
+    Form {
+        format: args.format,
+        csv_safe: args.csv_safe,
+    }
+}
+
 async fn run_statement(
     session: &Session,
     statement: Statement,
-    format: Format,
+    form: Form,
 ) -> Result<(), AppError> {
     let results = session.run(statement).await?;
     for note in &results.notes {
@@ -98,7 +107,7 @@ async fn run_statement(
     }
     match results.silent {
         true => print::drain(results.rows).await.map_err(AppError::Run)?,
-        false => print::print(results.rows, format).await?,
+        false => print::print(results.rows, form).await?,
     }
     if let Some(lost) = results.losses.said() {
         note!("warning: {lost}");

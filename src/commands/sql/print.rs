@@ -15,10 +15,13 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow::util::pretty::pretty_format_batches_with_options;
 use datafusion::common::Result as DataFusionResult;
 use datafusion::execution::SendableRecordBatchStream;
-use futures::TryStreamExt;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::{StreamExt, TryStreamExt};
 use indicatif::HumanBytes;
 use parquet::arrow::ArrowWriter;
+use picsift_images::escaped;
 
+use super::super::printer::plain;
 use super::{terminal, unwritable};
 use crate::cli::Format;
 use crate::error::AppError;
@@ -26,18 +29,26 @@ use crate::error::AppError;
 /// Rows of a table that are printed; the query is stopped there.
 const TABLE_ROWS: usize = 500;
 
+/// How results are written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Form {
+    pub(super) format: Format,
+    /// Whether texts in CSV are kept from being formulas.
+    pub(super) csv_safe: bool,
+}
+
 /// Prints all of `stream`, or what a table shows of it.
 ///
 /// # Errors
 /// The query's, or standard output's.
-pub(super) async fn print(
-    stream: SendableRecordBatchStream,
-    format: Format,
-) -> Result<(), AppError> {
-    let result = match format {
+pub(super) async fn print(stream: SendableRecordBatchStream, form: Form) -> Result<(), AppError> {
+    let stream = match is_plan(&stream.schema()) {
+        true => without_secrets(stream),
+        false => stream,
+    };
+    let result = match form.format {
         Format::Table => table(stream).await,
-        Format::Csv => lines(stream, format).await,
-        Format::Json => lines(stream, format).await,
+        Format::Csv | Format::Json => lines(stream, form).await,
         Format::Parquet => parquet_file(stream).await,
     };
     match result {
@@ -54,6 +65,34 @@ pub(super) async fn print(
 pub(super) async fn drain(mut stream: SendableRecordBatchStream) -> DataFusionResult<()> {
     while stream.try_next().await?.is_some() {}
     Ok(())
+}
+
+/// Whether these are the columns of EXPLAIN.
+fn is_plan(schema: &Schema) -> bool {
+    let names = schema.fields().iter().map(|field| field.name().as_str());
+    names.eq(["plan_type", "plan"])
+}
+
+/// A plan whose places have lost their credentials.
+fn without_secrets(stream: SendableRecordBatchStream) -> SendableRecordBatchStream {
+    let schema = stream.schema();
+    let plain = stream.map(|batch| {
+        map_columns(&batch?, |column| {
+            map_texts(column, |text| picsift_images::redacted(text).into_owned())
+        })
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, plain))
+}
+
+/// A column of texts with each of them changed; other columns as they are.
+fn map_texts(column: &ArrayRef, map: impl Fn(&str) -> String) -> DataFusionResult<ArrayRef> {
+    if !picsift_udf::is_text(column.data_type()) {
+        return Ok(Arc::clone(column));
+    }
+    let texts = cast(column, &DataType::LargeUtf8)?;
+    let texts = texts.as_string::<i64>().iter();
+    let texts: StringArray = texts.map(|text| text.map(&map)).collect();
+    cast(&texts, column.data_type()).map_err(Into::into)
 }
 
 async fn table(mut stream: SendableRecordBatchStream) -> Result<(), AppError> {
@@ -77,6 +116,9 @@ async fn table(mut stream: SendableRecordBatchStream) -> Result<(), AppError> {
     }
     let options = FormatOptions::default().with_null("NULL");
     let text = pretty_format_batches_with_options(&batches, &options).map_err(unwritable)?;
+    // What stands in lists and names was not escaped before.
+    let text = text.to_string();
+    let text = escaped(&text);
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}").map_err(terminal)?;
     if more {
@@ -89,7 +131,7 @@ async fn table(mut stream: SendableRecordBatchStream) -> Result<(), AppError> {
     out.flush().map_err(terminal)
 }
 
-async fn lines(mut stream: SendableRecordBatchStream, format: Format) -> Result<(), AppError> {
+async fn lines(mut stream: SendableRecordBatchStream, form: Form) -> Result<(), AppError> {
     let mut header = true;
     let schema = stream.schema();
     let named = distinct(&schema);
@@ -101,12 +143,19 @@ async fn lines(mut stream: SendableRecordBatchStream, format: Format) -> Result<
             None => return Ok(()),
         };
         let mut text = Vec::new();
-        match format {
-            Format::Csv => csv::WriterBuilder::new()
-                .with_header(header)
-                .build(&mut text)
-                .write(&flat_batch(&batch).map_err(unwritable)?)
-                .map_err(unwritable)?,
+        match form.format {
+            Format::Csv => {
+                let flat = flat_batch(&batch).map_err(unwritable)?;
+                let flat = match form.csv_safe {
+                    true => inert_batch(&flat).map_err(unwritable)?,
+                    false => flat,
+                };
+                csv::WriterBuilder::new()
+                    .with_header(header)
+                    .build(&mut text)
+                    .write(&flat)
+                    .map_err(unwritable)?;
+            }
             _ => {
                 let mut writer = arrow::json::WriterBuilder::new()
                     .with_explicit_nulls(true)
@@ -118,6 +167,10 @@ async fn lines(mut stream: SendableRecordBatchStream, format: Format) -> Result<
             }
         }
         header = false;
+        if std::io::stdout().is_terminal() {
+            // Programs get the values as they are, a terminal nothing to obey.
+            text = plain(&String::from_utf8_lossy(&text)).into_bytes();
+        }
         let mut out = std::io::stdout().lock();
         out.write_all(&text)
             .and_then(|()| out.flush())
@@ -217,7 +270,7 @@ fn readable(column: &ArrayRef) -> DataFusionResult<ArrayRef> {
                 parts.nulls().cloned(),
             )?))
         }
-        _ => Ok(Arc::clone(column)),
+        _ => map_texts(column, |text| escaped(text).into_owned()),
     }
 }
 
@@ -238,6 +291,21 @@ fn flat_batch(batch: &RecordBatch) -> DataFusionResult<RecordBatch> {
             .collect();
         Ok(Arc::new(texts))
     })
+}
+
+/// The batch with a `'` before each text, and each column's name, that a spreadsheet would take for a formula.
+fn inert_batch(batch: &RecordBatch) -> DataFusionResult<RecordBatch> {
+    let inert = |text: &str| match text.starts_with([
+        '=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}',
+    ]) {
+        true => format!("'{text}"),
+        false => text.to_string(),
+    };
+    let batch = map_columns(batch, |column| map_texts(column, inert))?;
+    let fields = batch.schema_ref().fields().iter();
+    let fields = fields.map(|field| field.as_ref().clone().with_name(inert(field.name())));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    under(&batch, &schema)
 }
 
 fn map_columns(
@@ -306,6 +374,37 @@ mod tests {
         let named = distinct(&Arc::new(schema));
         let names: Vec<_> = named.fields().iter().map(|field| field.name()).collect();
         assert_eq!(names, ["id", "id_2", "id_1", "id_3", "x"]);
+    }
+
+    #[test]
+    fn texts_are_no_formulas_and_numbers_stay() {
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![
+            Some("=1+1"),
+            Some("@x"),
+            Some("a=b"),
+            None,
+        ]));
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![-1, 2, 3, 4]));
+        let batch = RecordBatch::try_from_iter([("=name", texts), ("n", numbers)]).unwrap();
+        let inert = inert_batch(&batch).unwrap();
+        assert_eq!(inert.schema().field(0).name(), "'=name");
+        let texts = inert.column(0).as_string::<i32>();
+        let found: Vec<_> = texts.iter().collect();
+        assert_eq!(found, [Some("'=1+1"), Some("'@x"), Some("a=b"), None]);
+        assert_eq!(inert.column(1), batch.column(1));
+    }
+
+    #[test]
+    fn a_plan_is_known_by_its_columns_and_loses_credentials() {
+        let schema = |names: [&str; 2]| {
+            Schema::new(
+                names
+                    .map(|name| Field::new(name, DataType::Utf8, true))
+                    .to_vec(),
+            )
+        };
+        assert!(is_plan(&schema(["plan_type", "plan"])));
+        assert!(!is_plan(&schema(["plan", "plan_type"])));
     }
 
     #[test]

@@ -7,8 +7,8 @@ use rustyline::history::FileHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Completer, Config, Editor, Helper, Highlighter, Hinter};
 
+use super::print::Form;
 use super::{is_about_the_terminal, run_statement};
-use crate::cli::Format;
 use crate::commands::devices::Devices;
 use crate::commands::printer::{note, say};
 use crate::error::AppError;
@@ -51,7 +51,7 @@ fn is_complete(input: &str) -> bool {
 ///
 /// # Errors
 /// The terminal's; a statement's error is printed and the shell goes on.
-pub(super) async fn run(session: &Session, format: Format) -> Result<(), AppError> {
+pub(super) async fn run(session: &Session, form: Form) -> Result<(), AppError> {
     let config = Config::builder()
         .max_history_size(HISTORY)
         .map_err(readline)?
@@ -81,7 +81,7 @@ pub(super) async fn run(session: &Session, format: Format) -> Result<(), AppErro
                 }
                 script => {
                     tokio::select! {
-                        done = run_all(session, script, format) => done?,
+                        done = run_all(session, script, form) => done?,
                         _ = tokio::signal::ctrl_c() => say!("stopped"),
                     }
                     devices.say(session.engine());
@@ -100,10 +100,10 @@ pub(super) async fn run(session: &Session, format: Format) -> Result<(), AppErro
     Ok(())
 }
 
-async fn run_all(session: &Session, script: &str, format: Format) -> Result<(), AppError> {
+async fn run_all(session: &Session, script: &str, form: Form) -> Result<(), AppError> {
     let outcome = async {
         for statement in parse(script)? {
-            run_statement(session, statement, format).await?;
+            run_statement(session, statement, form).await?;
         }
         Ok(())
     };

@@ -53,7 +53,7 @@ const picsift = (() => {
   }
 
   // Text of the data as people can read it: characters that turn a line around or are none are shown by their numbers.
-  const plain = (text) => text.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
+  const plain = (text) => text.replace(/[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
     (c) => `\\u{${c.charCodeAt(0).toString(16)}}`);
 
   const digits = (n, width) => String(n).padStart(width, "0");
@@ -176,7 +176,19 @@ const picsift = (() => {
 
   return {
     UNKNOWN,
-    meta(value) { if (value !== undefined) { meta = value; recall(); } return meta; },
+    meta(value) {
+      if (value !== undefined) {
+        meta = value;
+        meta.title = plain(meta.title);
+        for (const category of meta.categories) {
+          // Corrections have the name as it is.
+          category.called = plain(category.name);
+          category.prompt = category.prompt && plain(category.prompt);
+        }
+        recall();
+      }
+      return meta;
+    },
     category(k, value) {
       const scores = bytes(value.scores);
       categories.set(k, {
@@ -190,7 +202,7 @@ const picsift = (() => {
       for (const row of value) {
         row.called = plain(row.reference || row.key);
         row.label = row.label && plain(row.label);
-        if (row.error) row.error.message = plain(row.error.message);
+        for (const part of row.error ? ["stage", "kind", "message"] : []) row.error[part] = plain(row.error[part]);
       }
       chunks.set(c, value);
     },

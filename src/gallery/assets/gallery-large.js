@@ -34,13 +34,13 @@ picsift.large = (() => {
     el("facts").replaceChildren(
       ...fact("Place", `${picsift.view.place() + 1} of ${picsift.view.count()} shown, row ${r}`),
       ...fact("Label", row.label),
-      ...fact("Question", category.prompt || category.name),
+      ...fact("Question", category.prompt || category.called),
       ...fact("Pixels", failed ? null : `${row.width} \u00d7 ${row.height}`),
       ...fact("Key", picsift.plain(row.key)),
       ...fact("Error", row.error && `${row.error.stage}, ${row.error.kind}: ${row.error.message}`),
       ...fact("Model", meta.model && [meta.model, meta.revision].filter(Boolean).join(" ")),
     );
-    el("yes").textContent = `Yes, ${category.name}`;
+    el("yes").textContent = `Yes, ${category.called}`;
     el("no").textContent = `No`;
     verdict();
     answers(r);
@@ -71,7 +71,7 @@ picsift.large = (() => {
     const made = document.createElement("tr");
     const name = document.createElement("th");
     name.scope = "row";
-    name.textContent = category.name;
+    name.textContent = category.called;
     const score = document.createElement("td");
     const value = data.scores[r];
     if (Number.isNaN(value)) score.textContent = "\u2013";
@@ -97,7 +97,7 @@ picsift.large = (() => {
       const [word, kind] = WORDS[answer(r, k)];
       flip.textContent = word;
       flip.className = kind;
-      flip.setAttribute("aria-label", `${category.name}: ${word}; flip`);
+      flip.setAttribute("aria-label", `${category.called}: ${word}; flip`);
     };
     flip.type = "button";
     flip.addEventListener("click", () => { picsift.correctRow(r, k, answer(r, k) !== 1); tell(); verdict(); });

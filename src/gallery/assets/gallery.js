@@ -129,7 +129,7 @@
     const errors = meta.errors ? `, ${meta.errors.toLocaleString("en")} without a picture` : "";
     const model = meta.model ? `; ${[meta.model, meta.revision].filter(Boolean).join(" ")}` : "";
     el("about").textContent = `${meta.rows.toLocaleString("en")} rows${errors}${model}`;
-    meta.categories.forEach((category, k) => el("category").append(new Option(category.name, String(k))));
+    meta.categories.forEach((category, k) => el("category").append(new Option(category.called, String(k))));
     listen();
     // On a phone the pictures come first.
     el("more").open = innerWidth > 760;

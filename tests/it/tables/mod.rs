@@ -2,6 +2,7 @@
 
 mod columns;
 mod files;
+mod text;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
-//! The files of a gallery's folder, read without following a link.
+//! The files of a folder that others may write into, read without following a link.
 //!
-//! Whoever can write into the folder must not choose what a browser is shown or what is taken for corrections: a name leads to a plain
+//! Whoever can write into the folder must not choose what else is read in their place: what a browser is shown, what is taken for corrections: a name leads to a plain
 //! file in the folder or to nothing. Names are looked up in the open folder, so that a link that is swapped in meanwhile does not lead out
 //! of it either.
 
@@ -15,7 +15,7 @@ use cap_std::fs::{Dir, File, OpenOptions};
 /// # Errors
 /// [`ErrorKind::NotFound`] where there is nothing, [`ErrorKind::InvalidInput`] for what is no plain file or is reached by a link,
 /// [`ErrorKind::FileTooLarge`], and those of the disk.
-pub(super) fn read(folder: &Path, name: &str, most: u64) -> Result<Vec<u8>> {
+pub fn read(folder: &Path, name: &str, most: u64) -> Result<Vec<u8>> {
     let folder = Dir::open_ambient_dir(folder, ambient_authority())?;
     let file = open(&folder, name, OpenOptions::new().read(true))?;
     let size = file.metadata()?.len();
@@ -35,7 +35,7 @@ pub(super) fn read(folder: &Path, name: &str, most: u64) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// As [`read`].
-pub(super) fn open(folder: &Dir, name: &str, options: &OpenOptions) -> Result<File> {
+pub fn open(folder: &Dir, name: &str, options: &OpenOptions) -> Result<File> {
     let name = Path::new(name);
     if name.as_os_str().is_empty() {
         return Err(not_plain());

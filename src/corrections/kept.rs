@@ -13,9 +13,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 use serde::{Deserialize, Serialize};
 
-use super::plain;
-use crate::corrections;
-use crate::dataset::store;
+use crate::disk::{self, plain};
 use crate::error::AppError;
 
 /// The file's name.
@@ -158,7 +156,7 @@ pub fn read(folder: &Path) -> Result<Vec<Correction>, AppError> {
         };
         match serde_json::from_str(line) {
             Ok(Correction { is: None, .. }) => Err(wrong("it has no 'is'")),
-            Ok(Correction { when, .. }) if corrections::time(&when).is_none() => {
+            Ok(Correction { when, .. }) if super::time(&when).is_none() => {
                 Err(wrong(&format!("{when:?} is no time")))
             }
             Ok(one) => Ok(one),
@@ -179,7 +177,7 @@ pub fn write(folder: &Path, all: &[Correction]) -> Result<(), AppError> {
         text += &serde_json::to_string(one).map_err(AppError::json)?;
         text.push('\n');
     }
-    store::replace(&folder.join(CORRECTIONS), text.as_bytes())
+    disk::replace(&folder.join(CORRECTIONS), text.as_bytes())
 }
 
 /// Adds to those in `folder`, said of the gallery that was in it when its [`Lock::gallery`] was `gallery`: in another one their images

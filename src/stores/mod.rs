@@ -3,24 +3,31 @@
 //! Tables and images are read through the same stores, made from a URL when first needed; nothing has to be
 //! registered. Which schemes there are and where credentials come from is `picsift-images`' to know.
 
+mod versions;
+
 use std::sync::Arc;
 
 use datafusion::common::{Result, exec_datafusion_err};
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use object_store::ObjectStore;
 use picsift_images::Stores;
-use url::Url;
+use url::{Position, Url};
+
+pub use versions::Versions;
+
+use versions::PinnedStore;
 
 /// Finds the store of any URL that picsift can read.
 #[derive(Debug)]
 pub struct StoreRegistry {
     stores: Arc<Stores>,
+    versions: Arc<Versions>,
 }
 
 impl StoreRegistry {
-    /// A registry over the stores of an engine.
-    pub fn new(stores: Arc<Stores>) -> Self {
-        Self { stores }
+    /// A registry over the stores of an engine, which reads files at their `versions`.
+    pub fn new(stores: Arc<Stores>, versions: Arc<Versions>) -> Self {
+        Self { stores, versions }
     }
 }
 
@@ -35,8 +42,18 @@ impl ObjectStoreRegistry for StoreRegistry {
     }
 
     fn get_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
-        self.stores
+        let store = self
+            .stores
             .root(url)
-            .map_err(|error| exec_datafusion_err!("{error}"))
+            .map_err(|error| exec_datafusion_err!("{error}"))?;
+        if url.scheme() == "file" {
+            // Its requests are many and cheap, and whoever reads it compares its times.
+            return Ok(store);
+        }
+        Ok(Arc::new(PinnedStore {
+            root: format!("{}/", &url[..Position::BeforePath]),
+            store,
+            versions: Arc::clone(&self.versions),
+        }))
     }
 }
