@@ -111,7 +111,7 @@ impl AsyncScalarUDFImpl for StockClassify {
                         Answer::Score(score) => {
                             Some(score >= self.service.info().default_threshold)
                         }
-                        Answer::Text(_) => None,
+                        _ => None,
                     }
                 }
             })

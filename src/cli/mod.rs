@@ -136,6 +136,10 @@ pub struct LabelArgs {
     /// Column of the SHA-256 that each image must have: an image with another is a failure, one without is not checked
     #[arg(long, value_name = "COLUMN")]
     pub sha256: Option<String>,
+    /// Add a column 'embedding': each image as a vector of unit length, for search and for models of one's own. For a model that
+    /// embeds
+    #[arg(long)]
+    pub embedding: bool,
     /// Keep or drop the image column in the output
     #[arg(long, default_value = "keep", value_name = "WHAT")]
     pub image_column: ImageColumn,

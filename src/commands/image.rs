@@ -156,18 +156,9 @@ fn line<'a>(
             return line;
         }
     };
-    line.text = answers.iter().find_map(|answer| match answer {
-        Answer::Text(text) => Some(text.as_str()),
-        Answer::Score(_) => None,
-    });
+    line.text = answers.iter().find_map(Answer::text);
     if let Some(labelling) = labelling {
-        let scores: Vec<f32> = answers
-            .iter()
-            .filter_map(|answer| match answer {
-                Answer::Score(score) => Some(*score),
-                Answer::Text(_) => None,
-            })
-            .collect();
+        let scores: Vec<f32> = answers.iter().filter_map(Answer::score).collect();
         let held = labelling.holds(&scores);
         let names = labelling.names();
         line.answers = Some(object(names, held.iter().map(|held| Value::from(*held))));

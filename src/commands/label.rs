@@ -60,6 +60,7 @@ fn options(args: LabelArgs) -> Result<LabelOptions, AppError> {
         model: args.model.options(),
         image: args.image,
         digest: args.sha256,
+        embedding: args.embedding,
         keep_images: args.image_column == ImageColumn::Keep,
         predicate: args.predicate,
         limit: args.limit,

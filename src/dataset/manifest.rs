@@ -323,7 +323,7 @@ mod tests {
         let specs: Vec<_> = categories.iter().map(|c| c.spec.clone()).collect();
         let labelling = Labelling::new(&service.into(), &specs, None).unwrap();
         let names = categories.each_ref().map(|c| c.column.clone());
-        let added = AddedColumns::new(&names, &Schema::empty(), false).unwrap();
+        let added = AddedColumns::new(&names, &Schema::empty(), false, None).unwrap();
         let entries = category_entries(&categories, &labelling, &added, &[0, 0]);
         let prompts: Vec<_> = entries.iter().map(|e| e.prompt.as_deref()).collect();
         assert_eq!(prompts, [Some("Is there a dog?"), Some("Is a cat asleep?")]);

@@ -41,8 +41,10 @@ impl OutputColumns {
         let labelling =
             Labelling::new(model, &specs, options.categories.threshold).map_err(AppError::Plan)?;
         let names: Vec<_> = categories.iter().map(|c| c.column.clone()).collect();
-        let added = AddedColumns::new(&names, table, options.corrections.is_some())
-            .map_err(AppError::Plan)?;
+        let corrected = options.corrections.is_some();
+        let embedded = options.embedding.then_some(model);
+        let added = AddedColumns::new(&names, table, corrected, embedded);
+        let added = added.map_err(AppError::Plan)?;
         let schema = output_schema(table, &added);
         let dropped = match options.keep_images {
             true => Vec::new(),

@@ -42,6 +42,8 @@ pub struct LabelOptions {
     pub image: Option<String>,
     /// Column of the SHA-256 that each image must have; an image with another is a failure. `None` checks none.
     pub digest: Option<String>,
+    /// Whether the output has a column of the images' embeddings; default no.
+    pub embedding: bool,
     /// Whether the output has the column of the images; default yes.
     pub keep_images: bool,
     /// SQL predicate of the rows that are labelled; `None` is all.
@@ -81,6 +83,7 @@ impl LabelOptions {
             model: ModelOptions::default(),
             image: None,
             digest: None,
+            embedding: false,
             keep_images: true,
             predicate: None,
             limit: None,

@@ -112,6 +112,7 @@ fn failed(
         .chain(&added.score)
         .chain(rows)
         .chain(&added.source)
+        .chain(added.embedding.as_ref().map(|field| field.name()))
         .collect();
     let schema = batch.schema();
     let columns = schema.fields().iter().zip(batch.columns());

@@ -138,7 +138,7 @@ mod tests {
     }
 
     fn added() -> Vec<Field> {
-        let added = AddedColumns::new(&["fish".to_string()], &Schema::empty(), false);
+        let added = AddedColumns::new(&["fish".to_string()], &Schema::empty(), false, None);
         added.unwrap().fields()
     }
 

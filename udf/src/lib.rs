@@ -20,10 +20,13 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::registry::FunctionRegistry;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
+use crate::functions::session_model::SessionModel;
+
 pub use codec::InferCodec;
 pub use estimate::{Estimate, Sample, estimate};
 pub use exec::InferExec;
 pub use exec::planner::InferPlanner;
+pub use functions::embed::EMBEDDING_MODEL;
 pub use functions::labelling::{Labelling, labels};
 pub use pipeline::checked::is_digest_type;
 pub use pipeline::corrections::Corrections;
@@ -65,7 +68,8 @@ pub fn register_all(
     if let Some(settings) = options.extensions.get_mut::<PicsiftOptions>() {
         settings.know(engine);
     }
-    for function in functions::all() {
+    let model = SessionModel::new(Arc::clone(engine), state.config().options());
+    for function in functions::all(&model) {
         state.register_udf(function)?;
     }
     let planner = exec::planner::InferQueryPlanner::new(Arc::clone(engine));

@@ -17,6 +17,7 @@ use url::Url;
 
 use crate::pipeline::base::typed_folder;
 use crate::pipeline::engine::Engine;
+use crate::pipeline::models::ModelSpec;
 
 /// Settings of picsift in a SQL session, `SET picsift.<name> = ...`.
 #[derive(Debug, Clone)]
@@ -251,6 +252,14 @@ impl PicsiftOptions {
             .get::<PicsiftOptions>()
             .cloned()
             .unwrap_or_default()
+    }
+
+    /// The model that is asked, and how it is loaded.
+    pub(crate) fn model_spec(&self) -> ModelSpec {
+        ModelSpec {
+            name: self.model.clone(),
+            load: self.load,
+        }
     }
 
     /// Makes the settings what [`PicsiftOptions::reset`] goes back to.

@@ -107,6 +107,23 @@ pub enum VisionError {
         /// The model.
         model: String,
     },
+    /// An image is to be embedded by a model that does not embed.
+    #[error(
+        "model '{model}' embeds no images; choose one that does: efficientnet-lite0, or siglip2, siglip2-b32 and siglip2-so400m, which \
+         embed texts too"
+    )]
+    CannotEmbed {
+        /// The model.
+        model: String,
+    },
+    /// A text is to be embedded by a model that embeds images alone.
+    #[error(
+        "model '{model}' embeds images but no texts; choose siglip2, siglip2-b32 or siglip2-so400m, or compare images with images"
+    )]
+    CannotEmbedTexts {
+        /// The model.
+        model: String,
+    },
     /// A question names a class that the model does not have: it was made for another model.
     #[error("class {class} is not one of the {classes} classes of model '{model}'")]
     UnknownClass {

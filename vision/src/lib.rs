@@ -23,9 +23,11 @@
 //! ```
 
 pub mod categories;
+mod comparison;
 mod description;
 mod device;
 pub mod efficientnet;
+pub mod embedding;
 mod error;
 mod model;
 pub mod moondream;
@@ -42,12 +44,14 @@ pub mod transformer;
 pub mod wordnet;
 
 pub use categories::CategorySpec;
+pub use comparison::Comparison;
 pub use description::{DescribedModel, ModelDescription};
 pub use device::{CudaOptions, DeviceChoice};
+pub use embedding::Embedding;
 pub use error::VisionError;
 pub use model::{
-    Answer, BatchAdvice, Category, InputGeometry, Job, Loaded, Model, ModelInfo, Preprocessor,
-    Prompt, Question, Questions, RgbImage, Views,
+    Answer, BatchAdvice, Category, Embeddings, InputGeometry, Job, Loaded, Model, ModelInfo,
+    Preprocessor, Prompt, Question, Questions, RgbImage, Scale, TextEmbeddings, Views,
 };
 pub use options::{ComputeDtype, CropPolicy, Generation, LoadOptions, Quantization, Temperature};
 pub use packing::{PackLimits, pack};

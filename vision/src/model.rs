@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::embedding::Embedding;
 use crate::error::VisionError;
 use crate::options::{CropPolicy, Generation};
+use crate::source::FetchProgress;
 
 /// An image: row-major RGB, one byte a channel, `data.len() == width * height * 3`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,6 +171,8 @@ pub enum Question {
     Classes(Arc<[u16]>),
     /// How well does the best of these descriptions fit the image? Each is in one or several wordings, whose mean counts.
     Shows(Arc<[Arc<[Prompt]>]>),
+    /// What is the image as a vector? Only for a model with [`Questions::embeddings`].
+    Embedding,
     /// To be answered yes or no; the answer is a score.
     YesNo(Prompt),
     /// To be answered in words; only for a model with [`ModelInfo::can_talk`].
@@ -179,7 +183,7 @@ impl Question {
     /// The question in words, for a model that reads.
     pub fn text(&self) -> Option<&str> {
         match self {
-            Self::Classes(_) => None,
+            Self::Classes(_) | Self::Embedding => None,
             Self::Shows(descriptions) => descriptions.first()?.first().map(|prompt| &*prompt.text),
             Self::YesNo(prompt) | Self::Open(prompt, _) => Some(&prompt.text),
         }
@@ -202,6 +206,43 @@ pub enum Answer {
     Score(f32),
     /// The model's own words, to an open question.
     Text(String),
+    /// The image as a vector.
+    Embedding(Embedding),
+}
+
+impl Answer {
+    /// The score, of an answer that is one.
+    pub fn score(&self) -> Option<f32> {
+        match self {
+            Self::Score(score) => Some(*score),
+            Self::Text(_) | Self::Embedding(_) => None,
+        }
+    }
+
+    /// The words, of an answer in words.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Score(_) | Self::Embedding(_) => None,
+        }
+    }
+
+    /// The vector, of an answer that is one.
+    pub fn embedding(&self) -> Option<&Embedding> {
+        match self {
+            Self::Embedding(embedding) => Some(embedding),
+            Self::Score(_) | Self::Text(_) => None,
+        }
+    }
+
+    /// Bytes that it holds beside itself.
+    pub fn held_bytes(&self) -> usize {
+        match self {
+            Self::Score(_) => 0,
+            Self::Text(text) => text.len(),
+            Self::Embedding(embedding) => 2 * embedding.width(),
+        }
+    }
 }
 
 /// The planning half of a model: which questions it takes, known before an image is read.
@@ -217,6 +258,64 @@ pub trait Questions: Send + Sync {
     /// # Errors
     /// [`VisionError::CannotTalk`] when the model only scores; when the text is too long for the model.
     fn open(&self, text: &str, generation: Generation) -> Result<Question, VisionError>;
+
+    /// What the model's embeddings are; `None` for a model that embeds nothing.
+    fn embeddings(&self) -> Option<Embeddings> {
+        None
+    }
+}
+
+/// The embeddings of a model: it answers [`Question::Embedding`].
+#[derive(Clone)]
+pub struct Embeddings {
+    /// Numbers of a vector.
+    pub width: usize,
+    /// What embeds texts into the same space; with it every [`Question::Shows`] is answered from an image's embedding alone, by a
+    /// [`Comparison`](crate::Comparison).
+    pub texts: Option<Arc<dyn TextEmbeddings>>,
+}
+
+impl std::fmt::Debug for Embeddings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Embeddings")
+            .field("width", &self.width)
+            .field("texts", &self.texts.is_some())
+            .finish()
+    }
+}
+
+/// How a cosine becomes a score: `sigmoid(factor * cosine + bias)`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scale {
+    /// What the cosine is multiplied by.
+    pub factor: f32,
+    /// What is added to it.
+    pub bias: f32,
+}
+
+/// The half of a model that embeds texts. It reads of the weights what it needs and needs no image tower.
+pub trait TextEmbeddings: Send + Sync {
+    /// A text in its own words, as the model's tokens.
+    ///
+    /// # Errors
+    /// [`VisionError::Prompt`] for one that says nothing.
+    fn prompt(&self, text: &str) -> Result<Prompt, VisionError>;
+
+    /// The embedding of each text, of unit length. Blocks, where they are new or the weights must be fetched first.
+    ///
+    /// # Errors
+    /// When the weights cannot be had or read; [`VisionError::NotFinite`].
+    fn embed(
+        &self,
+        texts: &[&Prompt],
+        progress: &dyn FetchProgress,
+    ) -> Result<Vec<Arc<[f32]>>, VisionError>;
+
+    /// How the cosine of an image and a text becomes a score. Blocks as [`TextEmbeddings::embed`].
+    ///
+    /// # Errors
+    /// When the weights cannot be had or read.
+    fn scale(&self, progress: &dyn FetchProgress) -> Result<Scale, VisionError>;
 }
 
 /// The part of a model that makes views of an image. It runs on the callers' threads, so that the model's own

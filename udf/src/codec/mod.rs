@@ -26,6 +26,9 @@ use datafusion_proto::physical_plan::{
 use prost::Message;
 
 use crate::exec::InferExec;
+use crate::functions::embed_text::EmbedText;
+use crate::functions::session_model::SessionModel;
+use crate::functions::similarity::Similarity;
 use crate::pipeline::engine::Engine;
 use crate::pipeline::stats::RunStats;
 use crate::plan::call::ResolvedFunction;
@@ -66,6 +69,16 @@ impl InferCodec {
         if bytes == COALESCE {
             return Some(Ok(Arc::clone(&conditional::COALESCE)));
         }
+        if bytes == SIMILARITY {
+            return Some(Ok(Arc::new(Similarity::new().into_udf())));
+        }
+        if let Some(bytes) = bytes.strip_prefix(EMBED_TEXT) {
+            let model = wire::read(bytes).and_then(wire::Model::spec);
+            let engine = Arc::clone(&self.engine);
+            let function =
+                model.map(|model| EmbedText::new(SessionModel::of_spec(engine, model)).into_udf());
+            return Some(function.map(Arc::new));
+        }
         let bytes = bytes.strip_prefix(CALL)?;
         let call = wire::read(bytes).and_then(|call| wire::call(&self.engine, Some(call)));
         Some(call.map(|call| Arc::new(call.into_udf())))
@@ -76,6 +89,8 @@ impl InferCodec {
 const INFER: &[u8] = b"picsift.infer.2:";
 const CALL: &[u8] = b"picsift.call.2:";
 const COALESCE: &[u8] = b"picsift.coalesce.1";
+const SIMILARITY: &[u8] = b"picsift.similarity.1";
+const EMBED_TEXT: &[u8] = b"picsift.embed_text.1:";
 
 impl fmt::Debug for InferCodec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,13 +102,22 @@ fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusion
     DataFusionError::External(Box::new(error))
 }
 
-/// Writes a call that stands in an expression, or what holds some; whether it was one.
+/// Writes a call that stands in an expression, what holds some, or what works on their answers; whether it was one.
 ///
 /// # Errors
 /// For a call with corrections, which stay in this process.
 fn write_call(function: &ScalarUDF, bytes: &mut Vec<u8>) -> Result<bool> {
     if function.inner().downcast_ref::<Coalesce>().is_some() {
         bytes.extend_from_slice(COALESCE);
+        return Ok(true);
+    }
+    if function.inner().downcast_ref::<Similarity>().is_some() {
+        bytes.extend_from_slice(SIMILARITY);
+        return Ok(true);
+    }
+    if let Some(embed_text) = function.inner().downcast_ref::<EmbedText>() {
+        bytes.extend_from_slice(EMBED_TEXT);
+        bytes.extend(wire::Model::from(embed_text.model().spec()).encode_to_vec());
         return Ok(true);
     }
     let Some(resolved) = function.inner().downcast_ref::<ResolvedFunction>() else {

@@ -14,8 +14,9 @@ use prost::Message;
 
 use crate::pipeline::base;
 use crate::pipeline::engine::Engine;
+use crate::pipeline::models::ModelSpec;
 use crate::pipeline::quota::{AtEnd, InferenceQuota};
-use crate::plan::call::{CallKind, CallSpec, ModelSpec};
+use crate::plan::call::{CallKind, CallSpec};
 use crate::plan::inference_group::{AnswerColumn, InferenceGroup};
 
 #[derive(Clone, PartialEq, Message)]
@@ -72,6 +73,9 @@ pub(super) struct Call {
     /// Whether each image has its digest.
     #[prost(bool, tag = "9")]
     checked: bool,
+    /// Whether the model is asked for the image's embedding.
+    #[prost(bool, tag = "10")]
+    embedding: bool,
 }
 
 /// The current folder where neither is there.
@@ -84,7 +88,7 @@ struct Base {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct Model {
+pub(super) struct Model {
     #[prost(string, tag = "1")]
     name: String,
     #[prost(string, tag = "2")]
@@ -163,15 +167,20 @@ pub(super) fn check(call: &crate::plan::call::Call) -> Result<()> {
     }
 }
 
-impl From<&CallSpec> for Call {
-    fn from(spec: &CallSpec) -> Self {
-        let model = |model: &ModelSpec| Model {
+impl From<&ModelSpec> for Model {
+    fn from(model: &ModelSpec) -> Self {
+        Self {
             name: model.name.clone(),
             device: model.load.device.to_string(),
             dtype: model.load.dtype.map(|dtype| dtype.to_string()),
             quantize: model.load.quantize.map(|q| q.to_string()),
             crops: model.load.crops.to_string(),
-        };
+        }
+    }
+}
+
+impl From<&CallSpec> for Call {
+    fn from(spec: &CallSpec) -> Self {
         let mut call = Self {
             function: spec.function.clone(),
             bases: match &spec.base {
@@ -185,13 +194,17 @@ impl From<&CallSpec> for Call {
         };
         match &spec.kind {
             CallKind::File => {}
+            CallKind::Embedding(asked) => {
+                call.model = Some(asked.into());
+                call.embedding = true;
+            }
             CallKind::Categories(asked, categories, threshold) => {
-                call.model = Some(model(asked));
+                call.model = Some(asked.into());
                 call.threshold = *threshold;
                 call.categories = categories.iter().map(NamedCategory::from).collect();
             }
             CallKind::Question(asked, text, generation) => {
-                call.model = Some(model(asked));
+                call.model = Some(asked.into());
                 call.question = Some(Question {
                     text: text.clone(),
                     max_tokens: generation.max_tokens as u64,
@@ -220,6 +233,7 @@ impl Call {
     pub(super) fn spec(self) -> Result<CallSpec> {
         let kind = match (self.model, self.question) {
             (None, _) => CallKind::File,
+            (Some(model), _) if self.embedding => CallKind::Embedding(model.spec()?),
             (Some(model), None) => CallKind::Categories(
                 model.spec()?,
                 self.categories
@@ -277,7 +291,7 @@ impl Base {
 }
 
 impl Model {
-    fn spec(self) -> Result<ModelSpec> {
+    pub(super) fn spec(self) -> Result<ModelSpec> {
         Ok(ModelSpec {
             name: self.name,
             load: LoadOptions {

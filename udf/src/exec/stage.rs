@@ -11,7 +11,7 @@ use datafusion::physical_expr::utils::collect_columns;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use picsift_images::shown;
-use picsift_vision::{Answer, Question};
+use picsift_vision::{Answer, Embedding, Question};
 
 use crate::functions::kernel::Kernel;
 use crate::functions::labelling::RowPrediction;
@@ -184,7 +184,7 @@ impl Stage {
             match column.call.function.kernel() {
                 Kernel::Bytes(_) => requested.bytes = true,
                 Kernel::Info(_) => requested.info = true,
-                Kernel::Scores(_) | Kernel::Texts(_) => {}
+                Kernel::Scores(_) | Kernel::Texts(_) | Kernel::Embeddings(..) => {}
             }
             for &place in &self.places[index] {
                 if places[place].is_none() {
@@ -290,7 +290,7 @@ impl Stage {
             let error = match call.function.kernel() {
                 Kernel::Bytes(_) => outputs.bytes.as_ref().and_then(|b| b.as_ref().err()),
                 Kernel::Info(_) => outputs.info.as_ref().and_then(|i| i.as_ref().err()),
-                Kernel::Scores(_) | Kernel::Texts(_) => {
+                Kernel::Scores(_) | Kernel::Texts(_) | Kernel::Embeddings(..) => {
                     outputs.answers.as_ref().and_then(|a| a.as_ref().err())
                 }
             };
@@ -354,12 +354,8 @@ impl Stage {
                 let values: Vec<RowPrediction> = each
                     .enumerate()
                     .map(|(place, row)| {
-                        let scores = row.and_then(|row| {
-                            self.select_answers(column, row, |answer| match answer {
-                                Answer::Score(score) => Some(*score),
-                                Answer::Text(_) => None,
-                            })
-                        });
+                        let scores =
+                            row.and_then(|row| self.select_answers(column, row, Answer::score));
                         // Unrequested rows are NULL.
                         let overrides = scores.as_ref().and_then(|_| overrides(place));
                         RowPrediction::new(scores, overrides.unwrap_or_default())
@@ -370,14 +366,23 @@ impl Stage {
             Kernel::Texts(kernel) => {
                 let values: Vec<Outcome<String>> = each
                     .map(|row| {
-                        let texts = self.select_answers(column, row?, |answer| match answer {
-                            Answer::Text(text) => Some(text.clone()),
-                            Answer::Score(_) => None,
+                        let texts = self.select_answers(column, row?, |answer| {
+                            answer.text().map(str::to_owned)
                         });
                         texts.map(|texts| texts.map(|texts| texts.concat()))
                     })
                     .collect();
                 kernel(&values)
+            }
+            Kernel::Embeddings(kernel, width) => {
+                let values: Vec<Outcome<Embedding>> = each
+                    .map(|row| {
+                        let one =
+                            self.select_answers(column, row?, |answer| answer.embedding().cloned());
+                        one.map(|one| one?.into_iter().next().ok_or_else(other_answer))
+                    })
+                    .collect();
+                kernel(&values, width)
             }
         }
     }
@@ -398,16 +403,18 @@ impl Stage {
             let answer = answers.get(mask.places[place]?);
             match answer.and_then(&value) {
                 Some(value) => values.push(value),
-                None => {
-                    return Some(Err(RowError::model(
-                        "refused",
-                        "the model gave another kind of answer than it was asked for",
-                    )));
-                }
+                None => return Some(Err(other_answer())),
             }
         }
         Some(Ok(values))
     }
+}
+
+fn other_answer() -> RowError {
+    RowError::model(
+        "refused",
+        "the model gave another kind of answer than it was asked for",
+    )
 }
 
 fn unplanned(call: &Call) -> DataFusionError {

@@ -6,6 +6,7 @@ use arrow::array::ArrayRef;
 use bytes::Bytes;
 use datafusion::common::Result;
 use picsift_images::ImageInfo;
+use picsift_vision::Embedding;
 
 use crate::functions::labelling::{Labelling, RowPrediction};
 use crate::pipeline::outcome::Outcome;
@@ -24,4 +25,6 @@ pub(crate) enum Kernel {
     Scores(ScoresKernel),
     /// The model's words.
     Texts(fn(&[Outcome<String>]) -> Result<ArrayRef>),
+    /// The model's embedding of the image, and how wide those are.
+    Embeddings(fn(&[Outcome<Embedding>], usize) -> Result<ArrayRef>, usize),
 }

@@ -9,7 +9,11 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
 
+use crate::functions::embed_text::EmbedText;
+use crate::functions::kernel::Kernel;
 use crate::functions::placeholder::{ImageFunction, PlaceholderUdf};
+use crate::functions::session_model::SessionModel;
+use crate::functions::similarity::Similarity;
 
 mod ask;
 mod ask_classes;
@@ -19,6 +23,8 @@ mod classify_label;
 mod classify_labels;
 mod classify_score;
 pub(crate) mod columns;
+pub(crate) mod embed;
+pub(crate) mod embed_text;
 mod failure;
 mod image_info;
 pub(crate) mod kernel;
@@ -26,10 +32,12 @@ mod label_source;
 pub(crate) mod labelling;
 mod load_image;
 pub(crate) mod placeholder;
+pub(crate) mod session_model;
+pub(crate) mod similarity;
 mod try_classify;
 
-/// All functions that SQL has.
-fn public() -> [Arc<dyn ImageFunction>; 11] {
+/// All functions over an image that SQL has.
+fn public() -> [Arc<dyn ImageFunction>; 12] {
     [
         Arc::new(ask::Ask),
         Arc::new(ask_classes::AskClasses),
@@ -38,6 +46,7 @@ fn public() -> [Arc<dyn ImageFunction>; 11] {
         Arc::new(classify_label::ClassifyLabel),
         Arc::new(classify_labels::ClassifyLabels),
         Arc::new(classify_score::ClassifyScore),
+        Arc::new(embed::Embed::default()),
         Arc::new(image_info::ImageInfo),
         Arc::new(label_source::LabelSource),
         Arc::new(load_image::LoadImage),
@@ -45,12 +54,22 @@ fn public() -> [Arc<dyn ImageFunction>; 11] {
     ]
 }
 
-/// All functions that SQL has, as placeholders for the planner.
-pub(crate) fn all() -> Vec<Arc<ScalarUDF>> {
-    public()
-        .into_iter()
-        .map(|function| Arc::new(PlaceholderUdf::new(function).into_udf()))
-        .collect()
+/// All functions that SQL has: those over an image as placeholders for the planner. `model` is the session's.
+pub(crate) fn all(model: &SessionModel) -> Vec<Arc<ScalarUDF>> {
+    let placeholders = public().into_iter().map(|function| {
+        let embeds = matches!(function.kernel(), Kernel::Embeddings(..));
+        let placeholder = PlaceholderUdf::new(function);
+        let placeholder = match embeds {
+            true => placeholder.of_session(model.clone()),
+            false => placeholder,
+        };
+        placeholder.into_udf()
+    });
+    let plain = [
+        EmbedText::new(model.clone()).into_udf(),
+        Similarity::new().into_udf(),
+    ];
+    placeholders.chain(plain).map(Arc::new).collect()
 }
 
 /// The function of this name, those that only picsift's own plans have among them.
@@ -63,12 +82,17 @@ pub(crate) fn by_name(name: &str) -> Option<Arc<dyn ImageFunction>> {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+    use std::sync::Arc;
 
-    use super::all;
+    use datafusion::config::ConfigOptions;
+
+    use super::{SessionModel, all};
+    use crate::pipeline::engine::{Engine, EngineOptions};
 
     #[test]
     fn names_are_unique_and_documented_with_an_example() {
-        let functions = all();
+        let engine = Arc::new(Engine::new(EngineOptions::default()).unwrap());
+        let functions = all(&SessionModel::new(engine, &ConfigOptions::default()));
         let names: HashSet<_> = functions.iter().map(|f| f.name().to_string()).collect();
         assert_eq!(names.len(), functions.len());
         for function in functions {

@@ -3,24 +3,28 @@
 //! A [`PlaceholderUdf`] carries name, documentation, argument checks and result type, and cannot run. [`crate::plan::resolve`] checks
 //! what it asks while the query is analysed, [`crate::plan::extract`] puts the operator that asks in its place.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result, internal_err, plan_err};
+use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::{
     ColumnarValue, Documentation, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
     Signature, TypeSignature, Volatility,
 };
 
 use crate::functions::kernel::Kernel;
+use crate::functions::session_model::SessionModel;
 use crate::pipeline::image_column::{IMAGE_TYPES, is_image_type, is_string};
+use crate::pipeline::models::ModelHandle;
 
 /// The argument after the image in a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operand {
-    /// Nothing: `image_info(image)`.
+    /// Nothing: `image_info(image)`, `embed(image)`.
     None,
     /// The folder of relative references, which may be left out.
     Folder,
@@ -87,9 +91,31 @@ pub(crate) trait ImageFunction: Debug + Send + Sync + 'static {
     /// The step from what is known of images to a column.
     fn kernel(&self) -> Kernel;
 
+    /// The function as it is for a model, where its result type is the model's to say.
+    ///
+    /// # Errors
+    /// A planning error for a model that does not have what the function gives.
+    fn of_model(&self, _model: &ModelHandle) -> Result<Option<Arc<dyn ImageFunction>>> {
+        Ok(None)
+    }
+
+    /// What the field of the result carries beside its type.
+    fn metadata(&self) -> Option<HashMap<String, String>> {
+        None
+    }
+
     /// Whether a failure is part of the value, so that it stops no query, whatever `picsift.on_error` says.
     fn tells_errors(&self) -> bool {
         false
+    }
+}
+
+/// The field of a function's result.
+pub(crate) fn result_field(function: &dyn ImageFunction, name: &str) -> Field {
+    let field = Field::new(name, function.return_type(), true);
+    match function.metadata() {
+        Some(metadata) => field.with_metadata(metadata),
+        None => field,
     }
 }
 
@@ -98,6 +124,8 @@ pub(crate) trait ImageFunction: Debug + Send + Sync + 'static {
 pub(crate) struct PlaceholderUdf {
     function: Arc<dyn ImageFunction>,
     signature: Signature,
+    /// The model that the session names, for a function whose result is the model's to say.
+    model: Option<SessionModel>,
 }
 
 impl PlaceholderUdf {
@@ -117,11 +145,35 @@ impl PlaceholderUdf {
             // Volatile: a call stays where it was written, once, until its questions are gathered. The planner would evaluate
             // it while planning, push it into a scan, or double it by inlining projections otherwise.
             signature: Signature::one_of(forms.collect(), Volatility::Volatile),
+            model: None,
         }
+    }
+
+    /// The same for a session of this model.
+    pub(crate) fn of_session(self, model: SessionModel) -> Self {
+        Self {
+            model: Some(model),
+            ..self
+        }
+    }
+
+    /// The field of the result.
+    fn result(&self) -> Result<Field> {
+        let function = match &self.model {
+            Some(model) => self.function.of_model(&model.described()?)?,
+            None => None,
+        };
+        let function = function.as_ref().unwrap_or(&self.function);
+        Ok(result_field(&**function, function.name()))
     }
 
     pub(crate) fn function(&self) -> &Arc<dyn ImageFunction> {
         &self.function
+    }
+
+    /// The session's model, for a function whose result is the model's to say.
+    pub(crate) fn model(&self) -> Option<&SessionModel> {
+        self.model.as_ref()
     }
 
     pub(crate) fn into_udf(self) -> ScalarUDF {
@@ -168,7 +220,7 @@ impl PlaceholderUdf {
 
 impl PartialEq for PlaceholderUdf {
     fn eq(&self, other: &Self) -> bool {
-        self.function.name() == other.function.name()
+        self.function.name() == other.function.name() && self.model == other.model
     }
 }
 
@@ -177,6 +229,7 @@ impl Eq for PlaceholderUdf {}
 impl Hash for PlaceholderUdf {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.function.name().hash(state);
+        self.model.hash(state);
     }
 }
 
@@ -196,7 +249,7 @@ impl ScalarUDFImpl for PlaceholderUdf {
     /// Checks the arguments too: an error from here reaches the person as it is, one from `coerce_types` does not.
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
         self.check(arg_types, None)?;
-        Ok(self.function.return_type())
+        Ok(self.result()?.data_type().clone())
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
@@ -209,12 +262,13 @@ impl ScalarUDFImpl for PlaceholderUdf {
             &types,
             args.arg_fields.first().map(|field| field.name().as_str()),
         )?;
-        let name = self.function.name();
-        Ok(Arc::new(Field::new(
-            name,
-            self.function.return_type(),
-            true,
-        )))
+        Ok(Arc::new(self.result()?))
+    }
+
+    fn with_updated_config(&self, config: &ConfigOptions) -> Option<ScalarUDF> {
+        let model = self.model.as_ref()?.of_config(config);
+        let function = Arc::clone(&self.function);
+        Some(Self::new(function).of_session(model).into_udf())
     }
 
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {

@@ -18,7 +18,7 @@ use crate::pipeline::outcome::RowError;
 
 /// Bytes of answers in each cache, about.
 const ANSWER_BYTES: u64 = 32 << 20;
-/// Bytes of a cached entry besides its texts.
+/// Bytes of a cached entry besides its texts and embeddings.
 const ENTRY_BYTES: u64 = 128;
 /// Entries that the caches are sized for.
 const EXPECTED: usize = 10_000;
@@ -99,14 +99,8 @@ pub(crate) fn by_reference() -> ByReference {
 pub(crate) struct Weight;
 
 fn size(answers: &Answers) -> u64 {
-    let texts: usize = answers
-        .iter()
-        .map(|answer| match answer {
-            Answer::Text(text) => text.len(),
-            Answer::Score(_) => 0,
-        })
-        .sum();
-    ENTRY_BYTES + (size_of_val(&**answers) + texts) as u64
+    let held: usize = answers.iter().map(Answer::held_bytes).sum();
+    ENTRY_BYTES + (size_of_val(&**answers) + held) as u64
 }
 
 impl Weighter<(Content, AskedId), Answers> for Weight {

@@ -6,6 +6,7 @@
 pub(crate) mod base;
 pub(crate) mod budget;
 pub(crate) mod checked;
+mod compared;
 pub(crate) mod corrections;
 pub(crate) mod engine;
 pub(crate) mod image_column;
@@ -31,6 +32,7 @@ use tokio::sync::Semaphore;
 
 use crate::pipeline::budget::Budget;
 use crate::pipeline::checked::Digest;
+use crate::pipeline::compared::Compared;
 use crate::pipeline::engine::Engine;
 use crate::pipeline::image_column::ImageSource;
 use crate::pipeline::image_key::ImageKey;
@@ -66,10 +68,13 @@ pub struct ImagePipeline {
 /// Questions with their identity in the caches.
 #[derive(Debug, Clone)]
 pub struct QuestionSet {
+    /// What the model is asked.
     questions: Arc<[Question]>,
     id: AskedId,
     /// The answers of earlier runs, where they are kept.
     kept: Option<Arc<PersistentAnswerCache>>,
+    /// What makes the answers of what the model gives, where that is the image's embedding.
+    compared: Option<Arc<Compared>>,
 }
 
 /// What is requested of one image.
@@ -179,7 +184,17 @@ impl ImagePipeline {
         let run = sampled.then_some(self.run);
         let model = self.model.as_ref().map(ModelHandle::info);
         let kept = self.engine.store().zip(model);
+        let compared = self
+            .model
+            .as_ref()
+            .and_then(|model| Compared::new(model, self.engine.store(), &questions));
+        let compared = compared.map(Arc::new);
+        let questions = match &compared {
+            Some(_) => [Question::Embedding].into(),
+            None => questions,
+        };
         QuestionSet {
+            compared,
             id: AskedId::new(&format!("{model:?} {run:?}"), &questions),
             kept: kept.map(|(store, info)| {
                 Arc::new(PersistentAnswerCache::new(store.clone(), info, &questions))
@@ -264,7 +279,7 @@ impl ImagePipeline {
             Some(slots) => slots.acquire().await.ok(),
             None => None,
         };
-        let outputs = match (&image.source, &requested.answers) {
+        let mut outputs = match (&image.source, &requested.answers) {
             (ImageSource::Reference(reference), Some(asked))
                 if !requested.bytes && !requested.info =>
             {
@@ -273,6 +288,13 @@ impl ImagePipeline {
             }
             _ => self.fetch_and_infer(image, requested, reserved).await?,
         };
+        let compared = requested
+            .answers
+            .as_ref()
+            .and_then(|asked| asked.compared.as_ref());
+        if let (Some(compared), Some(Ok(embedding))) = (compared, &outputs.answers) {
+            outputs.answers = Some(compared.answers(embedding).await?);
+        }
         // Not before: one that may not be asked is no image of this run.
         self.stats.note_image();
         if let Some(error) = outputs.failed() {

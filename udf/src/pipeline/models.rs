@@ -8,15 +8,24 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
+use picsift_vision::store::Store;
 use picsift_vision::{
-    BatchAdvice, Category, DescribedModel, FetchProgress, Generation, ModelDescription, ModelInfo,
-    Question, Service, ServiceOptions, VisionError,
+    BatchAdvice, Category, DescribedModel, Embedding, Embeddings, FetchProgress, Generation,
+    LoadOptions, ModelDescription, ModelInfo, Prompt, Question, Scale, Service, ServiceOptions,
+    TextEmbeddings, VisionError,
 };
 use quick_cache::sync::Cache;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// Questions that a model's handle remembers, each a few hundred bytes.
 const QUESTIONS: usize = 8192;
+
+/// A model and how it is loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct ModelSpec {
+    pub(crate) name: String,
+    pub(crate) load: LoadOptions,
+}
 
 /// A model of an engine. Clones share it.
 #[derive(Clone)]
@@ -93,6 +102,99 @@ impl ModelHandle {
     /// When the model does not take it.
     pub fn open(&self, text: &str, generation: Generation) -> Result<Question, VisionError> {
         self.0.description.questions.open(text, generation)
+    }
+
+    /// What the model's embeddings are, if it makes any.
+    pub fn embeddings(&self) -> Option<Embeddings> {
+        self.0.description.questions.embeddings()
+    }
+
+    /// Whether a text can be embedded.
+    ///
+    /// # Errors
+    /// [`VisionError::Prompt`] for one that says nothing; [`VisionError::CannotEmbedTexts`].
+    pub(crate) fn says(&self, text: &str) -> Result<(), VisionError> {
+        self.texts()?.prompt(text).map(drop)
+    }
+
+    /// The embeddings of texts, of unit length; `None` for none and for one that says nothing. May read the text tower, and
+    /// blocks the calling thread meanwhile, though not the other tasks of a multi-threaded runtime.
+    ///
+    /// # Errors
+    /// [`VisionError::CannotEmbedTexts`]; when the weights cannot be had or read.
+    pub(crate) fn embed_texts(
+        &self,
+        texts: &[Option<&str>],
+        store: Option<&Store>,
+    ) -> Result<Vec<Option<Vec<f32>>>, VisionError> {
+        let embeddings = self.texts()?;
+        let prompt = |text: &Option<&str>| embeddings.prompt((*text)?).ok();
+        let prompts: Vec<Option<Prompt>> = texts.iter().map(prompt).collect();
+        let said: Vec<&Prompt> = prompts.iter().flatten().collect();
+        let embedded = blocking(|| self.embed_prompts(&said, store))?;
+        let mut embedded = embedded.into_iter();
+        let vector = |prompt: &Option<Prompt>| {
+            let one = prompt.as_ref().and_then(|_| embedded.next());
+            one.map(|one| one.to_vec())
+        };
+        Ok(prompts.iter().map(vector).collect())
+    }
+
+    /// The embeddings of prompts, those that `store` has from there. They are rounded as they are kept, so that it makes no
+    /// difference which these are. Blocks.
+    ///
+    /// # Errors
+    /// As [`ModelHandle::embed_texts`].
+    pub(crate) fn embed_prompts(
+        &self,
+        prompts: &[&Prompt],
+        store: Option<&Store>,
+    ) -> Result<Vec<Arc<[f32]>>, VisionError> {
+        let embeddings = self.texts()?;
+        let known = match store {
+            Some(store) => store.texts(self.info(), prompts),
+            None => vec![None; prompts.len()],
+        };
+        let open = prompts.iter().zip(&known);
+        let open = open.filter(|(_, known)| known.is_none());
+        let open: Vec<&Prompt> = open.map(|(prompt, _)| *prompt).collect();
+        let mut new = Vec::with_capacity(open.len());
+        if !open.is_empty() {
+            for vector in embeddings.embed(&open, self.progress())? {
+                let rounded = Embedding::new(vector.to_vec());
+                new.push(rounded.ok_or_else(|| VisionError::NotFinite {
+                    model: self.info().name.clone(),
+                })?);
+            }
+            if let Some(store) = store {
+                store.put_texts(self.info(), &open, &new);
+            }
+        }
+        let mut new = new.into_iter();
+        let all = known.into_iter().map(|known| known.or_else(|| new.next()));
+        Ok(all.flatten().map(|one| one.to_unit().into()).collect())
+    }
+
+    /// How the cosine of an image and a text becomes a score. Blocks.
+    ///
+    /// # Errors
+    /// As [`ModelHandle::embed_texts`].
+    pub(crate) fn scale(&self) -> Result<Scale, VisionError> {
+        self.texts()?.scale(self.progress())
+    }
+
+    fn texts(&self) -> Result<Arc<dyn TextEmbeddings>, VisionError> {
+        let texts = self.embeddings().and_then(|embeddings| embeddings.texts);
+        texts.ok_or_else(|| VisionError::CannotEmbedTexts {
+            model: self.info().name.clone(),
+        })
+    }
+
+    fn progress(&self) -> &dyn FetchProgress {
+        match &self.0.start {
+            Some(start) => &*start.progress,
+            None => &(),
+        }
     }
 
     /// The model's service, if it has been started.

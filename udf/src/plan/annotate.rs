@@ -12,12 +12,15 @@ use picsift_vision::{CategorySpec, LoadOptions};
 use url::Url;
 
 use crate::functions::columns;
+use crate::functions::embed::Embed;
 use crate::functions::failure_type;
+use crate::functions::placeholder::{ImageFunction, result_field};
 use crate::pipeline::base::Base;
 use crate::pipeline::checked::checked;
 use crate::pipeline::engine::Engine;
 use crate::pipeline::image_column::{IMAGE_TYPES, is_image_type};
-use crate::plan::call::{Call, CallKind, CallSpec, ModelSpec};
+use crate::pipeline::models::{ModelHandle, ModelSpec};
+use crate::plan::call::{Call, CallKind, CallSpec};
 use crate::settings::OnError;
 
 /// Put before the name of an added column where the table has a column of that name already.
@@ -38,6 +41,8 @@ pub struct AddedColumns {
     pub source: Option<String>,
     /// UTF8: JSON object of category to boolean.
     pub answers: String,
+    /// FIXED_SIZE_LIST<FLOAT>: the image as a vector of unit length; only where that is asked for.
+    pub embedding: Option<Field>,
     /// `STRUCT<stage, kind, message, reference>` of UTF8: why an image failed, NULL when all is well.
     pub error: String,
 }
@@ -45,12 +50,18 @@ pub struct AddedColumns {
 impl AddedColumns {
     /// Names for categories whose own column names are `names`, beside the columns of `input`.
     ///
-    /// With `corrected` there is a column that says who decided. Where the table has a column of that name, ours gets [`CLASH_PREFIX`].
+    /// With `corrected` there is a column that says who decided, with `embedded` one of this model's embeddings. Where the table has a column of that name, ours gets [`CLASH_PREFIX`].
     /// Names that differ by case alone are one name: DuckDB, Spark and others read the wrong one of two.
     ///
     /// # Errors
-    /// A planning error when two added columns would have one name, or the table has the prefixed name as well.
-    pub fn new(names: &[String], input: &Schema, corrected: bool) -> Result<Self> {
+    /// A planning error when two added columns would have one name, or the table has the prefixed name as well; where the model
+    /// embeds no images.
+    pub fn new(
+        names: &[String],
+        input: &Schema,
+        corrected: bool,
+        embedded: Option<&ModelHandle>,
+    ) -> Result<Self> {
         let mut used: HashSet<String> = HashSet::new();
         let mut free = |name: String| -> Result<String> {
             let taken = |name: &str| {
@@ -91,6 +102,14 @@ impl AddedColumns {
                 .then(|| free("label_source".to_string()))
                 .transpose()?,
             answers: free("answers".to_string())?,
+            embedding: match embedded {
+                None => None,
+                Some(model) => {
+                    let name = free("embedding".to_string())?;
+                    let embed = Embed::default().of_model(model)?;
+                    embed.map(|embed| result_field(&*embed, &name))
+                }
+            },
             error: free("picsift_error".to_string())?,
         })
     }
@@ -107,6 +126,7 @@ impl AddedColumns {
         for name in texts.into_iter().flatten() {
             fields.push(Field::new(name, DataType::Utf8, true));
         }
+        fields.extend(self.embedding.clone());
         fields.push(Field::new(&self.error, failure_type(), true));
         fields
     }
@@ -167,19 +187,23 @@ pub fn annotate(
             (checked(image, digest), Base::Checked(Box::new(base)))
         }
     };
-    let call = |function: &str, categories: &[CategorySpec], name: &str| -> Result<Expr> {
-        let model = ModelSpec {
-            name: annotation.model.clone(),
-            load: annotation.load,
-        };
+    let model = || ModelSpec {
+        name: annotation.model.clone(),
+        load: annotation.load,
+    };
+    let column = |function: &str, kind: CallKind, name: &str| -> Result<Expr> {
         let spec = CallSpec {
             function: function.to_string(),
-            kind: CallKind::Categories(model, categories.to_vec(), annotation.threshold),
+            kind,
             base: base.clone(),
             on_error: annotation.on_error,
         };
         let call = Arc::new(Call::resolve(engine, spec)?);
         Ok(call.over(image.clone(), &[]).alias(name))
+    };
+    let call = |function: &str, categories: &[CategorySpec], name: &str| {
+        let kind = CallKind::Categories(model(), categories.to_vec(), annotation.threshold);
+        column(function, kind, name)
     };
     let AddedColumns {
         is,
@@ -188,6 +212,7 @@ pub fn annotate(
         label,
         source,
         answers,
+        embedding,
         error,
     } = &annotation.added;
     let mut columns: Vec<Expr> = input
@@ -206,12 +231,19 @@ pub fn annotate(
         ("classify_label", Some(label)),
         ("label_source", source.as_ref()),
         ("classify_json", Some(answers)),
-        ("failure", Some(error)),
     ] {
         if let Some(name) = name {
             columns.push(call(function, &annotation.categories, name)?);
         }
     }
+    if let Some(embedding) = embedding {
+        columns.push(column(
+            "embed",
+            CallKind::Embedding(model()),
+            embedding.name(),
+        )?);
+    }
+    columns.push(call("failure", &annotation.categories, error)?);
     LogicalPlanBuilder::from(input).project(columns)?.build()
 }
 
@@ -237,8 +269,13 @@ mod tests {
 
     #[test]
     fn a_name_the_table_has_is_prefixed() {
-        let added =
-            AddedColumns::new(&["fish".to_string()], &schema(&["image", "label"]), false).unwrap();
+        let added = AddedColumns::new(
+            &["fish".to_string()],
+            &schema(&["image", "label"]),
+            false,
+            None,
+        )
+        .unwrap();
         assert_eq!(added.label, "picsift_label");
         assert_eq!(
             (added.is[0].as_str(), added.labels.as_str()),
@@ -249,24 +286,24 @@ mod tests {
     #[test]
     fn names_that_differ_by_case_alone_are_one() {
         let table = schema(&["Label", "IS_FISH", "Été"]);
-        let added = AddedColumns::new(&["fish".to_string()], &table, false).unwrap();
+        let added = AddedColumns::new(&["fish".to_string()], &table, false, None).unwrap();
         assert_eq!(
             (added.label.as_str(), added.is[0].as_str()),
             ("picsift_label", "picsift_is_fish")
         );
         let twice = ["Fish".to_string(), "fish".to_string()];
-        assert!(AddedColumns::new(&twice, &schema(&[]), false).is_err());
+        assert!(AddedColumns::new(&twice, &schema(&[]), false, None).is_err());
     }
 
     #[test]
     fn a_name_taken_twice_over_is_refused() {
         let table = schema(&["label", "picsift_label"]);
-        let message = AddedColumns::new(&["fish".to_string()], &table, false)
+        let message = AddedColumns::new(&["fish".to_string()], &table, false, None)
             .unwrap_err()
             .to_string();
         assert!(message.contains("'label' and 'picsift_label'"), "{message}");
         let twice = ["fish".to_string(), "fish".to_string()];
-        let message = AddedColumns::new(&twice, &schema(&[]), false)
+        let message = AddedColumns::new(&twice, &schema(&[]), false, None)
             .unwrap_err()
             .to_string();
         assert!(message.contains("is_fish"), "{message}");

@@ -8,28 +8,22 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result, internal_err, plan_datafusion_err, plan_err};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
-use picsift_vision::{CategorySpec, Generation, LoadOptions, Question};
+use picsift_vision::{CategorySpec, Generation, Question};
 
 use crate::functions;
 use crate::functions::labelling::Labelling;
-use crate::functions::placeholder::ImageFunction;
+use crate::functions::placeholder::{ImageFunction, result_field};
 use crate::pipeline::base::Base;
 use crate::pipeline::corrections::Corrections;
 use crate::pipeline::engine::Engine;
-use crate::pipeline::models::ModelHandle;
+use crate::pipeline::models::{ModelHandle, ModelSpec};
 use crate::settings::OnError;
-
-/// A model and how it is loaded.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct ModelSpec {
-    pub(crate) name: String,
-    pub(crate) load: LoadOptions,
-}
 
 /// What a call asks.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +34,8 @@ pub(crate) enum CallKind {
     Categories(ModelSpec, Vec<CategorySpec>, Option<f32>),
     /// A question to answer in words.
     Question(ModelSpec, String, Generation),
+    /// The image as a vector.
+    Embedding(ModelSpec),
 }
 
 /// A call without what runs it.
@@ -58,7 +54,7 @@ pub(crate) struct CallSpec {
 pub(crate) enum CompiledQuestions {
     Nothing,
     Labelling(Labelling),
-    Open(Question),
+    One(Question),
 }
 
 /// A call whose questions the model has taken.
@@ -81,7 +77,7 @@ impl Call {
     /// A planning error for a function that is not there, a model that cannot be had, or a question that it does not take.
     pub(crate) fn resolve(engine: &Engine, spec: CallSpec) -> Result<Self> {
         let name = &spec.function;
-        let Some(function) = functions::by_name(name) else {
+        let Some(mut function) = functions::by_name(name) else {
             return plan_err!("picsift has no function '{name}'");
         };
         let described = |model: &ModelSpec| {
@@ -101,7 +97,16 @@ impl Call {
                 let question = model
                     .open(text, *generation)
                     .map_err(|e| plan_datafusion_err!("{name}: {e}"))?;
-                (Some(model), CompiledQuestions::Open(question))
+                (Some(model), CompiledQuestions::One(question))
+            }
+            CallKind::Embedding(model) => {
+                let model = described(model)?;
+                let of_model = function.of_model(&model)?;
+                let Some(of_model) = of_model else {
+                    return plan_err!("{name} gives no embedding");
+                };
+                function = of_model;
+                (Some(model), CompiledQuestions::One(Question::Embedding))
             }
         };
         // Thresholds are floats, which have no hash of their own.
@@ -122,15 +127,22 @@ impl Call {
         match &self.compiled {
             CompiledQuestions::Nothing => &[],
             CompiledQuestions::Labelling(labelling) => labelling.questions(),
-            CompiledQuestions::Open(question) => std::slice::from_ref(question),
+            CompiledQuestions::One(question) => std::slice::from_ref(question),
         }
+    }
+
+    /// A column of the answers.
+    pub(crate) fn field(&self, name: &str) -> Field {
+        result_field(&*self.function, name)
     }
 
     /// Which model, for a call that asks one.
     pub(crate) fn model_spec(&self) -> Option<&ModelSpec> {
         match &self.spec.kind {
             CallKind::File => None,
-            CallKind::Categories(model, ..) | CallKind::Question(model, ..) => Some(model),
+            CallKind::Categories(model, ..)
+            | CallKind::Question(model, ..)
+            | CallKind::Embedding(model) => Some(model),
         }
     }
 
@@ -169,7 +181,7 @@ impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}(", self.spec.function)?;
         match &self.spec.kind {
-            CallKind::File => {}
+            CallKind::File | CallKind::Embedding(_) => {}
             CallKind::Categories(_, categories, _) => {
                 for (index, spec) in categories.iter().enumerate() {
                     let comma = if index > 0 { ", " } else { "" };
@@ -200,6 +212,10 @@ impl ScalarUDFImpl for ResolvedFunction {
 
     fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
         Ok(self.call.function.return_type())
+    }
+
+    fn return_field_from_args(&self, _args: ReturnFieldArgs) -> Result<FieldRef> {
+        Ok(Arc::new(self.call.field(self.name())))
     }
 
     fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {

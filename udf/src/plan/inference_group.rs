@@ -5,7 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, FieldRef};
+use arrow::datatypes::FieldRef;
 use datafusion::common::Result;
 
 use crate::plan::call::Call;
@@ -56,10 +56,7 @@ impl<E> InferenceGroup<E> {
 /// The answers' columns, in the order of the groups.
 pub(crate) fn answer_fields<E>(groups: &[InferenceGroup<E>]) -> impl Iterator<Item = FieldRef> {
     let columns = groups.iter().flat_map(|group| &group.columns);
-    columns.map(|column| {
-        let data_type = column.call.function.return_type();
-        Arc::new(Field::new(&column.name, data_type, true))
-    })
+    columns.map(|column| Arc::new(column.call.field(&column.name)))
 }
 
 /// Groups and predicates as EXPLAIN shows them; `named` with the columns' names, `between` between groups.

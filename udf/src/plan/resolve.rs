@@ -12,19 +12,21 @@ use datafusion::common::{Result, ScalarValue, internal_err, plan_err};
 use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, Join, LogicalPlan, RecursiveQuery};
 use datafusion::optimizer::AnalyzerRule;
 use picsift_vision::CategorySpec;
 use url::Url;
 
 use crate::functions::placeholder::{Operand, PlaceholderUdf};
+use crate::functions::session_model::SessionModel;
 use crate::pipeline::base::{Base, placed, typed_folder};
 use crate::pipeline::engine::Engine;
-use crate::plan::call::{Call, CallKind, CallSpec, ModelSpec};
+use crate::plan::call::{Call, CallKind, CallSpec};
 use crate::plan::constants::{constant_texts, with_literals};
 use crate::plan::extract::restored;
 use crate::plan::lineage::{self, Around, Known, Lineage, is_lateral, recursive};
-use crate::plan::{conditional, correlated, grouping};
+use crate::plan::{conditional, correlated, embeddings, grouping};
 use crate::settings::PicsiftOptions;
 
 /// Puts checked calls in the place of placeholders; see the module.
@@ -66,8 +68,8 @@ impl ResolveCalls {
         let plan = match plan {
             LogicalPlan::Aggregate(aggregate) => {
                 let has_placeholder = |expr: &Expr| {
-                    let found = expr.exists(|part| Ok(placeholder_of(part).is_some()));
-                    found.unwrap_or(false)
+                    expr.exists(|part| Ok(is_placeholder(part)))
+                        .unwrap_or(false)
                 };
                 LogicalPlan::Aggregate(grouping::computed_below(aggregate, has_placeholder)?)
             }
@@ -91,7 +93,7 @@ impl ResolveCalls {
         if let LogicalPlan::Dml(statement) = &plan {
             lineage::receive(statement);
         }
-        if !has_any(&plan, |expr| placeholder_of(expr).is_some()) {
+        if !has_any(&plan, is_placeholder) {
             return Ok(plan);
         }
         self.expressions(plan, around, pass)
@@ -152,8 +154,14 @@ impl ResolveCalls {
             around,
             changed: false,
         };
+        let columns = merge_schema(&inputs.plans.iter().collect::<Vec<_>>());
+        let session = SessionModel::new(Arc::clone(&self.engine), pass.config);
         let resolved = plan.map_expressions(|expr| {
             let name = names.save(&expr);
+            let expr = expr.transform_down(|expr| {
+                embeddings::compared(expr, &columns, &inputs.plans, &session)
+            })?;
+            let expr = expr.data;
             // Top down, so that a call sees its argument as the user wrote it.
             let resolved = expr.transform_down(|expr| match placeholder_of(&expr) {
                 Some((call, placeholder)) => self
@@ -199,12 +207,12 @@ impl ResolveCalls {
             folder = folder_of(loading.args.get(1))?;
             args[0] = loading.args[0].clone();
         }
-        let model = || ModelSpec {
-            name: settings.model.clone(),
-            load: settings.load,
-        };
+        let model = || settings.model_spec();
         let kind = match function.operand() {
-            Operand::None | Operand::Folder => CallKind::File,
+            Operand::None | Operand::Folder => match placeholder.model() {
+                Some(model) => CallKind::Embedding(model.spec().clone()),
+                None => CallKind::File,
+            },
             operand => {
                 let question = with_literals(args[1].clone(), &inputs.plans)?;
                 let Some(texts) = constant_texts(function.name(), &question, SAME_QUESTION)? else {
@@ -271,8 +279,7 @@ impl AnalyzerRule for ResolveCalls {
     fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
         let mut concerned = false;
         plan.apply_with_subqueries(|node| {
-            concerned = matches!(node, LogicalPlan::Dml(_))
-                || has_any(node, |expr| placeholder_of(expr).is_some());
+            concerned = matches!(node, LogicalPlan::Dml(_)) || has_any(node, is_placeholder);
             Ok(match concerned {
                 true => TreeNodeRecursion::Stop,
                 false => TreeNodeRecursion::Continue,
@@ -335,6 +342,11 @@ fn folder_of(expr: Option<&Expr>) -> Result<Named> {
 /// Why arguments are constants.
 const SAME_QUESTION: &str = "because the model is asked the same of every image";
 const OWN_FOLDER: &str = "because only the person may say where a table's references lead";
+
+/// Whether the expression is a call that stands in a plan only until it is resolved, or compares what such calls give.
+fn is_placeholder(expr: &Expr) -> bool {
+    placeholder_of(expr).is_some() || embeddings::is_similarity(expr)
+}
 
 /// The call and its placeholder, where the expression is a call of one of picsift's functions.
 fn placeholder_of(expr: &Expr) -> Option<(&ScalarFunction, &PlaceholderUdf)> {

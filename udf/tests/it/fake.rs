@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex};
 
 use datafusion::prelude::{SessionConfig, SessionContext};
 use image::{ImageFormat, Rgb, RgbImage as Picture};
-use picsift_udf::{Engine, EngineOptions, register_all, with_settings};
+use picsift_udf::{Engine, EngineOptions, PicsiftOptions, register_all, with_settings};
 use picsift_vision::{
-    Answer, BatchAdvice, Category, DescribedModel, Generation, InputGeometry, Job, Loaded, Model,
-    ModelDescription, ModelInfo, Preprocessor, Prompt, Question, Questions, RgbImage, Service,
-    ServiceOptions, Views, VisionError,
+    Answer, BatchAdvice, Category, DescribedModel, Embedding, Embeddings, FetchProgress,
+    Generation, InputGeometry, Job, Loaded, Model, ModelDescription, ModelInfo, Preprocessor,
+    Prompt, Question, Questions, RgbImage, Scale, Service, ServiceOptions, TextEmbeddings, Views,
+    VisionError,
 };
 
 /// The categories that the model knows; class N is scored by colour channel N.
@@ -34,6 +35,49 @@ impl Questions for Colours {
             tokens: [].into(),
         };
         Ok(Question::Open(prompt, generation))
+    }
+
+    /// A colour is its own embedding.
+    fn embeddings(&self) -> Option<Embeddings> {
+        Some(Embeddings {
+            width: 3,
+            texts: Some(Arc::new(Colours)),
+        })
+    }
+}
+
+/// The name of a colour is embedded as that colour.
+impl TextEmbeddings for Colours {
+    fn prompt(&self, text: &str) -> Result<Prompt, VisionError> {
+        match CATEGORIES.iter().position(|known| *known == text) {
+            Some(channel) => Ok(Prompt {
+                text: text.into(),
+                tokens: [channel as u32].into(),
+            }),
+            None => Err(VisionError::Prompt(Arc::from(Box::from(format!(
+                "'{text}' says nothing"
+            ))))),
+        }
+    }
+
+    fn embed(
+        &self,
+        texts: &[&Prompt],
+        _: &dyn FetchProgress,
+    ) -> Result<Vec<Arc<[f32]>>, VisionError> {
+        let colour = |text: &&Prompt| {
+            let mut colour = [0.0; 3];
+            colour[text.tokens[0] as usize] = 1.0;
+            Arc::from(colour)
+        };
+        Ok(texts.iter().map(colour).collect())
+    }
+
+    fn scale(&self, _: &dyn FetchProgress) -> Result<Scale, VisionError> {
+        Ok(Scale {
+            factor: 1.0,
+            bias: 0.0,
+        })
     }
 }
 
@@ -83,6 +127,10 @@ impl Model for Eyes {
                     Question::Classes(classes) => {
                         Answer::Score(f32::from(pixel[usize::from(classes[0])]) / 255.0)
                     }
+                    Question::Embedding => {
+                        let colour = pixel.iter().map(|&channel| f32::from(channel) + 1.0);
+                        Answer::Embedding(Embedding::new(colour.collect()).unwrap())
+                    }
                     Question::YesNo(_) | Question::Shows(_) => unreachable!("never made here"),
                     Question::Open(prompt, generation) if pixel[0] > 128 => Answer::Text(format!(
                         "Two dogs and a cat. ({}; {}/{})",
@@ -124,18 +172,15 @@ impl Fake {
         let engine = Arc::new(Engine::new(options).unwrap());
         let service = Service::start(loaded(&batches), ServiceOptions::default()).unwrap();
         engine.add_service("fake", service.clone());
-        let config = with_settings(
+        let mut config = with_settings(
             SessionConfig::new()
                 .with_target_partitions(partitions)
                 .with_batch_size(64),
         );
+        let settings = config.options_mut().extensions.get_mut::<PicsiftOptions>();
+        settings.unwrap().model = "fake".to_string();
         let context = SessionContext::new_with_config(config).enable_url_table();
         register_all(&context, &engine).unwrap();
-        let state = context.state_ref();
-        let mut state = state.write();
-        let options = state.config_mut().options_mut();
-        options.set("picsift.model", "fake").unwrap();
-        drop(state);
         Self {
             context,
             engine,

@@ -4,6 +4,7 @@
 
 mod aggregates;
 mod bounds;
+mod embeddings;
 mod engine;
 mod fake;
 mod functions;

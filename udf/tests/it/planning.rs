@@ -204,7 +204,7 @@ async fn labelling(
         digest: None,
         model: model.to_string(),
         load: LoadOptions::default(),
-        added: AddedColumns::new(&names, input.schema().as_arrow(), false).unwrap(),
+        added: AddedColumns::new(&names, input.schema().as_arrow(), false, None).unwrap(),
         categories,
         threshold: None,
         on_error: OnError::Null,

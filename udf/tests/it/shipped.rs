@@ -23,7 +23,7 @@ use crate::fake::Fake;
 use crate::tables::images;
 
 /// Every form of query that the other tests have.
-const QUERIES: [&str; 14] = [
+const QUERIES: [&str; 16] = [
     "SELECT id, classify(image, 'red') FROM t",
     "SELECT id FROM t WHERE classify(image, 'red') AND id < 20",
     "SELECT id, classify(image, 'red') FROM t WHERE classify(image, 'blue') ORDER BY classify_score(image, 'red'), id LIMIT 5",
@@ -36,6 +36,8 @@ const QUERIES: [&str; 14] = [
     "SELECT id, classify_json(image, ['red', 'green']), classify_labels(image, ['blue']) FROM t ORDER BY id",
     "SELECT try_classify(image, 'red')['score'], image_info(image)['width'] FROM t ORDER BY id",
     "SELECT encode(md5(load_image(image)), 'hex') FROM t ORDER BY id",
+    "SELECT id, embed(image) FROM t ORDER BY id",
+    "SELECT id FROM t WHERE similarity(image, 'blue') > 0.5 ORDER BY similarity(image, 'red') DESC, id LIMIT 7",
     "SELECT id, row_number() OVER (ORDER BY classify_score(image, 'red'), id) FROM t ORDER BY id",
     "SELECT red FROM (SELECT DISTINCT classify(image, 'red') AS red FROM t UNION ALL SELECT classify(image, 'blue') FROM t WHERE id = 1) ORDER BY red",
 ];

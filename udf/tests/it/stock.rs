@@ -70,7 +70,7 @@ impl AsyncScalarUDFImpl for StockRed {
                 };
                 match self.service.submit(views, questions).await.ok()?[0] {
                     Answer::Score(score) => Some(score >= 0.5),
-                    Answer::Text(_) => None,
+                    _ => None,
                 }
             }
         });

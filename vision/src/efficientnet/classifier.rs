@@ -11,10 +11,11 @@ use rayon::prelude::*;
 
 use super::{Config, Network};
 use crate::description::{DescribedModel, ModelDescription};
+use crate::embedding::Embedding;
 use crate::error::VisionError;
 use crate::model::{
-    Answer, BatchAdvice, Category, InputGeometry, Job, Loaded, Model, ModelInfo, Preprocessor,
-    Question, Questions, RgbImage, Views,
+    Answer, BatchAdvice, Category, Embeddings, InputGeometry, Job, Loaded, Model, ModelInfo,
+    Preprocessor, Question, Questions, RgbImage, Views,
 };
 use crate::options::{ComputeDtype, Generation, LoadOptions};
 use crate::wordnet::Lexicon;
@@ -69,7 +70,7 @@ pub fn describe(options: &LoadOptions) -> Result<DescribedModel, VisionError> {
     };
     let description = ModelDescription {
         info,
-        questions: Arc::new(Nouns),
+        questions: Arc::new(Nouns { width: config.head }),
         batch: BatchAdvice::default(),
     };
     let described = description.clone();
@@ -97,7 +98,10 @@ fn load(description: ModelDescription, config: Config) -> Result<Loaded, VisionE
 }
 
 /// Categories as sets of ImageNet classes.
-struct Nouns;
+struct Nouns {
+    /// Numbers of an embedding.
+    width: usize,
+}
 
 impl Questions for Nouns {
     fn category(&self, category: &Category) -> Result<Question, VisionError> {
@@ -137,6 +141,20 @@ impl Questions for Nouns {
             model: NAME.to_owned(),
         })
     }
+
+    /// What the last layer before the classes sees.
+    fn embeddings(&self) -> Option<Embeddings> {
+        Some(Embeddings {
+            width: self.width,
+            texts: None,
+        })
+    }
+}
+
+fn not_finite() -> VisionError {
+    VisionError::NotFinite {
+        model: NAME.to_owned(),
+    }
 }
 
 /// The crop as it comes.
@@ -168,8 +186,8 @@ impl Classifier {
         })
     }
 
-    /// The class probabilities of images of the right size, one row per job.
-    fn probabilities(&self, jobs: &[&Job]) -> candle_core::Result<Vec<Vec<f32>>> {
+    /// Features and class probabilities of images of the right size, a row of each for a job.
+    fn run(&self, jobs: &[&Job]) -> candle_core::Result<Vec<(Vec<f32>, Vec<f32>)>> {
         let side = self.config.size;
         let share = jobs.len().div_ceil(rayon::current_num_threads());
         let features = jobs
@@ -183,26 +201,35 @@ impl Classifier {
                 self.network.features(&images)
             })
             .collect::<candle_core::Result<Vec<_>>>()?;
-        let logits = self.network.logits(&Tensor::cat(&features, 0)?)?;
-        softmax_last_dim(&logits)?.to_vec2()
+        let features = Tensor::cat(&features, 0)?;
+        let logits = self.network.logits(&features)?;
+        let probabilities: Vec<Vec<f32>> = softmax_last_dim(&logits)?.to_vec2()?;
+        let features: Vec<Vec<f32>> = features.to_vec2()?;
+        Ok(features.into_iter().zip(probabilities).collect())
     }
 
-    fn scores(
+    fn answers(
         &self,
+        features: &[f32],
         probabilities: &[f32],
         questions: &[Question],
     ) -> Result<Vec<Answer>, VisionError> {
         // A logit that is NaN or infinite leaves no finite probability anywhere in its row's softmax.
         if !probabilities.iter().all(|value| value.is_finite()) {
-            return Err(VisionError::NotFinite {
-                model: NAME.to_owned(),
-            });
+            return Err(not_finite());
         }
-        let score = |question: &Question| {
-            let Question::Classes(classes) = question else {
-                return Err(VisionError::ForeignQuestion {
-                    model: NAME.to_owned(),
-                });
+        let answer = |question: &Question| {
+            let classes = match question {
+                Question::Classes(classes) => classes,
+                Question::Embedding => {
+                    let embedding = Embedding::new(features.to_vec());
+                    return embedding.map(Answer::Embedding).ok_or_else(not_finite);
+                }
+                _ => {
+                    return Err(VisionError::ForeignQuestion {
+                        model: NAME.to_owned(),
+                    });
+                }
             };
             let mut sum = 0.0;
             for &class in classes.iter() {
@@ -216,7 +243,7 @@ impl Classifier {
             }
             Ok(Answer::Score(sum.clamp(0.0, 1.0)))
         };
-        questions.iter().map(score).collect()
+        questions.iter().map(answer).collect()
     }
 }
 
@@ -235,7 +262,7 @@ impl Model for Classifier {
                 .collect();
         }
         let rows = self
-            .probabilities(&fit)
+            .run(&fit)
             .map_err(VisionError::tensor(NAME, "running the network"));
         let mut next = 0;
         jobs.iter()
@@ -244,7 +271,8 @@ impl Model for Classifier {
                 check?;
                 let row = rows.as_ref().map_err(Clone::clone)?.get(next);
                 next += 1;
-                self.scores(row.map_or(&[], Vec::as_slice), &job.questions)
+                let (features, probabilities) = row.map_or((&[][..], &[][..]), |(f, p)| (f, p));
+                self.answers(features, probabilities, &job.questions)
             })
             .collect()
     }

@@ -221,7 +221,9 @@ impl Moondream {
                         .next()
                         .unwrap_or_else(|| Err(self.not_finite()))
                         .map(Answer::Text),
-                    Question::Classes(_) | Question::Shows(_) => Err(self.foreign()),
+                    Question::Classes(_) | Question::Shows(_) | Question::Embedding => {
+                        Err(self.foreign())
+                    }
                 })
                 .collect()
         };
@@ -239,7 +241,7 @@ impl Moondream {
         if job
             .questions
             .iter()
-            .any(|question| matches!(question, Question::Classes(_) | Question::Shows(_)))
+            .any(|question| !matches!(question, Question::YesNo(_) | Question::Open(..)))
         {
             return Err(self.foreign());
         }

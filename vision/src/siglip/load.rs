@@ -9,12 +9,16 @@ use serde::Deserialize;
 
 use super::config::{Config, KIND, Resampling};
 use super::model::SigLip;
+use super::text::Embedder;
 use super::words::Words;
 use crate::description::{DescribedModel, ModelDescription};
 use crate::device::device_name;
 use crate::error::VisionError;
-use crate::model::{BatchAdvice, InputGeometry, Loaded, ModelInfo};
-use crate::options::LoadOptions;
+use crate::model::{
+    BatchAdvice, Category, Embeddings, InputGeometry, Loaded, ModelInfo, Prompt, Question,
+    Questions, Scale, TextEmbeddings,
+};
+use crate::options::{Generation, LoadOptions};
 use crate::source::{FetchProgress, ModelFiles, PREPROCESSOR, PlanningFiles, read_text};
 use crate::transformer::{Checkpoint, Format};
 
@@ -94,6 +98,12 @@ pub(crate) fn describe_planned(
     let words = Words::from_json(&files.name, &tokenizer, positions, vocabulary)
         .map_err(in_file(&files.tokenizer))?;
     let format = Format::asked(&files.name, device, options)?;
+    let open = move |progress: &dyn FetchProgress| Ok(Checkpoint::open(&weights(progress)?)?);
+    let embedder = Arc::new(Embedder::new(&files.name, &config, &format, open));
+    let texts = Texts {
+        words,
+        embedder: Arc::clone(&embedder),
+    };
     let description = ModelDescription {
         info: ModelInfo {
             name: files.name,
@@ -106,7 +116,10 @@ pub(crate) fn describe_planned(
             default_threshold: 0.5,
             can_talk: false,
         },
-        questions: Arc::new(words),
+        questions: Arc::new(Planned {
+            texts: Arc::new(texts),
+            width: config.vision.dim,
+        }),
         batch: if device.is_cpu() { ON_CPU } else { ON_GPU },
     };
     let plan = Plan {
@@ -114,10 +127,58 @@ pub(crate) fn describe_planned(
         config,
         resampling,
         format,
+        embedder,
     };
     Ok(DescribedModel::new(description, move |progress| {
-        plan.load(weights(progress)?)
+        plan.load(progress)
     }))
+}
+
+/// The half that embeds texts.
+struct Texts {
+    words: Words,
+    embedder: Arc<Embedder>,
+}
+
+impl TextEmbeddings for Texts {
+    fn prompt(&self, text: &str) -> Result<Prompt, VisionError> {
+        self.words.text(text)
+    }
+
+    fn embed(
+        &self,
+        texts: &[&Prompt],
+        progress: &dyn FetchProgress,
+    ) -> Result<Vec<Arc<[f32]>>, VisionError> {
+        self.embedder.embed(texts, progress)
+    }
+
+    fn scale(&self, progress: &dyn FetchProgress) -> Result<Scale, VisionError> {
+        self.embedder.scale(progress)
+    }
+}
+
+/// The planning half.
+struct Planned {
+    texts: Arc<Texts>,
+    width: usize,
+}
+
+impl Questions for Planned {
+    fn category(&self, category: &Category) -> Result<Question, VisionError> {
+        self.texts.words.category(category)
+    }
+
+    fn open(&self, text: &str, generation: Generation) -> Result<Question, VisionError> {
+        self.texts.words.open(text, generation)
+    }
+
+    fn embeddings(&self) -> Option<Embeddings> {
+        Some(Embeddings {
+            width: self.width,
+            texts: Some(Arc::clone(&self.texts) as Arc<dyn TextEmbeddings>),
+        })
+    }
 }
 
 /// All of a model but its weights.
@@ -126,18 +187,18 @@ struct Plan {
     config: Config,
     resampling: Resampling,
     format: Format,
+    embedder: Arc<Embedder>,
 }
 
 impl Plan {
-    fn load(&self, weights: PathBuf) -> Result<Loaded, VisionError> {
+    fn load(&self, progress: &dyn FetchProgress) -> Result<Loaded, VisionError> {
         let ModelDescription {
             info,
             questions,
             batch,
         } = self.description.clone();
-        let model = SigLip::read(&info.name, &self.config, &self.format, move || {
-            Checkpoint::open(&weights)
-        })?;
+        let texts = Arc::clone(&self.embedder);
+        let model = SigLip::beside(&info.name, &self.config, &self.format, texts, progress)?;
         Ok(Loaded {
             info,
             questions,

@@ -1,13 +1,18 @@
 //! A SigLIP behind [`crate::Model`]: images to embeddings, embeddings and texts to scores.
 
+use std::sync::Arc;
+
 use candle_core::{DType, Device};
 
 use super::config::{Config, Resampling};
 use super::image::ImageTower;
-use super::text::{Embedder, TextTower, unit};
+use super::text::{Embedder, TextTower};
+use crate::comparison::Comparison;
 use crate::device::{Failure, device_name};
+use crate::embedding::{Embedding, unit};
 use crate::error::{VisionError, without_backtrace};
 use crate::model::{Answer, Job, Model, Preprocessor, Prompt, Question, RgbImage, Views};
+use crate::source::FetchProgress;
 use crate::transformer::resize::resize;
 use crate::transformer::{Checkpoint, Format, Read};
 
@@ -46,11 +51,10 @@ pub struct SigLip {
     device_name: String,
     side: u32,
     images: ImageTower,
-    texts: Embedder,
-    /// What a cosine is multiplied by.
-    scale: f32,
-    /// What is added to it.
-    bias: f32,
+    width: usize,
+    texts: Arc<Embedder>,
+    /// The questions that were asked last, with their texts: most jobs ask the same.
+    compared: Option<(Arc<[Question]>, Arc<Comparison>)>,
 }
 
 impl SigLip {
@@ -64,23 +68,35 @@ impl SigLip {
         format: &Format,
         open: impl Fn() -> Read<Checkpoint<'static>> + Send + Sync + 'static,
     ) -> Result<Self, VisionError> {
-        let checkpoint = open()?;
+        let open = move |_: &dyn FetchProgress| open().map_err(VisionError::from);
+        let texts = Arc::new(Embedder::new(name, config, format, open));
+        Self::beside(name, config, format, texts, &())
+    }
+
+    /// The model in the checkpoint that `texts` opens.
+    ///
+    /// # Errors
+    /// As [`SigLip::read`], and where the checkpoint cannot be had.
+    pub(super) fn beside(
+        name: &str,
+        config: &Config,
+        format: &Format,
+        texts: Arc<Embedder>,
+        progress: &dyn FetchProgress,
+    ) -> Result<Self, VisionError> {
+        let checkpoint = texts.open(progress)?;
         // It is read when a category is new, which is late to learn that it does not fit.
         TextTower::check(config, &checkpoint)?;
-        // Texts are few, and quantising their tower would take longer than embedding them.
-        let plain = Format {
-            quantize: None,
-            ..format.clone()
-        };
+        texts.scale(progress)?;
         Ok(Self {
             name: name.to_owned(),
             device: format.device.clone(),
             device_name: device_name(&format.device),
             side: config.vision.side as u32,
             images: ImageTower::read(&config.vision, &checkpoint, format)?,
-            scale: number(&checkpoint, "logit_scale")?.exp(),
-            bias: number(&checkpoint, "logit_bias")?,
-            texts: Embedder::new(name, config, &plain, open),
+            width: config.vision.dim,
+            texts,
+            compared: None,
         })
     }
 
@@ -89,7 +105,7 @@ impl SigLip {
         self.images.weight_bytes()
     }
 
-    /// The embeddings of images, of unit length; `None` where what is computed is not finite.
+    /// The embeddings of images, of unit length and not rounded; `None` where what is computed is not finite.
     fn embed(&self, views: &[&Views]) -> candle_core::Result<Vec<Option<Vec<f32>>>> {
         let pictures: Vec<&[u8]> = views.iter().map(|views| &*views.data).collect();
         let patches = self.images.patches(&pictures)?;
@@ -107,11 +123,7 @@ impl SigLip {
                 actual: format!("{} x {} x {}", views.count(), views.side, views.side),
             });
         }
-        match job
-            .questions
-            .iter()
-            .all(|q| matches!(q, Question::Shows(_)))
-        {
+        match Comparison::takes(&job.questions) {
             true => Ok(()),
             false => Err(VisionError::ForeignQuestion {
                 model: self.name.clone(),
@@ -119,35 +131,19 @@ impl SigLip {
         }
     }
 
-    /// The score of each question about an image.
-    fn scores(
-        &mut self,
-        image: &[f32],
-        questions: &[Question],
-    ) -> Result<Vec<Answer>, VisionError> {
-        questions
-            .iter()
-            .map(|question| {
-                let Question::Shows(descriptions) = question else {
-                    return Err(VisionError::ForeignQuestion {
-                        model: self.name.clone(),
-                    });
-                };
-                let mut best = f32::NEG_INFINITY;
-                for wordings in descriptions.iter() {
-                    let text = self.texts.mean(wordings)?;
-                    let products = image.iter().zip(text.iter());
-                    best = best.max(products.map(|(image, text)| image * text).sum());
-                }
-                let score = sigmoid(f64::from(self.scale * best + self.bias));
-                match score.is_finite() {
-                    true => Ok(Answer::Score(score as f32)),
-                    false => Err(VisionError::NotFinite {
-                        model: self.name.clone(),
-                    }),
-                }
-            })
-            .collect()
+    /// The questions with the embeddings of their texts.
+    fn comparison(&mut self, questions: &Arc<[Question]>) -> Result<Arc<Comparison>, VisionError> {
+        if let Some((known, comparison)) = &self.compared
+            && Arc::ptr_eq(known, questions)
+        {
+            return Ok(Arc::clone(comparison));
+        }
+        let texts = self.texts.embed(&Comparison::prompts(questions), &())?;
+        let scale = self.texts.scale(&())?;
+        let comparison = Comparison::new(&self.name, scale, self.width, questions, &texts)?;
+        let comparison = Arc::new(comparison);
+        self.compared = Some((Arc::clone(questions), Arc::clone(&comparison)));
+        Ok(comparison)
     }
 
     fn failure(&self, error: candle_core::Error) -> VisionError {
@@ -169,17 +165,6 @@ impl SigLip {
     }
 }
 
-/// A tensor of one number.
-fn number(checkpoint: &Checkpoint<'_>, name: &str) -> Read<f32> {
-    let one = checkpoint.tensor(name, &[1], DType::F32, &Device::Cpu)?;
-    let number = one.get(0).and_then(|one| one.to_scalar());
-    number.map_err(|source| checkpoint.unusable(name, source))
-}
-
-fn sigmoid(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
-}
-
 impl Model for SigLip {
     fn answer(&mut self, jobs: &[Job]) -> Vec<Result<Vec<Answer>, VisionError>> {
         let checked: Vec<Result<(), VisionError>> =
@@ -187,16 +172,10 @@ impl Model for SigLip {
         let fit = || jobs.iter().zip(&checked).filter(|(_, check)| check.is_ok());
         // The texts of all questions at once: the tower is read at most once for a batch.
         let prompts: Vec<&Prompt> = fit()
-            .flat_map(|(job, _)| job.questions.iter())
-            .filter_map(|question| match question {
-                Question::Shows(descriptions) => Some(descriptions.iter()),
-                _ => None,
-            })
-            .flatten()
-            .flat_map(|wordings| wordings.iter())
+            .flat_map(|(job, _)| Comparison::prompts(&job.questions))
             .collect();
         let views: Vec<&Views> = fit().map(|(job, _)| &job.views).collect();
-        let embedded = match (views.is_empty(), self.texts.embed(&prompts)) {
+        let embedded = match (views.is_empty(), self.texts.embed(&prompts, &())) {
             (true, _) => Ok(Vec::new()),
             (false, Err(error)) => Err(error),
             (false, Ok(_)) => self.embed(&views).map_err(|error| self.failure(error)),
@@ -208,10 +187,12 @@ impl Model for SigLip {
                 let row = embedded.as_ref().map_err(Clone::clone)?.get(next);
                 next += 1;
                 let row = row.and_then(Option::as_ref);
-                let row = row.ok_or_else(|| VisionError::NotFinite {
+                let unfit = || VisionError::NotFinite {
                     model: self.name.clone(),
-                })?;
-                self.scores(row, &job.questions)
+                };
+                let row = row.ok_or_else(unfit)?;
+                let image = Embedding::new(row.clone()).ok_or_else(unfit)?;
+                self.comparison(&job.questions)?.answers_of(&image, row)
             }));
         }
         results

@@ -1,15 +1,17 @@
 //! The text tower, read when there are new texts and dropped again, and the embeddings that it gave, which are kept.
 
 use std::cell::Cell;
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 
 use super::config::{Config, TextConfig};
 use super::image::BLOCK;
+use crate::embedding::unit;
 use crate::error::{VisionError, without_backtrace};
-use crate::model::Prompt;
+use crate::model::{Prompt, Scale};
+use crate::source::FetchProgress;
 use crate::transformer::{
     BlockNames, BlockSizes, Blocks, Checkpoint, Format, Linear, Norm, Read, Reader,
 };
@@ -121,8 +123,10 @@ impl TextTower {
     }
 }
 
-/// Opens the checkpoint that the text tower is read from.
-type Open = dyn Fn() -> Read<Checkpoint<'static>> + Send + Sync;
+/// Opens the checkpoint that the text tower is read from; where it must be fetched first, that is told.
+type Open = dyn Fn(&dyn FetchProgress) -> std::result::Result<Checkpoint<'static>, VisionError>
+    + Send
+    + Sync;
 
 /// Embeddings of texts, of unit length, each computed once.
 pub struct Embedder {
@@ -130,8 +134,10 @@ pub struct Embedder {
     config: Config,
     format: Format,
     open: Box<Open>,
-    /// By tokens; as many as a session's categories, each of a few kilobytes.
-    known: HashMap<Arc<[u32]>, Arc<[f32]>>,
+    /// By tokens; as many as a session's categories, each of a few kilobytes. Held while new ones are computed, so that the tower
+    /// is read once for callers that come together.
+    known: Mutex<HashMap<Arc<[u32]>, Arc<[f32]>>>,
+    scale: OnceLock<Scale>,
 }
 
 /// Embeddings that are kept: those of more categories than a job can have.
@@ -143,31 +149,51 @@ impl Embedder {
         name: &str,
         config: &Config,
         format: &Format,
-        open: impl Fn() -> Read<Checkpoint<'static>> + Send + Sync + 'static,
+        open: impl Fn(&dyn FetchProgress) -> std::result::Result<Checkpoint<'static>, VisionError>
+        + Send
+        + Sync
+        + 'static,
     ) -> Self {
+        // Texts are few, and quantising their tower would take longer than embedding them.
+        let format = Format {
+            quantize: None,
+            ..format.clone()
+        };
         Self {
             name: name.to_owned(),
             config: config.clone(),
-            format: format.clone(),
+            format,
             open: Box::new(open),
-            known: HashMap::new(),
+            known: Mutex::default(),
+            scale: OnceLock::new(),
         }
     }
 
-    /// The mean embedding of several wordings of one description, of unit length.
+    /// The checkpoint, opened.
     ///
     /// # Errors
-    /// As [`Embedder::embed`].
-    pub fn mean(&mut self, wordings: &[Prompt]) -> std::result::Result<Arc<[f32]>, VisionError> {
-        let prompts: Vec<&Prompt> = wordings.iter().collect();
-        let texts = self.embed(&prompts)?;
-        if let [text] = &*texts {
-            return Ok(Arc::clone(text));
+    /// [`VisionError::Checkpoint`], or why it cannot be had.
+    pub(super) fn open(
+        &self,
+        progress: &dyn FetchProgress,
+    ) -> std::result::Result<Checkpoint<'static>, VisionError> {
+        (self.open)(progress)
+    }
+
+    /// How a cosine becomes a score, which two numbers of the checkpoint say.
+    ///
+    /// # Errors
+    /// [`VisionError::Checkpoint`], or why it cannot be had.
+    pub fn scale(&self, progress: &dyn FetchProgress) -> std::result::Result<Scale, VisionError> {
+        if let Some(scale) = self.scale.get() {
+            return Ok(*scale);
         }
-        let mean = mean(&texts).map(Arc::from);
-        mean.ok_or_else(|| VisionError::NotFinite {
-            model: self.name.clone(),
-        })
+        let checkpoint = self.open(progress)?;
+        let scale = Scale {
+            factor: number(&checkpoint, "logit_scale")?.exp(),
+            bias: number(&checkpoint, "logit_bias")?,
+        };
+        Ok(*self.scale.get_or_init(|| scale))
     }
 
     /// The embedding of each prompt, `[embedding]` of unit length. Those that are not known yet take the tower, which is read and
@@ -176,21 +202,27 @@ impl Embedder {
     /// # Errors
     /// [`VisionError::Checkpoint`] when the tower cannot be read or computed; [`VisionError::NotFinite`].
     pub fn embed(
-        &mut self,
+        &self,
         prompts: &[&Prompt],
+        progress: &dyn FetchProgress,
     ) -> std::result::Result<Vec<Arc<[f32]>>, VisionError> {
+        // What is inside is whole whatever happened to who held it.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut new: Vec<&Arc<[u32]>> = Vec::new();
+        let mut met: HashSet<&Arc<[u32]>> = HashSet::new();
         for prompt in prompts {
-            if !self.known.contains_key(&prompt.tokens) && !new.contains(&&prompt.tokens) {
+            if !known.contains_key(&prompt.tokens) && met.insert(&prompt.tokens) {
                 new.push(&prompt.tokens);
             }
         }
         if !new.is_empty() {
-            if self.known.len() + new.len() > KEPT {
-                self.known.clear();
-                new = prompts.iter().map(|prompt| &prompt.tokens).collect();
+            if known.len() + new.len() > KEPT {
+                known.clear();
+                met.clear();
+                let all = prompts.iter().map(|prompt| &prompt.tokens);
+                new = all.filter(|tokens| met.insert(tokens)).collect();
             }
-            let checkpoint = (self.open)()?;
+            let checkpoint = self.open(progress)?;
             let tower = TextTower::read(&self.config, &checkpoint, &self.format)?;
             for texts in new.chunks(TOGETHER) {
                 let ids: Vec<&[u32]> = texts.iter().map(|text| &***text).collect();
@@ -205,34 +237,18 @@ impl Embedder {
                     let unit = unit(row).ok_or_else(|| VisionError::NotFinite {
                         model: self.name.clone(),
                     })?;
-                    self.known.insert(Arc::clone(text), unit.into());
+                    known.insert(Arc::clone(text), unit.into());
                 }
             }
         }
-        let known = |prompt: &&Prompt| self.known.get(&prompt.tokens).cloned();
+        let known = |prompt: &&Prompt| known.get(&prompt.tokens).cloned();
         Ok(prompts.iter().filter_map(known).collect())
     }
 }
 
-/// The mean of embeddings, at unit length again; `None` where they point apart.
-fn mean(texts: &[Arc<[f32]>]) -> Option<Vec<f32>> {
-    let width = texts.first()?.len();
-    let sum = (0..width).map(|at| texts.iter().map(|text| text[at]).sum());
-    unit(sum.collect())
-}
-
-/// The vector at unit length; `None` where it has none.
-pub(super) fn unit(mut vector: Vec<f32>) -> Option<Vec<f32>> {
-    let length = vector
-        .iter()
-        .map(|&x| f64::from(x).powi(2))
-        .sum::<f64>()
-        .sqrt();
-    if !length.is_finite() || length == 0.0 {
-        return None;
-    }
-    for value in &mut vector {
-        *value = (f64::from(*value) / length) as f32;
-    }
-    Some(vector)
+/// A tensor of one number.
+fn number(checkpoint: &Checkpoint<'_>, name: &str) -> Read<f32> {
+    let one = checkpoint.tensor(name, &[1], DType::F32, &Device::Cpu)?;
+    let number = one.get(0).and_then(|one| one.to_scalar());
+    number.map_err(|source| checkpoint.unusable(name, source))
 }

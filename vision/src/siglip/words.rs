@@ -40,7 +40,7 @@ pub enum WordsError {
         vocabulary: usize,
     },
     /// Nothing is left of a text.
-    #[error("'{0}' says nothing without its punctuation; name the category in words")]
+    #[error("'{0}' says nothing without its punctuation; say in words what is meant")]
     Nothing(String),
 }
 
@@ -121,6 +121,11 @@ impl Words {
             text: canonical.into(),
             tokens: tokens.into(),
         })
+    }
+
+    /// The same for a caller that knows no SigLIP.
+    pub(super) fn text(&self, text: &str) -> Result<Prompt, VisionError> {
+        self.prompt(text).map_err(Self::failed)
     }
 
     fn failed(error: WordsError) -> VisionError {

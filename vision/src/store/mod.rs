@@ -9,7 +9,7 @@
 //! What is damaged is said in a sentence, removed and begun anew. What a kill or a power cut can take is the last batch.
 //!
 //! `question` names questions, `secret` has the key of the checksums, `record` packs rows and seals them, `database` is one SQLite file, `files` makes and removes, `folder`
-//! has all of them and makes room by removing the oldest whole, `reader` looks up, `writer` is the thread that writes, `report`
+//! has all of them and makes room by removing the oldest whole, `reader` looks up, `text` keeps embeddings of texts, `writer` is the thread that writes, `report`
 //! counts and verifies. Answers are found newest first and are not moved when they are found: the store forgets in the
 //! order in which it learnt. The folder must be on a disk of this machine, because SQLite's log needs memory that
 //! processes share.
@@ -23,6 +23,7 @@ mod reader;
 mod record;
 mod report;
 mod secret;
+mod text;
 mod writer;
 
 use std::fmt;
@@ -49,8 +50,8 @@ pub const LEAST_BYTES: u64 = 16 << 20;
 /// Readers that are kept open between lookups; each has a connection of up to 2 MB for every generation.
 const IDLE_READERS: usize = 8;
 
-/// Most bytes of the texts of one image's answers; a row with more is not kept.
-const MOST_TEXT: usize = 256 << 10;
+/// Most bytes of the texts and embeddings of one image's answers; a row with more is not kept.
+const MOST_HELD: usize = 256 << 10;
 
 /// Most bytes of a reference's version; a longer one is not kept.
 const MOST_VERSION: usize = 1024;
@@ -170,15 +171,9 @@ impl Store {
         answers: Vec<Option<Answer>>,
         similarity: Option<u64>,
     ) {
-        let text: usize = answers
-            .iter()
-            .map(|answer| match answer {
-                Some(Answer::Text(text)) => text.len(),
-                _ => 0,
-            })
-            .sum();
+        let held: usize = answers.iter().flatten().map(Answer::held_bytes).sum();
         let nothing = asked.known(&answers).next().is_none() && similarity.is_none();
-        if nothing || text > MOST_TEXT {
+        if nothing || held > MOST_HELD {
             return;
         }
         self.send(Message::Put(Entry::Answers {

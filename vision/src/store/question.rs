@@ -69,6 +69,7 @@ impl QuestionId {
                     }
                 }
             }
+            Question::Embedding => hash.text("embedding"),
             Question::YesNo(prompt) => {
                 hash.text("yes or no");
                 hash.text(&prompt.text);
@@ -130,7 +131,9 @@ pub(super) fn first<const BYTES: usize>(hash: Sha256) -> [u8; BYTES] {
 /// of many, and asking again should draw again.
 pub fn is_kept(question: &Question) -> bool {
     match question {
-        Question::Classes(_) | Question::Shows(_) | Question::YesNo(_) => true,
+        Question::Classes(_) | Question::Shows(_) | Question::Embedding | Question::YesNo(_) => {
+            true
+        }
         Question::Open(_, generation) => generation.temperature.get() == 0.0,
     }
 }
@@ -249,6 +252,7 @@ fn words(question: &Question) -> String {
             let texts: Vec<&str> = prompts.map(|prompt| &*prompt.text).collect();
             texts.join(" | ")
         }
+        Question::Embedding => "embedding".to_owned(),
         Question::YesNo(prompt) => prompt.text.to_string(),
         Question::Open(prompt, generation) => {
             format!("{} (at most {} tokens)", prompt.text, generation.max_tokens)

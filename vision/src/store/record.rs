@@ -6,13 +6,15 @@
 //!
 //! The answers of a row: one byte that says what follows; the similarity hash, if there is one, in 8 bytes; the answers in
 //! the order of their set; 8 bytes of checksum. Where all answers are scores each is the 4 bytes of an f32, else
-//! each has a byte before it that tells a score from words, and words have their length in 4 bytes. All numbers are
-//! little-endian.
+//! each has a byte before it that tells what it is; words have their length in 4 bytes, an embedding its width, and each of its numbers 2
+//! bytes of an f16. All numbers are little-endian.
 
+use half::f16;
 use sha2::{Digest, Sha256};
 
 use super::question::{QuestionId, first};
 use super::secret::Secret;
+use crate::embedding::Embedding;
 use crate::model::Answer;
 
 /// The key of an image or of a reference: 16 bytes of a SHA-256.
@@ -26,11 +28,12 @@ const CHECKSUM: usize = 8;
 
 /// Bits of the first byte.
 const SIMILARITY: u8 = 1;
-const WORDS: u8 = 2;
+const MIXED: u8 = 2;
 
-/// What stands before an answer in a row with words.
+/// What stands before an answer in a row of more than scores.
 const SCORE: u8 = 0;
 const TEXT: u8 = 1;
+const EMBEDDING: u8 = 2;
 
 /// The key of an image with this SHA-256.
 pub(super) fn image_key(content: &[u8; 32]) -> Key {
@@ -76,6 +79,8 @@ impl Set {
 pub(super) enum Packed<'a> {
     Score(f32),
     Text(&'a str),
+    /// Two bytes a number.
+    Embedding(&'a [u8]),
 }
 
 impl From<Packed<'_>> for Answer {
@@ -83,6 +88,11 @@ impl From<Packed<'_>> for Answer {
         match packed {
             Packed::Score(score) => Self::Score(score),
             Packed::Text(text) => Self::Text(text.to_owned()),
+            Packed::Embedding(bytes) => {
+                let (halves, _) = bytes.as_chunks::<2>();
+                let halves = halves.iter().map(|half| f16::from_le_bytes(*half));
+                Self::Embedding(Embedding::from_halves(halves))
+            }
         }
     }
 }
@@ -95,16 +105,17 @@ pub(super) fn pack_answers(
     answers: &[&Answer],
     similarity: Option<u64>,
 ) -> Vec<u8> {
-    let words = answers
+    let mixed = !answers
         .iter()
-        .any(|answer| matches!(answer, Answer::Text(_)));
-    let mut out = Vec::with_capacity(17 + 4 * answers.len());
-    out.push(u8::from(similarity.is_some()) * SIMILARITY + u8::from(words) * WORDS);
+        .all(|answer| matches!(answer, Answer::Score(_)));
+    let held: usize = answers.iter().map(|answer| answer.held_bytes()).sum();
+    let mut out = Vec::with_capacity(17 + 5 * answers.len() + held);
+    out.push(u8::from(similarity.is_some()) * SIMILARITY + u8::from(mixed) * MIXED);
     out.extend(similarity.into_iter().flat_map(u64::to_le_bytes));
     for answer in answers {
         match answer {
             Answer::Score(score) => {
-                if words {
+                if mixed {
                     out.push(SCORE);
                 }
                 out.extend(score.to_le_bytes());
@@ -113,6 +124,16 @@ pub(super) fn pack_answers(
                 out.push(TEXT);
                 out.extend((text.len() as u32).to_le_bytes());
                 out.extend(text.as_bytes());
+            }
+            Answer::Embedding(embedding) => {
+                out.push(EMBEDDING);
+                out.extend((embedding.width() as u32).to_le_bytes());
+                out.extend(
+                    embedding
+                        .halves()
+                        .iter()
+                        .flat_map(|half| half.to_le_bytes()),
+                );
             }
         }
     }
@@ -134,7 +155,7 @@ pub(super) fn unpack_answers<'a>(
     };
     let mut answers = Vec::with_capacity(set.ids.len());
     for _ in &set.ids {
-        let kind = if flags & WORDS == 0 {
+        let kind = if flags & MIXED == 0 {
             SCORE
         } else {
             input.byte()?
@@ -144,6 +165,10 @@ pub(super) fn unpack_answers<'a>(
             TEXT => {
                 let length = u32::from_le_bytes(input.array()?);
                 Packed::Text(str::from_utf8(input.take(length as usize)?).ok()?)
+            }
+            EMBEDDING => {
+                let width = u32::from_le_bytes(input.array()?) as usize;
+                Packed::Embedding(input.take(width.checked_mul(2)?)?)
             }
             _ => return None,
         });
@@ -269,11 +294,19 @@ mod tests {
         let mixed = [Answer::Text("größer".to_owned()), Answer::Score(0.3)];
         round_trip(&mixed, None);
         round_trip(&[], Some(1));
+        let embedding = Embedding::new((0..768).map(|i| i as f32 - 99.0).collect()).unwrap();
+        let value = round_trip(&[Answer::Embedding(embedding.clone())], Some(5));
+        assert_eq!(value.len(), 1 + 8 + 5 + 2 * 768 + 8);
+        let wordy = Answer::Text("größer".to_owned());
+        round_trip(&[wordy, Answer::Embedding(embedding)], None);
     }
 
     #[test]
     fn no_changed_bit_and_no_cut_is_read() {
-        let answers = [Answer::Score(0.25), Answer::Text("a dog".to_owned())];
+        let answers = [
+            Answer::Embedding(Embedding::new(vec![1.0, 2.0]).unwrap()),
+            Answer::Text("a dog".to_owned()),
+        ];
         let value = round_trip(&answers, Some(3));
         let secret = secret();
         for bit in 0..value.len() * 8 {

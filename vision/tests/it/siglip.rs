@@ -181,10 +181,11 @@ fn every_stage_agrees_with_the_reference() {
             assert!(apart(&rows, &expected) <= 1e-4);
 
             let path = golden.dir.join("model.safetensors");
-            let mut embedder =
-                Embedder::new("golden", &config, &format, move || Checkpoint::open(&path));
+            let embedder = Embedder::new("golden", &config, &format, move |_| {
+                Ok(Checkpoint::open(&path)?)
+            });
             let prompts: Vec<_> = prompts.iter().collect();
-            let ours = embedder.embed(&prompts).unwrap();
+            let ours = embedder.embed(&prompts, &()).unwrap();
             let ours: Vec<Tensor> = ours
                 .iter()
                 .map(|text| Tensor::new(&**text, &Device::Cpu).unwrap())
