@@ -139,3 +139,28 @@ fn labels_are_good_at_the_default_threshold() {
         mean(&accuracies)
     );
 }
+
+/// For each photograph the five that are nearest to it: how many show something that it shows.
+#[test]
+fn what_is_near_shows_the_same() {
+    let query = format!(
+        "WITH e AS (SELECT file, truth, embed(image) AS e FROM '{EMBEDDED}'), \
+         near AS (SELECT a.truth, b.truth AS other, \
+                  row_number() OVER (PARTITION BY a.file ORDER BY similarity(a.e, b.e) DESC, b.file) AS place \
+                  FROM e a JOIN e b ON a.file <> b.file WHERE cardinality(a.truth) > 0) \
+         SELECT avg(CASE WHEN array_has_any(truth, other) THEN 1.0 ELSE 0.0 END) AS precision FROM near WHERE place <= 5"
+    );
+    let run = picsift([
+        "sql",
+        "--model",
+        "efficientnet-lite0",
+        "--format",
+        "json",
+        "-c",
+        &query,
+    ]);
+    let row: serde_json::Value = serde_json::from_str(&stdout(&run)).unwrap();
+    let precision = row["precision"].as_f64().unwrap();
+    println!("precision at 5: {precision:.3}");
+    assert!(precision >= 0.7, "precision at 5: {precision}");
+}

@@ -60,4 +60,10 @@ fn four_readers_agree_on_the_output() {
         None,
     );
     check(&python, &label("references", REFERENCES, &[]), None);
+    let embedded = ["--model", "efficientnet-lite0", "--embedding"];
+    check(
+        &python,
+        &label("embedded", EMBEDDED, &embedded),
+        Some(EMBEDDED),
+    );
 }

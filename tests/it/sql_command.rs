@@ -282,3 +282,26 @@ fn a_model_that_there_is_not_is_refused_when_it_is_set() {
         "SET picsift.model = 'owner/name@main'",
     ]));
 }
+
+#[test]
+fn a_person_sees_the_beginning_of_a_long_vector_and_a_program_all_of_it() {
+    let query = format!("SELECT embed(image) AS e, [1.5, NULL] AS few FROM '{EMBEDDED}' LIMIT 1");
+    let run = |format: &str| {
+        let run = picsift([
+            "sql",
+            "--model",
+            "efficientnet-lite0",
+            "--format",
+            format,
+            "-c",
+            &query,
+        ]);
+        stdout(&run)
+    };
+    let table = run("table");
+    assert!(table.contains("... 1280 numbers]"), "{table}");
+    assert!(table.contains("[1.5, NULL]"), "{table}");
+    assert!(table.lines().all(|line| line.len() < 120), "{table}");
+    let row: serde_json::Value = serde_json::from_str(&run("json")).unwrap();
+    assert_eq!(row["e"].as_array().unwrap().len(), 1280);
+}

@@ -12,6 +12,8 @@ datasets/photos/embedded: Parquet files, in partition folders or not, and `_pics
     Polars       scan_parquet, hive partitions
     datasets     Hugging Face load_dataset("parquet"): image columns still decode to pictures
     rows         what pyarrow read is sound: errors leave NULL, answers, labels and is_* say the same
+    vectors      where there is a column `embedding`: NumPy has it as a matrix of rows of length 1, and DuckDB's
+                 array_cosine_distance says what NumPy says
     input        with --input: the columns of TABLE come first, in order, with their types, their
                  schema metadata and their values
 
@@ -33,6 +35,7 @@ import tempfile
 from pathlib import Path
 
 PER_ROW = ["labels", "label", "answers", "picsift_error"]
+ON_REQUEST = ["embedding"]
 
 # Enough pictures to know that the column decodes; a large table would take minutes otherwise.
 DECODE_AT_MOST = 500
@@ -47,7 +50,7 @@ def wanted_columns(names):
     answers = [n for n in names if n.startswith("is_") and f"score_{n[3:]}" in names]
     if not answers:
         raise Wrong("no pair of columns is_*, score_*")
-    return ["file", *answers, *(f"score_{n[3:]}" for n in answers), *(n for n in PER_ROW if n in names)]
+    return ["file", *answers, *(f"score_{n[3:]}" for n in answers), *(n for n in PER_ROW + ON_REQUEST if n in names)]
 
 
 def by_file(records):
@@ -80,6 +83,8 @@ def read_pyarrow(folder):
     for name in columns:
         expected = next((t for start, t in types.items() if name.startswith(start)), pa.string())
         found = dataset.schema.field(name).type
+        if name in ON_REQUEST:
+            expected = pa.list_(pa.float32(), found.list_size)
         if found != expected:
             raise Wrong(f"column {name} is {found}, expected {expected}")
     return by_file(dataset.to_table(columns=columns).to_pylist()), ""
@@ -204,6 +209,34 @@ def check_rows(rows):
             raise Wrong(f"{file}: scores {scores} leave 0..1")
 
 
+def check_vectors(folder):
+    import duckdb
+    import numpy
+    import pyarrow.dataset as pads
+
+    dataset = pads.dataset(str(folder), format="parquet", partitioning="hive")
+    if "embedding" not in dataset.schema.names:
+        return "no column embedding"
+    table = dataset.to_table(columns=["file", "embedding"]).sort_by("file")
+    column = table["embedding"].drop_null().combine_chunks()
+    width = column.type.list_size
+    matrix = column.flatten().to_numpy(zero_copy_only=True).reshape(-1, width)
+    if abs(numpy.linalg.norm(matrix, axis=1) - 1).max() > 1e-5:
+        raise Wrong("a vector is not of length 1")
+    with duckdb.connect() as db:
+        rows = db.execute(
+            f"""
+            WITH e AS (SELECT file, embedding::FLOAT[{width}] AS e FROM read_parquet(?) WHERE embedding IS NOT NULL)
+            SELECT array_cosine_distance(e, (SELECT e FROM e ORDER BY file LIMIT 1)) FROM e ORDER BY file
+            """,
+            [f"{folder}/**/*.parquet"],
+        ).fetchnumpy()
+    distance = next(iter(rows.values()))
+    if abs(distance - (1 - matrix @ matrix[0])).max() > 1e-5:
+        raise Wrong("DuckDB and NumPy see other distances")
+    return f"{len(matrix)} vectors of {width}"
+
+
 def check_input(folder, source):
     import pyarrow.compute as pc
     import pyarrow.dataset as pads
@@ -274,6 +307,7 @@ def main():
     checks = {"manifest": lambda: check_manifest(folder) or "_picsift.json"}
     checks |= {name: lambda name=name: reader(name) for name in readers}
     checks["rows"] = sound
+    checks["vectors"] = lambda: check_vectors(folder)
     if options.input:
         checks["input"] = lambda: f"{check_input(folder, options.input)} rows"
 

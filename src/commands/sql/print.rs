@@ -270,7 +270,48 @@ fn readable(column: &ArrayRef) -> DataFusionResult<ArrayRef> {
                 parts.nulls().cloned(),
             )?))
         }
+        DataType::FixedSizeList(item, _) | DataType::List(item)
+            if item.data_type().is_numeric() =>
+        {
+            short_lists(column)
+        }
         _ => map_texts(column, |text| escaped(text).into_owned()),
+    }
+}
+
+/// Numbers of a list that are printed where it has many, as an embedding has.
+const FIRST_NUMBERS: usize = 4;
+/// Numbers up to which a list is printed whole.
+const SHORT_LIST: usize = 16;
+
+/// Lists of numbers as text, long ones with their first numbers and how many there are.
+fn short_lists(column: &ArrayRef) -> DataFusionResult<ArrayRef> {
+    let lists = cast(column, &DataType::List(Arc::new(item_of(column))))?;
+    let lists = lists.as_list::<i32>();
+    let options = FormatOptions::default().with_null("NULL");
+    let texts = lists.iter().map(|list| {
+        let Some(list) = list else { return Ok(None) };
+        let formatter = ArrayFormatter::try_new(&list, &options)?;
+        let shown = match list.len() {
+            few if few <= SHORT_LIST => few,
+            _ => FIRST_NUMBERS,
+        };
+        let mut numbers: Vec<_> = (0..shown)
+            .map(|at| formatter.value(at).to_string())
+            .collect();
+        if shown < list.len() {
+            numbers.push(format!("... {} numbers", list.len()));
+        }
+        Ok(Some(format!("[{}]", numbers.join(", "))))
+    });
+    let texts: StringArray = texts.collect::<DataFusionResult<_>>()?;
+    Ok(Arc::new(texts))
+}
+
+fn item_of(column: &ArrayRef) -> Field {
+    match column.data_type() {
+        DataType::FixedSizeList(item, _) | DataType::List(item) => item.as_ref().clone(),
+        other => Field::new_list_field(other.clone(), true),
     }
 }
 

@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::{DFSchema, Result, plan_err};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
+use picsift_images::shown;
 
 use crate::functions::embed::Embed;
 use crate::functions::embed_text::EmbedText;
@@ -47,8 +48,10 @@ pub(crate) fn compared(
         if is_text(&data_type) {
             let literal = with_literals(arg.clone(), inputs)?;
             if literal.column_refs().is_empty() && !literal.is_volatile() {
+                let literal = literal.unalias_nested().data;
+                words_alone(&literal)?;
                 let words = EmbedText::new(session.clone()).into_udf();
-                return Ok(words.call(vec![literal.unalias_nested().data]));
+                return Ok(words.call(vec![literal]));
             }
         }
         let embed = PlaceholderUdf::new(Arc::new(Embed::default()));
@@ -59,4 +62,28 @@ pub(crate) fn compared(
         func,
         args,
     })))
+}
+
+/// Ends of names that are no caption's last word.
+const PICTURES: [&str; 10] = [
+    ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".jxl", ".avif",
+];
+
+/// Refuses a text that is a picture's name or address: its words would be compared, and nobody would see it.
+fn words_alone(text: &Expr) -> Result<()> {
+    let Expr::Literal(value, _) = text else {
+        return Ok(());
+    };
+    let Some(Some(text)) = value.try_as_str() else {
+        return Ok(());
+    };
+    let lower = text.trim().to_lowercase();
+    if !lower.contains("://") && !PICTURES.iter().any(|end| lower.ends_with(end)) {
+        return Ok(());
+    }
+    let shown = shown(text);
+    plan_err!(
+        "similarity: '{shown}' looks like a picture's name, and a constant text is taken as words; write load_image('{shown}') for the \
+         picture, or embed_text('{shown}') for the words"
+    )
 }

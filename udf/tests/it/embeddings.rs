@@ -1,6 +1,5 @@
 //! Embeddings in queries: what is embedded, once for all that ask, and what compares it.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use arrow::array::{Array, AsArray, FixedSizeListArray, RecordBatch};
@@ -134,6 +133,10 @@ async fn what_cannot_be_compared_is_said_at_planning() {
             "one embedding is 3 wide and the other 2",
         ),
         ("SELECT similarity(image, '!') FROM t", "'!' says nothing"),
+        (
+            "SELECT similarity(image, 'red.jpg') FROM t",
+            "write load_image('red.jpg') for the picture",
+        ),
         ("SELECT embed_text(id) FROM t", "expected text"),
         ("SELECT embed(id) FROM t", "argument 1, the image, is Int64"),
         ("SELECT embed(image, 'x') FROM t", "takes 1 argument"),
@@ -209,5 +212,4 @@ async fn planning_a_similarity_loads_no_model() {
     let plan = fake.text(query).await.0;
     assert!(plan.contains("asks=[embed()]"), "{plan}");
     assert_eq!(loads.load(Ordering::Relaxed), 0);
-    let _ = Arc::clone(&loads);
 }
