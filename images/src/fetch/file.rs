@@ -98,6 +98,28 @@ pub(super) fn read(wanted: &Wanted) -> io::Result<Content> {
     Ok(Content::Bytes(bytes.into(), version))
 }
 
+/// Which of these absolute paths are files below one of the `folders` that are still at their version; blocks. Each folder is opened
+/// once. False too for what must be looked at more closely: other spellings of a folder, links to another one, errors.
+pub(super) fn unchanged(paths: &[(PathBuf, &Version)], folders: &[PathBuf]) -> Vec<bool> {
+    let open = folders.iter().filter_map(|folder| {
+        let dir = Dir::open_ambient_dir(folder, ambient_authority()).ok()?;
+        Some((folder, dir))
+    });
+    let open: Vec<_> = open.collect();
+    let is_still = |(path, known): &(PathBuf, &Version)| {
+        open.iter().any(|(folder, dir)| {
+            let Ok(name) = path.strip_prefix(folder) else {
+                return false;
+            };
+            let meta = dir.metadata(name);
+            meta.is_ok_and(|meta| {
+                meta.is_file() && Version::of_file(&meta).as_ref() == Some(*known)
+            })
+        })
+    };
+    paths.iter().map(is_still).collect()
+}
+
 /// How files are opened: a pipe that took the file's place since it was asked about must not hang this thread until it has a writer.
 fn reading() -> OpenOptions {
     let mut options = OpenOptions::new();

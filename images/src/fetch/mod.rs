@@ -179,6 +179,44 @@ impl Fetcher {
         self.inner.get(&url, author(reference, base), known).await
     }
 
+    /// Which of these references of a table at `base` lead to local files that are still at the version known of each. Blocks, for
+    /// a few microseconds each; nothing is read. False is said of all that is not local, may not be reached or must be looked at
+    /// more closely, which [`Fetcher::fetch_if_changed`] does.
+    pub fn unchanged_files(&self, known: &[(&str, &Version)], base: Option<&Url>) -> Vec<bool> {
+        let none = || vec![false; known.len()];
+        let files_allowed = self
+            .inner
+            .policy
+            .schemes
+            .iter()
+            .any(|scheme| scheme == "file");
+        let Ok(here) = Url::parse("file:///") else {
+            return none();
+        };
+        let Ok(folders) = self.inner.folders(base.unwrap_or(&here), base) else {
+            return none();
+        };
+        if !files_allowed {
+            return none();
+        }
+        let mut paths = Vec::with_capacity(known.len());
+        let mut places = Vec::with_capacity(known.len());
+        for (place, (reference, version)) in known.iter().enumerate() {
+            let url = resolve(reference, base)
+                .ok()
+                .filter(|url| url.scheme() == "file");
+            if let Some(path) = url.and_then(|url| local_path(&url).ok()) {
+                paths.push((path, *version));
+                places.push(place);
+            }
+        }
+        let mut found = none();
+        for (place, unchanged) in places.into_iter().zip(file::unchanged(&paths, &folders)) {
+            found[place] = unchanged;
+        }
+        found
+    }
+
     /// The image that a person named, say on the command line: any local file, any scheme, and any HTTP host.
     /// A redirect to another server is checked as always. `reference` is relative to the current folder.
     pub async fn fetch_typed(&self, reference: &str) -> Result<Fetched, ImageError> {

@@ -125,7 +125,7 @@ fn write_call(function: &ScalarUDF, bytes: &mut Vec<u8>) -> Result<bool> {
     };
     wire::check(&resolved.call)?;
     bytes.extend_from_slice(CALL);
-    bytes.extend(wire::Call::from(&resolved.call.spec).encode_to_vec());
+    bytes.extend(wire::Call::from(&*resolved.call).encode_to_vec());
     Ok(true)
 }
 

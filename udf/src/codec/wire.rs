@@ -12,10 +12,12 @@ use std::time::Duration;
 use datafusion::common::{Result, plan_datafusion_err, plan_err};
 use prost::Message;
 
+use crate::functions;
 use crate::pipeline::base;
 use crate::pipeline::engine::Engine;
 use crate::pipeline::models::ModelSpec;
 use crate::pipeline::quota::{AtEnd, InferenceQuota};
+use crate::plan;
 use crate::plan::call::{CallKind, CallSpec};
 use crate::plan::inference_group::{AnswerColumn, InferenceGroup};
 
@@ -158,7 +160,7 @@ impl Infer {
 
 /// # Errors
 /// For a call with corrections: they stay in this process, and without them its answers would be others.
-pub(super) fn check(call: &crate::plan::call::Call) -> Result<()> {
+pub(super) fn check(call: &plan::call::Call) -> Result<()> {
     match call.corrections {
         None => Ok(()),
         Some(_) => plan_err!(
@@ -179,10 +181,11 @@ impl From<&ModelSpec> for Model {
     }
 }
 
-impl From<&CallSpec> for Call {
-    fn from(spec: &CallSpec) -> Self {
+impl From<&plan::call::Call> for Call {
+    fn from(call: &plan::call::Call) -> Self {
+        let spec = &call.spec;
         let mut call = Self {
-            function: spec.function.clone(),
+            function: call.function.name().to_string(),
             bases: match &spec.base {
                 base::Base::Several(bases) => bases.iter().map(Base::from).collect(),
                 base::Base::Checked(base) => vec![Base::from(&**base)],
@@ -257,7 +260,6 @@ impl Call {
             }
         };
         Ok(CallSpec {
-            function: self.function,
             kind,
             base: match self.checked {
                 true => base::Base::Checked(Box::new(base)),
@@ -344,7 +346,7 @@ impl From<&InferenceGroup<Vec<u8>>> for Ask {
     fn from(ask: &InferenceGroup<Vec<u8>>) -> Self {
         let columns = ask.columns.iter().map(|column| Column {
             name: column.name.clone(),
-            call: Some(Call::from(&column.call.spec)),
+            call: Some(Call::from(&*column.call)),
             guard: column.guard.clone(),
         });
         Self {
@@ -378,12 +380,14 @@ pub(super) fn read<M: Message + Default>(bytes: &[u8]) -> Result<M> {
 }
 
 /// The one of these bytes' call, its model started.
-pub(super) fn call(engine: &Engine, call: Option<Call>) -> Result<Arc<crate::plan::call::Call>> {
+pub(super) fn call(engine: &Engine, call: Option<Call>) -> Result<Arc<plan::call::Call>> {
     let Some(call) = call else {
         return plan_err!("a column of an Infer message has no call");
     };
-    Ok(Arc::new(crate::plan::call::Call::resolve(
-        engine,
-        call.spec()?,
-    )?))
+    let name = &call.function;
+    let Some(function) = functions::by_name(name) else {
+        return plan_err!("picsift has no function '{name}'");
+    };
+    let resolved = plan::call::Call::resolve(engine, function, call.spec()?)?;
+    Ok(Arc::new(resolved))
 }

@@ -18,6 +18,7 @@ use crate::functions::labelling::RowPrediction;
 use crate::pipeline::base::{Base, Images, Placed};
 use crate::pipeline::corrections::Corrections;
 use crate::pipeline::image_key::ImageKey;
+use crate::pipeline::known::Known;
 use crate::pipeline::origin::ReferenceOrigin;
 use crate::pipeline::outcome::{Outcome, RowError};
 use crate::pipeline::quota::Exhausted;
@@ -233,6 +234,34 @@ impl Stage {
         first.map_or(&Base::Here, |column| &column.call.spec.base)
     }
 
+    /// What is known of the rows' images without opening them; rows that request the same are looked up together.
+    async fn known(
+        &self,
+        images: &[Option<Placed>],
+        masks: &[Option<Arc<ColumnMask>>],
+    ) -> std::result::Result<Vec<Option<Known>>, End> {
+        let mut known: Vec<Option<Known>> = images.iter().map(|_| None).collect();
+        let mut left: Vec<usize> = (0..images.len()).collect();
+        while let Some(mask) = left.iter().find_map(|&row| masks[row].as_ref()) {
+            let same = |row: &usize| {
+                masks[*row]
+                    .as_ref()
+                    .is_some_and(|other| Arc::ptr_eq(other, mask))
+            };
+            let (rows, others): (Vec<_>, Vec<_>) = left.iter().copied().partition(same);
+            let placed = rows
+                .iter()
+                .filter_map(|&row| Some((row, images[row].as_ref()?)));
+            let (rows, placed): (Vec<_>, Vec<_>) = placed.unzip();
+            let found = self.pipeline.known(&placed, &mask.requested).await?;
+            for (row, found) in rows.into_iter().zip(found) {
+                known[row] = found;
+            }
+            left = others;
+        }
+        Ok(known)
+    }
+
     async fn look(
         &self,
         images: Vec<Option<Placed>>,
@@ -242,17 +271,27 @@ impl Stage {
         let mut exhausted: Option<(usize, Exhausted)> = None;
         let cold = self.pipeline.is_cold();
         let started = Instant::now();
+        let known = self.known(&images, &masks).await.map_err(lost)?;
         let mut looks: FuturesUnordered<_> = images
             .into_iter()
             .zip(masks)
+            .zip(known)
             .enumerate()
-            .filter_map(|(place, (image, mask))| Some((place, image?, mask?)))
-            .map(|(place, placed, mask)| async move {
+            .filter_map(|(place, ((image, mask), known))| {
+                let (image, mask) = (image?, mask?);
+                if let Some(Known::Outputs(outputs)) = known {
+                    rows[place] = Some((mask, outputs));
+                    return None;
+                }
+                Some((place, image, mask, known))
+            })
+            .map(|(place, placed, mask, known)| async move {
                 let origin = ReferenceOrigin::Query(placed.folder.as_ref());
                 let image = Named {
                     source: placed.image,
                     origin,
                     digest: placed.digest,
+                    known,
                 };
                 let outputs = self.pipeline.process(image, &mask.requested).await;
                 (place, mask, outputs)
@@ -267,11 +306,11 @@ impl Stage {
                         exhausted = Some((place, end));
                     }
                 }
-                Err(End::Lost(error)) => return Err(DataFusionError::External(Box::new(error))),
+                Err(end) => return Err(lost(end)),
             }
         }
         // A batch that waited for a model to be loaded says nothing of what images cost.
-        if !cold {
+        if !cold && count > 0 {
             self.stage_stats.note_cost(count, started.elapsed());
         }
         Ok((rows, exhausted))
@@ -410,6 +449,14 @@ impl Stage {
     }
 }
 
+/// The end of a run as the error of a query.
+fn lost(end: End) -> DataFusionError {
+    match end {
+        End::Exhausted(end) => datafusion::common::exec_datafusion_err!("{end}"),
+        End::Lost(error) => DataFusionError::External(Box::new(error)),
+    }
+}
+
 fn other_answer() -> RowError {
     RowError::model(
         "refused",
@@ -420,6 +467,6 @@ fn other_answer() -> RowError {
 fn unplanned(call: &Call) -> DataFusionError {
     datafusion::common::internal_datafusion_err!(
         "{} was planned without categories",
-        call.spec.function
+        call.function.name()
     )
 }

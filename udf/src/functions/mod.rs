@@ -3,8 +3,6 @@
 //! A file here owns what is its function's own; arguments are checked in [`crate::functions::placeholder`], images read and asked in
 //! [`crate::pipeline`], and none of that is known here.
 
-pub(crate) use failure::failure_type;
-
 use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
@@ -17,18 +15,18 @@ use crate::functions::similarity::Similarity;
 
 mod ask;
 mod ask_classes;
-mod classify;
-mod classify_json;
-mod classify_label;
-mod classify_labels;
-mod classify_score;
+pub(crate) mod classify;
+pub(crate) mod classify_json;
+pub(crate) mod classify_label;
+pub(crate) mod classify_labels;
+pub(crate) mod classify_score;
 pub(crate) mod columns;
 pub(crate) mod embed;
 pub(crate) mod embed_text;
-mod failure;
+pub(crate) mod failure;
 mod image_info;
 pub(crate) mod kernel;
-mod label_source;
+pub(crate) mod label_source;
 pub(crate) mod labelling;
 mod load_image;
 pub(crate) mod placeholder;

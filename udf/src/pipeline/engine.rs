@@ -23,6 +23,7 @@ use crate::pipeline::image_column::ImageSource;
 use crate::pipeline::memory_cache::MemoryAnswerCache;
 use crate::pipeline::models::{ModelHandle, blocking, lock};
 use crate::pipeline::origin::ReferenceOrigin;
+use crate::pipeline::persistent_cache::Before;
 
 /// Images of one stream under way where no model is asked: enough to keep fetches and decoders busy.
 const WITHOUT_MODEL: usize = 64;
@@ -278,6 +279,40 @@ impl Engine {
             }
             _ => self.fetcher.fetch(&reference, origin.folder()).await,
         }
+    }
+
+    /// Which of a query's references, each with its folder, are local files that are as they were `before`. Blocks.
+    pub(crate) fn unchanged_files(
+        &self,
+        references: &[Option<(String, Option<Arc<Url>>)>],
+        before: &[Option<Before>],
+    ) -> Vec<bool> {
+        let mut unchanged = vec![false; references.len()];
+        let both = references.iter().zip(before).enumerate();
+        let mut known: Vec<_> = both
+            .filter_map(|(place, (reference, before))| {
+                let (text, folder) = reference.as_ref()?;
+                Some((
+                    place,
+                    text.as_str(),
+                    folder.as_deref(),
+                    &before.as_ref()?.version,
+                ))
+            })
+            .collect();
+        // Rows of one folder stand together, mostly; each folder is asked about once.
+        known.sort_by_key(|(_, _, folder, _)| folder.map(Url::as_str));
+        for same in known.chunk_by(|a, b| a.2 == b.2) {
+            let files: Vec<_> = same
+                .iter()
+                .map(|(_, text, _, version)| (*text, *version))
+                .collect();
+            let found = self.fetcher.unchanged_files(&files, same[0].2);
+            for ((place, ..), found) in same.iter().zip(found) {
+                unchanged[*place] = found;
+            }
+        }
+        unchanged
     }
 
     /// The image of a query's reference, or nothing where it is still the `known` version.

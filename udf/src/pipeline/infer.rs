@@ -11,9 +11,11 @@ use picsift_vision::{InputGeometry, RgbImage};
 use crate::pipeline::budget::MemoryPermit;
 use crate::pipeline::checked::Digest;
 use crate::pipeline::image_column::ImageSource;
+use crate::pipeline::known::Known;
 use crate::pipeline::memory_cache::{Answers, Content};
 use crate::pipeline::origin::ReferenceOrigin;
 use crate::pipeline::outcome::RowError;
+use crate::pipeline::persistent_cache::{Before, blocking};
 use crate::pipeline::quota::QuotaPermit;
 
 use super::{
@@ -83,6 +85,7 @@ impl ImagePipeline {
             source: image,
             origin,
             digest,
+            known,
         } = image;
         let ImageSource::Reference(reference) = &image else {
             let fetched = self.engine.load(image, origin).await?;
@@ -91,13 +94,10 @@ impl ImagePipeline {
             self.stats.note_bytes(fetched.bytes.len(), None);
             return Ok(Opened::Image(fetched, None));
         };
-        let asked = requested
-            .answers
-            .as_ref()
-            .filter(|_| !requested.bytes && !requested.info);
-        let before = match (asked.and_then(|asked| asked.kept.as_ref()), address) {
-            (Some(kept), Some(address)) => kept.before(address.to_string()).await,
-            _ => None,
+        let before = match known {
+            Some(Known::Before(before)) => Some(before),
+            Some(Known::Outputs(_) | Known::Nothing) => None,
+            None => self.before(requested, address).await,
         };
         // Of an image that is known nothing will be read, most likely.
         let guess = match &before {
@@ -117,12 +117,7 @@ impl ImagePipeline {
                 match fetch.await? {
                     Fetch::Changed(fetched) => fetched,
                     Fetch::Unchanged => {
-                        if let Some(digest) = &digest {
-                            digest.check(&before.content)?;
-                        }
-                        self.stats.note_reuse();
-                        self.stats.note_judged(&before.content, before.similarity);
-                        return Ok(Opened::Known(before.answers));
+                        return Ok(Opened::Known(self.reused(before, digest.as_ref())?));
                     }
                 }
             }
@@ -138,6 +133,18 @@ impl ImagePipeline {
         }
         self.check(digest.as_ref(), &fetched.bytes).await?;
         Ok(Opened::Image(fetched, held))
+    }
+
+    /// What the reference at this address gave, where nobody has looked yet.
+    async fn before(&self, requested: &RequestedOutputs, address: Option<&str>) -> Option<Before> {
+        let asked = requested.answers.as_ref()?;
+        let kept = asked
+            .kept
+            .as_ref()
+            .filter(|_| !requested.bytes && !requested.info)?;
+        let (kept, address) = (Arc::clone(kept), Some(address?.to_string()));
+        let looked = blocking(move || kept.before(&[address]).pop()?);
+        looked.await?
     }
 
     /// Compares an image with the digest that its table has of it.

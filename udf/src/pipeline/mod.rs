@@ -12,6 +12,7 @@ pub(crate) mod engine;
 pub(crate) mod image_column;
 pub(crate) mod image_key;
 mod infer;
+pub(crate) mod known;
 pub(crate) mod losses;
 pub(crate) mod memory_cache;
 pub(crate) mod models;
@@ -36,6 +37,7 @@ use crate::pipeline::compared::Compared;
 use crate::pipeline::engine::Engine;
 use crate::pipeline::image_column::ImageSource;
 use crate::pipeline::image_key::ImageKey;
+use crate::pipeline::known::Known;
 use crate::pipeline::losses::Losses;
 use crate::pipeline::memory_cache::{Answers, AskedId, ByReference, by_reference};
 use crate::pipeline::models::ModelHandle;
@@ -247,6 +249,7 @@ impl ImagePipeline {
                     source: image,
                     origin: ReferenceOrigin::Person,
                     digest: None,
+                    known: Some(Known::Nothing),
                 },
                 &requested,
             )
@@ -346,4 +349,6 @@ pub(crate) struct Named<'a> {
     pub(crate) source: ImageSource,
     pub(crate) origin: ReferenceOrigin<'a>,
     pub(crate) digest: Option<Digest>,
+    /// What the answer store has of it, where somebody has looked.
+    pub(crate) known: Option<Known>,
 }

@@ -106,12 +106,17 @@ impl PersistentAnswerCache {
         }
     }
 
-    /// What the reference at this address gave, if all answers about that are known.
-    pub(crate) async fn before(self: &Arc<Self>, address: String) -> Option<Before> {
-        let kept = Arc::clone(self);
-        let found = blocking(move || {
-            let known = kept.store.reference(&seen(&address))?;
-            let found = kept.store.lookup(&known.content, &kept.asked);
+    /// What the references at these addresses gave, where all answers about that are known. Blocks.
+    pub(crate) fn before(&self, addresses: &[Option<String>]) -> Vec<Option<Before>> {
+        let seen: Vec<String> = addresses.iter().flatten().map(|a| seen(a)).collect();
+        let known = self.store.references(&seen);
+        let contents: Vec<Content> = known.iter().flatten().map(|known| known.content).collect();
+        let mut found = self.store.lookup_many(&contents, &self.asked).into_iter();
+        let mut known = known.into_iter();
+        let before = |address: &Option<String>| {
+            address.as_ref()?;
+            let known = known.next()??;
+            let found = found.next()?;
             let found = KnownAnswers {
                 answers: found.answers,
                 similarity: known.similarity.or(found.similarity),
@@ -122,8 +127,8 @@ impl PersistentAnswerCache {
                 answers: found.all()?,
                 similarity: found.similarity,
             })
-        });
-        found.await?
+        };
+        addresses.iter().map(before).collect()
     }
 
     /// The questions whose answers are not among these.
@@ -183,7 +188,9 @@ fn seen(address: &str) -> String {
 }
 
 /// Runs work that waits for a disk; `None` if it panicked, which for what is merely kept counts as nothing known.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
     tokio::task::spawn_blocking(work).await.ok()
 }
 
@@ -236,16 +243,21 @@ mod tests {
         ));
         let found = kept.find(image).await;
         assert_eq!((found.answers, found.similarity), (vec![None], None));
-        assert!(kept.before(address.to_owned()).await.is_none());
-        assert!(store.reference(&seen(address)).is_none());
+        let address = Some(address.to_owned());
+        let before = |kept: &PersistentAnswerCache| {
+            let one = std::slice::from_ref(&address);
+            kept.before(one).pop().unwrap()
+        };
+        assert!(before(&kept).is_none());
+        let address = address.clone().unwrap();
+        assert!(store.reference(&seen(&address)).is_none());
         // Its own.
         let open = kept.open(&kept.find(image).await);
         kept.keep(image, open, vec![Answer::Score(0.1)], 6).await;
         let version = known().version.parse().unwrap();
-        kept.keep_reference(address.to_owned(), &version, image, Some(6))
-            .await;
+        kept.keep_reference(address, &version, image, Some(6)).await;
         store.flush();
-        let before = kept.before(address.to_owned()).await.unwrap();
+        let before = before(&kept).unwrap();
         assert_eq!(&before.answers[..], [Answer::Score(0.1)]);
         assert_eq!(before.similarity, Some(6));
     }

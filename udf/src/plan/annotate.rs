@@ -11,9 +11,15 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use picsift_vision::{CategorySpec, LoadOptions};
 use url::Url;
 
+use crate::functions::classify::Classify;
+use crate::functions::classify_json::ClassifyJson;
+use crate::functions::classify_label::ClassifyLabel;
+use crate::functions::classify_labels::ClassifyLabels;
+use crate::functions::classify_score::ClassifyScore;
 use crate::functions::columns;
 use crate::functions::embed::Embed;
-use crate::functions::failure_type;
+use crate::functions::failure::{Failure, failure_type};
+use crate::functions::label_source::LabelSource;
 use crate::functions::placeholder::{ImageFunction, result_field};
 use crate::pipeline::base::Base;
 use crate::pipeline::checked::checked;
@@ -191,17 +197,16 @@ pub fn annotate(
         name: annotation.model.clone(),
         load: annotation.load,
     };
-    let column = |function: &str, kind: CallKind, name: &str| -> Result<Expr> {
+    let column = |function: Arc<dyn ImageFunction>, kind: CallKind, name: &str| -> Result<Expr> {
         let spec = CallSpec {
-            function: function.to_string(),
             kind,
             base: base.clone(),
             on_error: annotation.on_error,
         };
-        let call = Arc::new(Call::resolve(engine, spec)?);
+        let call = Arc::new(Call::resolve(engine, function, spec)?);
         Ok(call.over(image.clone(), &[]).alias(name))
     };
-    let call = |function: &str, categories: &[CategorySpec], name: &str| {
+    let call = |function: Arc<dyn ImageFunction>, categories: &[CategorySpec], name: &str| {
         let kind = CallKind::Categories(model(), categories.to_vec(), annotation.threshold);
         column(function, kind, name)
     };
@@ -223,27 +228,24 @@ pub fn annotate(
         .collect();
     for (category, (is, score)) in annotation.categories.iter().zip(is.iter().zip(score)) {
         let category = std::slice::from_ref(category);
-        columns.push(call("classify", category, is)?);
-        columns.push(call("classify_score", category, score)?);
+        columns.push(call(Arc::new(Classify), category, is)?);
+        columns.push(call(Arc::new(ClassifyScore), category, score)?);
     }
-    for (function, name) in [
-        ("classify_labels", Some(labels)),
-        ("classify_label", Some(label)),
-        ("label_source", source.as_ref()),
-        ("classify_json", Some(answers)),
-    ] {
-        if let Some(name) = name {
-            columns.push(call(function, &annotation.categories, name)?);
-        }
+    let all = &annotation.categories;
+    columns.push(call(Arc::new(ClassifyLabels), all, labels)?);
+    columns.push(call(Arc::new(ClassifyLabel), all, label)?);
+    if let Some(source) = source {
+        columns.push(call(Arc::new(LabelSource), all, source)?);
     }
+    columns.push(call(Arc::new(ClassifyJson), all, answers)?);
     if let Some(embedding) = embedding {
         columns.push(column(
-            "embed",
+            Arc::new(Embed::default()),
             CallKind::Embedding(model()),
             embedding.name(),
         )?);
     }
-    columns.push(call("failure", &annotation.categories, error)?);
+    columns.push(call(Arc::new(Failure), all, error)?);
     LogicalPlanBuilder::from(input).project(columns)?.build()
 }
 

@@ -16,7 +16,6 @@ use datafusion::logical_expr::{
 };
 use picsift_vision::{CategorySpec, Generation, Question};
 
-use crate::functions;
 use crate::functions::labelling::Labelling;
 use crate::functions::placeholder::{ImageFunction, result_field};
 use crate::pipeline::base::Base;
@@ -38,11 +37,9 @@ pub(crate) enum CallKind {
     Embedding(ModelSpec),
 }
 
-/// A call without what runs it.
+/// A call without its function and what runs it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct CallSpec {
-    /// Name of the function.
-    pub(crate) function: String,
     pub(crate) kind: CallKind,
     /// Where relative references belong.
     pub(crate) base: Base,
@@ -74,12 +71,13 @@ impl Call {
     /// Checks the call with its model, which is described if need be and not started.
     ///
     /// # Errors
-    /// A planning error for a function that is not there, a model that cannot be had, or a question that it does not take.
-    pub(crate) fn resolve(engine: &Engine, spec: CallSpec) -> Result<Self> {
-        let name = &spec.function;
-        let Some(mut function) = functions::by_name(name) else {
-            return plan_err!("picsift has no function '{name}'");
-        };
+    /// A planning error for a model that cannot be had, or a question that it does not take.
+    pub(crate) fn resolve(
+        engine: &Engine,
+        mut function: Arc<dyn ImageFunction>,
+        spec: CallSpec,
+    ) -> Result<Self> {
+        let name = function.name();
         let described = |model: &ModelSpec| {
             engine
                 .model(&model.name, &model.load)
@@ -111,7 +109,7 @@ impl Call {
         };
         // Thresholds are floats, which have no hash of their own.
         let mut digest = DefaultHasher::new();
-        format!("{spec:?}").hash(&mut digest);
+        format!("{name} {spec:?}").hash(&mut digest);
         Ok(Self {
             digest: digest.finish(),
             spec,
@@ -164,7 +162,8 @@ impl Call {
 
 impl PartialEq for Call {
     fn eq(&self, other: &Self) -> bool {
-        self.digest == other.digest && self.spec == other.spec
+        let named = self.function.name() == other.function.name();
+        named && self.digest == other.digest && self.spec == other.spec
     }
 }
 
@@ -179,7 +178,7 @@ impl Hash for Call {
 /// As people read it in EXPLAIN: the function and what it asks.
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}(", self.spec.function)?;
+        write!(f, "{}(", self.function.name())?;
         match &self.spec.kind {
             CallKind::File | CallKind::Embedding(_) => {}
             CallKind::Categories(_, categories, _) => {
@@ -203,7 +202,7 @@ pub(crate) struct ResolvedFunction {
 
 impl ScalarUDFImpl for ResolvedFunction {
     fn name(&self) -> &str {
-        &self.call.spec.function
+        self.call.function.name()
     }
 
     fn signature(&self) -> &Signature {
@@ -221,7 +220,7 @@ impl ScalarUDFImpl for ResolvedFunction {
     fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         internal_err!(
             "{} cannot be asked where it stands in this query; ask it in a subquery",
-            self.call.spec.function
+            self.call.function.name()
         )
     }
 }

@@ -233,12 +233,11 @@ impl ResolveCalls {
             Named::Nowhere => inputs.base(image, settings.base.as_ref(), &mut pass.next)?,
         };
         let spec = CallSpec {
-            function: function.name().to_string(),
             kind,
             base,
             on_error: settings.on_error,
         };
-        let resolved = Arc::new(Call::resolve(&self.engine, spec)?);
+        let resolved = Arc::new(Call::resolve(&self.engine, Arc::clone(function), spec)?);
         Ok(resolved.over(image, &args))
     }
 }

@@ -190,6 +190,15 @@ impl Store {
         self.read(|reader, folder| reader.reference(folder, &key))
     }
 
+    /// What is known of each of these references, in their order; quicker than one after the other.
+    pub fn references(&self, references: &[String]) -> Vec<Option<KnownReference>> {
+        let keys: Vec<_> = references.iter().map(|text| reference_key(text)).collect();
+        self.read(|reader, folder| {
+            let known = keys.iter().map(|key| reader.reference(folder, key));
+            known.collect()
+        })
+    }
+
     /// Remembers what a reference is, in place of what it was. A version of more than 1 KiB is passed over. Blocks while the
     /// writer is behind.
     pub fn put_reference(&self, reference: &str, known: KnownReference) {
