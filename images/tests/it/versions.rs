@@ -37,6 +37,61 @@ fn changed(fetch: Fetch) -> (String, Option<Version>) {
 }
 
 #[tokio::test]
+async fn many_files_are_compared_at_once_and_none_outside_of_the_folder() {
+    let outer = tempfile::tempdir().unwrap();
+    let table = outer.path().join("table");
+    std::fs::create_dir_all(table.join("deep")).unwrap();
+    for name in [
+        "table/a.jpg",
+        "table/deep/b.jpg",
+        "table/new.jpg",
+        "outside.jpg",
+    ] {
+        std::fs::write(outer.path().join(name), name).unwrap();
+    }
+    std::os::unix::fs::symlink("../outside.jpg", table.join("link.jpg")).unwrap();
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    let base = Url::from_directory_path(&table).unwrap();
+    let version = async |name: &str, base: &Url| {
+        let fetched = fetcher().fetch(name, Some(base)).await.unwrap();
+        fetched.version.unwrap()
+    };
+    let [a, b, new] = [
+        version("a.jpg", &base).await,
+        version("deep/b.jpg", &base).await,
+        version("new.jpg", &base).await,
+    ];
+    let around = Url::from_directory_path(outer.path()).unwrap();
+    let outside = version("outside.jpg", &around).await;
+    std::fs::write(table.join("new.jpg"), "other").unwrap();
+    let asked = [
+        ("a.jpg", &a),
+        ("deep/b.jpg", &b),
+        ("deep/b.jpg", &a),
+        ("new.jpg", &new),
+        ("gone.jpg", &a),
+        ("link.jpg", &outside),
+        ("../outside.jpg", &outside),
+        ("deep", &a),
+        ("http://localhost/a.jpg", &a),
+        ("", &a),
+    ];
+    let found = fetcher().unchanged_files(&asked, Some(&base));
+    assert_eq!(found[..2], [true, true]);
+    assert_eq!(found[2..], [false; 8]);
+    // Of the whole folder's parent they are allowed.
+    assert_eq!(
+        fetcher().unchanged_files(&[("table/link.jpg", &outside)], Some(&around)),
+        [true]
+    );
+    // Where files may not be read at all, nothing is said of them.
+    let mut options = FetchOptions::default();
+    options.policy.schemes.retain(|scheme| scheme != "file");
+    let refusing = Fetcher::new(Arc::new(Stores::new()), options);
+    assert_eq!(refusing.unchanged_files(&asked[..1], Some(&base)), [false]);
+}
+
+#[tokio::test]
 async fn a_file_is_not_opened_again() {
     let dir = tempfile::tempdir().unwrap();
     let base = Url::from_directory_path(dir.path()).unwrap();
