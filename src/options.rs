@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use picsift_vision::categories::{JobCategory, categories};
-use picsift_vision::{DEFAULT_MODEL, LoadOptions};
+use picsift_vision::{DEFAULT_MODEL, LoadOptions, PromptStyle};
 
 use crate::error::AppError;
 
@@ -34,6 +34,8 @@ pub struct CategoryOptions {
     pub file: Option<PathBuf>,
     /// Score from 0 to 1 at which a category holds that has no threshold of its own; `None` is the model's.
     pub threshold: Option<f32>,
+    /// How they are put to a model that reads questions; default: in its makers' words.
+    pub style: PromptStyle,
 }
 
 impl CategoryOptions {
@@ -42,7 +44,11 @@ impl CategoryOptions {
     /// # Errors
     /// [`AppError::Usage`] when there is none, one stands twice, or the file is no list of categories.
     pub fn resolve(&self) -> Result<Vec<JobCategory>, AppError> {
-        categories(&self.names, self.file.as_deref())
-            .map_err(|error| AppError::Usage(error.to_string()))
+        let mut all = categories(&self.names, self.file.as_deref())
+            .map_err(|error| AppError::Usage(error.to_string()))?;
+        for category in &mut all {
+            category.spec.category.style = self.style;
+        }
+        Ok(all)
     }
 }

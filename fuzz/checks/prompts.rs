@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use picsift_vision::{Category, Generation, LoadOptions, Question, Questions, load};
+use picsift_vision::{Category, Generation, LoadOptions, PromptStyle, Question, Questions, load};
 
 fn questions(model: &str) -> Arc<dyn Questions> {
     load(model, &LoadOptions::default(), &())
@@ -50,6 +50,7 @@ pub(crate) fn holds(text: &str) {
             .map(str::to_owned),
         nouns: lines.map(str::to_owned).collect(),
         templates: Vec::new(),
+        style: PromptStyle::default(),
     };
     match SHAPES.category(&category) {
         Ok(Question::YesNo(prompt)) => check(&prompt.tokens),

@@ -8,8 +8,8 @@ use picsift_images::{AllowedHost, Bucket, FetchPolicy, Limits};
 use picsift_udf::EngineOptions;
 use picsift_vision::store::LEAST_BYTES;
 use picsift_vision::{
-    ComputeDtype, CropPolicy, DEFAULT_MODEL, DeviceChoice, Generation, LoadOptions, Quantization,
-    Temperature,
+    ComputeDtype, CropPolicy, DEFAULT_MODEL, DeviceChoice, Generation, LoadOptions, PromptStyle,
+    Quantization, Temperature,
 };
 
 use crate::eval::TruthOptions;
@@ -170,6 +170,10 @@ pub struct CategoryArgs {
     /// Score from which a category holds, 0 to 1 [default: the model's own]
     #[arg(long, value_parser = threshold, value_name = "SCORE")]
     pub threshold: Option<f32>,
+    /// How categories are put to a model that reads questions: vendor, in its makers' words, or shared, with the category at the
+    /// end, which costs less where there are many; compare both by eval before trusting it
+    #[arg(long, default_value_t = PromptStyle::Vendor, value_name = "STYLE")]
+    pub prompt_style: PromptStyle,
 }
 
 impl CategoryArgs {
@@ -179,6 +183,7 @@ impl CategoryArgs {
             names: self.categories.clone(),
             file: self.categories_file.clone(),
             threshold: self.threshold,
+            style: self.prompt_style,
         }
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
 use datafusion::common::{Result, config_err};
 use picsift_images::shown;
-use picsift_vision::{DEFAULT_MODEL, Generation, LoadOptions};
+use picsift_vision::{DEFAULT_MODEL, Generation, LoadOptions, PromptStyle};
 use url::Url;
 
 use crate::pipeline::base::typed_folder;
@@ -28,6 +28,8 @@ pub struct PicsiftOptions {
     pub load: LoadOptions,
     /// `max_tokens` and `temperature`: how open questions are answered.
     pub generation: Generation,
+    /// `prompt_style`: how categories are put to a model that reads questions.
+    pub prompt_style: PromptStyle,
     /// `threshold`: the score from which a category holds, 0 to 1; `None` is the model's own.
     pub threshold: Option<f32>,
     /// `base`: the folder of relative references whose own is not known.
@@ -55,6 +57,7 @@ impl Default for PicsiftOptions {
             model: DEFAULT_MODEL.to_string(),
             load: LoadOptions::default(),
             generation: Generation::default(),
+            prompt_style: PromptStyle::default(),
             threshold: None,
             base: None,
             on_error: OnError::Null,
@@ -107,6 +110,7 @@ impl ExtensionOptions for PicsiftOptions {
                 }
             }
             "crops" => self.load.crops = parsed(key, value)?,
+            "prompt_style" => self.prompt_style = parsed(key, value)?,
             "max_tokens" => match value.parse() {
                 Ok(tokens) if tokens >= 1 => self.generation.max_tokens = tokens,
                 _ => {
@@ -210,6 +214,12 @@ impl ExtensionOptions for PicsiftOptions {
                 "How freely an answer's words are chosen, 0 to 2; at 0 always the likeliest.",
             ),
             entry(
+                "prompt_style",
+                Some(self.prompt_style.to_string()),
+                "How a category is put to a model that reads questions: vendor, in its makers' words, or shared, with the category \
+                 at the end, which costs less where there are many.",
+            ),
+            entry(
                 "threshold",
                 self.threshold.map(|threshold| threshold.to_string()),
                 "Score from which a category holds, 0 to 1; unset, the model's own.",
@@ -285,6 +295,7 @@ impl PicsiftOptions {
             "crops" => self.load.crops = began.load.crops,
             "max_tokens" => self.generation.max_tokens = began.generation.max_tokens,
             "temperature" => self.generation.temperature = began.generation.temperature,
+            "prompt_style" => self.prompt_style = began.prompt_style,
             "threshold" => self.threshold = began.threshold,
             "on_error" => self.on_error = began.on_error,
             "max_images" => self.max_images = began.max_images,
@@ -311,8 +322,8 @@ impl PicsiftOptions {
 
 fn unknown(key: &str) -> Result<()> {
     config_err!(
-        "there is no setting picsift.{key}; there are picsift.model, device, dtype, quantize, crops, threshold, base, \
-         max_tokens, temperature, on_error, max_images, max_seconds and memory_limit"
+        "there is no setting picsift.{key}; there are picsift.model, device, dtype, quantize, crops, prompt_style, \
+         threshold, base, max_tokens, temperature, on_error, max_images, max_seconds and memory_limit"
     )
 }
 
@@ -395,6 +406,7 @@ mod tests {
             ("dtype", "f16"),
             ("quantize", "q5"),
             ("crops", "all"),
+            ("prompt_style", "short"),
             ("max_tokens", "0"),
             ("max_tokens", "many"),
             ("temperature", "2.5"),
@@ -426,6 +438,7 @@ mod tests {
             ("dtype", "f32"),
             ("quantize", "q8_0"),
             ("crops", "global"),
+            ("prompt_style", "shared"),
             ("max_tokens", "7"),
             ("temperature", "0.5"),
             ("max_images", "20"),
@@ -466,6 +479,7 @@ mod tests {
             ("dtype", "bf16"),
             ("quantize", "q4k"),
             ("crops", "reference"),
+            ("prompt_style", "shared"),
             ("max_tokens", "3"),
             ("temperature", "1"),
             ("threshold", "0.5"),

@@ -19,8 +19,8 @@ use clap::Parser;
 use picsift_vision::moondream::{Config, Network, OverlapCrops, Prefix, Request};
 use picsift_vision::transformer::{Checkpoint, Format};
 use picsift_vision::{
-    ComputeDtype, CropPolicy, CudaOptions, DeviceChoice, Generation, Preprocessor, Quantization,
-    RgbImage, Views,
+    ComputeDtype, CropPolicy, CudaOptions, DeviceChoice, Generation, Preprocessor, PromptStyle,
+    Quantization, RgbImage, Views,
 };
 use rayon::prelude::*;
 use serde_json::json;
@@ -45,6 +45,9 @@ struct Args {
     /// reference or global
     #[arg(long, default_value = "reference")]
     crops: CropPolicy,
+    /// vendor or shared: how categories are put
+    #[arg(long, default_value_t)]
+    style: PromptStyle,
     /// Least time that each combination is measured for
     #[arg(long, default_value_t = 10.0)]
     seconds: f64,
@@ -86,6 +89,7 @@ impl Args {
 struct Bench {
     network: Network,
     preprocessor: OverlapCrops,
+    style: PromptStyle,
     /// What every line has.
     about: serde_json::Value,
 }
@@ -107,9 +111,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
     let bench = Bench {
         preprocessor: OverlapCrops::new(&config.vision, args.crops),
+        style: args.style,
         about: json!({
             "engine": "picsift", "variant": args.name, "device": args.device.to_string(), "dtype": format.name(),
-            "size": args.size, "crops": args.crops.to_string(), "threads": rayon::current_num_threads(),
+            "size": args.size, "crops": args.crops.to_string(), "style": args.style.to_string(), "threads": rayon::current_num_threads(),
             "loaded_mb": loaded_mb, "weights_mb": weights_mb,
         }),
         network,
@@ -146,7 +151,7 @@ impl Bench {
         categories: usize,
         seconds: f64,
     ) -> Result<(), Box<dyn Error>> {
-        let questions = questions(self.network.config(), categories);
+        let questions = questions(self.network.config(), self.style, categories);
         let slices: Vec<&[u32]> = questions.iter().map(Vec::as_slice).collect();
         let views = self.views(pictures)?;
         let views: Vec<&Views> = views.iter().collect();
@@ -195,7 +200,7 @@ impl Bench {
         tokens: usize,
         seconds: f64,
     ) -> Result<(), Box<dyn Error>> {
-        let question = questions(self.network.config(), 1).remove(0);
+        let question = questions(self.network.config(), self.style, 1).remove(0);
         let views = self.views(pictures)?;
         let views: Vec<&Views> = views.iter().collect();
         let prefix = self.network.encode(&views, &mut |_, _| {})?;
@@ -274,12 +279,16 @@ fn packed_tokens(questions: &[Vec<u32>]) -> usize {
     begun.collect::<HashSet<_>>().len()
 }
 
-/// Prompts as long as "Is there a dog in the image?\nAnswer yes or no." in the model's tokens: what differs is one token,
-/// with 4 before it and 10 after it, in the template.
-fn questions(config: &Config, count: usize) -> Vec<Vec<u32>> {
+/// Prompts as long as "Is there a dog in the image?\nAnswer yes or no." in the model's tokens, in the template: what differs is one
+/// token, with 4 before it and 10 after it. Or as long as "Answer yes or no. Is this in the image: a dog", with 12 before it.
+fn questions(config: &Config, style: PromptStyle, count: usize) -> Vec<Vec<u32>> {
+    let (before, after) = match style {
+        PromptStyle::Vendor => (100..104, 200..210),
+        PromptStyle::Shared => (100..112, 200..200),
+    };
     (0..count as u32)
         .map(|category| {
-            let words = (100..104).chain([1000 + category]).chain(200..210);
+            let words = before.clone().chain([1000 + category]).chain(after.clone());
             config
                 .template
                 .before

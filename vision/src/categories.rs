@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::model::Category;
+use crate::options::PromptStyle;
 
 /// Most categories of one job: each is two columns of the output.
 pub const MOST: usize = 2000;
@@ -23,6 +24,12 @@ pub struct CategorySpec {
 }
 
 impl CategorySpec {
+    /// The same in this style.
+    pub fn with_style(mut self, style: PromptStyle) -> Self {
+        self.category.style = style;
+        self
+    }
+
     /// A category given by its plain noun.
     pub fn plain(name: impl Into<String>) -> Self {
         Self {
@@ -172,6 +179,7 @@ pub fn parse(text: &str) -> Result<Vec<JobCategory>, toml::de::Error> {
                         prompt: entry.prompt,
                         nouns: entry.nouns,
                         templates: entry.templates.into_iter().map(|t| t.0).collect(),
+                        style: PromptStyle::default(),
                     },
                     threshold: entry.threshold,
                 },

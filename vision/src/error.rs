@@ -98,6 +98,16 @@ pub enum VisionError {
         /// The category's name.
         category: String,
     },
+    /// Another style of prompts was asked of a model that reads no questions.
+    #[error(
+        "model '{model}' reads no questions, so prompt_style = {style} means nothing to it; leave it out"
+    )]
+    NoPromptStyle {
+        /// The model.
+        model: String,
+        /// The style.
+        style: String,
+    },
     /// A question in words was put to a model that cannot answer in words.
     #[error(
         "model '{model}' cannot answer in words: it only scores categories, so ask it for categories \

@@ -53,7 +53,9 @@ pub use model::{
     Answer, BatchAdvice, Category, Embeddings, InputGeometry, Job, Loaded, Model, ModelInfo,
     Preprocessor, Prompt, Question, Questions, RgbImage, Scale, TextEmbeddings, Views,
 };
-pub use options::{ComputeDtype, CropPolicy, Generation, LoadOptions, Quantization, Temperature};
+pub use options::{
+    ComputeDtype, CropPolicy, Generation, LoadOptions, PromptStyle, Quantization, Temperature,
+};
 pub use packing::{PackLimits, pack};
 pub use registry::{
     DEFAULT_MODEL, EmbeddedModel, Family, HubModel, ModelEntry, Origin, check_name, describe, load,

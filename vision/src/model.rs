@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::embedding::Embedding;
 use crate::error::VisionError;
-use crate::options::{CropPolicy, Generation};
+use crate::options::{CropPolicy, Generation, PromptStyle};
 use crate::source::FetchProgress;
 
 /// An image: row-major RGB, one byte a channel, `data.len() == width * height * 3`.
@@ -150,6 +150,8 @@ pub struct Category {
     /// Sentences in which `{}` stands for each noun, for a model that compares texts with images: the mean of them counts. None are the
     /// model's own.
     pub templates: Vec<String>,
+    /// How it is put where there is no `prompt`, for models that read questions; others refuse all but the default.
+    pub style: PromptStyle,
 }
 
 impl Category {
@@ -160,6 +162,7 @@ impl Category {
             prompt: None,
             nouns: Vec::new(),
             templates: Vec::new(),
+            style: PromptStyle::default(),
         }
     }
 }

@@ -142,6 +142,42 @@ impl FromStr for CropPolicy {
     }
 }
 
+/// How a category is put to a model that reads questions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum PromptStyle {
+    /// In the words that the model's makers give as an example: "Is there a dog in the image?".
+    #[default]
+    Vendor,
+    /// With the category at the end, so that what is before it is computed once for all categories. Whether a model answers it as well
+    /// as the other must be measured.
+    Shared,
+}
+
+impl fmt::Display for PromptStyle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Vendor => "vendor",
+            Self::Shared => "shared",
+        })
+    }
+}
+
+impl FromStr for PromptStyle {
+    type Err = VisionError;
+
+    fn from_str(text: &str) -> Result<Self, VisionError> {
+        match text.to_ascii_lowercase().as_str() {
+            "vendor" => Ok(Self::Vendor),
+            "shared" => Ok(Self::Shared),
+            _ => Err(VisionError::UnknownOption {
+                option: "prompt_style",
+                text: text.to_owned(),
+                known: "vendor or shared",
+            }),
+        }
+    }
+}
+
 /// How an open question is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Generation {

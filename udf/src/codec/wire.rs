@@ -3,7 +3,7 @@
 //! Expressions are bytes here: DataFusion's own messages, of logical or physical expressions. Field numbers never change
 //! their meaning; a reader of another version fails on a function or option that it does not know, never guesses.
 
-use picsift_vision::{Category, CategorySpec, Generation, LoadOptions, Temperature};
+use picsift_vision::{Category, CategorySpec, Generation, LoadOptions, PromptStyle, Temperature};
 use std::fmt::Display;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -125,6 +125,9 @@ struct NamedCategory {
     threshold: Option<f32>,
     #[prost(string, repeated, tag = "5")]
     templates: Vec<String>,
+    /// Absent for the default.
+    #[prost(string, optional, tag = "6")]
+    style: Option<String>,
 }
 
 impl Infer {
@@ -226,6 +229,8 @@ impl From<&CategorySpec> for NamedCategory {
             prompt: spec.category.prompt.clone(),
             nouns: spec.category.nouns.clone(),
             templates: spec.category.templates.clone(),
+            style: (spec.category.style != PromptStyle::default())
+                .then(|| spec.category.style.to_string()),
             threshold: spec.threshold,
         }
     }
@@ -242,7 +247,7 @@ impl Call {
                 self.categories
                     .into_iter()
                     .map(NamedCategory::spec)
-                    .collect(),
+                    .collect::<Result<_>>()?,
                 self.threshold,
             ),
             (Some(model), Some(question)) => {
@@ -320,16 +325,20 @@ impl Question {
 }
 
 impl NamedCategory {
-    fn spec(self) -> CategorySpec {
-        CategorySpec {
+    fn spec(self) -> Result<CategorySpec> {
+        Ok(CategorySpec {
             category: Category {
+                style: match &self.style {
+                    Some(style) => parsed(style)?,
+                    None => PromptStyle::default(),
+                },
                 name: self.name,
                 prompt: self.prompt,
                 nouns: self.nouns,
                 templates: self.templates,
             },
             threshold: self.threshold,
-        }
+        })
     }
 }
 

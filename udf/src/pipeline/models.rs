@@ -11,8 +11,8 @@ use std::time::Instant;
 use picsift_vision::store::Store;
 use picsift_vision::{
     BatchAdvice, Category, DescribedModel, Embedding, Embeddings, FetchProgress, Generation,
-    LoadOptions, ModelDescription, ModelInfo, Prompt, Question, Scale, Service, ServiceOptions,
-    TextEmbeddings, VisionError,
+    LoadOptions, ModelDescription, ModelInfo, Prompt, PromptStyle, Question, Scale, Service,
+    ServiceOptions, TextEmbeddings, VisionError,
 };
 use quick_cache::sync::Cache;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -92,6 +92,12 @@ impl ModelHandle {
     /// # Errors
     /// When the model does not take it; such a category is not remembered.
     pub fn category(&self, category: &Category) -> Result<Question, VisionError> {
+        if category.style != PromptStyle::default() && !self.info().can_talk {
+            return Err(VisionError::NoPromptStyle {
+                model: self.info().name.clone(),
+                style: category.style.to_string(),
+            });
+        }
         let make = || self.0.description.questions.category(category);
         self.0.questions.get_or_insert_with(category, make)
     }

@@ -221,7 +221,9 @@ impl ResolveCalls {
                 if operand == Operand::Question {
                     CallKind::Question(model(), texts.concat(), settings.generation)
                 } else {
-                    let specs = texts.into_iter().map(CategorySpec::plain).collect();
+                    let style = settings.prompt_style;
+                    let spec = |text| CategorySpec::plain(text).with_style(style);
+                    let specs = texts.into_iter().map(spec).collect();
                     CallKind::Categories(model(), specs, settings.threshold)
                 }
             }

@@ -16,7 +16,7 @@ use super::vocabulary::quoted;
 use super::{Config, Layout, Template, Vocabulary, VocabularyError};
 use crate::error::VisionError;
 use crate::model::{Category, Prompt, Question, Questions};
-use crate::options::Generation;
+use crate::options::{Generation, PromptStyle};
 
 /// Why a category or a text cannot be asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -167,7 +167,10 @@ impl Questions for Prompts {
                     .iter()
                     .map(|text| noun(text, &what))
                     .collect();
-                phrase::question(&name, &nouns?)?
+                match category.style {
+                    PromptStyle::Vendor => phrase::question(&name, &nouns?)?,
+                    PromptStyle::Shared => phrase::shared_question(&name, &nouns?)?,
+                }
             }
         };
         // A yes or no is one token.

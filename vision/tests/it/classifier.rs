@@ -1,8 +1,8 @@
 //! The embedded classifier through the model trait.
 
 use picsift_vision::{
-    Answer, Category, DEFAULT_MODEL, Generation, InputGeometry, Job, LoadOptions, Loaded, Question,
-    RgbImage, Views, VisionError,
+    Answer, Category, DEFAULT_MODEL, Generation, InputGeometry, Job, LoadOptions, Loaded,
+    PromptStyle, Question, RgbImage, Views, VisionError,
 };
 
 fn loaded() -> Loaded {
@@ -125,6 +125,7 @@ fn category(name: &str, nouns: &[&str]) -> Category {
         prompt: None,
         nouns: nouns.iter().map(|&noun| noun.to_owned()).collect(),
         templates: Vec::new(),
+        style: PromptStyle::default(),
     }
 }
 

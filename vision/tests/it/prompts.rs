@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use picsift_vision::moondream::{Config, PromptError, Prompts, Vocabulary, VocabularyError};
-use picsift_vision::{Category, Generation, Prompt, Question, Questions, VisionError};
+use picsift_vision::{Category, Generation, Prompt, PromptStyle, Question, Questions, VisionError};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -490,5 +490,60 @@ proptest! {
             Ok(other) => prop_assert!(false, "{:?}", other),
             Err(error) => prop_assert!(matches!(error, VisionError::Prompt(_)), "{error}"),
         }
+    }
+}
+
+#[test]
+fn in_the_shared_style_the_category_alone_is_a_questions_own() {
+    let tokenizer = starmie();
+    let prompts = prompts("moondream2", &tokenizer, &config_2025(&tokenizer));
+    let nouns = ["dog", "cow", "owl"];
+    let asked = |style: PromptStyle| {
+        nouns.map(|noun| {
+            let category = Category {
+                style,
+                ..Category::named(noun)
+            };
+            yes_no(prompts.category(&category))
+        })
+    };
+    let texts = asked(PromptStyle::Shared).map(|prompt| prompt.text.to_string());
+    assert_eq!(texts[0], "Answer yes or no. Is this in the image: a dog");
+    assert_eq!(texts[2], "Answer yes or no. Is this in the image: an owl");
+    // This tokenizer has a token for each letter; behind the noun stand the template's marks.
+    let own = |style: PromptStyle| {
+        let [dog, cow, _] = asked(style).map(|prompt| prompt.tokens);
+        let begun = dog
+            .iter()
+            .zip(cow.iter())
+            .take_while(|(a, b)| a == b)
+            .count();
+        dog.len() - begun
+    };
+    let config = config_2025(&tokenizer);
+    let marks = config.template.after.len();
+    assert_eq!(own(PromptStyle::Shared), "dog".len() + marks);
+    let rest = vocabulary(&tokenizer, &config).unwrap();
+    let rest = rest.encode(" in the image?\nAnswer yes or no.").unwrap();
+    assert_eq!(own(PromptStyle::Vendor), "dog".len() + rest.len() + marks);
+    let category = |name: &str, nouns: &[&str], prompt: Option<&str>| Category {
+        nouns: nouns.iter().map(|noun| noun.to_string()).collect(),
+        prompt: prompt.map(str::to_owned),
+        style: PromptStyle::Shared,
+        ..Category::named(name)
+    };
+    for (category, text) in [
+        (
+            category("house", &["hut", "the Eiffel Tower"], None),
+            "Answer yes or no. Is this in the image: a house, a hut or the Eiffel Tower",
+        ),
+        (
+            category("dogs", &[], None),
+            "Answer yes or no. Is this in the image: dogs",
+        ),
+        // A person's own words stay.
+        (category("x", &[], Some("Is it art?")), "Is it art?"),
+    ] {
+        assert_eq!(&*yes_no(prompts.category(&category)).text, text);
     }
 }

@@ -10,8 +10,8 @@ use picsift_vision::siglip::{
 };
 use picsift_vision::transformer::{Checkpoint, Format};
 use picsift_vision::{
-    Answer, Category, DeviceChoice, Job, LoadOptions, Loaded, Preprocessor, Quantization, Question,
-    Questions, RgbImage, Views,
+    Answer, Category, DeviceChoice, Job, LoadOptions, Loaded, Preprocessor, PromptStyle,
+    Quantization, Question, Questions, RgbImage, Views,
 };
 use serde_json::Value;
 
@@ -407,6 +407,7 @@ fn a_category_is_any_of_its_nouns() {
         prompt: prompt.map(str::to_owned),
         nouns: nouns.iter().map(|noun| noun.to_string()).collect(),
         templates: Vec::new(),
+        style: PromptStyle::default(),
     };
     let texts = |category: &Category| match words.category(category).unwrap() {
         Question::Shows(descriptions) => descriptions

@@ -242,15 +242,7 @@ struct Phrase {
 /// # Errors
 /// [`WordnetError`] when the program was built with a damaged table.
 pub(super) fn question(name: &str, nouns: &[String]) -> Result<String, WordnetError> {
-    let lexicon = Lexicon::embedded()?;
-    let own = (nouns.is_empty() || is_noun(lexicon, name)).then_some(name);
-    let mut phrases: Vec<Phrase> = Vec::new();
-    for noun in own.into_iter().chain(nouns.iter().map(String::as_str)) {
-        let phrase = phrase(lexicon, noun);
-        if !phrases.contains(&phrase) {
-            phrases.push(phrase);
-        }
-    }
+    let phrases = phrases(name, nouns)?;
     let verb = match phrases.first() {
         Some(first) => match (first.number, first.definite) {
             (Number::One, false) => "Is there",
@@ -260,12 +252,45 @@ pub(super) fn question(name: &str, nouns: &[String]) -> Result<String, WordnetEr
         },
         None => "Is there",
     };
+    Ok(format!(
+        "{verb} {} in the image?\nAnswer yes or no.",
+        list(&phrases)
+    ))
+}
+
+/// The same with what is asked about at the end, where the tokens of all questions before it are the same: "Is this in the image: a
+/// dog". The noun alone is a question's own, and what stands behind it in the template.
+///
+/// # Errors
+/// As [`question`].
+pub(super) fn shared_question(name: &str, nouns: &[String]) -> Result<String, WordnetError> {
+    let phrases = phrases(name, nouns)?;
+    Ok(format!(
+        "Answer yes or no. Is this in the image: {}",
+        list(&phrases)
+    ))
+}
+
+/// The category's nouns with their articles, each once.
+fn phrases(name: &str, nouns: &[String]) -> Result<Vec<Phrase>, WordnetError> {
+    let lexicon = Lexicon::embedded()?;
+    let own = (nouns.is_empty() || is_noun(lexicon, name)).then_some(name);
+    let mut phrases: Vec<Phrase> = Vec::new();
+    for noun in own.into_iter().chain(nouns.iter().map(String::as_str)) {
+        let phrase = phrase(lexicon, noun);
+        if !phrases.contains(&phrase) {
+            phrases.push(phrase);
+        }
+    }
+    Ok(phrases)
+}
+
+fn list(phrases: &[Phrase]) -> String {
     let texts: Vec<&str> = phrases.iter().map(|phrase| phrase.text.as_str()).collect();
-    let list = match texts.as_slice() {
+    match texts.as_slice() {
         [most @ .., last] if !most.is_empty() => format!("{} or {last}", most.join(", ")),
         all => all.join(", "),
-    };
-    Ok(format!("{verb} {list} in the image?\nAnswer yes or no."))
+    }
 }
 
 /// A text with one blank where there was whitespace or an underscore, and none at its ends.
