@@ -29,6 +29,7 @@ mod device;
 pub mod efficientnet;
 pub mod embedding;
 mod error;
+mod memory;
 mod model;
 pub mod moondream;
 pub mod nouns;

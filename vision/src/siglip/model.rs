@@ -11,6 +11,7 @@ use crate::comparison::Comparison;
 use crate::device::{Failure, device_name};
 use crate::embedding::{Embedding, unit};
 use crate::error::{VisionError, without_backtrace};
+use crate::memory::give_back;
 use crate::model::{Answer, Job, Model, Preprocessor, Prompt, Question, RgbImage, Views};
 use crate::source::FetchProgress;
 use crate::transformer::resize::resize;
@@ -88,12 +89,15 @@ impl SigLip {
         // It is read when a category is new, which is late to learn that it does not fit.
         TextTower::check(config, &checkpoint)?;
         texts.scale(progress)?;
+        let images = ImageTower::read(&config.vision, &checkpoint, format)?;
+        drop(checkpoint);
+        give_back();
         Ok(Self {
             name: name.to_owned(),
             device: format.device.clone(),
             device_name: device_name(&format.device),
             side: config.vision.side as u32,
-            images: ImageTower::read(&config.vision, &checkpoint, format)?,
+            images,
             width: config.vision.dim,
             texts,
             compared: None,

@@ -10,6 +10,7 @@ use super::config::{Config, TextConfig};
 use super::image::BLOCK;
 use crate::embedding::unit;
 use crate::error::{VisionError, without_backtrace};
+use crate::memory::give_back;
 use crate::model::{Prompt, Scale};
 use crate::source::FetchProgress;
 use crate::transformer::{
@@ -222,6 +223,7 @@ impl Embedder {
                 let all = prompts.iter().map(|prompt| &prompt.tokens);
                 new = all.filter(|tokens| met.insert(tokens)).collect();
             }
+            let _last = GivesBack;
             let checkpoint = self.open(progress)?;
             let tower = TextTower::read(&self.config, &checkpoint, &self.format)?;
             for texts in new.chunks(TOGETHER) {
@@ -243,6 +245,15 @@ impl Embedder {
         }
         let known = |prompt: &&Prompt| known.get(&prompt.tokens).cloned();
         Ok(prompts.iter().filter_map(known).collect())
+    }
+}
+
+/// Dropped after the tower, whose room it gives back.
+struct GivesBack;
+
+impl Drop for GivesBack {
+    fn drop(&mut self) {
+        give_back();
     }
 }
 
