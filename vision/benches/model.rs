@@ -23,7 +23,7 @@ fn views(side: u32, seed: u32) -> Views {
 }
 
 fn answer(c: &mut Criterion) {
-    let classes = |first| Question::Classes((first * 100..first * 100 + 50).collect());
+    let classes = |first: u16| Question::Classes((first * 100..first * 100 + 50).collect());
     let thing = |number| Question::Classes([number].into());
     answers(c, "efficientnet-lite0", 224, (0..10).map(classes).collect());
     answers(c, "coco-ssd", 300, [thing(0)].into());

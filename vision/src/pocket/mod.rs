@@ -4,7 +4,7 @@
 //! things (`coco-ssd`) are what is everywhere: people, cars, chairs, wherever in the picture they are. A noun is answered by
 //! whichever has classes under it, and a job runs only the networks that its nouns need, each over pixels of its own.
 //!
-//! Its classes are ImageNet's, numbered from 0, and COCO's, numbered from 1000 on. Where both know a noun, see `score`.
+//! Its classes are ImageNet's, numbered from 0, and COCO's, numbered from 1000 on. What becomes of two answers to one noun is `score`'s.
 
 mod model;
 mod score;

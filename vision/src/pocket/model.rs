@@ -2,13 +2,13 @@
 
 use crate::classes::{answered, classes, finite};
 use crate::coco_ssd::{Detector, surest, union};
-use crate::efficientnet::{self, Classifier};
+use crate::efficientnet::Classifier;
 use crate::error::VisionError;
 use crate::model::{Answer, Job, Model};
 use crate::wordnet::ClassList;
 
 use super::NAME;
-use super::score::score;
+use super::score::{Classified, score};
 use super::views::{Parts, Squares};
 
 /// Both networks, as far as they were needed.
@@ -141,7 +141,7 @@ impl Model for Pocket {
                     let (classes, things) = split(classes(NAME, question, count)?);
                     let classified = match (&said.probabilities, classes) {
                         (Some(probabilities), [_, ..]) => {
-                            Some(efficientnet::sum(probabilities, classes))
+                            Some(Classified::of(probabilities, classes, &things)?)
                         }
                         _ => None,
                     };

@@ -58,6 +58,11 @@ impl Lexicon {
         lexicon.as_ref().map_err(Clone::clone)
     }
 
+    /// For each class of this lexicon's list, by its number, the classes of another list that it is a kind of, or is itself: a robin is a bird.
+    pub(crate) fn classes_above(&self, other: ClassList) -> Vec<Vec<u16>> {
+        self.synsets.classes_above(self.list, other)
+    }
+
     /// The classes that lie at or under a synset, sorted.
     pub(super) fn cover(&self, synset: u32) -> &'static [u16] {
         self.synsets.cover(self.list, synset)

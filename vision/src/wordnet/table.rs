@@ -2,7 +2,7 @@
 //! checks it while reading; knows nothing of what a look-up is for.
 
 use std::cmp::Ordering;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use super::error::WordnetError;
@@ -178,8 +178,8 @@ pub(super) struct Synsets {
 struct Classes {
     /// Per synset the classes at or under it.
     cover: HashMap<u32, Vec<u16>>,
-    /// The synsets that are classes.
-    own: HashSet<u32>,
+    /// The synsets that are classes, each with its class.
+    own: HashMap<u32, u16>,
     names: HashMap<String, Vec<u16>>,
 }
 
@@ -222,7 +222,7 @@ impl Synsets {
                     let names = &mut synsets.classes_mut(list).names;
                     names.entry(fold(name)).or_default().push(class);
                 }
-                synsets.classes_mut(list).own.insert(synset);
+                synsets.classes_mut(list).own.insert(synset, class);
                 classes.push((class, synset, list));
             }
         }
@@ -325,7 +325,20 @@ impl Synsets {
 
     /// Whether a synset is itself a class of a list.
     pub(super) fn is_class(&self, list: ClassList, synset: u32) -> bool {
-        self.classes(list).own.contains(&synset)
+        self.classes(list).own.contains_key(&synset)
+    }
+
+    /// Per class of a list the classes of another one that it is a kind of, or is itself.
+    pub(super) fn classes_above(&self, list: ClassList, other: ClassList) -> Vec<Vec<u16>> {
+        let mut all = vec![Vec::new(); usize::from(list.count())];
+        for (&synset, &class) in &self.classes(list).own {
+            let above = self.at_or_above(synset).into_iter();
+            let above = above.filter_map(|(synset, _)| self.classes(other).own.get(&synset));
+            if let Some(place) = all.get_mut(usize::from(class)) {
+                place.extend(above);
+            }
+        }
+        all
     }
 
     /// The synsets with a class of a list at or under them, in no order, with their words.
