@@ -93,6 +93,7 @@ fn a_thing_of_coco_is_known_by_itself_and_its_kinds_are_not() {
     }
     // However many kinds of people there are, the class is all of them.
     assert_eq!(coco.classes_of("persons").unwrap(), [0]);
+    assert_eq!(coco.classes_of("individual").unwrap(), [0]);
     assert_eq!(coco.classes_of("animals").unwrap().len(), 10);
     for kind in ["woman", "athlete", "owl", "poodle"] {
         let error = coco.classes_of(kind).unwrap_err().to_string();
