@@ -178,7 +178,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-/// The default model's function, by the operator and by an async function that overlaps decoding and inference as well as a
+/// The classifier's function, by the operator and by an async function that overlaps decoding and inference as well as a
 /// batch allows.
 async fn against_stock(table: &Path) {
     let calls: Vec<String> = support::CATEGORIES
@@ -214,6 +214,8 @@ async fn against_stock(table: &Path) {
             let engine = Arc::new(Engine::new(EngineOptions::default()).unwrap());
             let context = session(&engine, 2).unwrap();
             register(&context, table).await;
+            let model = format!("SET picsift.model = '{}'", stock::MODEL);
+            context.sql(&model).await.unwrap();
             let before = cpu_time();
             let time = sql(&context, &query.replace("F(", "classify(")).await;
             busy.push((cpu_time() - before).as_secs_f64() / time.as_secs_f64() / 2.0);

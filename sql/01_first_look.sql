@@ -1,6 +1,6 @@
--- What is in the table, and does it show a dog? A path is a table.
-SELECT file, collection, classify(image, 'dog') AS is_dog
+-- What is in the table, and who is in the pictures? A path is a table.
+SELECT file, collection, classify(image, 'person') AS is_person
 FROM 'datasets/photos/references/'
-WHERE collection = 'animals'
-ORDER BY is_dog DESC, file
+WHERE collection IN ('music', 'animals')
+ORDER BY is_person DESC, file
 LIMIT 5;

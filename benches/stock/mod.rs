@@ -16,9 +16,7 @@ use datafusion::prelude::SessionContext;
 use futures::{StreamExt, stream};
 use picsift_images::{DecodePool, Geometry};
 use picsift_udf::Engine;
-use picsift_vision::{
-    Answer, Category, DEFAULT_MODEL, InputGeometry, LoadOptions, RgbImage, Service,
-};
+use picsift_vision::{Answer, Category, InputGeometry, LoadOptions, RgbImage, Service};
 
 /// Images of a batch under way at once, as many as the operator has.
 const IN_FLIGHT: usize = 64;
@@ -44,9 +42,12 @@ impl Hash for StockClassify {
     }
 }
 
-/// Gives the session the function, with the default model.
+/// The model that is asked: one that sees every image in the same way.
+pub(crate) const MODEL: &str = "efficientnet-lite0";
+
+/// Gives the session the function.
 pub(crate) fn register(context: &SessionContext, engine: &Arc<Engine>) {
-    let service = engine.service(DEFAULT_MODEL, &LoadOptions::default());
+    let service = engine.service(MODEL, &LoadOptions::default());
     let function = StockClassify {
         engine: Arc::clone(engine),
         service: service.unwrap(),

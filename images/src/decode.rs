@@ -90,6 +90,46 @@ pub(crate) fn raster<'a>(
     Ok((opened.decode(&work.deadline)?, held))
 }
 
+/// Decodes an image and brings it to each of these geometries; the memory of the last ones is held until its pixels are done with.
+///
+/// One raster serves all geometries for which the same scale is enough. Where the scales differ, the pixels of each are made and its
+/// raster let go of before the next: whoever held memory while it waits for more could wait for ever.
+pub(crate) fn each<'a>(
+    bytes: &[u8],
+    geometries: &[Geometry],
+    work: &Work<'a>,
+) -> Result<(Vec<RgbPixels>, Option<Held<'a>>), ImageError> {
+    let mut pixels = Vec::with_capacity(geometries.len());
+    let mut held = None;
+    for group in groups(bytes, geometries, work)? {
+        drop(held.take());
+        // That which keeps most of the pixels asks for most memory.
+        let is_full = |geometry: &&Geometry| **geometry == Geometry::Full;
+        let Some(&largest) = group.iter().find(is_full).or(group.first()) else {
+            continue;
+        };
+        let (raster, memory) = raster(bytes, largest, work)?;
+        held = Some(memory);
+        pixels.extend(Geometry::apply_each(group, raster)?);
+    }
+    Ok((pixels, held))
+}
+
+/// The geometries in runs for which the same scale is enough.
+fn groups<'g>(
+    bytes: &[u8],
+    geometries: &'g [Geometry],
+    work: &Work<'_>,
+) -> Result<Vec<&'g [Geometry]>, ImageError> {
+    if geometries.len() < 2 {
+        return Ok(vec![geometries]);
+    }
+    let encoded = Encoded::of(bytes, work.limits)?;
+    let opened = encoded.open(work.limits, &work.deadline)?;
+    let alike = |a: &Geometry, b: &Geometry| opened.reduced(*a) == opened.reduced(*b);
+    Ok(geometries.chunk_by(alike).collect())
+}
+
 /// An encoded image as its decoder takes it.
 struct Encoded<'a> {
     bytes: Cow<'a, [u8]>,

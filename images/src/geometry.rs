@@ -93,32 +93,52 @@ impl Geometry {
     }
 
     /// Makes the final pixels.
-    pub(crate) fn apply(self, mut raster: Raster) -> Result<RgbPixels, ImageError> {
-        let orientation = raster.orientation;
+    pub(crate) fn apply(self, raster: Raster) -> Result<RgbPixels, ImageError> {
+        let pixels = Self::apply_each(&[self], raster)?.into_iter().next();
+        pixels.ok_or_else(|| ImageError::Resize {
+            width: 0,
+            height: 0,
+            reason: "no pixels were made".to_owned(),
+        })
+    }
+
+    /// Makes the final pixels of several geometries, each as if it were alone.
+    pub(crate) fn apply_each(
+        geometries: &[Self],
+        mut raster: Raster,
+    ) -> Result<Vec<RgbPixels>, ImageError> {
         if let Some(conversion) = raster.conversion.take_if(|c| c.bends_light()) {
             conversion.apply(&mut raster.pixels.data);
         }
-        let conversion = raster.conversion.take();
-        let mut pixels = self.sized(raster)?;
-        if let Some(conversion) = conversion {
-            conversion.apply(&mut pixels.data);
+        let mut all = Vec::with_capacity(geometries.len());
+        for (left, geometry) in (0..geometries.len()).rev().zip(geometries) {
+            let mut pixels = match geometry.sized(&raster)? {
+                Some(pixels) => pixels,
+                // The last one needs no copy.
+                None if left == 0 => std::mem::replace(&mut raster.pixels, RgbPixels::none()),
+                None => raster.pixels.clone(),
+            };
+            if let Some(conversion) = &raster.conversion {
+                conversion.apply(&mut pixels.data);
+            }
+            all.push(upright(pixels, raster.orientation));
         }
-        Ok(upright(pixels, orientation))
+        Ok(all)
     }
 
-    /// Resizes and crops; the pixels stay as they are stored.
-    fn sized(self, raster: Raster) -> Result<RgbPixels, ImageError> {
+    /// Resizes and crops, `None` where all pixels stay; they stay as they are stored.
+    fn sized(self, raster: &Raster) -> Result<Option<RgbPixels>, ImageError> {
         match self {
-            Geometry::Full => Ok(raster.pixels),
+            Geometry::Full => Ok(None),
             Geometry::CentreCrop { short_side, size } => {
-                let window = Window::new(&raster, short_side, size);
-                resize(&raster.pixels, &window, (size, size))
+                let window = Window::new(raster, short_side, size);
+                resize(&raster.pixels, &window, (size, size)).map(Some)
             }
             Geometry::Within { side } => {
                 let (width, height) = raster.full;
                 let scale = f64::from(side) / f64::from(width.max(height));
                 if scale >= 1.0 {
-                    return Ok(raster.pixels);
+                    return Ok(None);
                 }
                 let scaled = |side: u32| (f64::from(side) * scale).round().max(1.0) as u32;
                 let window = Window {
@@ -127,7 +147,7 @@ impl Geometry {
                     width: raster.extent.0,
                     height: raster.extent.1,
                 };
-                resize(&raster.pixels, &window, (scaled(width), scaled(height)))
+                resize(&raster.pixels, &window, (scaled(width), scaled(height))).map(Some)
             }
         }
     }

@@ -13,6 +13,17 @@ pub struct RgbPixels {
     pub data: Vec<u8>,
 }
 
+impl RgbPixels {
+    /// What is left where the pixels have been taken away.
+    pub(crate) fn none() -> Self {
+        Self {
+            width: 0,
+            height: 0,
+            data: Vec::new(),
+        }
+    }
+}
+
 /// A channel with alpha on white: `c * a + 255 * (1 - a)`, rounded, as Pillow's `alpha_composite` on white.
 pub(crate) fn over_white(channel: u8, alpha: u8) -> u8 {
     // A division by 255 without one, in numbers that just hold it, so that many are done at once.

@@ -100,11 +100,7 @@ impl DecodePool {
         self.prepare_with(bytes, geometry, |pixels| pixels).await
     }
 
-    /// As [`DecodePool::prepare`], with the pixels handed to `finish` on the thread that decoded them.
-    ///
-    /// Only what `finish` gives leaves the pool: with [`Geometry::Full`] the pool's admission then bounds how many
-    /// images of full size there are at once. Its time counts as decoding, for the limit too; its panic is
-    /// [`ImageError::DecoderPanicked`].
+    /// As [`DecodePool::prepare_each`] for one geometry.
     pub async fn prepare_with<T, F>(
         &self,
         bytes: Bytes,
@@ -115,12 +111,37 @@ impl DecodePool {
         T: Send + 'static,
         F: FnOnce(RgbPixels) -> T + Send + 'static,
     {
+        let prepared = self.prepare_each(bytes, vec![geometry], |pixels| {
+            pixels.into_iter().next().map(finish)
+        });
+        let Prepared { value, decode_time } = prepared.await?;
+        // Each geometry has its pixels.
+        let value = value.ok_or(ImageError::PoolClosed)?;
+        Ok(Prepared { value, decode_time })
+    }
+
+    /// As [`DecodePool::prepare`] for several geometries, with the pixels of each handed to `finish` in their order, on the thread that
+    /// decoded them. The image is decoded once, unless the scale that is enough differs; pixels are the same as for each geometry alone.
+    ///
+    /// Only what `finish` gives leaves the pool: with [`Geometry::Full`] the pool's admission then bounds how many
+    /// images of full size there are at once. Its time counts as decoding, for the limit too; its panic is
+    /// [`ImageError::DecoderPanicked`].
+    pub async fn prepare_each<T, F>(
+        &self,
+        bytes: Bytes,
+        geometries: Vec<Geometry>,
+        finish: F,
+    ) -> Result<Prepared<T>, ImageError>
+    where
+        T: Send + 'static,
+        F: FnOnce(Vec<RgbPixels>) -> T + Send + 'static,
+    {
         let (value, decode_time) = self
             .run(move |work| {
-                let (raster, held) = decode::raster(&bytes, geometry, work)?;
+                let (pixels, held) = decode::each(&bytes, &geometries, work)?;
                 // The encoded image is of no more use, and `finish` may take a while.
                 drop(bytes);
-                let finished = finish(geometry.apply(raster)?);
+                let finished = finish(pixels);
                 drop(held);
                 Ok(finished)
             })

@@ -56,7 +56,7 @@ mod tests {
         let mut devices = Devices::default();
         assert_eq!(
             devices.line(&auto, &info).as_deref(),
-            Some("efficientnet-lite0 runs on cpu, f32")
+            Some("pocket runs on cpu, f32")
         );
         assert_eq!(devices.line(&auto, &info), None);
         let given = LoadOptions {

@@ -108,9 +108,9 @@ fn an_unknown_category_names_near_ones() {
     let folder = tempdir().unwrap();
     let said = label(&folder, &[EMBEDDED, "--categories", "hamer"]);
     assert!(said.contains("hamer") && said.contains("hammer"), "{said}");
-    let said = label(&folder, &[EMBEDDED, "--categories", "giraffe"]);
+    let said = label(&folder, &[EMBEDDED, "--categories", "moose"]);
     assert!(
-        said.contains("giraffe") && said.contains("ruminant"),
+        said.contains("moose") && said.contains("ruminant"),
         "{said}"
     );
 }
@@ -256,13 +256,10 @@ fn sql_refuses_wrong_arguments_at_planning() {
     );
     let said = ask("SELECT classify(image, file) FROM 'datasets/photos/embedded/'");
     assert!(said.contains("constant"), "{said}");
-    let said = ask("SELECT classify(image, 'giraffe') FROM 'datasets/photos/embedded/'");
-    assert!(said.contains("giraffe"), "{said}");
+    let said = ask("SELECT classify(image, 'windmill') FROM 'datasets/photos/embedded/'");
+    assert!(said.contains("windmill"), "{said}");
     let said = ask("SELECT ask(image, 'What is it?') FROM 'datasets/photos/embedded/'");
-    assert!(
-        said.contains("efficientnet-lite0") && said.contains("words"),
-        "{said}"
-    );
+    assert!(said.contains("pocket") && said.contains("words"), "{said}");
     let said = ask("SELECT * FROM 'no/such/folder/'");
     assert!(said.contains("no/such/folder/"), "{said}");
     let said = ask(

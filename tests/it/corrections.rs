@@ -194,7 +194,10 @@ fn a_query_and_an_evaluation_take_them_too() {
         "{said}"
     );
     // A predicate decides by them.
-    let query = format!("SELECT file FROM '{REFERENCES}' WHERE classify(image, 'cat')");
+    let query = format!(
+        "SELECT file FROM '{REFERENCES}' WHERE classify(image, 'cat') \
+         AND file IN ('dog_008.jpg', 'cat_010.webp', 'dam1_055.jpg')"
+    );
     let run = picsift([
         "sql",
         "--format",

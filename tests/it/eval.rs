@@ -75,7 +75,7 @@ fn photographs_are_judged_as_scikit_learn_judges_them() {
     assert_eq!(fish["support"], 28.0);
     assert_eq!(fish["roc_auc"]["interval"], "bootstrap");
     assert_eq!(fish["recall"]["interval"], "wilson");
-    assert_eq!(found["model"]["name"], "efficientnet-lite0");
+    assert_eq!(found["model"]["name"], "pocket");
     let notes = found["notes"].to_string();
     assert!(
         notes.contains("in the truth but no category here"),
@@ -477,7 +477,7 @@ fn a_sample_is_a_table_to_annotate() {
     }
     // It knows what the table knew.
     let found = eval(&[drawn, "--truth", "truth"]);
-    assert_eq!(found["model"]["name"], "efficientnet-lite0");
+    assert_eq!(found["model"]["name"], "pocket");
     assert!(found["categories"][0]["threshold"].is_number());
     let said = refused(&picsift(args));
     assert!(said.contains("--overwrite"), "{said}");

@@ -122,7 +122,7 @@ fn every_form_is_read_back_row_by_row() {
         for part in [
             "task_categories:\n- image-classification",
             "license: \"other\"",
-            "Model efficientnet-lite0",
+            "Model pocket",
             "| fish | - | 0.2 |",
             "| CC0-1.0 |",
             "it has no label",

@@ -70,7 +70,7 @@ fn a_gallery_has_every_row_and_its_picture() {
         (&meta["rows"], &meta["title"]),
         (&Value::from(221), &Value::from("labelled"))
     );
-    assert_eq!(meta["model"], "efficientnet-lite0");
+    assert_eq!(meta["model"], "pocket");
     let fish = &meta["categories"][0];
     assert_eq!(
         (&fish["name"], &fish["truth"]),

@@ -133,7 +133,7 @@ fn the_manifest_tells_what_was_asked_and_what_came_of_it() {
     stdout(&run);
     let manifest: Value =
         serde_json::from_str(&fs::read_to_string(target.join("_picsift.json")).unwrap()).unwrap();
-    assert_eq!(manifest["model"]["name"], "efficientnet-lite0");
+    assert_eq!(manifest["model"]["name"], "pocket");
     assert_eq!(manifest["model"]["device"], "cpu");
     assert!(manifest["model"]["revision"].is_string());
     let categories = manifest["categories"].as_array().unwrap();

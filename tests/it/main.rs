@@ -28,6 +28,7 @@ mod kill;
 mod label;
 mod lineage;
 mod models_command;
+mod pocket;
 mod printing;
 mod readers;
 mod remote;

@@ -18,7 +18,7 @@ fn a_summary_for_programs_says_what_the_manifest_says() {
     let said: Value = serde_json::from_str(&stdout(&run)).unwrap();
     assert_eq!(said["rows"], 30);
     assert_eq!(said["failures"], 0);
-    assert_eq!(said["model"]["name"], "efficientnet-lite0");
+    assert_eq!(said["model"]["name"], "pocket");
     let manifest = std::fs::read(format!("{out}/_picsift.json")).unwrap();
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
     assert_eq!(said["held"]["fish"], manifest["categories"][0]["held"]);

@@ -1,4 +1,4 @@
-//! How fast the embedded model answers, in images/s; its depthwise filter beside candle's; the packing rule.
+//! How fast the embedded networks answer, in images/s; its depthwise filter beside candle's; the packing rule.
 //!
 //! `cargo bench -p picsift-vision --bench model`
 
@@ -10,34 +10,35 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use picsift_vision::ops::{Depthwise, to_blocks};
-use picsift_vision::{
-    DEFAULT_MODEL, Job, LoadOptions, PackLimits, Question, Views, VisionError, pack,
-};
+use picsift_vision::{Job, LoadOptions, PackLimits, Question, Views, VisionError, pack};
 
-const SIDE: u32 = 224;
-
-fn views(seed: u32) -> Views {
-    let bytes = (0..SIDE * SIDE * 3)
+fn views(side: u32, seed: u32) -> Views {
+    let bytes = (0..side * side * 3)
         .map(|i| (i.wrapping_add(seed).wrapping_mul(2_654_435_761) >> 24) as u8);
     Views {
-        side: SIDE,
+        side,
         grid: (1, 1),
         data: bytes.collect(),
     }
 }
 
 fn answer(c: &mut Criterion) {
-    let mut model = picsift_vision::load(DEFAULT_MODEL, &LoadOptions::default(), &())
+    let classes = |first: u16| Question::Classes((first * 100..first * 100 + 50).collect());
+    let thing = |number| Question::Classes([number].into());
+    answers(c, "efficientnet-lite0", 224, (0..10).map(classes).collect());
+    answers(c, "coco-ssd", 300, [thing(0)].into());
+    answers(c, "coco-ssd", 300, (0..80).map(thing).collect());
+}
+
+fn answers(c: &mut Criterion, name: &str, side: u32, questions: Arc<[Question]>) {
+    let mut model = picsift_vision::load(name, &LoadOptions::default(), &())
         .expect("the embedded model loads")
         .model;
-    let questions: Arc<[Question]> = (0..10)
-        .map(|first| Question::Classes((first * 100..first * 100 + 50).collect()))
-        .collect();
-    let mut group = c.benchmark_group("answer");
+    let mut group = c.benchmark_group(format!("{name}, {} questions", questions.len()));
     for size in [1, 8, 32] {
         let jobs: Vec<Job> = (0..size)
             .map(|seed| Job {
-                views: views(seed),
+                views: views(side, seed),
                 questions: Arc::clone(&questions),
             })
             .collect();

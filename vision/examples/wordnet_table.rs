@@ -3,8 +3,8 @@
 //!     cargo run --release -p picsift-vision --example wordnet_table -- /usr/share/wordnet [OUTPUT_FOLDER]
 //!
 //! The WordNet folder (Debian: package `wordnet-base`) holds `data.noun`, `index.noun`, `noun.exc` and
-//! `cntlist.rev`; the formats are WordNet's `wndb(5WN)` and `cntlist(5WN)`. The classes come from
-//! `vision/data/efficientnet-lite0/classes.csv`. Same input, same bytes: run it into another folder to
+//! `cntlist.rev`; the formats are WordNet's `wndb(5WN)` and `cntlist(5WN)`. The classes come from the `classes.csv` of the models
+//! in `vision/data/`. Same input, same bytes: run it into another folder to
 //! compare. The format of what it writes is in `vision/data/wordnet/README.md`.
 
 use std::collections::{BTreeMap, HashMap};
@@ -24,11 +24,17 @@ struct Synset {
     hypernyms: Vec<String>,
 }
 
-/// One class of the image model: its index and its name.
+/// The lists of classes, whose numbers in the table follow one another.
+const LISTS: [&str; 2] = ["efficientnet-lite0/classes.csv", "coco-ssd/classes.csv"];
+
+/// One class of an image model: its number and its names, separated by bars.
 struct Class {
-    index: u16,
+    number: u16,
     name: String,
 }
+
+/// The classes at each offset; a synset may be a class of several lists.
+type Classes = BTreeMap<String, Vec<Class>>;
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
@@ -39,7 +45,11 @@ fn main() -> Result<()> {
     let output = arguments.next().unwrap_or_else(|| data.join("wordnet"));
 
     let synsets = read_synsets(&wordnet.join("data.noun"))?;
-    let classes = read_classes(&data.join("efficientnet-lite0/classes.csv"))?;
+    let mut classes = Classes::new();
+    let mut count = 0;
+    for list in LISTS {
+        count += read_classes(&data.join(list), count, &mut classes)?;
+    }
     if let Some(offset) = classes.keys().find(|offset| !synsets.contains_key(*offset)) {
         return Err(
             format!("class n{offset} is not a synset of this WordNet: 3.0 is needed").into(),
@@ -112,25 +122,28 @@ fn parse_synset(line: &str) -> Option<(String, Synset)> {
     Some((offset, Synset { words, hypernyms }))
 }
 
-/// `index,wnid,name`; only the name, the last column, may be quoted.
-fn read_classes(path: &Path) -> Result<BTreeMap<String, Class>> {
-    let mut classes = BTreeMap::new();
-    for line in read_text(path)?.lines().skip(1) {
-        let wrong = || format!("{}: not `index,wnid,name`: {line}", path.display());
-        let [index, wnid, name] = line.splitn(3, ',').collect::<Vec<_>>()[..] else {
+/// Adds a list, numbered from `first` on, and gives its length. The first column is the index, the one before the last the offset behind
+/// an `n`; only the name, the last column, may be quoted.
+fn read_classes(path: &Path, first: u16, classes: &mut Classes) -> Result<u16> {
+    let text = read_text(path)?;
+    let columns = text
+        .lines()
+        .next()
+        .map_or(0, |line| line.split(',').count());
+    let mut count = 0;
+    for line in text.lines().skip(1) {
+        let wrong = || format!("{}: not a class: {line}", path.display());
+        let [index, .., wnid, name] = line.splitn(columns, ',').collect::<Vec<_>>()[..] else {
             return Err(wrong().into());
         };
         let name = name.trim_matches('"').replace("\"\"", "\"").to_lowercase();
         let offset = wnid.strip_prefix('n').ok_or_else(wrong)?;
-        classes.insert(
-            offset.to_owned(),
-            Class {
-                index: index.parse()?,
-                name,
-            },
-        );
+        let number = first + index.parse::<u16>()?;
+        let at = classes.entry(offset.to_owned()).or_default();
+        at.push(Class { number, name });
+        count += 1;
     }
-    Ok(classes)
+    Ok(count)
 }
 
 /// How often a noun was met in each of its senses in the texts that WordNet's makers tagged by hand.
@@ -207,7 +220,7 @@ fn nouns_table(
 /// Names only where a class lies at or under the synset: only those can be suggested.
 fn synsets_table(
     synsets: &BTreeMap<String, Synset>,
-    classes: &BTreeMap<String, Class>,
+    classes: &Classes,
     lines: &HashMap<&str, usize>,
 ) -> Result<String> {
     let mut covering: Vec<&str> = Vec::new();
@@ -228,8 +241,8 @@ fn synsets_table(
         write!(table, "{}", hypernyms.join(" "))?;
         if covering.contains(&offset.as_str()) {
             write!(table, "\t{}", synset.words.join("|"))?;
-            if let Some(class) = classes.get(offset) {
-                write!(table, "\t{}\t{}", class.index, class.name)?;
+            for class in classes.get(offset).into_iter().flatten() {
+                write!(table, "\t{}\t{}", class.number, class.name)?;
             }
         }
         writeln!(table)?;

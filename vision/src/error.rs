@@ -61,7 +61,7 @@ pub enum VisionError {
         reason: &'static str,
     },
     /// A category that the model has no class for.
-    #[error("model '{model}' cannot score category '{category}': {source}")]
+    #[error("model '{model}' cannot score category '{category}': {source}; {ANY_WORDS}")]
     UnknownCategory {
         /// The model.
         model: String,
@@ -69,6 +69,14 @@ pub enum VisionError {
         category: String,
         /// Which noun is unknown, and the near nouns that are known.
         source: UnknownNoun,
+    },
+    /// Several of the categories that were given together; see [`VisionError::together`].
+    #[error("model '{model}' cannot score {} of the categories: {}; {ANY_WORDS}", unknown.len(), listed(unknown))]
+    UnknownCategories {
+        /// The model.
+        model: String,
+        /// The categories' names, each with what is unknown of it; at least two.
+        unknown: Vec<(String, UnknownNoun)>,
     },
     /// The noun table in this program cannot be read.
     #[error(transparent)]
@@ -119,7 +127,7 @@ pub enum VisionError {
     },
     /// An image is to be embedded by a model that does not embed.
     #[error(
-        "model '{model}' embeds no images; choose one that does: efficientnet-lite0, or siglip2, siglip2-b32 and siglip2-so400m, which \
+        "model '{model}' embeds no images; choose one that does: pocket or efficientnet-lite0, or siglip2, siglip2-b32 and siglip2-so400m, which \
          embed texts too"
     )]
     CannotEmbed {
@@ -313,6 +321,17 @@ pub enum VisionError {
     },
 }
 
+/// What answers categories that a model of fixed classes does not know.
+const ANY_WORDS: &str =
+    "any words are answered with --model siglip2 or --model moondream2 (in SQL: SET picsift.model)";
+
+fn listed(unknown: &[(String, UnknownNoun)]) -> String {
+    let each = unknown
+        .iter()
+        .map(|(category, why)| format!("'{category}': {why}"));
+    each.collect::<Vec<_>>().join("; ")
+}
+
 /// Bytes in the unit of a card's memory.
 fn gigabytes(bytes: u64) -> String {
     match bytes as f64 {
@@ -322,6 +341,37 @@ fn gigabytes(bytes: u64) -> String {
 }
 
 impl VisionError {
+    /// One error for the categories that were given together: those that the model does not know are named at once. Where there is another
+    /// error, the first such; `None` where there is none at all.
+    pub fn together(errors: Vec<Self>) -> Option<Self> {
+        let mut unknown = Vec::new();
+        for error in errors {
+            match error {
+                Self::UnknownCategory {
+                    model,
+                    category,
+                    source,
+                } => unknown.push((model, category, source)),
+                other => return Some(other),
+            }
+        }
+        let (model, ..) = unknown.first()?;
+        let model = model.clone();
+        if unknown.len() > 1 {
+            let unknown = unknown.into_iter();
+            return Some(Self::UnknownCategories {
+                model,
+                unknown: unknown.map(|(_, name, why)| (name, why)).collect(),
+            });
+        }
+        let (model, category, source) = unknown.pop()?;
+        Some(Self::UnknownCategory {
+            model,
+            category,
+            source,
+        })
+    }
+
     /// Whether no further job of the model can succeed, whatever its image: the end of a run, not the error of a row.
     pub fn ends_all(&self) -> bool {
         matches!(self, Self::DeviceLost { .. } | Self::Closed { .. })

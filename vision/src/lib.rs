@@ -11,7 +11,7 @@
 //! use picsift_vision::{Category, LoadOptions, Service, ServiceOptions};
 //!
 //! let service = Service::start(
-//!     picsift_vision::load("efficientnet-lite0", &LoadOptions::default(), &())?,
+//!     picsift_vision::load("pocket", &LoadOptions::default(), &())?,
 //!     ServiceOptions::default(),
 //! )?;
 //! let fish = service.questions().category(&Category::named("fish"))?;
@@ -23,6 +23,8 @@
 //! ```
 
 pub mod categories;
+mod classes;
+pub mod coco_ssd;
 mod comparison;
 mod description;
 mod device;
@@ -36,10 +38,12 @@ pub mod nouns;
 pub mod ops;
 mod options;
 mod packing;
+pub mod pocket;
 pub mod registry;
 mod service;
 pub mod siglip;
 pub mod source;
+mod squares;
 pub mod store;
 pub mod transformer;
 pub mod wordnet;

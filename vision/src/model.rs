@@ -13,8 +13,8 @@ use crate::error::VisionError;
 use crate::options::{CropPolicy, Generation, PromptStyle};
 use crate::source::FetchProgress;
 
-/// An image: row-major RGB, one byte a channel, `data.len() == width * height * 3`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An image: row-major RGB, one byte a channel, `data.len() == width * height * 3`. The default has no pixels.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RgbImage {
     /// Width in pixels.
     pub width: u32,
@@ -69,6 +69,13 @@ pub enum InputGeometry {
     },
     /// All pixels, upright: the model's [`Preprocessor`] makes its own views of them.
     Full,
+    /// The whole image, upright, made so small with a bicubic filter that its longer side is at most `side`; never enlarged.
+    Within {
+        /// Longest side in pixels.
+        side: u32,
+    },
+    /// What the questions need, as [`Preprocessor::inputs`] says.
+    PerQuestion,
 }
 
 /// What a model is shown of one image: squares of pixels, all of one size.
@@ -329,6 +336,21 @@ pub trait Preprocessor: Send + Sync {
     /// # Errors
     /// [`VisionError::ImageData`] or [`VisionError::ImageSize`] when the image is not what the model takes.
     fn views(&self, image: RgbImage) -> Result<Views, VisionError>;
+
+    /// The pixels that the views for these questions are made of, where [`ModelInfo::input`] says that it depends on them; `None` where it
+    /// names the one way in which the model sees all images.
+    fn inputs(&self, _questions: &[Question]) -> Option<Vec<InputGeometry>> {
+        None
+    }
+
+    /// The views that show what [`Preprocessor::inputs`] asked for: one image for each, each with what it is.
+    ///
+    /// # Errors
+    /// As [`Preprocessor::views`].
+    fn views_of(&self, images: Vec<(InputGeometry, RgbImage)>) -> Result<Views, VisionError> {
+        let image = images.into_iter().next().map(|(_, image)| image);
+        self.views(image.unwrap_or_default())
+    }
 }
 
 /// One image and everything to be asked about it.

@@ -53,6 +53,39 @@ async fn what_is_made_of_the_pixels_is_made_on_the_decoding_thread() {
     assert!(prepared.decode_time >= Duration::from_millis(5));
 }
 
+/// One decode for all geometries, and each has the pixels that it has alone: also where another scale is enough for one of them, where the
+/// picture is turned and where none is resized.
+#[tokio::test]
+async fn several_geometries_of_one_image_are_each_as_if_alone() {
+    let pool = DecodePool::new(1, Limits::default()).unwrap();
+    let within = |side| Geometry::Within { side };
+    let geometries = [
+        vec![CROP, within(640)],
+        vec![within(640), CROP],
+        vec![CROP, within(60)],
+        vec![CROP, Geometry::Full, within(900)],
+        vec![Geometry::Full, CROP],
+    ];
+    let coloured = data("../wild/profile-p3.jpg");
+    for bytes in [
+        jpeg(&busy(300, 200)),
+        jpeg(&busy(1400, 900)),
+        data("oriented.png"),
+        coloured,
+    ] {
+        let bytes = Bytes::from(bytes);
+        for geometries in &geometries {
+            let all = pool.prepare_each(bytes.clone(), geometries.clone(), |pixels| pixels);
+            let all = all.await.unwrap().value;
+            assert_eq!(all.len(), geometries.len());
+            for (geometry, pixels) in geometries.iter().zip(all) {
+                let alone = prepare(&bytes, *geometry, &Limits::default()).unwrap();
+                assert!(pixels == alone, "{geometry:?} of {geometries:?}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn no_more_full_images_exist_at_once_than_there_are_threads() {
     let pool = DecodePool::new(2, Limits::default()).unwrap();

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::common::{Result, plan_datafusion_err, plan_err};
-use picsift_vision::{CategorySpec, Question};
+use picsift_vision::{CategorySpec, Question, VisionError};
 
 use crate::pipeline::models::ModelHandle;
 use crate::pipeline::outcome::{Outcome, value};
@@ -27,7 +27,7 @@ impl Labelling {
     ///
     /// # Errors
     /// A planning error for an empty list, a repeated name, a threshold outside 0 to 1, or a category that the
-    /// model does not know (the message names near ones).
+    /// model does not know (the message names all of them, and near ones that it knows).
     pub fn new(
         model: &ModelHandle,
         specs: &[CategorySpec],
@@ -42,6 +42,7 @@ impl Labelling {
             questions: Arc::new([]),
         };
         let mut questions = Vec::with_capacity(specs.len());
+        let mut refused = Vec::new();
         let mut known = HashSet::with_capacity(specs.len());
         for spec in specs {
             let name = &spec.category.name;
@@ -60,12 +61,15 @@ impl Labelling {
                     "threshold {threshold} of category '{name}' is not within 0 to 1"
                 );
             }
-            let question = model
-                .category(&spec.category)
-                .map_err(|e| plan_datafusion_err!("{e}"))?;
             labelling.names.push(name.clone());
             labelling.thresholds.push(threshold);
-            questions.push(question);
+            match model.category(&spec.category) {
+                Ok(question) => questions.push(question),
+                Err(error) => refused.push(error),
+            }
+        }
+        if let Some(error) = VisionError::together(refused) {
+            return Err(plan_datafusion_err!("{error}"));
         }
         labelling.questions = questions.into();
         Ok(labelling)

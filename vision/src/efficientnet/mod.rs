@@ -10,6 +10,7 @@ mod classifier;
 mod weights;
 
 pub use classifier::{BYTES, NAME, describe};
+pub(crate) use classifier::{Classifier, INPUT, REVISION, SIDE, Seen, THRESHOLD, WIDTH, sum};
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::Linear;

@@ -15,6 +15,7 @@
 
 mod depthwise;
 mod inverted_residual;
+mod peak_head;
 mod pointwise;
 mod pooled_head;
 mod scratch;
@@ -22,6 +23,7 @@ mod stem;
 
 pub use depthwise::Depthwise;
 pub use inverted_residual::InvertedResidual;
+pub use peak_head::PeakHead;
 pub use pointwise::Pointwise;
 pub use pooled_head::PooledHead;
 pub use stem::Stem;

@@ -4,15 +4,17 @@
 
 use candle_core::Device;
 
+use crate::coco_ssd;
 use crate::description::DescribedModel;
 use crate::efficientnet;
 use crate::error::VisionError;
 use crate::moondream::{self, Layout};
 use crate::options::LoadOptions;
+use crate::pocket;
 use crate::source::{self, HubFile};
 
 /// The model that needs nothing beyond this program.
-pub const DEFAULT_MODEL: &str = efficientnet::NAME;
+pub const DEFAULT_MODEL: &str = pocket::NAME;
 
 /// A model that [`super::load`] knows by name.
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +78,19 @@ const MOONDREAM: &str = "vikhyatk/moondream2";
 const MOONDREAM_2025: &str = "9a7d4024050840e001defacec2b00727e89149e6";
 const MOONDREAM_2024: &str = "92d3d73b6fd61ab84d9fe093a9c7fd8c04bf2c0d";
 
-static MODELS: [ModelEntry; 7] = [
+static MODELS: [ModelEntry; 9] = [
+    ModelEntry {
+        name: pocket::NAME,
+        aliases: &[],
+        description: "The default: efficientnet-lite0 and coco-ssd together; a noun is answered by whichever knows it, and only \
+                      what is needed runs; CPU only",
+        licence: "Apache-2.0",
+        cuda: false,
+        origin: Origin::Embedded(EmbeddedModel {
+            bytes: pocket::BYTES,
+            describe: |_, options| pocket::describe(options),
+        }),
+    },
     ModelEntry {
         name: efficientnet::NAME,
         aliases: &[],
@@ -87,6 +101,18 @@ static MODELS: [ModelEntry; 7] = [
         origin: Origin::Embedded(EmbeddedModel {
             bytes: efficientnet::BYTES,
             describe: |_, options| efficientnet::describe(options),
+        }),
+    },
+    ModelEntry {
+        name: coco_ssd::NAME,
+        aliases: &[],
+        description: "SSD-MobileNetV2, a detector of COCO's 80 things (person, car, chair, dog), wherever in the picture they are; CPU \
+                      only",
+        licence: "Apache-2.0",
+        cuda: false,
+        origin: Origin::Embedded(EmbeddedModel {
+            bytes: coco_ssd::BYTES,
+            describe: |_, options| coco_ssd::describe(options),
         }),
     },
     ModelEntry {

@@ -52,6 +52,11 @@ impl QuestionId {
                 hash.number(u64::from(*size));
             }
             InputGeometry::Full => hash.text("full"),
+            InputGeometry::Within { side } => {
+                hash.text("within");
+                hash.number(u64::from(*side));
+            }
+            InputGeometry::PerQuestion => hash.text("per question"),
         }
         match question {
             Question::Classes(classes) => {

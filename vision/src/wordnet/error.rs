@@ -1,6 +1,10 @@
 //! Why a noun has no classes, and what a broken table is, each as one sentence.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+
+/// More near nouns would not be read.
+pub(super) const MOST_NEAR: usize = 5;
 
 /// The table in the program cannot be read: the build is broken, nothing a person did.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -53,6 +57,26 @@ impl UnknownNoun {
     #[must_use]
     pub fn near(&self) -> &[String] {
         &self.near
+    }
+
+    /// One error for a noun that neither of two lists of classes knows: where one of them knows some kinds of it, that is the
+    /// reason; the nouns near it are those of both by turns.
+    pub(super) fn or(self, other: Self) -> Self {
+        let (first, second) = match (&self.problem, &other.problem) {
+            (Problem::NoClass, Problem::TooFew(_) | Problem::TooMany(_)) => (other, self),
+            _ => (self, other),
+        };
+        let mut near = Vec::new();
+        let mut others = second.near.into_iter();
+        for name in first.near {
+            near.push(name);
+            near.extend(others.next());
+        }
+        near.extend(others);
+        let mut met = HashSet::new();
+        near.retain(|name| met.insert(name.clone()));
+        near.truncate(MOST_NEAR);
+        Self { near, ..first }
     }
 
     fn sentence(&self) -> String {

@@ -5,21 +5,31 @@ use std::sync::LazyLock;
 use super::error::WordnetError;
 use super::fold::fold;
 use super::morphology;
-use super::table::{Noun, Nouns, Sense, Synsets};
+use super::table::{ClassList, Noun, Nouns, Sense, Synsets};
 
-/// The nouns of WordNet 3.0 and the image classes under them. Use the one in the program, [`Lexicon::embedded`].
+/// The nouns of WordNet 3.0 and the image classes of one list under them. Use those in the program, [`Lexicon::embedded`] and
+/// [`Lexicon::of`].
 #[derive(Debug)]
 pub struct Lexicon {
-    pub(super) nouns: Nouns,
-    pub(super) synsets: Synsets,
+    pub(super) nouns: &'static Nouns,
+    pub(super) synsets: &'static Synsets,
+    /// The list whose classes are meant.
+    pub(super) list: ClassList,
 }
 
-static EMBEDDED: LazyLock<Result<Lexicon, WordnetError>> = LazyLock::new(|| {
+static NOUNS: LazyLock<Result<Nouns, WordnetError>> = LazyLock::new(Nouns::embedded);
+static SYNSETS: LazyLock<Result<Synsets, WordnetError>> = LazyLock::new(Synsets::embedded);
+static IMAGENET: LazyLock<Result<Lexicon, WordnetError>> =
+    LazyLock::new(|| read(ClassList::ImageNet));
+static COCO: LazyLock<Result<Lexicon, WordnetError>> = LazyLock::new(|| read(ClassList::Coco));
+
+fn read(list: ClassList) -> Result<Lexicon, WordnetError> {
     Ok(Lexicon {
-        nouns: Nouns::embedded()?,
-        synsets: Synsets::embedded()?,
+        nouns: NOUNS.as_ref().map_err(Clone::clone)?,
+        synsets: SYNSETS.as_ref().map_err(Clone::clone)?,
+        list,
     })
-});
+}
 
 /// A noun is known when the model has at least one in so many of its kinds.
 const KINDS_PER_CLASS: usize = 1000;
@@ -28,25 +38,49 @@ const KINDS_PER_CLASS: usize = 1000;
 const RAREST_PART: u32 = 10;
 
 impl Lexicon {
-    /// The lexicon in the program, decompressed on first use.
+    /// The lexicon in the program with ImageNet's classes, decompressed on first use.
     ///
     /// # Errors
     /// [`WordnetError`] when the program was built with a damaged table.
     pub fn embedded() -> Result<&'static Self, WordnetError> {
-        EMBEDDED.as_ref().map_err(Clone::clone)
+        Self::of(ClassList::ImageNet)
     }
 
-    /// Whether a noun usually means something of whose kinds the model has too few classes to know it by.
+    /// The lexicon in the program with the classes of this list, decompressed on first use.
+    ///
+    /// # Errors
+    /// As [`Lexicon::embedded`].
+    pub fn of(list: ClassList) -> Result<&'static Self, WordnetError> {
+        let lexicon = match list {
+            ClassList::ImageNet => &IMAGENET,
+            ClassList::Coco => &COCO,
+        };
+        lexicon.as_ref().map_err(Clone::clone)
+    }
+
+    /// For each class of this lexicon's list, by its number, the classes of another list that it is a kind of, or is itself: a robin is a bird.
+    pub(crate) fn classes_above(&self, other: ClassList) -> Vec<Vec<u16>> {
+        self.synsets.classes_above(self.list, other)
+    }
+
+    /// The classes that lie at or under a synset, sorted.
+    pub(super) fn cover(&self, synset: u32) -> &'static [u16] {
+        self.synsets.cover(self.list, synset)
+    }
+
+    /// Whether a noun usually means something of whose kinds the model has too few classes to know it by. What is a class itself
+    /// is known by that, whatever its kinds.
     pub(super) fn is_sparse(&self, noun: &Noun<'_>) -> bool {
         let covering: Vec<Sense> = noun
             .senses
             .iter()
             .copied()
-            .filter(|sense| !self.synsets.cover(sense.synset).is_empty())
+            .filter(|sense| !self.cover(sense.synset).is_empty())
             .collect();
         usual(&covering).any(|sense| {
-            let most = self.synsets.cover(sense.synset).len() * KINDS_PER_CLASS;
-            self.synsets.kinds(sense.synset, most + 1) > most
+            let most = self.cover(sense.synset).len() * KINDS_PER_CLASS;
+            !self.synsets.is_class(self.list, sense.synset)
+                && self.synsets.kinds(sense.synset, most + 1) > most
         })
     }
 
@@ -55,7 +89,7 @@ impl Lexicon {
     #[must_use]
     pub fn lemma(&self, word: &str) -> Option<String> {
         Some(
-            morphology::singular(&self.nouns, &fold(word))?
+            morphology::singular(self.nouns, &fold(word))?
                 .spelling
                 .to_owned(),
         )
@@ -63,7 +97,7 @@ impl Lexicon {
 
     /// How often a noun, singular or plural, was met in WordNet's tagged texts; nothing when it lists no such noun.
     pub(crate) fn met(&self, noun: &str) -> Option<u32> {
-        morphology::singular(&self.nouns, &fold(noun)).map(|noun| noun.count())
+        morphology::singular(self.nouns, &fold(noun)).map(|noun| noun.count())
     }
 
     /// Per sense of a noun as it stands, the most usual first, whether it is any sense of one of these nouns or a kind
@@ -90,11 +124,11 @@ impl Lexicon {
     /// tagged texts (comic book). A black cat is not (WordNet means a marten), nor is a white horse (a wave).
     pub(crate) fn is_fixed(&self, compound: &str) -> bool {
         let key = fold(compound);
-        let noun = morphology::singular(&self.nouns, &key);
+        let noun = morphology::singular(self.nouns, &key);
         let head = key
             .rsplit(' ')
             .next()
-            .and_then(|head| morphology::singular(&self.nouns, head));
+            .and_then(|head| morphology::singular(self.nouns, head));
         let (Some(noun), Some(head)) = (noun, head) else {
             return false;
         };
@@ -109,17 +143,22 @@ impl Lexicon {
 
     /// The classes of a folded noun, as it stands or as a plural; nothing when there are none.
     pub(super) fn classes(&self, key: &str) -> Option<Vec<u16>> {
-        let forms = std::iter::once(key.to_owned()).chain(morphology::singulars(&self.nouns, key));
-        forms
-            .map(|form| self.classes_as_it_stands(&form))
+        self.forms(key)
+            .map(|form| self.form(&form))
             .find(|classes| !classes.is_empty())
     }
 
-    fn classes_as_it_stands(&self, key: &str) -> Vec<u16> {
-        let mut classes = self.synsets.classes_named(key).to_vec();
+    /// What a folded noun may mean: itself, or what it may be the plural of.
+    pub(super) fn forms(&self, key: &str) -> impl Iterator<Item = String> + use<> {
+        std::iter::once(key.to_owned()).chain(morphology::singulars(self.nouns, key))
+    }
+
+    /// The classes of a folded noun as it stands; empty when there are none.
+    pub(super) fn form(&self, key: &str) -> Vec<u16> {
+        let mut classes = self.synsets.classes_named(self.list, key).to_vec();
         let noun = self.nouns.find(key).filter(|noun| !self.is_sparse(noun));
         for sense in noun.map(|noun| self.kept_senses(&noun)).unwrap_or_default() {
-            classes.extend(self.synsets.cover(sense.synset));
+            classes.extend(self.cover(sense.synset));
         }
         classes.sort_unstable();
         classes.dedup();
@@ -129,7 +168,7 @@ impl Lexicon {
     /// The senses of a noun that have classes and that a person is likely to mean; the module's
     /// documentation gives the rule.
     pub(super) fn kept_senses(&self, noun: &Noun<'_>) -> Vec<Sense> {
-        let classes = |sense: &Sense| self.synsets.cover(sense.synset);
+        let classes = |sense: &Sense| self.cover(sense.synset);
         let covering: Vec<Sense> = noun
             .senses
             .iter()

@@ -1,6 +1,6 @@
 //! English nouns: what is one, what is its singular, and which image classes are kinds of it.
 //!
-//! Owns the WordNet table and the rules by which a noun becomes a set of ImageNet classes. It knows
+//! Owns the WordNet table and the rules by which a noun becomes a set of ImageNet's classes or of COCO's things. It knows
 //! classes only as the numbers that the table gives them: no model, score or threshold comes in here.
 //!
 //! # From a noun to classes
@@ -29,7 +29,10 @@
 //!
 //! What no rule of this kind can know: classes that the model lacks. `mouse` is the computer's, because no
 //! class is the animal; `seal` and `kite` are the animals for the same reason; `crane` is the bird and the
-//! machine, of which neither was ever met. `bat`, `chicken` and `lamb` have no class at all.
+//! machine, of which neither was ever met. `bat`, `chicken` and `lamb` have no class of ImageNet's at all.
+//!
+//! COCO's list names broad things: its `person` and `bird` are those synsets themselves, so that kinds of them (a woman, an owl) are
+//! not known by it, however many there are, and the noun itself is.
 
 mod classes;
 mod error;
@@ -41,5 +44,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use classes::classes_in;
 pub use error::{UnknownNoun, WordnetError};
 pub use lexicon::Lexicon;
+pub use table::ClassList;

@@ -4,12 +4,11 @@
 use std::cmp::Reverse;
 use std::collections::HashSet;
 
+use super::error::MOST_NEAR as MOST;
 use super::fold::fold;
 use super::lexicon::{Lexicon, usual};
 use super::table::Noun;
 
-/// More would not be read.
-const MOST: usize = 5;
 /// A hypernym over more classes than a tenth of them all (object, device, animal) says nothing.
 const WIDEST: usize = 100;
 /// Nor does one that is further up than this (substance for the sky).
@@ -38,7 +37,7 @@ pub(super) fn near(lexicon: &Lexicon, key: &str, noun: Option<&Noun<'_>>) -> Vec
         // Where what is above has no name that is known either (a tree is a plant): the kinds that are.
         for sense in usual(&noun.senses) {
             for (synset, distance) in lexicon.synsets.at_or_above(sense.synset) {
-                let classes = lexicon.synsets.cover(synset).len();
+                let classes = lexicon.cover(synset).len();
                 if (1..=WIDEST).contains(&classes) && distance <= FURTHEST {
                     near.extend(under(lexicon, synset));
                 }
@@ -75,7 +74,7 @@ fn hypernyms<'a>(lexicon: &'a Lexicon, noun: &Noun<'_>) -> Vec<(u32, &'a str)> {
     let mut above: Vec<(usize, usize, u32)> = Vec::new();
     for (order, sense) in usual(&noun.senses).enumerate() {
         for (synset, distance) in lexicon.synsets.at_or_above(sense.synset) {
-            let classes = lexicon.synsets.cover(synset).len();
+            let classes = lexicon.cover(synset).len();
             if (1..=WIDEST).contains(&classes) && distance <= FURTHEST {
                 above.push((distance, order, synset));
             }
@@ -83,7 +82,7 @@ fn hypernyms<'a>(lexicon: &'a Lexicon, noun: &Noun<'_>) -> Vec<(u32, &'a str)> {
     }
     above.sort_unstable();
     let mut met = HashSet::new();
-    above.retain(|&(.., synset)| met.insert(lexicon.synsets.cover(synset)));
+    above.retain(|&(.., synset)| met.insert(lexicon.cover(synset)));
     above
         .iter()
         .filter_map(|&(.., synset)| Some((synset, name(lexicon, synset)?.1)))
@@ -94,7 +93,7 @@ fn hypernyms<'a>(lexicon: &'a Lexicon, noun: &Noun<'_>) -> Vec<(u32, &'a str)> {
 fn under(lexicon: &Lexicon, root: u32) -> Vec<String> {
     let mut names: Vec<(Reverse<u32>, &str)> = lexicon
         .synsets
-        .covering()
+        .covering(lexicon.list)
         .filter(|&(synset, _)| {
             synset != root
                 && lexicon
@@ -133,9 +132,9 @@ fn name(lexicon: &Lexicon, synset: u32) -> Option<(u32, &str)> {
 fn words(lexicon: &Lexicon) -> impl Iterator<Item = &str> {
     let words = lexicon
         .synsets
-        .covering()
+        .covering(lexicon.list)
         .flat_map(|(_, names)| names.iter().map(String::as_str));
-    words.chain(lexicon.synsets.class_names())
+    words.chain(lexicon.synsets.class_names(lexicon.list))
 }
 
 /// Nouns with classes that differ by few letters: one in three at most, never more than two.

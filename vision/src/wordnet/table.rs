@@ -127,6 +127,39 @@ fn parse_senses(list: &str) -> Option<Vec<Sense>> {
     list.split(' ').map(sense).collect()
 }
 
+/// A list of image classes that hangs in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClassList {
+    /// The 1000 classes of ImageNet-1k.
+    ImageNet,
+    /// The 80 things of COCO.
+    Coco,
+}
+
+impl ClassList {
+    /// The lists in the order of their numbers in the table.
+    const ALL: [Self; 2] = [Self::ImageNet, Self::Coco];
+
+    /// Classes in the list; they are numbered from 0.
+    pub fn count(self) -> u16 {
+        match self {
+            Self::ImageNet => 1000,
+            Self::Coco => 80,
+        }
+    }
+
+    /// List and number in it of a class as the table numbers it: one list after the other.
+    fn of(mut class: u16) -> Option<(Self, u16)> {
+        for list in Self::ALL {
+            if class < list.count() {
+                return Some((list, class));
+            }
+            class -= list.count();
+        }
+        None
+    }
+}
+
 /// How the meanings hang together, and which image classes lie where.
 #[derive(Debug)]
 pub(super) struct Synsets {
@@ -134,10 +167,20 @@ pub(super) struct Synsets {
     begins: Vec<u32>,
     hypernyms: Vec<u32>,
     names: HashMap<u32, Vec<String>>,
-    cover: HashMap<u32, Vec<u16>>,
-    class_names: HashMap<String, Vec<u16>>,
+    imagenet: Classes,
+    coco: Classes,
     /// Per synset its direct hyponyms, made when first asked for.
     hyponyms: OnceLock<Vec<Vec<u32>>>,
+}
+
+/// Where the classes of one list lie.
+#[derive(Debug, Default)]
+struct Classes {
+    /// Per synset the classes at or under it.
+    cover: HashMap<u32, Vec<u16>>,
+    /// The synsets that are classes, each with its class.
+    own: HashMap<u32, u16>,
+    names: HashMap<String, Vec<u16>>,
 }
 
 impl Synsets {
@@ -148,8 +191,8 @@ impl Synsets {
             begins: Vec::with_capacity(1 << 17),
             hypernyms: Vec::with_capacity(1 << 17),
             names: HashMap::new(),
-            cover: HashMap::new(),
-            class_names: HashMap::new(),
+            imagenet: Classes::default(),
+            coco: Classes::default(),
             hyponyms: OnceLock::new(),
         };
         let mut classes = Vec::new();
@@ -172,11 +215,15 @@ impl Synsets {
                     .names
                     .insert(synset, names.split('|').map(str::to_owned).collect());
             }
-            if let Some(class) = fields.next() {
-                let class: u16 = class.parse().map_err(|_| malformed())?;
-                let name = fold(fields.next().ok_or_else(malformed)?);
-                synsets.class_names.entry(name).or_default().push(class);
-                classes.push((class, synset));
+            while let Some(class) = fields.next() {
+                let number = class.parse().map_err(|_| malformed())?;
+                let (list, class) = ClassList::of(number).ok_or_else(malformed)?;
+                for name in fields.next().ok_or_else(malformed)?.split('|') {
+                    let names = &mut synsets.classes_mut(list).names;
+                    names.entry(fold(name)).or_default().push(class);
+                }
+                synsets.classes_mut(list).own.insert(synset, class);
+                classes.push((class, synset, list));
             }
         }
         let last = u32::try_from(synsets.hypernyms.len()).map_err(|_| WordnetError::Malformed {
@@ -185,13 +232,28 @@ impl Synsets {
         })?;
         synsets.begins.push(last);
         // In the order of the classes, so that every list of classes comes out sorted.
-        classes.sort_unstable();
-        for (class, synset) in classes {
+        classes.sort_unstable_by_key(|&(class, ..)| class);
+        for (class, synset, list) in classes {
             for (above, _) in synsets.at_or_above(synset) {
-                synsets.cover.entry(above).or_default().push(class);
+                let cover = &mut synsets.classes_mut(list).cover;
+                cover.entry(above).or_default().push(class);
             }
         }
         Ok(synsets)
+    }
+
+    fn classes(&self, list: ClassList) -> &Classes {
+        match list {
+            ClassList::ImageNet => &self.imagenet,
+            ClassList::Coco => &self.coco,
+        }
+    }
+
+    fn classes_mut(&mut self, list: ClassList) -> &mut Classes {
+        match list {
+            ClassList::ImageNet => &mut self.imagenet,
+            ClassList::Coco => &mut self.coco,
+        }
     }
 
     /// The synset and all synsets above it, each once with its least distance, the nearest first.
@@ -255,31 +317,50 @@ impl Synsets {
         count.min(most)
     }
 
-    /// The classes that lie at or under a synset, sorted.
-    pub(super) fn cover(&self, synset: u32) -> &[u16] {
-        self.cover.get(&synset).map_or(&[], Vec::as_slice)
+    /// The classes of a list that lie at or under a synset, sorted.
+    pub(super) fn cover(&self, list: ClassList, synset: u32) -> &[u16] {
+        let cover = self.classes(list).cover.get(&synset);
+        cover.map_or(&[], Vec::as_slice)
     }
 
-    /// The synsets with a class at or under them, in no order, with their words.
-    pub(super) fn covering(&self) -> impl Iterator<Item = (u32, &[String])> {
-        self.names
-            .iter()
-            .map(|(&synset, names)| (synset, names.as_slice()))
+    /// Whether a synset is itself a class of a list.
+    pub(super) fn is_class(&self, list: ClassList, synset: u32) -> bool {
+        self.classes(list).own.contains_key(&synset)
     }
 
-    /// The words of a synset with a class at or under it.
+    /// Per class of a list the classes of another one that it is a kind of, or is itself.
+    pub(super) fn classes_above(&self, list: ClassList, other: ClassList) -> Vec<Vec<u16>> {
+        let mut all = vec![Vec::new(); usize::from(list.count())];
+        for (&synset, &class) in &self.classes(list).own {
+            let above = self.at_or_above(synset).into_iter();
+            let above = above.filter_map(|(synset, _)| self.classes(other).own.get(&synset));
+            if let Some(place) = all.get_mut(usize::from(class)) {
+                place.extend(above);
+            }
+        }
+        all
+    }
+
+    /// The synsets with a class of a list at or under them, in no order, with their words.
+    pub(super) fn covering(&self, list: ClassList) -> impl Iterator<Item = (u32, &[String])> {
+        let synsets = self.classes(list).cover.keys();
+        synsets.map(|&synset| (synset, self.names(synset)))
+    }
+
+    /// The words of a synset with a class of any list at or under it.
     pub(super) fn names(&self, synset: u32) -> &[String] {
         self.names.get(&synset).map_or(&[], Vec::as_slice)
     }
 
     /// The classes that the class list itself calls `key`.
-    pub(super) fn classes_named(&self, key: &str) -> &[u16] {
-        self.class_names.get(key).map_or(&[], Vec::as_slice)
+    pub(super) fn classes_named(&self, list: ClassList, key: &str) -> &[u16] {
+        let named = self.classes(list).names.get(key);
+        named.map_or(&[], Vec::as_slice)
     }
 
-    /// All names of the class list.
-    pub(super) fn class_names(&self) -> impl Iterator<Item = &str> {
-        self.class_names.keys().map(String::as_str)
+    /// All names of a class list.
+    pub(super) fn class_names(&self, list: ClassList) -> impl Iterator<Item = &str> {
+        self.classes(list).names.keys().map(String::as_str)
     }
 }
 
@@ -317,6 +398,11 @@ mod tests {
     #[test]
     fn every_class_lies_under_entity_once() {
         let synsets = Synsets::embedded().unwrap();
-        assert_eq!(synsets.cover(0), (0..1000).collect::<Vec<u16>>());
+        for list in ClassList::ALL {
+            assert_eq!(
+                synsets.cover(list, 0),
+                (0..list.count()).collect::<Vec<u16>>()
+            );
+        }
     }
 }

@@ -82,6 +82,67 @@ fn a_noun_that_tells_nothing_apart_is_refused() {
 }
 
 #[test]
+fn a_thing_of_coco_is_known_by_itself_and_its_kinds_are_not() {
+    let coco = Lexicon::of(ClassList::Coco).unwrap();
+    let list = include_str!("../../data/coco-ssd/classes.csv");
+    for (index, line) in (0_u16..).zip(list.lines().skip(1)) {
+        for name in line.rsplit(',').next().unwrap().split('|') {
+            let found = coco.classes_of(name).unwrap();
+            assert!(found.contains(&index), "{name}: {found:?}");
+        }
+    }
+    // However many kinds of people there are, the class is all of them.
+    assert_eq!(coco.classes_of("persons").unwrap(), [0]);
+    assert_eq!(coco.classes_of("individual").unwrap(), [0]);
+    assert_eq!(coco.classes_of("animals").unwrap().len(), 10);
+    for kind in ["woman", "athlete", "owl", "poodle"] {
+        let error = coco.classes_of(kind).unwrap_err().to_string();
+        assert!(error.contains("no class that is a kind of"), "{error}");
+    }
+    let error = coco.classes_of("object").unwrap_err().to_string();
+    assert!(error.contains("every image"), "{error}");
+}
+
+#[test]
+fn several_lists_take_a_noun_in_one_form_and_give_one_reason() {
+    let lexicons = [ClassList::ImageNet, ClassList::Coco].map(|list| Lexicon::of(list).unwrap());
+    let found = |noun: &str| classes_in(&lexicons, noun);
+    let counts = |noun: &str| {
+        found(noun)
+            .unwrap()
+            .iter()
+            .map(Vec::len)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(counts("animal"), [398, 10]);
+    assert_eq!(counts("person"), [0, 1]);
+    assert_eq!(counts("castle"), [1, 0]);
+    // Spectacles in one list are no glasses to drink from in the other.
+    assert_eq!(counts("glasses"), [1, 0]);
+    let error = found("moose").unwrap_err();
+    assert!(
+        !error.near().is_empty() && error.near().len() <= 5,
+        "{error}"
+    );
+    let error = found("tree").unwrap_err();
+    for near in error.near() {
+        assert!(found(near).is_ok(), "{near}");
+    }
+    assert!(
+        found("object")
+            .unwrap_err()
+            .to_string()
+            .contains("every image")
+    );
+    assert!(
+        found("xyzzy")
+            .unwrap_err()
+            .to_string()
+            .contains("not an English noun")
+    );
+}
+
+#[test]
 fn a_noun_may_be_written_as_people_write() {
     for (written, plain) in [
         ("dogs", "dog"),

@@ -1,12 +1,12 @@
 //! The embedded classifier through the model trait.
 
 use picsift_vision::{
-    Answer, Category, DEFAULT_MODEL, Generation, InputGeometry, Job, LoadOptions, Loaded,
-    PromptStyle, Question, RgbImage, Views, VisionError,
+    Answer, Category, Generation, InputGeometry, Job, LoadOptions, Loaded, PromptStyle, Question,
+    RgbImage, Views, VisionError,
 };
 
 fn loaded() -> Loaded {
-    picsift_vision::load(DEFAULT_MODEL, &LoadOptions::default(), &()).unwrap()
+    picsift_vision::load("efficientnet-lite0", &LoadOptions::default(), &()).unwrap()
 }
 
 fn image(width: u32, height: u32) -> RgbImage {

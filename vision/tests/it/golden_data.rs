@@ -122,11 +122,7 @@ impl Golden {
     /// The picture as the reference reads it.
     pub(crate) fn rgb(&self, id: &str) -> RgbImage {
         let image = self.images().find(|image| image.id == id).unwrap();
-        let bytes = fs::read(&image.path).unwrap();
-        match image::guess_format(&bytes).unwrap() {
-            ImageFormat::Jpeg => jpeg(&bytes),
-            _ => other(image::load_from_memory(&bytes).unwrap()),
-        }
+        pillow(&image.path)
     }
 
     /// The questions whose logits about a picture are there, by number, in their order.
@@ -173,6 +169,15 @@ pub(crate) fn prompts(golden: &Golden) -> Vec<Vec<u32>> {
             ids(named.iter().find_map(|name| question.get(name)).unwrap())
         })
         .collect()
+}
+
+/// A picture without transparency as Pillow reads it.
+pub(crate) fn pillow(path: &Path) -> RgbImage {
+    let bytes = fs::read(path).unwrap();
+    match image::guess_format(&bytes).unwrap() {
+        ImageFormat::Jpeg => jpeg(&bytes),
+        _ => other(image::load_from_memory(&bytes).unwrap()),
+    }
 }
 
 /// A file that may be there compressed.

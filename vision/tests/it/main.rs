@@ -4,6 +4,7 @@
 
 mod checkpoints;
 mod classifier;
+mod coco_ssd;
 mod golden_data;
 mod goldens;
 mod hub;
@@ -11,6 +12,7 @@ mod moondream;
 mod mutated;
 mod ops;
 mod packed;
+mod pocket;
 mod preprocess;
 mod prompts;
 mod seeds;

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use picsift_vision::ops::{
-    Depthwise, InvertedResidual, Pointwise, PooledHead, Stem, from_blocks, to_blocks,
+    Depthwise, InvertedResidual, PeakHead, Pointwise, PooledHead, Stem, from_blocks, to_blocks,
 };
 
 /// Largest difference from candle's result; the results are of the order of 1.
@@ -167,11 +167,35 @@ fn stem_and_head_are_candles_layers() {
 }
 
 #[test]
+fn a_peak_head_is_the_maximum_of_candles_convolution() {
+    for (n, inputs, outputs, h, w) in [
+        (1, 1, 1, 1, 1),
+        (2, 20, 5, 1, 3),
+        (2, 33, 7, 4, 1),
+        (3, 16, 18, 5, 6),
+        (1, 40, 50, 2, 2),
+    ] {
+        let x = tensor(&[n, inputs, h, w], 20);
+        let weights = tensor(&[outputs, inputs, 3, 3], 21);
+        let bias = values(outputs, 22);
+        // The head's weights have the taps before the inputs.
+        let by_tap = weights.permute((0, 2, 3, 1)).unwrap().contiguous().unwrap();
+        let head = PeakHead::new(inputs, &flat(&by_tap), &bias).unwrap();
+        let peaks = to_blocks(&x).unwrap().apply_op1_no_bwd(&head).unwrap();
+        let plain = convolution(&x, &weights, &bias, 1, 1);
+        let expected = plain.flatten_from(2).unwrap().max(2).unwrap();
+        assert_close(&peaks, &expected);
+    }
+}
+
+#[test]
 fn layers_that_do_not_fit_together_are_refused() {
     assert!(Pointwise::new(3, &[0.0; 5], &[0.0; 2], true).is_err());
     assert!(Depthwise::new(4, 1, &[0.0; 16], &[0.0]).is_err());
     assert!(Depthwise::new(3, 1, &[0.0; 8], &[0.0]).is_err());
     assert!(Stem::new((0.0, 1.0), &[0.0; 26], &[0.0]).is_err());
+    assert!(PeakHead::new(2, &[0.0; 17], &[0.0]).is_err());
+    assert!(PeakHead::new(2, &[], &[]).is_err());
     let depthwise = Depthwise::new(3, 1, &[0.0; 18], &[0.0; 2]).unwrap();
     let project = Pointwise::new(3, &[0.0; 3], &[0.0], false).unwrap();
     assert!(InvertedResidual::new(None, depthwise.clone(), project).is_err());
