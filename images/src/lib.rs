@@ -69,7 +69,7 @@ pub use limits::Limits;
 pub use pixels::RgbPixels;
 pub use policy::{AllowedHost, AllowedHostError, FetchOptions, FetchPolicy};
 pub use pool::{DecodePool, Prepared};
-pub use reference::{is_absolute, may_hold_credential, resolve, shown};
+pub use reference::{beside, is_absolute, may_hold_credential, resolve, shown};
 pub use sandbox::{Confinement, Sandbox, serve_decoding};
 pub use secrets::{escaped, is_obeyed, redacted};
 pub use similarity::similarity_hash;

@@ -170,6 +170,10 @@ fn a_process_that_decodes_has_nothing_else() {
     for line in ["NoNewPrivs:\t1", "Seccomp:\t2", "Threads:\t1"] {
         assert!(status.lines().any(|l| l == line), "{line} of {status}");
     }
+    // Ctrl-C in a terminal is for the program alone.
+    let stat = read("stat");
+    let group = stat.rsplit(") ").next().unwrap().split(' ').nth(2).unwrap();
+    assert_eq!(group, child.file_name().unwrap());
     let open: Vec<_> = std::fs::read_dir(child.join("fd"))
         .unwrap()
         .flatten()

@@ -230,6 +230,8 @@ impl Worker {
             .args(&sandbox.arguments)
             .env_clear()
             .current_dir("/")
+            // What a terminal sends on Ctrl-C is for the program, which may go on with what is under way.
+            .process_group(0)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::from(OwnedFd::from(output)))
             .stderr(Stdio::null())
