@@ -1,4 +1,4 @@
-//! Buckets and containers by name: which service, which account, which bucket a URL is of.
+//! Buckets, containers and data sets of the hub by name: which service, which account, which bucket a URL is of.
 //!
 //! Two URLs of one bucket may be written differently (`s3` and `s3a`, an Azure account in the URL or in the environment). Here they are
 //! the same, and what is no name of a bucket is none. Nothing is opened, and who may read what is not decided.
@@ -6,7 +6,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use percent_encoding::percent_decode_str;
 use url::Url;
+
+use crate::hub::Place;
 
 /// The variable that names the Azure account of URLs without one.
 const ACCOUNT: &str = "AZURE_STORAGE_ACCOUNT_NAME";
@@ -19,12 +22,13 @@ const AZURE_HOSTS: [&str; 4] = [
     "blob.fabric.microsoft.com",
 ];
 
-/// A bucket of S3 or Google, or a container of Azure.
+/// A bucket of S3 or Google, a container of Azure, or a data set of the hub.
 ///
 /// ```
 /// use picsift_images::Bucket;
 ///
 /// assert_eq!("s3://photos".parse::<Bucket>()?, "s3a://photos/".parse()?);
+/// assert!("hf://datasets/owner/name".parse::<Bucket>().is_ok());
 /// assert!("photos".parse::<Bucket>().is_err());
 /// assert!("s3://photos/2024".parse::<Bucket>().is_err());
 /// # Ok::<(), picsift_images::BucketError>(())
@@ -42,13 +46,14 @@ enum Service {
     S3,
     Google,
     Azure,
+    Hub,
 }
 
 /// A text that is no [`Bucket`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "'{text}' is not a bucket to allow: write s3://BUCKET, gs://BUCKET, az://CONTAINER or \
-     abfss://CONTAINER@ACCOUNT.dfs.core.windows.net"
+    "'{text}' is not a bucket to allow: write s3://BUCKET, gs://BUCKET, az://CONTAINER, \
+     abfss://CONTAINER@ACCOUNT.dfs.core.windows.net or hf://datasets/OWNER/NAME"
 )]
 pub struct BucketError {
     /// The text.
@@ -62,6 +67,7 @@ impl Bucket {
             "s3" | "s3a" => Service::S3,
             "gs" => Service::Google,
             "az" | "abfs" | "abfss" => Service::Azure,
+            "hf" => return Bucket::of_hub(url),
             _ => return None,
         };
         let host = url.host_str()?;
@@ -80,6 +86,18 @@ impl Bucket {
             service,
             name: name.to_owned(),
             account,
+        })
+    }
+
+    /// The data set that a URL is in, at whatever revision.
+    fn of_hub(url: &Url) -> Option<Bucket> {
+        let decoded = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
+        let parts = url.path_segments()?.map(decoded);
+        let place = (url.host_str() == Some("datasets")).then(|| Place::read(parts))??;
+        Some(Bucket {
+            service: Service::Hub,
+            name: format!("{}/{}", place.owner, place.name),
+            account: None,
         })
     }
 
@@ -112,7 +130,11 @@ impl FromStr for Bucket {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let url = Url::parse(text.trim()).ok();
-        let url = url.filter(|url| matches!(url.path(), "" | "/") && url.query().is_none());
+        let is_whole = |url: &Url| match url.scheme() {
+            "hf" => url.path().trim_matches('/').split('/').count() == 2,
+            _ => matches!(url.path(), "" | "/"),
+        };
+        let url = url.filter(|url| is_whole(url) && url.query().is_none());
         url.as_ref()
             .and_then(Bucket::of)
             .ok_or_else(|| BucketError {
@@ -127,6 +149,7 @@ impl fmt::Display for Bucket {
         match (self.service, &self.account) {
             (Service::S3, _) => write!(f, "s3://{name}"),
             (Service::Google, _) => write!(f, "gs://{name}"),
+            (Service::Hub, _) => write!(f, "hf://datasets/{name}"),
             (Service::Azure, None) => write!(f, "az://{name}"),
             (Service::Azure, Some(account)) => {
                 let (account, service) = account.split_once('.').unwrap_or((account, ""));
@@ -165,6 +188,12 @@ mod tests {
                 "abfss://c@acct.dfs.fabric.microsoft.com/x",
                 false,
             ),
+            (
+                "hf://datasets/o/n/a.jpg",
+                "hf://datasets/o/n@v1/b/c.jpg",
+                true,
+            ),
+            ("hf://datasets/o/n/a.jpg", "hf://datasets/o/m/a.jpg", false),
         ] {
             let (one, other) = (bucket(one).unwrap(), bucket(other).unwrap());
             assert_eq!(one == other, same, "{one} {other}");
@@ -190,7 +219,16 @@ mod tests {
             let found = bucket(text);
             assert!(found.is_none(), "{text} {found:?}");
         }
-        for text in ["b", "s3://", "s3://b/x", "s3://b?x", "https://b"] {
+        for text in [
+            "hf://datasets/o",
+            "hf://datasets/o/n/a.jpg",
+            "hf://o/n",
+            "b",
+            "s3://",
+            "s3://b/x",
+            "s3://b?x",
+            "https://b",
+        ] {
             assert!(text.parse::<Bucket>().is_err(), "{text}");
         }
     }

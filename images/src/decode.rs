@@ -43,6 +43,27 @@ pub struct ImageInfo {
 ///
 /// The limits on bytes and pixels hold here too, so an image that has an `ImageInfo` is not refused for its size later.
 pub fn image_info(bytes: &[u8], limits: &Limits) -> Result<ImageInfo, ImageError> {
+    let facts = facts(bytes, limits)?;
+    Ok(ImageInfo {
+        width: facts.width,
+        height: facts.height,
+        format: facts.format.name(),
+        channels: facts.channels,
+        bytes: bytes.len() as u64,
+        sha256: sha256(bytes),
+    })
+}
+
+/// What of an [`ImageInfo`] a header says.
+pub(crate) struct Facts {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) format: Format,
+    pub(crate) channels: u8,
+}
+
+/// Reads them, as [`image_info`] does.
+pub(crate) fn facts(bytes: &[u8], limits: &Limits) -> Result<Facts, ImageError> {
     let encoded = Encoded::of(bytes, limits)?;
     let deadline = Deadline::new(limits.timeout);
     let opened = encoded.open(limits, &deadline)?;
@@ -52,13 +73,11 @@ pub fn image_info(bytes: &[u8], limits: &Limits) -> Result<ImageInfo, ImageError
     } else {
         (width, height)
     };
-    Ok(ImageInfo {
+    Ok(Facts {
         width,
         height,
-        format: encoded.format.name(),
+        format: encoded.format,
         channels: opened.channels(),
-        bytes: bytes.len() as u64,
-        sha256: sha256(bytes),
     })
 }
 

@@ -15,6 +15,17 @@ pub(crate) enum Format {
 }
 
 impl Format {
+    /// All of them, each at its own number.
+    pub(crate) const ALL: [Format; 7] = [
+        Format::Jpeg,
+        Format::Png,
+        Format::WebP,
+        Format::Gif,
+        Format::Bmp,
+        Format::Tiff,
+        Format::Jxl,
+    ];
+
     /// The lower-case name, as [`crate::ImageInfo::format`] gives it.
     pub(crate) fn name(self) -> &'static str {
         match self {

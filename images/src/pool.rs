@@ -6,7 +6,6 @@
 //! the clock; so does one whose caller has gone. Only a BMP, the picture of a lossy WebP, a resize and what the caller does with the pixels are
 //! done to their end, which the limit on pixels keeps short.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,11 +19,12 @@ use crate::copies::{self, DisplayCopies};
 use crate::deadline::Deadline;
 use crate::decode::{self, ImageInfo};
 use crate::digest::sha256;
-use crate::error::ImageError;
+use crate::error::{ImageError, panicked};
 use crate::geometry::Geometry;
 use crate::limits::Limits;
 use crate::memory::Memory;
 use crate::pixels::RgbPixels;
+use crate::sandbox::{Confinement, Sandbox, Workers};
 use crate::work::Work;
 
 /// Jobs admitted per thread: one at work, one ready so that no thread waits for a caller to wake.
@@ -53,6 +53,8 @@ struct Inner {
     admission: Arc<Semaphore>,
     memory: Arc<Memory>,
     limits: Limits,
+    /// Where pictures are decoded if not on the threads.
+    workers: Option<Workers>,
 }
 
 /// Says that its caller has gone, when that is dropped.
@@ -67,6 +69,24 @@ impl Drop for Caller {
 impl DecodePool {
     /// Starts `threads` threads (0 counts as 1).
     pub fn new(threads: usize, limits: Limits) -> Result<Self, ImageError> {
+        Self::with(threads, limits, None)
+    }
+
+    /// As [`DecodePool::new`], with a process for each thread that decodes in its stead and can do nothing else; what keeps it so comes too.
+    /// Results are the same; what a decoder does not survive is an image's [`ImageError::DecoderEnded`].
+    ///
+    /// # Errors
+    /// Also when a process cannot be started, or is none that decodes.
+    pub fn sandboxed(
+        threads: usize,
+        limits: Limits,
+        sandbox: Sandbox,
+    ) -> Result<(Self, Confinement), ImageError> {
+        let confinement = Workers::check(&sandbox, &limits)?;
+        Ok((Self::with(threads, limits, Some(sandbox))?, confinement))
+    }
+
+    fn with(threads: usize, limits: Limits, sandbox: Option<Sandbox>) -> Result<Self, ImageError> {
         let count = threads.max(1);
         let threads = ThreadPoolBuilder::new()
             .num_threads(count)
@@ -81,6 +101,7 @@ impl DecodePool {
                 threads,
                 admission,
                 memory: Arc::new(Memory::new(limits.max_memory)),
+                workers: sandbox.map(|sandbox| Workers::new(sandbox, limits.clone(), count)),
                 limits,
             }),
         })
@@ -136,9 +157,23 @@ impl DecodePool {
         T: Send + 'static,
         F: FnOnce(Vec<RgbPixels>) -> T + Send + 'static,
     {
+        let inner = Arc::clone(&self.inner);
         let (value, decode_time) = self
             .run(move |work| {
-                let (pixels, held) = decode::each(&bytes, &geometries, work)?;
+                let (pixels, held) = match &inner.workers {
+                    None => decode::each(&bytes, &geometries, work)?,
+                    Some(workers) => {
+                        let (mut pixels, mut held) = (Vec::new(), None);
+                        for geometry in geometries {
+                            // Whoever held memory while it waits for more could wait for ever.
+                            drop(held.take());
+                            let (one, memory) = workers.prepare(&bytes, geometry, work)?;
+                            pixels.push(one);
+                            held = memory;
+                        }
+                        (pixels, held)
+                    }
+                };
                 // The encoded image is of no more use, and `finish` may take a while.
                 drop(bytes);
                 let finished = finish(pixels);
@@ -165,10 +200,14 @@ impl DecodePool {
 
     /// [`image_info`](crate::image_info) on a thread of the pool.
     pub async fn info(&self, bytes: Bytes) -> Result<ImageInfo, ImageError> {
+        let inner = Arc::clone(&self.inner);
         let (info, _) = self
             .run(move |work| {
                 work.begin();
-                decode::image_info(&bytes, work.limits)
+                match &inner.workers {
+                    None => decode::image_info(&bytes, work.limits),
+                    Some(workers) => workers.info(&bytes, work),
+                }
             })
             .await?;
         Ok(info)
@@ -180,8 +219,12 @@ impl DecodePool {
         bytes: Bytes,
         sides: &'static [u32],
     ) -> Result<DisplayCopies, ImageError> {
+        let inner = Arc::clone(&self.inner);
         let (copies, _) = self
-            .run(move |work| copies::copies(&bytes, sides, work))
+            .run(move |work| match &inner.workers {
+                None => copies::copies(&bytes, sides, work),
+                Some(workers) => workers.copies(&bytes, sides, work),
+            })
             .await?;
         Ok(copies)
     }
@@ -212,11 +255,8 @@ impl DecodePool {
             }
             let deadline = Deadline::unless(limits.timeout, abandoned);
             let work = Work::awaited(&limits, &memory, deadline, begun);
-            let result = catch_unwind(AssertUnwindSafe(|| job(&work))).unwrap_or_else(|panic| {
-                Err(ImageError::DecoderPanicked {
-                    reason: panic_text(&*panic),
-                })
-            });
+            let result = catch_unwind(AssertUnwindSafe(|| job(&work)))
+                .unwrap_or_else(|panic| Err(panicked(&*panic)));
             // Failing to send means the caller gave up meanwhile.
             let _ = reply.send(result.map(|value| (value, work.time())));
         });
@@ -230,15 +270,5 @@ impl DecodePool {
             Ok(Err(_)) => Err(ImageError::PoolClosed),
             Err(_) => Err(ImageError::DecodeTimedOut { limit }),
         }
-    }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    if let Some(text) = panic.downcast_ref::<&str>() {
-        (*text).to_owned()
-    } else if let Some(text) = panic.downcast_ref::<String>() {
-        text.clone()
-    } else {
-        "it panicked without a message".to_owned()
     }
 }

@@ -326,6 +326,26 @@ pub fn may_hold_credential(reference: &str) -> bool {
     })
 }
 
+/// `message` about an image of a table in `folder`, with names as they are below that: where a table lies on a machine is of no use to others,
+/// who read its failures too.
+pub fn beside(message: &str, folder: &Url) -> String {
+    let folder = shown(folder.as_str());
+    let bare = folder.trim_end_matches('/');
+    if bare.is_empty() || !message.contains(bare) {
+        return message.to_owned();
+    }
+    let mut message = message.to_owned();
+    for named in [
+        format!(" at '{bare}/'"),
+        format!(" '{bare}/'"),
+        format!(" at '{bare}'"),
+        format!(" '{bare}'"),
+    ] {
+        message = message.replace(&named, "");
+    }
+    message.replace(&format!("'{bare}/"), "'")
+}
+
 /// `reference` for a message: without query, user and password, which may be credentials, not endlessly long, and with control characters
 /// written as `\u{1b}`.
 pub fn shown(reference: &str) -> String {

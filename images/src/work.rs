@@ -15,6 +15,8 @@ pub(crate) struct Work<'a> {
     pub(crate) deadline: Deadline,
     memory: &'a Memory,
     since: Cell<Instant>,
+    /// Asks for memory where others share it who are elsewhere.
+    ask: Option<&'a dyn Fn(u64)>,
     /// Tells whoever waits that the time runs.
     begun: Cell<Option<oneshot::Sender<()>>>,
 }
@@ -27,7 +29,17 @@ impl<'a> Work<'a> {
             deadline: Deadline::new(limits.timeout),
             memory,
             since: Cell::new(Instant::now()),
+            ask: None,
             begun: Cell::new(None),
+        }
+    }
+
+    /// Work for another process, which `ask` asks for memory and waits for.
+    #[cfg(unix)]
+    pub(crate) fn asking(limits: &'a Limits, memory: &'a Memory, ask: &'a dyn Fn(u64)) -> Work<'a> {
+        Work {
+            ask: Some(ask),
+            ..Work::new(limits, memory)
         }
     }
 
@@ -43,6 +55,7 @@ impl<'a> Work<'a> {
             deadline,
             memory,
             since: Cell::new(Instant::now()),
+            ask: None,
             begun: Cell::new(Some(begun)),
         }
     }
@@ -64,6 +77,9 @@ impl<'a> Work<'a> {
 
     /// Waits for `bytes` of memory, and begins: that neighbours are large is not this image's fault.
     pub(crate) fn hold(&self, bytes: u64) -> Held<'a> {
+        if let Some(ask) = self.ask {
+            ask(bytes);
+        }
         let held = self.memory.take(bytes);
         self.begin();
         held

@@ -89,6 +89,9 @@ pub struct LimitArgs {
     /// Seconds to fetch it, and again to decode it
     #[arg(long, default_value_t = Limits::default().timeout.as_secs(), value_name = "SECONDS")]
     pub image_timeout: u64,
+    /// Decode images in processes of their own that can do nothing else, for pictures by strangers who may know a hole in a decoder
+    #[arg(long)]
+    pub sandbox: bool,
 }
 
 /// What references of tables may reach, and how hard servers are asked.
@@ -101,7 +104,8 @@ pub struct FetchArgs {
     /// Folder whose files references may name, besides the table's own
     #[arg(long = "allow-folder", value_name = "DIR")]
     pub allow_folders: Vec<PathBuf>,
-    /// Bucket or container that references may name, besides the table's own: s3://BUCKET, gs://BUCKET, az://CONTAINER
+    /// Bucket that references may name with your credentials, besides the table's own: s3://BUCKET, gs://BUCKET, az://CONTAINER,
+    /// hf://datasets/OWNER/NAME
     #[arg(long = "allow-bucket", value_name = "BUCKET")]
     pub allow_buckets: Vec<Bucket>,
     /// Schemes that references may have [default: file,s3,s3a,gs,az,abfs,abfss,hf,http,https,data]

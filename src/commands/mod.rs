@@ -5,7 +5,7 @@
 
 mod cache;
 mod devices;
-mod engine;
+pub mod engine;
 mod eval;
 mod export;
 mod gallery;

@@ -14,11 +14,11 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt32Type
 use bytes::Bytes;
 use datafusion::common::{Result, internal_datafusion_err, plan_datafusion_err, plan_err};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
 
 use crate::input::files::FileEntry;
 use crate::input::{FILE_COLUMN, ROW_COLUMN};
-use crate::tables::{check_bytes, check_pages};
+use crate::tables::{Texts, check_bytes, check_pages, file_reader};
 
 /// Rows that are decoded together.
 const ROWS: usize = 1024;
@@ -90,7 +90,7 @@ impl Failures {
     /// When it is no such file.
     pub fn read(&mut self, bytes: Bytes) -> Result<()> {
         check_bytes(&bytes).map_err(|refused| plan_datafusion_err!("{refused}"))?;
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone())?;
+        let reader = file_reader(bytes.clone(), ArrowReaderOptions::new(), Texts::Checked)?;
         check_pages(&bytes, reader.metadata(), ROWS)
             .map_err(|refused| plan_datafusion_err!("{refused}"))?;
         let reader = reader.with_batch_size(ROWS);

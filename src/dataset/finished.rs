@@ -7,6 +7,9 @@
 
 use std::path::{Path, PathBuf};
 
+use cap_std::fs::Dir;
+
+use super::inside::made;
 use super::store::OutputStore;
 use crate::error::AppError;
 
@@ -46,6 +49,14 @@ impl Finished {
             OutputStore::Local(folder) => Some(folder.clone()),
             OutputStore::Remote(_) => None,
         }
+    }
+
+    /// That folder open, which is made if there is none; no name in it leads out.
+    ///
+    /// # Errors
+    /// When it cannot be made, or is a link that leads elsewhere.
+    pub fn open(folder: &Path) -> Result<Dir, AppError> {
+        made(folder).map_err(AppError::file("write in", folder))
     }
 
     /// Takes a finished local file, whose path in the output is `path`.

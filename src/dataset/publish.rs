@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::finished::Finished;
+use super::inside::{made, moved_folder};
 use super::mounts::is_mounted;
 use super::store::{OutputStore, RemotePrefix};
 use super::{others, own};
@@ -252,7 +253,7 @@ impl Output {
                 let place = OutputStore::Local(staged.clone());
                 if files.is_empty() {
                     // A part of a table may have no rows; nothing was written then.
-                    std::fs::create_dir_all(&staged).map_err(AppError::file("make", &staged))?;
+                    made(&staged).map_err(AppError::file("make", &staged))?;
                 }
                 // Gone: it was moved before a crash.
                 if staged.exists() {
@@ -377,7 +378,7 @@ fn try_moving(work: &Path, target: &Path) -> Result<(), AppError> {
 /// Puts `staged` in the place of `target`, whose former content goes to `old`.
 fn swap(staged: &Path, target: &Path, old: &Path) -> Result<(), AppError> {
     let rename = |from: &Path, to: &Path| {
-        std::fs::rename(from, to).map_err(AppError::file("move the output to", to))
+        moved_folder(from, to).map_err(AppError::file("move the output to", to))
     };
     if !staged.exists() {
         // Done before a crash.

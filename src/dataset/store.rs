@@ -12,8 +12,8 @@ use futures::TryStreamExt;
 use object_store::path::{Path as StorePath, PathPart};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, WriteMultipart};
 
-use super::inside::{moved, opened};
-use crate::disk::{blocking, replace, staged, synced};
+use super::inside::{self, opened};
+use crate::disk::blocking;
 use crate::error::AppError;
 
 /// Bytes of a part; a larger file is sent in several. S3 takes no smaller ones.
@@ -78,16 +78,10 @@ impl OutputStore {
         let bytes = bytes.into();
         match self {
             Self::Local(folder) => {
-                let path = folder.join(name);
+                let (folder, name) = (folder.clone(), name.to_string());
                 blocking(move || {
-                    let written = staged(&path, &bytes)?;
-                    match written.persist_noclobber(&path) {
-                        Ok(_) => synced(&path).map(|()| true),
-                        Err(taken) if taken.error.kind() == std::io::ErrorKind::AlreadyExists => {
-                            Ok(false)
-                        }
-                        Err(error) => Err(AppError::file("write", path)(error.error)),
-                    }
+                    let written = inside::created(&folder, Path::new(&name), &bytes);
+                    written.map_err(AppError::file("write", folder.join(&name)))
                 })
                 .await
             }
@@ -115,8 +109,12 @@ impl OutputStore {
         let bytes = bytes.into();
         match self {
             Self::Local(folder) => {
-                let path = folder.join(name);
-                blocking(move || replace(&path, &bytes)).await
+                let (folder, name) = (folder.clone(), name.to_string());
+                blocking(move || {
+                    let written = inside::replaced(&folder, Path::new(&name), &bytes);
+                    written.map_err(AppError::file("write", folder.join(&name)))
+                })
+                .await
             }
             Self::Remote(folder) => {
                 let path = folder.object(name);
@@ -218,12 +216,9 @@ impl OutputStore {
                 let (from, folder) = (file.to_path_buf(), folder.clone());
                 let name = name.to_string();
                 blocking(move || {
-                    let to = folder.join(&name);
-                    std::fs::create_dir_all(&folder)
-                        .map_err(AppError::file("make the folder", &folder))?;
-                    moved(&from, &folder, Path::new(&name))
-                        .map_err(AppError::file("move a file to", &to))?;
-                    synced(&to)
+                    let moved = inside::moved(&from, &folder, Path::new(&name))
+                        .and_then(|()| inside::synced(&opened(&folder)?, Path::new(&name)));
+                    moved.map_err(AppError::file("move a file to", folder.join(&name)))
                 })
                 .await
             }

@@ -31,7 +31,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), AppError> {
 }
 
 /// A file beside `path` that holds `bytes`, safe on the disk.
-pub(crate) fn staged(path: &Path, bytes: &[u8]) -> Result<tempfile::NamedTempFile, AppError> {
+fn staged(path: &Path, bytes: &[u8]) -> Result<tempfile::NamedTempFile, AppError> {
     let parent = path.parent().unwrap_or(Path::new("."));
     let write = || AppError::file("write", path);
     std::fs::create_dir_all(parent).map_err(AppError::file("make the folder", parent))?;

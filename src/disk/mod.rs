@@ -4,4 +4,4 @@
 mod durable;
 pub mod plain;
 
-pub(crate) use durable::{blocking, open_to_others, replace, staged, synced};
+pub(crate) use durable::{blocking, open_to_others, replace, synced};

@@ -262,10 +262,14 @@ impl Making<'_> {
                 .map(|bytes| (entry, bytes))
             }
             Err(error) => {
+                let message = error.to_string();
                 entry.error.get_or_insert(Failure {
                     stage: error.stage().to_string(),
                     kind: error.kind().to_string(),
-                    message: error.to_string(),
+                    message: match &self.base {
+                        Some(base) => picsift_images::beside(&message, base),
+                        None => message,
+                    },
                 });
                 Ok((entry, 0))
             }

@@ -6,7 +6,7 @@ use arrow::datatypes::Schema;
 use datafusion::common::Column;
 use datafusion::logical_expr::{Expr, cast};
 
-use super::{FILE_COLUMN, ROW_COLUMN};
+use super::{FILE_COLUMN, ROW_COLUMN, UNREADABLE_COLUMN};
 
 /// The columns of `schema` of rows that have those of `theirs`; `None` where they are the same.
 pub fn columns_as(schema: &Schema, theirs: &Schema) -> Option<Vec<Expr>> {
@@ -29,8 +29,9 @@ pub fn columns_as(schema: &Schema, theirs: &Schema) -> Option<Vec<Expr>> {
     (!same).then_some(columns)
 }
 
-/// `columns`, then a row's place.
+/// `columns`, then a row's place and what of it could not be read.
 pub fn with_place(columns: &[Expr]) -> Vec<Expr> {
-    let place = [FILE_COLUMN, ROW_COLUMN].map(|name| Expr::Column(Column::from_name(name)));
+    let place = [FILE_COLUMN, UNREADABLE_COLUMN, ROW_COLUMN];
+    let place = place.map(|name| Expr::Column(Column::from_name(name)));
     columns.iter().cloned().chain(place).collect()
 }

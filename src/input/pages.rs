@@ -10,8 +10,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchReader, UInt32Array};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchReader, UInt32Array, new_null_array};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::{Result, exec_datafusion_err};
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -19,15 +19,13 @@ use datafusion::physical_expr_adapter::{BatchAdapter, BatchAdapterFactory};
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::streaming::PartitionStream;
 use object_store::local::LocalFileSystem;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
-};
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader};
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
 use super::files::InputFile;
 use super::scan::row_field;
 use super::select::Rows;
-use crate::tables::{FileTable, Kind, check_pages};
+use crate::tables::{FileTable, Kind, Texts, check_pages, file_reader};
 
 /// Row groups of more bytes than this are not held in memory.
 const LARGE_ROW_GROUP: u64 = 128 << 20;
@@ -35,8 +33,8 @@ const LARGE_ROW_GROUP: u64 = 128 << 20;
 /// Batches that wait for the plan above.
 const BATCHES_WAITING: usize = 1;
 
-/// Columns behind the table's: a row's file and place.
-const PLACE_COLUMNS: usize = 2;
+/// Columns behind the table's: a row's file, what of it cannot be read, and its place.
+const PLACE_COLUMNS: usize = 3;
 
 /// A file with the rows that are read of it.
 #[derive(Debug, Clone)]
@@ -108,13 +106,18 @@ fn has_large_row_group(path: &Path, bytes: u64) -> Result<bool> {
 #[derive(Debug)]
 pub(super) struct Pages {
     files: Vec<PagedFile>,
-    /// The table's columns, then a row's file and place.
+    /// The table's columns, then a row's file, what of it cannot be read, and its place.
     schema: SchemaRef,
+    texts: Texts,
 }
 
 impl Pages {
-    pub(super) fn new(files: Vec<PagedFile>, schema: SchemaRef) -> Self {
-        Self { files, schema }
+    pub(super) fn new(files: Vec<PagedFile>, schema: SchemaRef, texts: Texts) -> Self {
+        Self {
+            files,
+            schema,
+            texts,
+        }
     }
 }
 
@@ -130,12 +133,14 @@ impl PartitionStream for Pages {
         let files = self.files.clone();
         let schema = Arc::clone(&self.schema);
         let rows = context.session_config().batch_size();
+        let texts = self.texts;
         stream.spawn_blocking(move || {
             let width = schema.fields().len().saturating_sub(PLACE_COLUMNS);
             let table = Arc::new(schema.project(&(0..width).collect::<Vec<_>>())?);
             let adapters = BatchAdapterFactory::new(table);
             for paged in files {
-                let reader = read(&paged, rows).map_err(|error| unreadable(&paged.path, &error))?;
+                let reader =
+                    read(&paged, rows, texts).map_err(|error| unreadable(&paged.path, &error))?;
                 let own = own_columns(&reader.schema())?;
                 let adapter = adapters
                     .make_adapter(&own)
@@ -157,11 +162,11 @@ impl PartitionStream for Pages {
 }
 
 /// The wanted rows of a file, numbered in their last column.
-fn read(paged: &PagedFile, batch_rows: usize) -> Result<ParquetRecordBatchReader> {
+fn read(paged: &PagedFile, batch_rows: usize, texts: Texts) -> Result<ParquetRecordBatchReader> {
     let file = File::open(&paged.path)?;
     let options = ArrowReaderOptions::new().with_virtual_columns(vec![row_field()])?;
     let pages = file.try_clone()?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)?;
+    let builder = file_reader(file, options, texts)?;
     check_pages(&pages, builder.metadata(), batch_rows)
         .map_err(|reason| exec_datafusion_err!("{reason}"))?;
     let total = builder.metadata().file_metadata().num_rows().max(0) as u64;
@@ -179,7 +184,7 @@ fn own_columns(schema: &Schema) -> Result<SchemaRef> {
     Ok(Arc::new(schema.project(&(0..width).collect::<Vec<_>>())?))
 }
 
-/// The table's columns of a batch, then its file and the numbers of its rows.
+/// The table's columns of a batch, then its file, nothing that cannot be read, and the numbers of its rows.
 fn placed(
     batch: &RecordBatch,
     adapter: &BatchAdapter,
@@ -190,6 +195,7 @@ fn placed(
     let own = batch.project(&(0..width).collect::<Vec<_>>())?;
     let mut columns: Vec<ArrayRef> = adapter.adapt_batch(&own)?.columns().to_vec();
     columns.push(Arc::new(UInt32Array::from_value(file, batch.num_rows())));
+    columns.push(new_null_array(&DataType::Utf8, batch.num_rows()));
     columns.push(Arc::clone(batch.column(width)));
     Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
 }

@@ -12,11 +12,15 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::common::Result;
+use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use tokio::sync::{Mutex, watch};
+
+use super::scan::last_place;
 
 /// How much of the input makes a shard; the first bound that is reached ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +32,17 @@ pub struct ShardSize {
     /// Time since its first row: a slow model must not make it long.
     pub time: Duration,
 }
+
+/// Opens what comes after a row (its file's number and the rows before it in the file; `None` for all) in another way, after an error with
+/// which that helps.
+pub type Reopen = Box<
+    dyn Fn(
+            &DataFusionError,
+            Option<(u32, u64)>,
+        ) -> Option<BoxFuture<'static, Result<SendableRecordBatchStream>>>
+        + Send
+        + Sync,
+>;
 
 /// The rows of a scan, taken shard by shard.
 pub struct InputRows {
@@ -44,6 +59,10 @@ impl fmt::Debug for InputRows {
 
 struct Taken {
     rows: SendableRecordBatchStream,
+    /// How the rest is read where this is no way; `None` once it is.
+    reopen: Option<Reopen>,
+    /// The last row that came.
+    last: Option<(u32, u64)>,
     /// What the last shard left of a batch.
     rest: Option<RecordBatch>,
     /// Whether there is nothing behind what was taken.
@@ -53,16 +72,19 @@ struct Taken {
 }
 
 impl InputRows {
-    /// `rows`, at most `limit` of them; once `stop` is true there are no more.
+    /// `rows`, at most `limit` of them; once `stop` is true there are no more. Where they end in an error, `reopen` is asked once.
     pub fn new(
         rows: SendableRecordBatchStream,
         limit: Option<usize>,
         stop: watch::Receiver<bool>,
+        reopen: Reopen,
     ) -> Arc<Self> {
         Arc::new(Self {
             schema: rows.schema(),
             taken: Mutex::new(Taken {
                 rows,
+                reopen: Some(reopen),
+                last: None,
                 rest: None,
                 ended: false,
                 left: limit,
@@ -110,9 +132,22 @@ impl InputRows {
                         taken.ended = true;
                         return None;
                     }
-                    Some(Err(error)) => return Some(Err(error)),
+                    Some(Err(error)) => {
+                        let last = taken.last;
+                        let again = taken.reopen.take().and_then(|again| again(&error, last));
+                        match again {
+                            None => return Some(Err(error)),
+                            Some(again) => match again.await {
+                                Ok(rows) => taken.rows = rows,
+                                Err(error) => return Some(Err(error)),
+                            },
+                        }
+                    }
                     Some(Ok(batch)) if batch.num_rows() == 0 => {}
-                    Some(Ok(batch)) => break batch,
+                    Some(Ok(batch)) => {
+                        taken.last = last_place(&batch);
+                        break batch;
+                    }
                 }
             },
         };
@@ -196,7 +231,7 @@ mod tests {
             .collect();
         let stream = futures::stream::iter(batches);
         let rows = Box::pin(RecordBatchStreamAdapter::new(schema, stream));
-        InputRows::new(rows, limit, stop)
+        InputRows::new(rows, limit, stop, Box::new(|_, _| None))
     }
 
     fn size(rows: usize) -> ShardSize {

@@ -2,7 +2,7 @@
 //!
 //! Parquet is read by DataFusion's scan, which numbers rows itself and so may still leave out row groups that a predicate
 //! rules out. Local files with row groups too large to hold are read a page at a time (`pages`). CSV and JSON are
-//! read from their beginning and counted; rows that are not wanted are dropped.
+//! read from their beginning and counted; rows that are not wanted are dropped. What of a row is no text the row says itself (`readable`).
 
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
@@ -28,19 +29,26 @@ use parquet::arrow::RowNumber;
 
 use super::files::InputFile;
 use super::pages::{self, Pages};
+use super::readable::{Planned, Readable, told};
 use super::select::Rows;
-use super::{FILE_COLUMN, ROW_COLUMN};
-use crate::tables::{FileTable, Kind};
+use super::{FILE_COLUMN, ROW_COLUMN, UNREADABLE_COLUMN};
+use crate::tables::{
+    BoundedParquet, FileTable, Kind, MarkedStores, Texts, bytes_reader, bytes_schema, from_marked,
+};
 
-/// The columns of `table` with those of a row's place behind them.
+/// The columns of `table`, and behind them a row's file, what of it cannot be read, and its place.
 pub fn positioned_schema(table: &Schema) -> SchemaRef {
     let mut fields: Vec<FieldRef> = table.fields().iter().cloned().collect();
-    fields.extend([file_field(), row_field()]);
+    fields.extend([file_field(), unreadable_field(), row_field()]);
     Arc::new(Schema::new_with_metadata(fields, table.metadata().clone()))
 }
 
 fn file_field() -> FieldRef {
     Arc::new(Field::new(FILE_COLUMN, DataType::UInt32, false))
+}
+
+fn unreadable_field() -> FieldRef {
+    Arc::new(Field::new(UNREADABLE_COLUMN, DataType::Utf8, true))
 }
 
 /// The field by which Parquet's readers know that rows are to be numbered.
@@ -49,7 +57,8 @@ pub(super) fn row_field() -> FieldRef {
     Arc::new(field.with_extension_type(RowNumber))
 }
 
-/// The chosen rows of `files`, which are files of `table`, in that order.
+/// The chosen rows of `files`, which are files of `table`, in that order. Where a text is none, they say so with [`Texts::Bytes`] and end
+/// there with [`Texts::Checked`], which costs less; of other formats than Parquet they always say so.
 ///
 /// # Errors
 /// When a file's footer is needed to choose rows and cannot be read.
@@ -57,27 +66,41 @@ pub async fn scan(
     state: &SessionState,
     table: &FileTable,
     files: &[(InputFile, Rows)],
+    texts: Texts,
 ) -> Result<Arc<dyn TableProvider>> {
     let schema = positioned_schema(&table.schema());
-    if let Some(files) = pages::needed(table, files).await? {
-        let pages = Pages::new(files, Arc::clone(&schema));
-        let table = StreamingTable::try_new(schema, vec![Arc::new(pages)])?;
-        return Ok(Arc::new(table));
-    }
-    let parquet = is_parquet(table);
-    let group = group(state, table, files, parquet).await?;
-    let numbered = Numbered::new(table, group, parquet, Arc::clone(&schema))?;
-    if parquet {
-        return Ok(Arc::new(numbered));
-    }
-    let plan = numbered.plan(state, None, None).await?;
-    let counted = Counted {
-        rows: files.iter().map(|(f, rows)| (f.id, rows.clone())).collect(),
-        plan,
-        schema: Arc::clone(&schema),
+    let rows: Arc<dyn PartitionStream> = match (table.kind(), texts) {
+        (Kind::Parquet, Texts::Checked) => match pages::needed(table, files).await? {
+            Some(files) => Arc::new(Pages::new(files, Arc::clone(&schema), texts)),
+            None => return Ok(Arc::new(Numbered::of(state, table, files).await?)),
+        },
+        (Kind::Parquet, Texts::Bytes) => {
+            let table = table.with_types_of(&bytes_schema(table.file_schema()));
+            let rows: Arc<dyn PartitionStream> = match pages::needed(&table, files).await? {
+                Some(files) => {
+                    let schema = positioned_schema(&table.schema());
+                    Arc::new(Pages::new(files, schema, texts))
+                }
+                None => {
+                    let numbered = Numbered::of(state, &table, files).await?;
+                    let plan = bytes_reader(numbered.plan(state, None, None).await?);
+                    // No rule sees a plan inside of another.
+                    let plan = BoundedParquet.optimize(plan, state.config_options())?;
+                    Arc::new(Planned::new(plan))
+                }
+            };
+            Arc::new(Readable::new(rows, Arc::clone(&schema)))
+        }
+        _ => {
+            let numbered = Numbered::of(state, table, files).await?;
+            Arc::new(Counted {
+                rows: files.iter().map(|(f, rows)| (f.id, rows.clone())).collect(),
+                plan: numbered.plan(state, None, None).await?,
+                schema: Arc::clone(&schema),
+            })
+        }
     };
-    let table = StreamingTable::try_new(schema, vec![Arc::new(counted)])?;
-    Ok(Arc::new(table))
+    Ok(Arc::new(StreamingTable::try_new(schema, vec![rows])?))
 }
 
 /// How many rows [`scan`] would give.
@@ -90,7 +113,7 @@ pub async fn count(
     files: &[(InputFile, Rows)],
 ) -> Result<u64> {
     if !is_parquet(table) {
-        let table = scan(&context.state(), table, files).await?;
+        let table = scan(&context.state(), table, files, Texts::Checked).await?;
         return Ok(context.read_table(table)?.count().await? as u64);
     }
     let mut rows = 0;
@@ -127,7 +150,7 @@ async fn group(
     for (file, rows) in files {
         let mut part = file.file.clone();
         part.partition_values
-            .push(ScalarValue::UInt32(Some(file.id)));
+            .extend([ScalarValue::UInt32(Some(file.id)), ScalarValue::Utf8(None)]);
         if parquet && !rows.is_all() {
             let selection = rows.selection(total(state, table, file).await?);
             part = part.with_extension(ParquetRowSelection::new(selection));
@@ -148,9 +171,15 @@ struct Numbered {
 }
 
 impl Numbered {
-    fn new(table: &FileTable, group: FileGroup, rows: bool, schema: SchemaRef) -> Result<Self> {
+    async fn of(
+        state: &SessionState,
+        table: &FileTable,
+        files: &[(InputFile, Rows)],
+    ) -> Result<Self> {
+        let rows = is_parquet(table);
+        let group = group(state, table, files, rows).await?;
         let mut folders = table.partitions().to_vec();
-        folders.push(file_field());
+        folders.extend([file_field(), unreadable_field()]);
         let mut builder = TableSchema::builder(Arc::clone(table.file_schema()))
             .with_table_partition_cols(folders);
         if rows {
@@ -161,7 +190,7 @@ impl Numbered {
             store: table.store_url()?,
             table_schema: builder.build(),
             group,
-            schema,
+            schema: positioned_schema(&table.schema()),
         })
     }
 
@@ -218,16 +247,15 @@ impl PartitionStream for Counted {
     fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let schema = Arc::clone(&self.schema);
         let rows = self.rows.clone();
-        let stream = match self.plan.execute(0, context) {
-            Ok(stream) => stream,
-            Err(error) => {
-                let failed = futures::stream::once(async { Err(error) });
-                return Box::pin(RecordBatchStreamAdapter::new(schema, failed));
-            }
-        };
+        // Their readers end at what is no text, unless it is marked.
+        let context = Arc::new(MarkedStores::under(&context));
+        let stream = Planned::new(Arc::clone(&self.plan)).execute(context);
         let mut counter = Counter::default();
         let out = Arc::clone(&schema);
-        let counted = stream.map(move |batch| counter.number(&batch?, &rows, &out));
+        let counted = stream.map(move |batch| {
+            let numbered = counter.number(&batch?, &rows, &out)?;
+            told(&numbered, &out, from_marked)
+        });
         Box::pin(RecordBatchStreamAdapter::new(schema, counted))
     }
 }
@@ -240,14 +268,14 @@ struct Counter {
 }
 
 impl Counter {
-    /// `batch`, of one file and with its number in the last column, with the rows' places; only wanted rows.
+    /// `batch`, of one file and with its number in the last column but one, with the rows' places; only wanted rows.
     fn number(
         &mut self,
         batch: &RecordBatch,
         rows: &std::collections::HashMap<u32, Rows>,
         schema: &SchemaRef,
     ) -> Result<RecordBatch> {
-        let files = batch.columns().last();
+        let files = batch.columns().iter().rev().nth(1);
         let files = files.map(|c| c.as_primitive::<UInt32Type>().values());
         let file = files.and_then(|files| files.first().copied());
         if self.file != file && file.is_some() {

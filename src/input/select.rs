@@ -5,6 +5,8 @@ use std::sync::Arc;
 use arrow::array::{BooleanArray, Int64Array};
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 
+use super::files::InputFile;
+
 /// The rows of one file that a job reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rows {
@@ -57,6 +59,21 @@ impl Rows {
         });
         held.map(Some).collect()
     }
+}
+
+/// What of the chosen rows of `files` comes after the place of a row, a file's number and the rows before it in the file.
+pub fn after(files: &[(InputFile, Rows)], (id, row): (u32, u64)) -> Vec<(InputFile, Rows)> {
+    let place = files.iter().position(|(file, _)| file.id == id);
+    let mut left = files[place.unwrap_or_default()..].to_vec();
+    if let (Some(_), Some((_, rows))) = (place, left.first_mut()) {
+        *rows = match &*rows {
+            Rows::From(first) => Rows::From((row + 1).max(*first)),
+            Rows::Only(places) => {
+                Rows::Only(places[places.partition_point(|&place| place <= row)..].into())
+            }
+        };
+    }
+    left
 }
 
 #[cfg(test)]

@@ -11,14 +11,15 @@ mod destination;
 pub mod identity;
 pub mod journal;
 pub mod options;
-mod partitions;
 pub mod prepare;
 pub mod progress;
 mod publish;
+mod reading;
 pub mod resume;
 mod retry;
 pub mod run;
 mod sources;
+mod unwritten;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -79,7 +80,7 @@ impl LabelJob {
     pub async fn plan(options: LabelOptions) -> Result<Self, AppError> {
         let started = Instant::now();
         let job = PreparedJob::new(options).await?;
-        partitions::check(&job).await?;
+        unwritten::check(&job).await?;
         let plan = match resume::begin(&job).await? {
             ResumePlan::Nothing { why, manifest } => Plan::Nothing { why, manifest },
             ResumePlan::Run(run) => Plan::Run(run),

@@ -6,10 +6,10 @@ use std::time::Duration;
 use arrow::datatypes::Schema;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::listing::ListingTableUrl;
-use datafusion::prelude::{DataFrame, SessionContext};
+use datafusion::prelude::SessionContext;
 use picsift_udf::{
-    Annotation, AtEnd, Engine, EngineError, EngineOptions, InferenceQuota, LocatedTable, Losses,
-    ModelHandle, RunStats, is_digest_type,
+    Annotation, AtEnd, Engine, EngineError, EngineOptions, InferenceQuota, Losses, ModelHandle,
+    RunStats, is_digest_type,
 };
 use picsift_vision::ServiceStats;
 
@@ -17,17 +17,14 @@ use super::columns::OutputColumns;
 use super::destination::open_output;
 use super::identity::{Parts, identity};
 use super::options::LabelOptions;
+use super::reading::kept_rows;
 use super::sources::{Opened, Source, open, pin};
 use crate::corrections::{self, CorrectionsEntry, Loaded};
 use crate::dataset::columns::image_column;
 use crate::dataset::publish::Output;
-use crate::depth;
 use crate::error::AppError;
-use crate::input::columns::with_place;
 use crate::input::files::InputFile;
 use crate::input::rows::ShardSize;
-use crate::input::scan;
-use crate::input::select::Rows;
 use crate::session;
 use crate::tables;
 
@@ -158,7 +155,8 @@ impl PreparedJob {
         for source in &job.tables.sources {
             let rows = Arc::clone(&source.table) as Arc<dyn TableProvider>;
             let rows = job.inference.context.read_table(rows);
-            job.kept_rows(rows.map_err(AppError::Plan)?)?;
+            let predicate = job.options.predicate.as_deref();
+            kept_rows(rows.map_err(AppError::Plan)?, predicate)?;
         }
         tracing::info!(
             files = job.tables.sources.iter().map(|s| s.files.len()).sum::<usize>(),
@@ -188,40 +186,6 @@ impl PreparedJob {
             .zip(0..)
             .map(|((source, file), id)| (source, InputFile { id, ..file.clone() }))
             .collect()
-    }
-
-    /// Those of the chosen rows of a source's files that the predicate keeps, each with its place.
-    ///
-    /// # Errors
-    /// When the predicate is no SQL, names columns that are not there, or is not boolean, or a file cannot be read.
-    pub async fn rows_of(
-        &self,
-        source: &Source,
-        files: &[(InputFile, Rows)],
-    ) -> Result<DataFrame, AppError> {
-        let rows = scan::scan(&self.inference.context.state(), &source.table, files).await;
-        let rows = rows.map_err(AppError::Plan)?;
-        // A predicate may ask about images too.
-        let rows = Arc::new(LocatedTable::new(rows, source.base.as_ref()));
-        let rows = self
-            .inference
-            .context
-            .read_table(rows)
-            .map_err(AppError::Plan)?;
-        let rows = match &source.columns {
-            None => rows,
-            Some(columns) => rows.select(with_place(columns)).map_err(AppError::Plan)?,
-        };
-        self.kept_rows(rows)
-    }
-
-    fn kept_rows(&self, rows: DataFrame) -> Result<DataFrame, AppError> {
-        let Some(predicate) = &self.options.predicate else {
-            return Ok(rows);
-        };
-        depth::check(predicate)?;
-        let condition = rows.parse_sql_expr(predicate).map_err(AppError::Plan)?;
-        rows.filter(condition).map_err(AppError::Plan)
     }
 
     /// What is asked of a source's images.

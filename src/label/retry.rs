@@ -2,6 +2,7 @@
 
 use super::prepare::PreparedJob;
 use super::resume::ActiveRun;
+use crate::dataset::finished::Finished;
 use crate::dataset::store::OutputStore;
 use crate::disk::blocking;
 use crate::error::AppError;
@@ -39,13 +40,17 @@ pub(super) async fn without_failures(
                 from
             }
         };
-        let to = match work.finished.folder() {
-            Some(folder) => folder.join(&path),
-            None => scratch.path().join("to.parquet"),
+        let (folder, name) = match work.finished.folder() {
+            Some(folder) => (folder, path.as_str()),
+            None => (scratch.path().to_path_buf(), "to.parquet"),
         };
-        let (errors, out) = (job.columns.added.error.clone(), to.clone());
-        let (rows, bytes) =
-            blocking(move || rewrite(&from, &out, &errors).map_err(AppError::Run)).await?;
+        let to = folder.join(name);
+        let (errors, name) = (job.columns.added.error.clone(), name.to_string());
+        let (rows, bytes) = blocking(move || {
+            let folder = Finished::open(&folder)?;
+            rewrite(&from, &folder, &name, &errors).map_err(AppError::Run)
+        })
+        .await?;
         replaced.push(file.path.clone());
         if rows == 0 {
             continue;

@@ -23,7 +23,7 @@ use super::prepare::PreparedJob;
 use super::progress::{Progress, Watch};
 use super::resume::{ActiveRun, remove_strays};
 use super::sources::{check_unchanged, error_of};
-use super::{partitions, publish, retry};
+use super::{publish, retry, unwritten};
 use crate::batches;
 use crate::dataset::failures::Failures;
 use crate::dataset::finished::Finished;
@@ -31,7 +31,7 @@ use crate::dataset::manifest::{Counts, Manifest, Seconds};
 use crate::error::AppError;
 use crate::input::rows::InputRows;
 use crate::input::scan::last_place;
-use crate::input::{FILE_COLUMN, Position, ROW_COLUMN};
+use crate::input::{FILE_COLUMN, Position, ROW_COLUMN, UNREADABLE_COLUMN};
 use crate::output::writer::{PartNames, PartitionedWriter, TableShape, WrittenFile};
 
 /// Labelled batches that wait for the disk.
@@ -116,9 +116,9 @@ impl ShardRunner<'_> {
             .collect();
         remove_strays(&self.active.finished, &self.active.journal, &before).await?;
         for (source, files) in std::mem::take(&mut self.active.left) {
-            let rows = job.rows_of(&job.tables.sources[source], &files).await?;
-            let rows = batches::stream(rows).await.map_err(AppError::Run)?;
-            let rows = InputRows::new(rows, self.active.may_take(job), self.cancel.finishing());
+            let (limit, stop) = (self.active.may_take(job), self.cancel.finishing());
+            let table = &job.tables.sources[source];
+            let rows = job.rows_of(table, files, limit, stop).await?;
             while rows.may_go_on().await && !self.is_exhausted() {
                 let cancel = self.cancel;
                 let number = self.active.journal.shards.len();
@@ -185,8 +185,9 @@ impl ShardRunner<'_> {
             shard: self.active.first_number() + number,
             token: self.active.token.clone(),
         };
+        let open = Finished::open(folder.path())?;
         let mut writer =
-            PartitionedWriter::new(folder.path(), shape, names).map_err(AppError::Plan)?;
+            PartitionedWriter::new(open, folder.path(), shape, names).map_err(AppError::Plan)?;
         let (batches, mut waiting) = mpsc::channel::<RecordBatch>(BATCHES_TO_WRITE);
         let writing = tokio::task::spawn_blocking(move || -> DataFusionResult<Vec<WrittenFile>> {
             while let Some(batch) = waiting.blocking_recv() {
@@ -254,7 +255,8 @@ impl ShardRunner<'_> {
         let mut failures = Failures::default();
         let done = self.active.journal.rows();
         while let Some(batch) = labelled.try_next().await.map_err(|e| counted(e, done))? {
-            let batch = partitions::fitting(job, batch)?;
+            let files = &self.active.journal.job().files;
+            let batch = unwritten::told(job, batch, files)?;
             for (count, name) in shard.held.iter_mut().zip(&added.is) {
                 if let Some(column) = batch.column_by_name(name) {
                     *count += column.as_boolean().true_count() as u64;
@@ -264,7 +266,6 @@ impl ShardRunner<'_> {
             if let Some((file, row)) = last_place(&batch) {
                 shard.through = Position { file, row: row + 1 };
             }
-            let files = &self.active.journal.job().files;
             let failed = failures.add(&batch, &added.error, files);
             failed.map_err(AppError::Run)?;
             self.tally.add(job, &batch);
@@ -339,12 +340,15 @@ impl ShardFolder {
     }
 }
 
+/// Columns of a row's place, and of what of it could not be read.
+const POSITION: [&str; 3] = [FILE_COLUMN, UNREADABLE_COLUMN, ROW_COLUMN];
+
 /// The batch as it is written: the columns of the rows' places stand between the table's and the answers.
 fn without_places(job: &PreparedJob, batch: &RecordBatch) -> DataFusionResult<RecordBatch> {
     let schema = batch.schema();
     let columns = schema.fields().iter().zip(batch.columns());
     let columns = columns
-        .filter(|(field, _)| field.name() != FILE_COLUMN && field.name() != ROW_COLUMN)
+        .filter(|(field, _)| !POSITION.contains(&field.name().as_str()))
         .map(|(_, column)| Arc::clone(column))
         .collect();
     // The table's metadata is not in DataFusion's schema; the values are the same.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, SchemaRef};
+use cap_std::fs::{Dir, OpenOptions};
 use datafusion::common::{Result, exec_datafusion_err};
 use datafusion::error::DataFusionError;
 use parquet::arrow::ArrowWriter;
@@ -85,7 +86,9 @@ impl PartNames {
 /// Writes batches of one schema.
 #[derive(Debug)]
 pub struct PartitionedWriter {
-    folder: PathBuf,
+    /// The folder, and its path for messages.
+    folder: Dir,
+    place: PathBuf,
     /// Columns of the partitions' folders, by index in the input.
     partitions: Vec<usize>,
     /// Columns of the files, by index in the input.
@@ -125,11 +128,11 @@ struct OpenFile {
 }
 
 impl PartitionedWriter {
-    /// A writer into `folder`.
+    /// A writer into `folder`, which lies at `place`.
     ///
     /// # Errors
     /// For a partition column that the schema does not have, or that leaves no column for the files.
-    pub fn new(folder: &Path, shape: TableShape<'_>, names: PartNames) -> Result<Self> {
+    pub fn new(folder: Dir, place: &Path, shape: TableShape<'_>, names: PartNames) -> Result<Self> {
         let TableShape {
             schema,
             partition_by,
@@ -149,7 +152,8 @@ impl PartitionedWriter {
             .collect();
         let file_schema = schema.project(&kept)?;
         Ok(Self {
-            folder: folder.to_path_buf(),
+            folder,
+            place: place.to_path_buf(),
             partitions,
             kept,
             input: Arc::clone(schema),
@@ -285,11 +289,8 @@ impl PartitionedWriter {
         let part = self.next_part.entry(folder.to_string()).or_insert(0);
         let path = format!("{folder}{}", self.names.name(*part));
         *part += 1;
-        let full = self.folder.join(&path);
-        if let Some(parent) = full.parent() {
-            std::fs::create_dir_all(parent).map_err(|e| cannot_write(parent, &e))?;
-        }
-        let file = File::create_new(&full).map_err(|e| cannot_write(&full, &e))?;
+        let file = created(&self.folder, &path);
+        let file = file.map_err(|error| cannot_write(&self.place.join(&path), &error))?;
         let writer = ArrowWriter::try_new(
             file,
             Arc::clone(&self.file_schema),
@@ -313,7 +314,7 @@ impl PartitionedWriter {
         else {
             return Ok(());
         };
-        let full = self.folder.join(&path);
+        let full = self.place.join(&path);
         let file = writer.into_inner()?;
         file.sync_all().map_err(|e| cannot_write(&full, &e))?;
         let bytes = file.metadata().map_err(|e| cannot_write(&full, &e))?.len();
@@ -325,6 +326,16 @@ impl PartitionedWriter {
         });
         Ok(())
     }
+}
+
+/// A new file at a path in `folder`, none of whose names may lead out of it.
+pub(super) fn created(folder: &Dir, path: &str) -> std::io::Result<File> {
+    if let Some((folders, _)) = path.rsplit_once('/') {
+        folder.create_dir_all(folders)?;
+    }
+    let mut options = OpenOptions::new();
+    let file = folder.open_with(path, options.write(true).create_new(true))?;
+    Ok(file.into_std())
 }
 
 /// The text of each value of a partition column, as it stands in a folder's name; NULL and empty text give `None`.
@@ -380,7 +391,8 @@ mod tests {
             dropped: &[],
             errors: "label",
         };
-        PartitionedWriter::new(folder, shape, PartNames::default()).unwrap()
+        let dir = Dir::open_ambient_dir(folder, cap_std::ambient_authority()).unwrap();
+        PartitionedWriter::new(dir, folder, shape, PartNames::default()).unwrap()
     }
 
     fn ids(path: &Path) -> Vec<i64> {

@@ -29,7 +29,7 @@ use crate::input::{FILE_COLUMN, ROW_COLUMN, scan};
 use crate::output::huggingface;
 use crate::output::properties::properties;
 use crate::session;
-use crate::tables::plain;
+use crate::tables::{Texts, plain};
 use draw::{Draw, Drawn, places, weight};
 use strata::{By, Strata};
 
@@ -173,7 +173,7 @@ async fn drawn(
     args: &SampleOptions,
 ) -> Result<Vec<Drawn>> {
     let all: Vec<_> = files.iter().map(|f| (f.clone(), Rows::From(0))).collect();
-    let table = scan::scan(&context.state(), &labelled.table, &all).await?;
+    let table = scan::scan(&context.state(), &labelled.table, &all, Texts::Checked).await?;
     let mut columns = vec![plain(FILE_COLUMN), plain(ROW_COLUMN)];
     for (place, category) in labelled.categories.iter().enumerate() {
         columns.push(plain(&category.is_column).alias(format!("is{place}")));
@@ -241,7 +241,7 @@ async fn write(
         }
     }
     let schema = schema(context, labelled).await?;
-    let table = scan::scan(&context.state(), &labelled.table, &chosen)
+    let table = scan::scan(&context.state(), &labelled.table, &chosen, Texts::Checked)
         .await
         .map_err(AppError::Run)?;
     let own: Vec<_> = labelled

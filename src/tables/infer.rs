@@ -25,6 +25,7 @@ use super::bounded::footer;
 use super::listing::{Found, shown_file};
 use super::merge::Merge;
 use super::names::Kind;
+use super::text::MarkedStore;
 use super::widen::Values;
 use crate::error::innermost;
 
@@ -71,6 +72,11 @@ pub(super) async fn schema_of(
     files: &[Found],
 ) -> Result<SchemaRef> {
     let store = state.runtime_env().object_store(location)?;
+    let store: Arc<dyn ObjectStore> = match kind {
+        Kind::Parquet => store,
+        // A line that is no text is wrong by itself, and its columns are those of the others.
+        Kind::Csv | Kind::Tsv | Kind::Json => Arc::new(MarkedStore(store)),
+    };
     let name = |place: usize| shown_file(location, &files[place].meta.location);
     let mut merge = Merge::new(match kind {
         Kind::Parquet => Values::Typed,

@@ -1,7 +1,7 @@
 //! Tables from paths and URLs: files, folders (hive-partitioned too) and globs of Parquet, CSV or JSON.
 //!
 //! Owns how a text becomes a table, and what a person is told when it does not. `names` knows which files are data, `listing`
-//! finds them, `infer` reads their columns, `merge` and `widen` make one schema of them, and `provider` is the table.
+//! finds them, `infer` reads their columns, `text` reads what is no text, `merge` and `widen` make one schema of them, and `provider` is the table.
 //! No rows are read.
 
 pub(crate) mod bounded;
@@ -16,6 +16,7 @@ mod names;
 mod numbers;
 mod provider;
 mod statistics;
+mod text;
 mod views;
 mod widen;
 
@@ -42,6 +43,10 @@ pub use listed::{MANIFEST, PUBLISHING, listed_files};
 pub use locate::{locate, shown, without_secrets};
 pub use names::Kind;
 pub use provider::FileTable;
+pub use text::{
+    Converted, MarkedStores, Texts, bytes_reader, bytes_schema, file_reader, from_bytes,
+    from_marked,
+};
 pub use views::{PlainCopies, plain_rows};
 
 use listing::{Found, Listing, Names, common_keys, shown_file};

@@ -388,3 +388,62 @@ fn an_image_is_what_its_table_says_where_that_is_asked_for() {
     let said = refused(&label(&folder.path().join("first"), &[]));
     assert!(said.contains("column of digests"), "{said}");
 }
+
+/// What is put in the place of a folder of the work while the job runs leads nowhere.
+#[cfg(unix)]
+#[test]
+fn a_link_that_is_put_into_the_work_of_a_running_job_is_not_followed() {
+    use std::time::{Duration, Instant};
+
+    let place = tempfile::tempdir().unwrap();
+    let rows = 3000;
+    fs::write(place.path().join("fish.jpg"), photo("fish27_149.jpg")).unwrap();
+    let names = vec!["fish.jpg"; rows];
+    write_table(
+        &place.path().join("t.parquet"),
+        vec![("image", array(StringArray::from(names)))],
+    );
+    for swapped in ["data", "journal"] {
+        let (out, victim) = (format!("out-{swapped}"), format!("victim-{swapped}"));
+        let (out, victim) = (place.path().join(out), place.path().join(victim));
+        std::fs::create_dir(&victim).unwrap();
+        let work = place.path().join(format!(".out-{swapped}.picsift"));
+        let table = place.path().join("t.parquet");
+        let cache = tempfile::tempdir().unwrap();
+        let mut job = command(
+            [
+                "label",
+                table.to_str().unwrap(),
+                "-o",
+                out.to_str().unwrap(),
+                "--categories",
+                "fish",
+                "--shard-rows",
+                "10",
+            ],
+            cache.path(),
+        )
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+        let begun = Instant::now();
+        // The second shard is begun.
+        let first = work.join("data/part-00000.parquet");
+        while !first.exists() {
+            assert!(begun.elapsed() < Duration::from_secs(60) && job.try_wait().unwrap().is_none());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::fs::rename(
+            work.join(swapped),
+            place.path().join(format!("moved-{swapped}")),
+        )
+        .unwrap();
+        std::os::unix::fs::symlink(&victim, work.join(swapped)).unwrap();
+        let output = job.wait_with_output().unwrap();
+        assert!(!output.status.success(), "{swapped}: {}", stderr(&output));
+        let left: Vec<_> = std::fs::read_dir(&victim).unwrap().flatten().collect();
+        assert!(left.is_empty(), "{swapped}: {left:?}");
+        assert!(!out.exists());
+    }
+}

@@ -62,7 +62,7 @@ fn failures_are_data_and_can_be_asked_again() {
     let first = said.lines().nth(1).unwrap();
     assert!(first.starts_with("1,1.jpg,fetch,not_found,"), "{said}");
     assert!(
-        first.contains("does not exist") && first.contains("t.parquet"),
+        first.contains(",'1.jpg' does not exist,") && first.contains("t.parquet"),
         "{said}"
     );
     let all = read_table(&work.path("out"));

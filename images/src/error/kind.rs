@@ -42,6 +42,8 @@ impl ImageError {
             | Encode { .. }
             | DecodeTimedOut { .. }
             | DecoderPanicked { .. }
+            | DecoderEnded { .. }
+            | Reported { .. }
             | PoolStart { .. }
             | PoolClosed => Stage::Decode,
         }
@@ -54,7 +56,7 @@ impl ImageError {
     /// `refused_bucket`, `refused_redirect`, `too_many_redirects`, `given_up`, `robots`, `store`, `not_found`, `denied`, `http_status`,
     /// `unreachable`, `interrupted`, `stalled`, `compressed`, `unreadable`, `too_large`, `timed_out`, `empty`,
     /// `unknown_format`, `unsupported_format`, `truncated`, `corrupt`, `unsupported_feature`, `too_many_pixels`, `too_much_memory`, `bad_geometry`, `resize`,
-    /// `panicked`, `pool`.
+    /// `panicked`, `ended`, `pool`.
     pub fn kind(&self) -> &'static str {
         use ImageError::*;
         match self {
@@ -91,6 +93,8 @@ impl ImageError {
             Resize { .. } => "resize",
             Encode { .. } => "encode",
             DecoderPanicked { .. } => "panicked",
+            DecoderEnded { .. } => "ended",
+            Reported { kind, .. } => kind,
             PoolStart { .. } | PoolClosed => "pool",
         }
     }

@@ -6,12 +6,13 @@
 
 pub(crate) mod kind;
 
+use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::secrets::redacted;
+use crate::secrets::{escaped, redacted};
 
 /// The error beneath an [`ImageError`], shared between its clones.
 pub type Cause = Arc<dyn StdError + Send + Sync>;
@@ -90,7 +91,7 @@ pub enum ImageError {
         /// The host as [`AllowedHost`](crate::AllowedHost) reads it.
         host: String,
     },
-    /// A bucket that is neither its table's own nor allowed.
+    /// A bucket that is neither its table's own nor allowed, or a data set of the hub that is read only with the token.
     #[error(
         "'{reference}' is in another bucket than its table; if it may be read, with your credentials, allow it with --allow-bucket {bucket}"
     )]
@@ -366,8 +367,22 @@ pub enum ImageError {
         /// The panic's message.
         reason: String,
     },
-    /// The threads of the pool could not be started.
-    #[error("the decoding threads cannot be started: {source}")]
+    /// The process that decoded the image ended, or was ended.
+    #[error("the process that decoded the image was lost: {how}")]
+    DecoderEnded {
+        /// What became of it.
+        how: String,
+    },
+    /// What a process that decodes said of the image.
+    #[error("{message}")]
+    Reported {
+        /// The word of [`ImageError::kind`].
+        kind: &'static str,
+        /// The sentence.
+        message: String,
+    },
+    /// The threads or processes of the pool could not be started.
+    #[error("what decodes cannot be started: {source}")]
     PoolStart {
         /// The system's error.
         source: Cause,
@@ -421,6 +436,41 @@ pub(crate) fn bounded(reason: String) -> String {
         Some((end, _)) => format!("{}...", &reason[..end]),
     }
 }
+
+/// What a panic says.
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> ImageError {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    ImageError::DecoderPanicked {
+        reason: text.unwrap_or_else(|| "it panicked without a message".to_owned()),
+    }
+}
+
+/// What a process says of an image that it cannot decode; `None` for a word that none says of one.
+pub(crate) fn reported(kind: &str, message: &str) -> Option<ImageError> {
+    let kind = DECODING.into_iter().find(|known| *known == kind)?;
+    let message = message.replace(['\n', '\t'], " ");
+    let message = escaped(&bounded(message)).into_owned();
+    Some(ImageError::Reported { kind, message })
+}
+
+/// The words of [`ImageError::kind`] for what decoding finds.
+const DECODING: [&str; 14] = [
+    "empty",
+    "too_large",
+    "unknown_format",
+    "unsupported_format",
+    "truncated",
+    "corrupt",
+    "unsupported_feature",
+    "too_many_pixels",
+    "too_much_memory",
+    "bad_geometry",
+    "resize",
+    "encode",
+    "timed_out",
+    "panicked",
+];
 
 /// The first error of type `E` among `error` and what is beneath it.
 pub(crate) fn find_cause<'a, E: StdError + 'static>(

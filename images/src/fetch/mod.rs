@@ -68,7 +68,8 @@ pub enum Fetch {
 ///   only.
 /// - Buckets: relative references stay below `base`; a full URL may name the bucket of `base` and those of
 ///   [`FetchPolicy::buckets`], no other, as they are asked with the credentials of whoever runs the program.
-/// - Data sets of the [hub](Hub): its token goes to its own server only, whose address plays no part.
+/// - Data sets of the [hub](Hub), whose address plays no part: that of `base` and those of [`FetchPolicy::buckets`] with its token, which
+///   goes to its own server only, others anonymously.
 /// - Itself: a `data:` URI, and base64 of an image, bounded by [`Limits::max_bytes`] like a file.
 ///
 /// HTTP requests go straight to the host: proxies named in the environment are not used, because behind one it is the
@@ -289,11 +290,22 @@ impl Inner {
                 self.http(url, server.as_ref(), known).await
             }
             "hf" => {
+                let refused = self.check_bucket(url, &author).err();
                 let server = Server {
                     folder: self.hub.root()?,
-                    token: self.hub.token(),
+                    // Others' data sets are read as anybody reads them.
+                    token: self.hub.token().filter(|_| refused.is_none()),
                 };
-                self.http(&self.hub.file(url)?, Some(&server), known).await
+                let fetched = self.http(&self.hub.file(url)?, Some(&server), known).await;
+                match (fetched, refused, self.hub.token()) {
+                    // It may be there for who says who asks.
+                    (
+                        Err(ImageError::PermissionDenied { .. } | ImageError::NotFound { .. }),
+                        Some(refused @ ImageError::RefusedBucket { .. }),
+                        Some(_),
+                    ) => Err(refused),
+                    (fetched, ..) => fetched,
+                }
             }
             _ => {
                 let own = self.check_bucket(url, &author)?;

@@ -236,3 +236,31 @@ fn messages_hide_queries_and_passwords() {
     assert!(may_hold_credential("https://me:secret@h/a.jpg"));
     assert!(!may_hold_credential("https://h/a.jpg") && !may_hold_credential("what?.jpg"));
 }
+
+#[test]
+fn messages_name_what_lies_below_a_table_as_it_does() {
+    let folder = Url::parse("file:///home/ann/t/").unwrap();
+    for (message, expected) in [
+        (
+            "'/home/ann/t/a b.jpg' does not exist",
+            "'a b.jpg' does not exist",
+        ),
+        (
+            "'/etc/passwd' leads out of its table's folder '/home/ann/t/'; no",
+            "'/etc/passwd' leads out of its table's folder; no",
+        ),
+        (
+            "'/home/ann/tea/a.jpg' is another",
+            "'/home/ann/tea/a.jpg' is another",
+        ),
+    ] {
+        assert_eq!(beside(message, &folder), expected);
+    }
+    let bucket = Url::parse("s3://b/t").unwrap();
+    assert_eq!(
+        beside("'s3://b/t/x.jpg' is empty", &bucket),
+        "'x.jpg' is empty"
+    );
+    let root = Url::parse("file:///").unwrap();
+    assert_eq!(beside("'/a.jpg' is empty", &root), "'/a.jpg' is empty");
+}

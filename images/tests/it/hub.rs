@@ -51,7 +51,8 @@ async fn the_token_is_for_the_hub_and_for_nobody_that_it_leads_to() {
             "/datasets/o/n/resolve/v2/a%20b%231.jpg",
         ),
     ] {
-        let fetched = fetcher.fetch(reference, None).await.unwrap();
+        let own = "hf://datasets/o/n/".parse().unwrap();
+        let fetched = fetcher.fetch(reference, Some(&own)).await.unwrap();
         assert_eq!(fetched.bytes, body, "{reference}");
     }
     assert_eq!(hub.requests(), 4);
@@ -66,6 +67,66 @@ async fn the_token_is_for_the_hub_and_for_nobody_that_it_leads_to() {
     let plain = hub.url.join("datasets/o/n/resolve/main/a.jpg").unwrap();
     fetcher.fetch_typed(plain.as_str()).await.unwrap();
     assert_eq!(token(hub.heads().last().unwrap()), None);
+}
+
+/// A stranger's table must not have another's private data set read, say into a gallery that is published.
+#[tokio::test]
+async fn references_reach_private_files_of_their_own_data_set_alone() {
+    let hub = Site::start(|head, _| match (path(head), token(head)) {
+        (public, _) if public.contains("/public/") => ok("", "public"),
+        (private, Some("hf_secret")) => ok("", private),
+        _ => crate::site::Answer::Send(answer("401 Unauthorized", "", b"")),
+    })
+    .await;
+    let own = "hf://datasets/o/n@v1/data/".parse().unwrap();
+    let allowing = |bucket: &str| FetchPolicy {
+        buckets: vec![bucket.parse().unwrap()],
+        ..FetchPolicy::default()
+    };
+    let strict = fetcher(&hub, Some("hf_secret"), FetchPolicy::default());
+    for (reference, base) in [
+        ("a.jpg", &own),
+        ("hf://datasets/o/n/other.jpg", &own),
+        ("hf://datasets/o/public/x.jpg", &own),
+        (
+            "hf://datasets/o/public/x.jpg",
+            &"file:///table/".parse().unwrap(),
+        ),
+    ] {
+        let fetched = strict.fetch(reference, Some(base)).await;
+        assert!(fetched.is_ok(), "{reference}: {:?}", fetched.err());
+    }
+    let public = |head: &&String| path(head).contains("/public/");
+    assert!(
+        hub.heads()
+            .iter()
+            .filter(public)
+            .all(|head| token(head).is_none())
+    );
+    let asked = hub.requests();
+    for base in [Some(&own), None] {
+        let refused = strict
+            .fetch("hf://datasets/victim/private/x.jpg", base)
+            .await;
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.kind(), "refused_bucket");
+        let said = refused.to_string();
+        assert!(
+            said.contains("--allow-bucket hf://datasets/victim/private"),
+            "{said}"
+        );
+    }
+    let heads = hub.heads();
+    assert!(heads[asked..].iter().all(|head| token(head).is_none()));
+    let open = fetcher(
+        &hub,
+        Some("hf_secret"),
+        allowing("hf://datasets/victim/private"),
+    );
+    let reference = "hf://datasets/victim/private@main/x.jpg";
+    open.fetch(reference, Some(&own)).await.unwrap();
+    // Who names a file means it.
+    strict.fetch_typed(reference).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
-//! The reader of a Parquet file that looks at pages before it hands them out.
+//! The reader of a Parquet file that looks at pages before it hands them out, and has all text looked at.
 
 use std::ops::Range;
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use datafusion::common::Result;
 use datafusion::datasource::listing::PartitionedFile;
@@ -15,6 +16,7 @@ use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 
+use super::super::text;
 use super::BATCH_BYTES;
 use super::pages::{self, Part};
 
@@ -26,6 +28,8 @@ pub(super) struct Factory {
     pub(super) root: String,
     /// Rows that are decoded together at most.
     pub(super) rows: u64,
+    /// The columns that are read of the files.
+    pub(super) table: SchemaRef,
 }
 
 impl ParquetFileReaderFactory for Factory {
@@ -42,6 +46,7 @@ impl ParquetFileReaderFactory for Factory {
             inner,
             place,
             rows: self.rows,
+            table: Arc::clone(&self.table),
             metadata: None,
             spans: Vec::new(),
         }))
@@ -52,6 +57,7 @@ struct Looking {
     inner: Box<dyn AsyncFileReader + Send>,
     place: String,
     rows: u64,
+    table: SchemaRef,
     metadata: Option<Arc<ParquetMetaData>>,
     /// Where each row group begins and ends: files have thousands of them, and few are fetched at once.
     spans: Vec<Range<u64>>,
@@ -161,6 +167,7 @@ impl AsyncFileReader for Looking {
     ) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
         async move {
             let metadata = self.inner.get_metadata(options).await?;
+            let metadata = text::checked(&metadata, Some(&self.table))?;
             self.spans = metadata.row_groups().iter().map(span).collect();
             self.metadata = Some(Arc::clone(&metadata));
             Ok(metadata)

@@ -53,6 +53,7 @@ fn bounded(node: &Arc<dyn ExecutionPlan>, rows: u64) -> Option<Arc<dyn Execution
             inner,
             root: root(config.object_store_url.as_str()),
             rows,
+            table: Arc::clone(config.file_source().table_schema().file_schema()),
         }));
     let config = FileScanConfigBuilder::from(config.clone())
         .with_source(Arc::new(source))

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use picsift_images::{
-    DecodePool, Fetch, FetchOptions, FetchPolicy, Fetched, Fetcher, ImageError, Limits, Stores,
-    Version, is_absolute, shown,
+    DecodePool, Fetch, FetchOptions, FetchPolicy, Fetched, Fetcher, ImageError, Limits, Sandbox,
+    Stores, Version, is_absolute, shown,
 };
 use picsift_vision::store::Store;
 use picsift_vision::{
@@ -40,6 +40,8 @@ pub struct EngineOptions {
     pub images_in_flight: Option<usize>,
     /// Limits on one image.
     pub limits: Limits,
+    /// Where images are decoded instead of in this process; `None` decodes them here.
+    pub sandbox: Option<Sandbox>,
     /// What references may reach.
     pub policy: FetchPolicy,
     /// Where answers are kept beyond the engine's life; `None` keeps none.
@@ -59,6 +61,7 @@ impl Default for EngineOptions {
             fetch_concurrency: 32,
             images_in_flight: None,
             limits: Limits::default(),
+            sandbox: None,
             policy: FetchPolicy::default(),
             store: None,
             corrections: None,
@@ -115,8 +118,15 @@ impl Engine {
         };
         let stores = Arc::new(Stores::within(options.policy.clone(), &fetch.hub));
         let fetcher = Fetcher::new(Arc::clone(&stores), fetch);
-        let pool = DecodePool::new(options.decode_threads, options.limits.clone())
-            .map_err(EngineError::Pool)?;
+        let (threads, limits) = (options.decode_threads, options.limits.clone());
+        let pool = match &options.sandbox {
+            None => DecodePool::new(threads, limits),
+            Some(sandbox) => {
+                let sandboxed = DecodePool::sandboxed(threads, limits, sandbox.clone());
+                sandboxed.map(|(pool, _)| pool)
+            }
+        };
+        let pool = pool.map_err(EngineError::Pool)?;
         Ok(Self {
             options,
             stores,

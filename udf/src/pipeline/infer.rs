@@ -35,6 +35,7 @@ impl ImagePipeline {
             answers: requested.answers.is_some().then_some(Err(error)),
         };
         let address = address(&image.source, image.origin, requested);
+        let folder = image.origin.folder();
         let opened = self.open(image, requested, address.as_deref());
         let (image, mut held) = match opened.await {
             Ok(Opened::Image(fetched, held)) => (fetched, held),
@@ -44,7 +45,7 @@ impl ImagePipeline {
                     ..ImageOutputs::default()
                 });
             }
-            Err(error) => return Ok(failed(error)),
+            Err(error) => return Ok(failed(error.beside(folder))),
         };
         let bytes = image.bytes;
         let mut outputs = ImageOutputs {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use picsift_images::ImageError;
 use picsift_vision::VisionError;
+use url::Url;
 
 /// Why one image has no answer: the stage that failed, a word for reports and one sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,14 @@ pub struct RowError {
 }
 
 impl RowError {
+    /// The same with names as they are below the folder of the image's table.
+    pub(crate) fn beside(mut self, folder: Option<&Url>) -> Self {
+        if let Some(folder) = folder {
+            self.message = picsift_images::beside(&self.message, folder);
+        }
+        self
+    }
+
     /// A failure of the model's stage.
     pub(crate) fn model(kind: &'static str, message: impl Into<String>) -> Self {
         Self {
