@@ -192,7 +192,8 @@ impl Output {
             OutputStore::Local(path) => match std::fs::read_dir(path) {
                 Ok(entries) => entries.flatten().any(|entry| {
                     // Of a disk that is mounted here, and of a job that was stopped.
-                    let own = [WORK_INSIDE, "lost+found"];
+                    let trial = trial_name(Path::new(WORK_INSIDE));
+                    let own = [WORK_INSIDE, &trial, "lost+found"];
                     !own.iter().any(|name| entry.file_name() == *name)
                 }),
                 Err(_) => false,
@@ -350,6 +351,12 @@ fn keep_others(old: &Path, target: &Path) -> Result<(), AppError> {
     others::keep(old, target, &ours)
 }
 
+/// What the folder of a trial is called in the place of an output.
+fn trial_name(work: &Path) -> String {
+    let name = work.file_name().unwrap_or_default();
+    format!("{}-{TRIAL}", name.to_string_lossy())
+}
+
 /// Moves a folder from the work to beside or into the output, and writes in the output if it is there.
 fn try_moving(work: &Path, target: &Path) -> Result<(), AppError> {
     if target.is_dir() {
@@ -363,16 +370,15 @@ fn try_moving(work: &Path, target: &Path) -> Result<(), AppError> {
         false => target.parent().unwrap_or(target),
     };
     let trial = work.join(TRIAL);
-    std::fs::create_dir_all(&trial).map_err(AppError::file("make the folder", &trial))?;
-    let moved = tempfile::Builder::new()
-        .prefix(".picsift-")
-        .tempdir_in(beside)
-        .map_err(AppError::file("write in", beside))?;
-    // A folder is renamed over an empty one.
-    std::fs::rename(&trial, moved.path()).map_err(AppError::file(
+    made(&trial).map_err(AppError::file("make the folder", &trial))?;
+    // By a name that the next run finds, should this one be killed in between.
+    let moved = beside.join(trial_name(work));
+    let tried = moved_folder(&trial, &moved);
+    tried.map_err(AppError::file(
         "move a folder to the output's place in",
         beside,
-    ))
+    ))?;
+    std::fs::remove_dir(&moved).map_err(AppError::file("remove", &moved))
 }
 
 /// Puts `staged` in the place of `target`, whose former content goes to `old`.
