@@ -16,7 +16,7 @@ use crate::functions::placeholder::{ImageFunction, Operand};
 use crate::pipeline::models::ModelHandle;
 use crate::pipeline::outcome::{Outcome, value};
 
-/// Key in a field's metadata that says which model its embeddings are of, as [`model_of`] writes it.
+/// Key in a field's metadata that says which model its embeddings are of: its name, `@` and its revision.
 pub const EMBEDDING_MODEL: &str = "picsift.embedding";
 
 /// `embed(image)`.
@@ -88,7 +88,7 @@ pub(crate) fn model_of(model: &ModelHandle) -> String {
     format!("{}@{}", info.name, info.revision)
 }
 
-/// FIXED_SIZE_LIST<FLOAT> with items named `item`, as most readers write it.
+/// `FIXED_SIZE_LIST<FLOAT>` with items named `item`, as most readers write it.
 pub(crate) fn embedding_type(width: usize) -> DataType {
     // Widths are those of a model's layers, which its loader bounds.
     DataType::FixedSizeList(item(), i32::try_from(width).unwrap_or(i32::MAX))

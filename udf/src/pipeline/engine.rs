@@ -18,6 +18,7 @@ use picsift_vision::{
 };
 use url::Url;
 
+use crate::pipeline::base::Folder;
 use crate::pipeline::corrections::Corrections;
 use crate::pipeline::image_column::ImageSource;
 use crate::pipeline::memory_cache::MemoryAnswerCache;
@@ -294,7 +295,7 @@ impl Engine {
     /// Which of a query's references, each with its folder, are local files that are as they were `before`. Blocks.
     pub(crate) fn unchanged_files(
         &self,
-        references: &[Option<(String, Option<Arc<Url>>)>],
+        references: &[Option<(String, Folder)>],
         before: &[Option<Before>],
     ) -> Vec<bool> {
         let mut unchanged = vec![false; references.len()];

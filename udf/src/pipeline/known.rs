@@ -6,9 +6,8 @@
 use std::sync::Arc;
 
 use picsift_vision::Answer;
-use url::Url;
 
-use crate::pipeline::base::Placed;
+use crate::pipeline::base::{Folder, Placed};
 use crate::pipeline::checked::Digest;
 use crate::pipeline::image_column::ImageSource;
 use crate::pipeline::outcome::RowError;
@@ -46,7 +45,7 @@ impl ImagePipeline {
             return Ok(nobody());
         }
         let (kept, engine) = (Arc::clone(kept), Arc::clone(&self.engine));
-        let references: Vec<Option<(String, Option<Arc<Url>>)>> = images
+        let references: Vec<Option<(String, Folder)>> = images
             .iter()
             .map(|placed| match &placed.image {
                 ImageSource::Reference(text) => Some((text.clone(), placed.folder.clone())),

@@ -47,7 +47,7 @@ pub struct AddedColumns {
     pub source: Option<String>,
     /// UTF8: JSON object of category to boolean.
     pub answers: String,
-    /// FIXED_SIZE_LIST<FLOAT>: the image as a vector of unit length; only where that is asked for.
+    /// `FIXED_SIZE_LIST<FLOAT>`: the image as a vector of unit length; only where that is asked for.
     pub embedding: Option<Field>,
     /// `STRUCT<stage, kind, message, reference>` of UTF8: why an image failed, NULL when all is well.
     pub error: String,

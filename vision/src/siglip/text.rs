@@ -129,6 +129,9 @@ type Open = dyn Fn(&dyn FetchProgress) -> std::result::Result<Checkpoint<'static
     + Send
     + Sync;
 
+/// Embeddings by the tokens of their texts.
+type Known = HashMap<Arc<[u32]>, Arc<[f32]>>;
+
 /// Embeddings of texts, of unit length, each computed once.
 pub struct Embedder {
     name: String,
@@ -137,7 +140,7 @@ pub struct Embedder {
     open: Box<Open>,
     /// By tokens; as many as a session's categories, each of a few kilobytes. Held while new ones are computed, so that the tower
     /// is read once for callers that come together.
-    known: Mutex<HashMap<Arc<[u32]>, Arc<[f32]>>>,
+    known: Mutex<Known>,
     scale: OnceLock<Scale>,
 }
 
