@@ -127,8 +127,8 @@ pub enum VisionError {
     },
     /// An image is to be embedded by a model that does not embed.
     #[error(
-        "model '{model}' embeds no images; choose one that does: pocket or efficientnet-lite0, or siglip2, siglip2-b32 and siglip2-so400m, which \
-         embed texts too"
+        "model '{model}' embeds no images; choose one that does: pocket or efficientnet-lite0, or siglip2, siglip2-b32, siglip2-so400m \
+         and siglip, which embed texts too"
     )]
     CannotEmbed {
         /// The model.
@@ -136,7 +136,7 @@ pub enum VisionError {
     },
     /// A text is to be embedded by a model that embeds images alone.
     #[error(
-        "model '{model}' embeds images but no texts; choose siglip2, siglip2-b32 or siglip2-so400m, or compare images with images"
+        "model '{model}' embeds images but no texts; choose siglip2, siglip2-b32, siglip2-so400m or siglip, or compare images with images"
     )]
     CannotEmbedTexts {
         /// The model.

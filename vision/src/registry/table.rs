@@ -78,7 +78,7 @@ const MOONDREAM: &str = "vikhyatk/moondream2";
 const MOONDREAM_2025: &str = "9a7d4024050840e001defacec2b00727e89149e6";
 const MOONDREAM_2024: &str = "92d3d73b6fd61ab84d9fe093a9c7fd8c04bf2c0d";
 
-static MODELS: [ModelEntry; 9] = [
+static MODELS: [ModelEntry; 10] = [
     ModelEntry {
         name: pocket::NAME,
         aliases: &[],
@@ -187,6 +187,14 @@ static MODELS: [ModelEntry; 9] = [
         cuda: true,
         origin: Origin::Hub(&SIGLIP2_SO400M),
     },
+    ModelEntry {
+        name: "siglip",
+        aliases: &["siglip-base-patch16-224"],
+        description: "SigLIP of 2023, base of 224 pixels, for tables that hold its embeddings; siglip2 answers better",
+        licence: "Apache-2.0",
+        cuda: true,
+        origin: Origin::Hub(&SIGLIP),
+    },
 ];
 
 /// A SigLIP of which every file is in one repository.
@@ -220,6 +228,11 @@ static SIGLIP2_B32: HubModel = siglip(
 static SIGLIP2_SO400M: HubModel = siglip(
     "google/siglip2-so400m-patch14-384",
     "e8e487298228002f3d8a82e0cd5c8ea9c567f57f",
+);
+
+static SIGLIP: HubModel = siglip(
+    "google/siglip-base-patch16-224",
+    "7fd15f0689c79d79e38b1c2e2e2370a7bf2761ed",
 );
 
 /// Every model with a name.

@@ -23,14 +23,14 @@ pub enum WordsError {
     /// It is no tokenizer, one that these models do not have, or it fails.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
-    /// A mark that every text needs is not there.
-    #[error("it has no token that {what} a text ({known}); it is the tokenizer of another model")]
-    NoMark {
-        /// What the token would do.
-        what: &'static str,
-        /// What it is called in the tokenizers of these models.
-        known: &'static str,
-    },
+    /// Nothing ends a text.
+    #[error(
+        "it has no token that ends a text (<eos> or </s>); it is the tokenizer of another model"
+    )]
+    NoEnd,
+    /// Nothing fills the positions behind a text.
+    #[error("it has no token that pads a text (<pad>); it is the tokenizer of another model")]
+    NoPadding,
     /// An id that the model has no embedding for.
     #[error("its token {id} is outside the model's vocabulary of {vocabulary} tokens")]
     Outside {
@@ -77,16 +77,13 @@ impl Words {
         vocabulary: usize,
     ) -> Result<Self, WordsError> {
         let (tokenizer, _) = parse(json)?;
-        let mark = |names: &[&str]| names.iter().find_map(|name| tokenizer.token_to_id(name));
-        let end = mark(&["<eos>", "</s>"]).ok_or(WordsError::NoMark {
-            what: "ends",
-            known: "<eos> or </s>",
-        })?;
-        // SigLIP 1 pads with what ends a text.
-        let padding = mark(&["<pad>", "</s>"]).ok_or(WordsError::NoMark {
-            what: "pads",
-            known: "<pad> or </s>",
-        })?;
+        let mark = |name: &str| tokenizer.token_to_id(name);
+        let (end, padding) = match (mark("<eos>"), mark("</s>")) {
+            (Some(end), _) => (end, mark("<pad>").ok_or(WordsError::NoPadding)?),
+            // SigLIP 1 pads with what ends a text, though its vocabulary has a <pad>.
+            (None, Some(end)) => (end, end),
+            (None, None) => return Err(WordsError::NoEnd),
+        };
         let largest = tokenizer.get_vocab(true).into_values().max().unwrap_or(0);
         if largest as usize >= vocabulary {
             return Err(WordsError::Outside {

@@ -1,4 +1,4 @@
-//! A small random SigLIP 2 against what transformers computed with it, in every stage; and what is no SigLIP.
+//! Small random SigLIPs of both versions against what transformers computed with it, in every stage; and what is no SigLIP.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -264,7 +264,9 @@ fn changed(
     file: &str,
     change: impl Fn(Vec<u8>) -> Option<Vec<u8>>,
 ) -> Option<(tempfile::TempDir, PathBuf)> {
-    let golden = folders().into_iter().next()?;
+    let golden = folders()
+        .into_iter()
+        .find(|golden| golden.dir.ends_with("siglip2"))?;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model");
     fs::create_dir(&path).unwrap();

@@ -3,6 +3,8 @@
 //! The tokenizer library runs whatever a file says: replacements that double a text as often as they are listed, maps whose damage
 //! it meets with a panic, pieces of no length. So the parts are looked at before it builds them.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -51,6 +53,9 @@ const MOST_PARTS: usize = 64;
 /// Most times that replacements may make a text longer.
 const MOST_GROWTH: usize = 16;
 
+/// Most bytes that a table of replacements may put in the place of a character: the longest of NFKC's are 33.
+const MOST_REPLACED: usize = 64;
+
 /// Most characters that a decoder may take off an end.
 const MOST_STRIPPED: u64 = 1000;
 
@@ -84,7 +89,7 @@ impl File {
 
 fn parts(kind: &'static str, root: &Value, known: &[&str]) -> Result<(), TokenizerError> {
     let refused = |what: String| Err(TokenizerError::Part { kind, what });
-    let (mut waiting, mut met, mut growth) = (vec![root], 0, 1_usize);
+    let (mut waiting, mut met, mut growth, mut tables) = (vec![root], 0, 1_usize, 0);
     while let Some(part) = waiting.pop() {
         if part.is_null() {
             continue;
@@ -101,6 +106,15 @@ fn parts(kind: &'static str, root: &Value, known: &[&str]) -> Result<(), Tokeniz
             }
             Some("Replace") if kind != "pre-tokenizer" => {
                 growth = growth.saturating_mul(longer(part));
+            }
+            Some("Precompiled") if kind == "normalizer" => {
+                tables += 1;
+                if tables > 1 {
+                    return refused("has more than one table of replacements".to_owned());
+                }
+                if let Err(what) = table(part) {
+                    return refused(what);
+                }
             }
             Some("Strip") if kind == "decoder" && strips_much(part) => {
                 return refused(format!(
@@ -136,6 +150,27 @@ fn longer(part: &Value) -> usize {
     }
 }
 
+/// Whether SentencePiece's table of replacements is one: the bytes of a trie, the trie, and texts that each end with a zero. The
+/// library reserves what the first number says, and replaces by whatever stands there.
+fn table(part: &Value) -> Result<(), String> {
+    let text = part.get("precompiled_charsmap").and_then(Value::as_str);
+    let bytes = text.and_then(|text| BASE64_STANDARD.decode(text).ok());
+    let damaged = || "has a damaged table of replacements".to_owned();
+    let bytes = bytes.ok_or_else(damaged)?;
+    let (size, rest) = bytes.split_first_chunk::<4>().ok_or_else(damaged)?;
+    let size = usize::try_from(u32::from_le_bytes(*size)).map_err(|_| damaged())?;
+    if size == 0 || size % 4 != 0 || size > rest.len() {
+        return Err(damaged());
+    }
+    let longest = rest[size..].split(|byte| *byte == 0).map(<[u8]>::len).max();
+    match longest.unwrap_or(0) > MOST_REPLACED {
+        true => Err(format!(
+            "can put more than {MOST_REPLACED} bytes in the place of a character"
+        )),
+        false => Ok(()),
+    }
+}
+
 fn strips_much(part: &Value) -> bool {
     ["start", "stop"].iter().any(|end| {
         let characters = part.get(end).and_then(Value::as_u64);
@@ -164,6 +199,7 @@ mod tests {
         let replace = |pattern: Value, content: &str| json!({"type": "Replace", "pattern": pattern, "content": content});
         let double = replace(json!({"String": "a"}), "aa");
         let sequence = |parts: Vec<Value>| json!({"type": "Sequence", "normalizers": parts});
+        let charsmap = |bytes: &[u8]| json!({"type": "Precompiled", "precompiled_charsmap": BASE64_STANDARD.encode(bytes)});
         let deep = (0..70).fold(double.clone(), |inner, _| sequence(vec![inner]));
         for (file, part) in [
             (
@@ -178,8 +214,22 @@ mod tests {
                 json!({"decoder": {"type": "Sequence", "decoders": vec![double.clone(); 28]}}),
                 "16 times",
             ),
+            (json!({"normalizer": charsmap(&[])}), "damaged table"),
+            (json!({"normalizer": charsmap(&[0; 4])}), "damaged table"),
             (
-                json!({"normalizer": {"type": "Precompiled", "precompiled_charsmap": ""}}),
+                json!({"normalizer": charsmap(&[255, 255, 255, 127, 0, 0, 0, 0])}),
+                "damaged table",
+            ),
+            (
+                json!({"normalizer": charsmap(&[&[4, 0, 0, 0, 0, 0, 0, 0][..], &[b'a'; 65]].concat())}),
+                "more than 64 bytes",
+            ),
+            (
+                json!({"normalizer": sequence(vec![charsmap(&[4, 0, 0, 0, 0, 0, 0, 0]); 2])}),
+                "more than one table",
+            ),
+            (
+                json!({"decoder": charsmap(&[4, 0, 0, 0, 0, 0, 0, 0])}),
                 "'Precompiled'",
             ),
             (
