@@ -14,3 +14,4 @@ pub(crate) mod inference_group;
 pub(crate) mod lineage;
 pub(crate) mod node;
 pub(crate) mod resolve;
+mod unknown;

@@ -26,6 +26,7 @@ use crate::plan::call::{Call, CallKind, CallSpec};
 use crate::plan::constants::{constant_texts, with_literals};
 use crate::plan::extract::restored;
 use crate::plan::lineage::{self, Around, Known, Lineage, is_lateral, recursive};
+use crate::plan::unknown::unknown_categories;
 use crate::plan::{conditional, correlated, embeddings, grouping};
 use crate::settings::PicsiftOptions;
 
@@ -294,7 +295,14 @@ impl AnalyzerRule for ResolveCalls {
             next: 0,
             correlated: 0,
         };
-        self.node(plan, &Around::Top, &mut pass)
+        // Kept for the case that a category is refused: others of the query may be too.
+        let whole = plan.clone();
+        self.node(plan, &Around::Top, &mut pass).map_err(|error| {
+            let model = PicsiftOptions::of(config).model_spec();
+            let model = self.engine.model(&model.name, &model.load).ok();
+            let all = model.and_then(|model| unknown_categories(&whole, &model));
+            all.unwrap_or(error)
+        })
     }
 }
 
