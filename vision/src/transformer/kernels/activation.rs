@@ -1,7 +1,7 @@
 //! Bias, activation and residual sums: one pass over memory each.
 
 use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Result, Tensor};
-use pulp::Arch;
+use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 use super::exp::exp;
@@ -66,15 +66,32 @@ fn rows(x: &mut [f32], bias: &[f32], row: impl Fn(&mut [f32], &[f32]) + Sync) {
     let share = (CHUNK / width).max(1) * width;
     let arch = Arch::new();
     x.par_chunks_mut(share).for_each(|chunk| {
-        arch.dispatch(
-            #[inline(always)]
-            || {
-                for values in chunk.chunks_exact_mut(width) {
-                    row(values, bias);
-                }
-            },
-        );
+        arch.dispatch(Rows {
+            values: chunk,
+            width,
+            bias,
+            row: &row,
+        });
     });
+}
+
+/// `row` over rows that lie one behind the other.
+struct Rows<'a, F> {
+    values: &'a mut [f32],
+    width: usize,
+    bias: &'a [f32],
+    row: &'a F,
+}
+
+impl<F: Fn(&mut [f32], &[f32])> NullaryFnOnce for Rows<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for values in self.values.chunks_exact_mut(self.width) {
+            (self.row)(values, self.bias);
+        }
+    }
 }
 
 fn values<'a>(

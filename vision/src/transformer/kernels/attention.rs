@@ -5,7 +5,7 @@
 //! scores, softmax and values for one head at a time, so that the scores stay in the cache.
 
 use candle_core::{CpuStorage, D, Result, Storage, Tensor};
-use pulp::Arch;
+use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 use super::Steps;
@@ -224,22 +224,12 @@ fn fused(q: &Tensor, pieces: &[&Keys], mask: Option<&Tensor>, heads: usize) -> R
                     );
                     start += k.tokens;
                 }
-                arch.dispatch(
-                    #[inline(always)]
-                    || {
-                        for (row, scores) in scores.chunks_exact_mut(keys).take(count).enumerate() {
-                            if let Some(mask) = &mask {
-                                let at = (first + row) * last;
-                                for (score, hidden) in
-                                    scores[keys - last..].iter_mut().zip(&mask[at..at + last])
-                                {
-                                    *score += hidden;
-                                }
-                            }
-                            softmax(scores);
-                        }
-                    },
-                );
+                arch.dispatch(Weights {
+                    scores: &mut scores[..count * keys],
+                    keys,
+                    mask: mask.as_ref().map(|mask| &mask[first * last..]),
+                    last,
+                });
                 let mut start = 0;
                 for (index, (k, v)) in pieces.iter().enumerate() {
                     let weights = Matrix {
@@ -263,6 +253,31 @@ fn fused(q: &Tensor, pieces: &[&Keys], mask: Option<&Tensor>, heads: usize) -> R
         },
     );
     Tensor::from_vec(output, (batch, rows, width), &candle_core::Device::Cpu)
+}
+
+/// Makes weights of the scores of query rows, each over `keys` keys, of which the mask hides some of the `last`.
+struct Weights<'a> {
+    scores: &'a mut [f32],
+    keys: usize,
+    mask: Option<&'a [f32]>,
+    last: usize,
+}
+
+impl NullaryFnOnce for Weights<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for (row, scores) in self.scores.chunks_exact_mut(self.keys).enumerate() {
+            if let Some(mask) = self.mask {
+                let hidden = &mask[row * self.last..][..self.last];
+                for (score, hidden) in scores[self.keys - self.last..].iter_mut().zip(hidden) {
+                    *score += hidden;
+                }
+            }
+            softmax(scores);
+        }
+    }
 }
 
 /// Softmax in place. A row with a NaN becomes NaN.

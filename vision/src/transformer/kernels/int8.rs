@@ -9,14 +9,14 @@
 //! bytes; what that adds, 128 times the sum of a block of activations, is taken off where a block begins.
 
 use std::arch::x86_64::{
-    __m512, __m512i, _mm256_loadu_si256, _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_dpbusd_epi32,
-    _mm512_fmadd_ps, _mm512_loadu_si512, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps,
-    _mm512_setzero_ps, _mm512_storeu_ps,
+    __m512, __m512i, __mmask16, _mm256_loadu_si256, _mm512_cvtepi32_ps, _mm512_cvtph_ps,
+    _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_si512, _mm512_mask_storeu_ps, _mm512_mul_ps,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
 };
 
 use candle_core::{Result, Tensor};
 use half::f16;
-use pulp::Arch;
+use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 /// Inputs with one scale.
@@ -153,29 +153,12 @@ impl Activations {
             .zip(offsets.par_chunks_mut(blocks))
             .zip(source.par_chunks(inputs))
             .for_each(|(((values, scales), offsets), row)| {
-                arch.dispatch(
-                    #[inline(always)]
-                    || {
-                        for (block, values) in values.chunks_exact_mut(BLOCK).enumerate() {
-                            let row = &row[block * BLOCK..inputs.min((block + 1) * BLOCK)];
-                            let scale = largest(row) / 127.0;
-                            let inverse = inverse(scale);
-                            let mut sum = 0;
-                            for (value, &x) in values.iter_mut().zip(row) {
-                                let quantised = rounded(x * inverse);
-                                *value = quantised as i8;
-                                sum += quantised;
-                            }
-                            // A NaN among the inputs stays one in the outputs.
-                            scales[block] = if row.iter().all(|x| x.is_finite()) {
-                                scale
-                            } else {
-                                f32::NAN
-                            };
-                            offsets[block] = -128 * sum;
-                        }
-                    },
-                );
+                arch.dispatch(Quantise {
+                    row,
+                    values,
+                    scales,
+                    offsets,
+                });
             });
         Ok(Self {
             values,
@@ -183,6 +166,48 @@ impl Activations {
             offsets,
         })
     }
+}
+
+/// Brings a row into blocks.
+struct Quantise<'a> {
+    row: &'a [f32],
+    values: &'a mut [i8],
+    scales: &'a mut [f32],
+    offsets: &'a mut [i32],
+}
+
+impl NullaryFnOnce for Quantise<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for (block, values) in self.values.chunks_exact_mut(BLOCK).enumerate() {
+            let row = &self.row[block * BLOCK..self.row.len().min((block + 1) * BLOCK)];
+            let largest = magnitude(row);
+            let scale = largest / 127.0;
+            let inverse = inverse(scale);
+            let mut sum = 0_i32;
+            for (value, &x) in values.iter_mut().zip(row) {
+                let quantised = rounded(x * inverse);
+                *value = quantised as i8;
+                sum = sum.wrapping_add(quantised);
+            }
+            // A NaN among the inputs stays one in the outputs.
+            self.scales[block] = if largest.is_finite() { scale } else { f32::NAN };
+            self.offsets[block] = sum.wrapping_mul(-128);
+        }
+    }
+}
+
+/// The largest magnitude, or none that is finite where one of the values is not: without their signs, numbers are ordered as their bits are,
+/// and whole numbers are what every instruction set compares a vector of at once.
+#[inline(always)]
+fn magnitude(values: &[f32]) -> f32 {
+    const SIGN: u32 = 1 << 31;
+    let bits = values
+        .iter()
+        .fold(0, |largest: u32, x| largest.max(x.to_bits() & !SIGN));
+    f32::from_bits(bits)
 }
 
 /// The nearest whole number, of two the even one, of a value between -2^22 and 2^22. What is added leaves no bits for a fraction and the
@@ -194,7 +219,6 @@ fn rounded(x: f32) -> i32 {
     ((x + SHIFT).to_bits() as i32).wrapping_sub(SHIFT.to_bits() as i32)
 }
 
-#[inline(always)]
 fn largest(values: &[f32]) -> f32 {
     values.iter().fold(
         0.0,
@@ -300,15 +324,15 @@ unsafe fn run_tile<const COUNT: usize>(
             }
         }
     }
+    // As many of the panel's outputs as there are, which for all panels but the last is all.
     let width = PANEL.min(target.outputs - column);
+    let all = u32::MAX >> (PANEL - width);
     for (row, sums) in sums.iter().enumerate() {
-        let mut values = [0_f32; PANEL];
-        // SAFETY: the buffer has room for both vectors; `target` has the row, and `width` values from `column` on in it.
+        // SAFETY: `target` has the row, and `width` values from `column` on in it.
         unsafe {
-            _mm512_storeu_ps(values.as_mut_ptr(), sums[0]);
-            _mm512_storeu_ps(values.as_mut_ptr().add(LANES), sums[1]);
             let at = target.values.add((first + row) * target.outputs + column);
-            std::ptr::copy_nonoverlapping(values.as_ptr(), at, width);
+            _mm512_mask_storeu_ps(at, all as __mmask16, sums[0]);
+            _mm512_mask_storeu_ps(at.wrapping_add(LANES), (all >> LANES) as __mmask16, sums[1]);
         }
     }
 }

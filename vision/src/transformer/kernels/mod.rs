@@ -4,6 +4,9 @@
 //! costs as much time as a quarter of its matrix products. So each step here is there twice: fused for f32 on the CPU, on
 //! all threads of rayon's pool, and in candle's operations for every other device and type. Both compute the same, and
 //! [`conformance`](super::conformance) holds both to one definition.
+//!
+//! What `pulp` dispatches to a machine's vectors is a type with one method, never a closure: one that could be called again is called through
+//! a function of its own, which is compiled for the vectors that every machine has.
 
 mod activation;
 mod attention;
