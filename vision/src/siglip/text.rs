@@ -159,10 +159,7 @@ impl Embedder {
         + 'static,
     ) -> Self {
         // Texts are few, and quantising their tower would take longer than embedding them.
-        let format = Format {
-            quantize: None,
-            ..format.clone()
-        };
+        let format = format.exact();
         Self {
             name: name.to_owned(),
             config: config.clone(),

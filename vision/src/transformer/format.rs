@@ -41,12 +41,16 @@ impl Format {
             (None, None) if !device.is_cpu() => DType::BF16,
             (None, _) => DType::F32,
         };
+        let bf16 = quantize.is_some();
         let fused = device.is_cpu() && dtype == DType::F32;
         Self {
             device: device.clone(),
             dtype,
             quantize,
-            steps: if fused { Steps::Fused } else { Steps::Plain },
+            steps: match fused {
+                true => Steps::Fused { bf16 },
+                false => Steps::Plain,
+            },
         }
     }
 
@@ -83,6 +87,18 @@ impl Format {
         Self {
             steps: Steps::Plain,
             ..self
+        }
+    }
+
+    /// The same with nothing rounded to fewer bits than `dtype` has.
+    pub(crate) fn exact(&self) -> Self {
+        Self {
+            quantize: None,
+            steps: match self.steps {
+                Steps::Fused { .. } => Steps::Fused { bf16: false },
+                Steps::Plain => Steps::Plain,
+            },
+            ..self.clone()
         }
     }
 

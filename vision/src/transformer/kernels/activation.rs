@@ -15,7 +15,7 @@ impl Steps {
     pub(crate) fn add_bias(self, x: Tensor, bias: &Tensor) -> Result<Tensor> {
         match self {
             Self::Plain => x.broadcast_add(bias),
-            Self::Fused => {
+            Self::Fused { .. } => {
                 x.inplace_op2(bias, &AddBias)?;
                 Ok(x)
             }
@@ -28,7 +28,7 @@ impl Steps {
     pub(crate) fn bias_gelu(self, x: Tensor, bias: &Tensor) -> Result<Tensor> {
         match self {
             Self::Plain => x.broadcast_add(bias)?.gelu(),
-            Self::Fused => {
+            Self::Fused { .. } => {
                 x.inplace_op2(bias, &BiasGelu)?;
                 Ok(x)
             }
@@ -39,7 +39,7 @@ impl Steps {
     pub(crate) fn residual(self, x: &Tensor, y: Tensor, bias: &Tensor) -> Result<Tensor> {
         match self {
             Self::Plain => (x + y.broadcast_add(bias)?)?.contiguous(),
-            Self::Fused => {
+            Self::Fused { .. } => {
                 y.inplace_op3(&x.contiguous()?, bias, &Residual)?;
                 Ok(y)
             }

@@ -2,13 +2,16 @@
 //! it, and what came after.
 //!
 //! The pieces are never put together in memory; only their scores are. On the CPU a block of query rows is taken through
-//! scores, softmax and values for one head at a time, so that the scores stay in the cache.
+//! scores, softmax and values for one head at a time, so that the scores stay in the cache: in f32, or where weights are quantised and the CPU
+//! can, [in bf16](super::attention_bf16).
 
 use candle_core::{CpuStorage, D, Result, Storage, Tensor};
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 use super::Steps;
+#[cfg(target_arch = "x86_64")]
+use super::attention_bf16;
 use super::exp::exp;
 use super::product::{Matrix, product};
 
@@ -41,7 +44,7 @@ impl Steps {
     ) -> Result<Tensor> {
         match self {
             Self::Plain => in_groups(q, pieces, mask, heads, SCORES),
-            Self::Fused => fused(q, pieces, mask, heads),
+            Self::Fused { bf16 } => fused(q, pieces, mask, heads, bf16),
         }
     }
 }
@@ -125,16 +128,16 @@ fn plain(q: &Tensor, pieces: &[&Keys], mask: Option<&Tensor>, heads: usize) -> R
 }
 
 /// A tensor `[batch, tokens, width]` within its storage; a token's values are neighbours.
-struct Tokens<'a> {
+pub(super) struct Tokens<'a> {
     values: &'a [f32],
     batch_step: usize,
     token_step: usize,
-    tokens: usize,
+    pub(super) tokens: usize,
 }
 
 impl Tokens<'_> {
     /// The values of one head in one image, `[tokens, head_dim]`.
-    fn head(&self, image: usize, head: usize, head_dim: usize) -> Matrix<'_> {
+    pub(super) fn head(&self, image: usize, head: usize, head_dim: usize) -> Matrix<'_> {
         Matrix {
             values: &self.values[image * self.batch_step + head * head_dim..],
             rows: self.tokens,
@@ -145,7 +148,13 @@ impl Tokens<'_> {
     }
 }
 
-fn fused(q: &Tensor, pieces: &[&Keys], mask: Option<&Tensor>, heads: usize) -> Result<Tensor> {
+fn fused(
+    q: &Tensor,
+    pieces: &[&Keys],
+    mask: Option<&Tensor>,
+    heads: usize,
+    bf16: bool,
+) -> Result<Tensor> {
     let (batch, rows, width) = q.dims3()?;
     let head_dim = width / heads;
     let mask = mask
@@ -201,6 +210,29 @@ fn fused(q: &Tensor, pieces: &[&Keys], mask: Option<&Tensor>, heads: usize) -> R
                 .map(move |(i, o)| (image, i * block, o))
         })
         .collect::<Vec<_>>();
+    #[cfg(target_arch = "x86_64")]
+    if bf16 && attention_bf16::available() {
+        tasks.into_par_iter().for_each_init(
+            || attention_bf16::Scratch::new(keys, head_dim),
+            |scratch, (image, first, output)| {
+                for head in 0..heads {
+                    let head = attention_bf16::Head {
+                        q,
+                        first,
+                        pieces: &pieces,
+                        mask: mask.as_ref().map(|mask| &mask[first * last..]),
+                        image,
+                        head,
+                        head_dim,
+                        scale,
+                    };
+                    // SAFETY: the machine has the instructions.
+                    unsafe { head.run(scratch, output, width) };
+                }
+            },
+        );
+        return Tensor::from_vec(output, (batch, rows, width), &candle_core::Device::Cpu);
+    }
     tasks.into_par_iter().for_each_init(
         || vec![0_f32; block * keys],
         |scores, (image, first, output)| {
@@ -283,6 +315,15 @@ impl NullaryFnOnce for Weights<'_> {
 /// Softmax in place. A row with a NaN becomes NaN.
 #[inline(always)]
 fn softmax(row: &mut [f32]) {
+    let factor = 1.0 / softmax_weights(row);
+    for x in row {
+        *x *= factor;
+    }
+}
+
+/// The exponentials of a softmax in place, and their sum. A row with a NaN becomes NaN.
+#[inline(always)]
+pub(super) fn softmax_weights(row: &mut [f32]) -> f32 {
     const LANES: usize = 16;
     let mut tops = [f32::NEG_INFINITY; LANES];
     let (chunks, rest) = row.as_chunks::<LANES>();
@@ -318,10 +359,7 @@ fn softmax(row: &mut [f32]) {
         };
         sum += *x;
     }
-    let factor = 1.0 / sum;
-    for x in row {
-        *x *= factor;
-    }
+    sum
 }
 
 #[cfg(test)]
@@ -329,6 +367,47 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
+
+    #[test]
+    fn what_is_no_number_gives_none() {
+        let random = |tokens| Tensor::rand(-1_f32, 1.0, (1, tokens, 8), &Device::Cpu).unwrap();
+        let q = random(3);
+        let hidden = f32::NEG_INFINITY;
+        // The first row does not see the last key; what a mask takes from a score that is none is none.
+        let mask = [0.0, 0.0, hidden, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+        let mask = Tensor::from_vec(mask.to_vec(), (3, 3), &Device::Cpu).unwrap();
+        for number in [
+            f32::NAN,
+            f32::from_bits(0x7fff_ffff),
+            f32::from_bits(0xff80_0001),
+        ] {
+            let spoilt = Tensor::full(number, (1, 1, 8), &Device::Cpu).unwrap();
+            let k = Tensor::cat(&[random(2), spoilt], 1).unwrap();
+            let keys = Keys { k, v: random(3) };
+            for bf16 in [false, true] {
+                let steps = Steps::Fused { bf16 };
+                let seen = steps.attention(&q, &[&keys], Some(&mask), 2).unwrap();
+                let seen = seen.get(0).unwrap().to_vec2::<f32>().unwrap();
+                assert!(
+                    seen.iter().flatten().all(|value| value.is_nan()),
+                    "{bf16}: {seen:?}"
+                );
+            }
+            let keys = Keys {
+                k: random(3),
+                v: keys.k,
+            };
+            for bf16 in [false, true] {
+                let steps = Steps::Fused { bf16 };
+                let seen = steps.attention(&q, &[&keys], Some(&mask), 2).unwrap();
+                let seen = seen.get(0).unwrap().to_vec2::<f32>().unwrap();
+                assert!(
+                    seen[1..].iter().flatten().all(|value| value.is_nan()),
+                    "{bf16}: {seen:?}"
+                );
+            }
+        }
+    }
 
     #[test]
     fn a_batch_in_groups_sees_what_it_sees_at_once() {

@@ -10,6 +10,8 @@
 
 mod activation;
 mod attention;
+#[cfg(target_arch = "x86_64")]
+mod attention_bf16;
 mod exp;
 #[cfg(target_arch = "x86_64")]
 mod int8;
@@ -30,7 +32,10 @@ pub(crate) const LAUNCH: usize = i32::MAX as usize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Steps {
     /// One pass over memory for each, on the CPU's threads. For f32 on the CPU alone: an error elsewhere.
-    Fused,
+    Fused {
+        /// Whether attention may be computed in bf16, where the CPU has instructions for it.
+        bf16: bool,
+    },
     /// One of candle's operations after another, on every device and in every number format.
     Plain,
 }

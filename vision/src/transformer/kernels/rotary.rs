@@ -61,7 +61,7 @@ impl Steps {
     pub(crate) fn rotate(self, qkv: Tensor, rotary: &Rotary, heads: usize) -> Result<Tensor> {
         match self {
             Self::Plain => plain(&qkv, rotary, heads),
-            Self::Fused => {
+            Self::Fused { .. } => {
                 qkv.inplace_op3(&rotary.cos, &rotary.sin, &Rotate { heads })?;
                 Ok(qkv)
             }
