@@ -92,6 +92,7 @@ impl Network {
     /// # Errors
     /// [`crate::transformer::CheckpointError`] naming the tensor that is missing or does not fit the configuration.
     pub fn read(config: Config, checkpoint: &Checkpoint<'_>, format: &Format) -> Read<Self> {
+        let format = &format.with_rounded_attention();
         let reader = Reader {
             checkpoint,
             format,

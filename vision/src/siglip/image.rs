@@ -60,7 +60,10 @@ impl ImageTower {
             epsilon: config.epsilon,
         };
         // A fiftieth of the arithmetic, in which rounding does the most: it is left as it is.
-        let plain = format.exact();
+        let plain = Format {
+            quantize: None,
+            ..format.clone()
+        };
         let ends = Reader {
             format: &plain,
             bytes: Cell::new(0),

@@ -159,7 +159,10 @@ impl Embedder {
         + 'static,
     ) -> Self {
         // Texts are few, and quantising their tower would take longer than embedding them.
-        let format = format.exact();
+        let format = Format {
+            quantize: None,
+            ..format.clone()
+        };
         Self {
             name: name.to_owned(),
             config: config.clone(),

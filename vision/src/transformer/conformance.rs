@@ -404,6 +404,7 @@ mod tests {
         let single = Format::new(&Device::Cpu, None, None);
         let half = Format::new(&Device::Cpu, Some(ComputeDtype::Bf16), None);
         let quantised = Format::new(&Device::Cpu, None, Some(Quantization::Q8_0));
+        let quantised = quantised.with_rounded_attention();
         for format in [single.clone(), single.plain(), half, quantised] {
             let found = deviations(&format).unwrap();
             let wrong: Vec<_> = found.iter().filter(|found| !found.holds()).collect();

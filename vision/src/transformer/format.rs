@@ -41,14 +41,13 @@ impl Format {
             (None, None) if !device.is_cpu() => DType::BF16,
             (None, _) => DType::F32,
         };
-        let bf16 = quantize.is_some();
         let fused = device.is_cpu() && dtype == DType::F32;
         Self {
             device: device.clone(),
             dtype,
             quantize,
             steps: match fused {
-                true => Steps::Fused { bf16 },
+                true => Steps::Fused { bf16: false },
                 false => Steps::Plain,
             },
         }
@@ -90,14 +89,15 @@ impl Format {
         }
     }
 
-    /// The same with nothing rounded to fewer bits than `dtype` has.
-    pub(crate) fn exact(&self) -> Self {
+    /// The same for a network whose answers bear attention in bf16 beside weights of 8 bits, which lose as much.
+    pub(crate) fn with_rounded_attention(&self) -> Self {
+        let rounds = self.quantize == Some(Quantization::Q8_0);
+        let steps = match self.steps {
+            Steps::Fused { .. } => Steps::Fused { bf16: rounds },
+            Steps::Plain => Steps::Plain,
+        };
         Self {
-            quantize: None,
-            steps: match self.steps {
-                Steps::Fused { .. } => Steps::Fused { bf16: false },
-                Steps::Plain => Steps::Plain,
-            },
+            steps,
             ..self.clone()
         }
     }

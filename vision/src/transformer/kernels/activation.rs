@@ -94,6 +94,28 @@ impl<F: Fn(&mut [f32], &[f32])> NullaryFnOnce for Rows<'_, F> {
     }
 }
 
+/// `y = x + y + bias` over rows that lie one behind the other.
+struct Sums<'a> {
+    y: &'a mut [f32],
+    x: &'a [f32],
+    bias: &'a [f32],
+    width: usize,
+}
+
+impl NullaryFnOnce for Sums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let rows = self.x.chunks_exact(self.width);
+        for (y, x) in self.y.chunks_exact_mut(self.width).zip(rows) {
+            for ((y, &x), &bias) in y.iter_mut().zip(x).zip(self.bias) {
+                *y = x + *y + bias;
+            }
+        }
+    }
+}
+
 fn values<'a>(
     op: &'static str,
     storage: &'a mut CpuStorage,
@@ -181,15 +203,10 @@ impl InplaceOp3 for Residual {
         let y = values(self.name(), y, y_at)?;
         let width = bias.len().max(1);
         let share = (CHUNK / width).max(1) * width;
+        let arch = Arch::new();
         y.par_chunks_mut(share)
             .zip(x.par_chunks(share))
-            .for_each(|(y, x)| {
-                for (y, x) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
-                    for ((y, &x), &bias) in y.iter_mut().zip(x).zip(bias) {
-                        *y = x + *y + bias;
-                    }
-                }
-            });
+            .for_each(|(y, x)| arch.dispatch(Sums { y, x, bias, width }));
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 //! it, and what came after.
 //!
 //! The pieces are never put together in memory; only their scores are. On the CPU a block of query rows is taken through
-//! scores, softmax and values for one head at a time, so that the scores stay in the cache: in f32, or where weights are quantised and the CPU
+//! scores, softmax and values for one head at a time, so that the scores stay in the cache: in f32, or where a quantised network bears it and the CPU
 //! can, [in bf16](super::attention_bf16).
 
 use candle_core::{CpuStorage, D, Result, Storage, Tensor};

@@ -1,4 +1,4 @@
-//! Attention in bf16 on CPUs with AVX-512 BF16, for networks whose weights are quantised anyway.
+//! Attention in bf16 on CPUs with AVX-512 BF16, for networks of which the weights are quantised and the answers bear it.
 //!
 //! Products of bf16 are summed in f32, at twice the rate of f32 and with a 256th of a value lost: what blocks of 8 bits lose as well.
 //! The softmax is f32's. Keys and values of a head are brought into the order in which they are used once a block of query rows, not
