@@ -46,8 +46,12 @@ pub async fn list(
         for file in table.files_at(state, location).await? {
             let root = location.object_store();
             let meta = &file.object_meta;
+            let url = match table.is_pictures() {
+                true => location.as_str().to_owned(),
+                false => format!("{}{}", root.as_str(), meta.location),
+            };
             let entry = FileEntry {
-                url: without_secrets(format!("{}{}", root.as_str(), meta.location)),
+                url: without_secrets(url),
                 bytes: meta.size,
                 version: meta
                     .e_tag

@@ -54,6 +54,7 @@ pub(super) async fn needed(
     files: &[(InputFile, Rows)],
 ) -> Result<Option<Vec<PagedFile>>> {
     let readable = table.kind() == Kind::Parquet
+        && !table.is_pictures()
         && table.partitions().is_empty()
         && table
             .locations()

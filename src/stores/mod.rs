@@ -10,6 +10,7 @@ use std::sync::Arc;
 use datafusion::common::{Result, exec_datafusion_err};
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use object_store::ObjectStore;
+use object_store::memory::InMemory;
 use picsift_images::Stores;
 use url::{Position, Url};
 
@@ -17,17 +18,25 @@ pub use versions::Versions;
 
 use versions::PinnedStore;
 
+use crate::tables::MADE;
+
 /// Finds the store of any URL that picsift can read.
 #[derive(Debug)]
 pub struct StoreRegistry {
     stores: Arc<Stores>,
     versions: Arc<Versions>,
+    /// What is made of folders of pictures.
+    made: Arc<InMemory>,
 }
 
 impl StoreRegistry {
     /// A registry over the stores of an engine, which reads files at their `versions`.
     pub fn new(stores: Arc<Stores>, versions: Arc<Versions>) -> Self {
-        Self { stores, versions }
+        Self {
+            stores,
+            versions,
+            made: Arc::default(),
+        }
     }
 }
 
@@ -42,6 +51,9 @@ impl ObjectStoreRegistry for StoreRegistry {
     }
 
     fn get_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+        if url.as_str() == MADE {
+            return Ok(Arc::clone(&self.made) as Arc<dyn ObjectStore>);
+        }
         let store = self
             .stores
             .root(url)

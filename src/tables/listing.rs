@@ -18,6 +18,7 @@ use percent_encoding::percent_decode_str;
 use super::listed::{MANIFEST, PUBLISHING, keep_listed};
 use super::locate::{shown, without_secrets};
 use super::names::{Kind, LeftOut, ends_with, is_data, partitions};
+use super::pictures::Pictures;
 use crate::error::innermost;
 
 /// Which files of a folder are the table's.
@@ -56,6 +57,8 @@ pub(super) struct Listing {
     found: Vec<Found>,
     /// What is in no format of tables, or hidden.
     left_out: LeftOut,
+    /// Pictures, as long as no table was found: beside one they are what it refers to.
+    pictures: Pictures,
     /// All files that were seen.
     pub seen: usize,
     /// Whether it is a labelled table that is changing just now.
@@ -104,10 +107,15 @@ impl Listing {
 
     fn of_file(meta: ObjectMeta) -> Self {
         let keys = Vec::new();
+        let mut pictures = Pictures::default();
+        if let Some(name) = meta.location.filename() {
+            pictures.add(name, &[name], Vec::new);
+        }
         Self {
             is_file: true,
             found: vec![Found { meta, keys }],
             left_out: LeftOut::default(),
+            pictures,
             seen: 1,
             is_publishing: false,
         }
@@ -124,6 +132,7 @@ impl Listing {
             is_file: false,
             found: Vec::new(),
             left_out: LeftOut::default(),
+            pictures: Pictures::default(),
             seen: 0,
             is_publishing: false,
         };
@@ -145,15 +154,21 @@ impl Listing {
                 manifest = Some(meta.location.clone());
             }
             listing.is_publishing |= below == [PUBLISHING] && location.get_glob().is_none();
+            let keys = || -> Vec<(String, String)> {
+                partitions(below.iter().copied())
+                    .map(|(key, value)| (key.to_string(), decoded(value)))
+                    .collect()
+            };
             if !is_data(below.iter().copied(), location.get_glob().as_ref()) {
                 listing.left_out.add_hidden();
             } else if Kind::of(name).is_some() || names.is_some_and(|names| names.fit(name)) {
-                let keys = partitions(below.iter().copied())
-                    .map(|(key, value)| (key.to_string(), decoded(value)))
-                    .collect();
-                listing.found.push(Found { meta, keys });
+                listing.pictures = Pictures::default();
+                listing.found.push(Found { keys: keys(), meta });
             } else {
                 listing.left_out.add(name);
+                if listing.found.is_empty() {
+                    listing.pictures.add(name, &below, keys);
+                }
             }
         }
         listing
@@ -187,6 +202,16 @@ impl Listing {
             .iter()
             .filter_map(|found| found.meta.location.filename());
         names.filter_map(Kind::of).min()
+    }
+
+    /// Whether it is pictures, and no table that refers to them.
+    pub(super) fn is_pictures(&self) -> bool {
+        self.kind().is_none() && !self.pictures.all.is_empty()
+    }
+
+    /// The pictures.
+    pub(super) fn pictures(self) -> Pictures {
+        self.pictures
     }
 
     /// Hidden files.

@@ -14,6 +14,7 @@ mod locate;
 mod merge;
 mod names;
 mod numbers;
+mod pictures;
 mod provider;
 mod statistics;
 mod text;
@@ -42,6 +43,7 @@ pub use external::ExternalTables;
 pub use listed::{MANIFEST, PUBLISHING, listed_files};
 pub use locate::{locate, shown, without_secrets};
 pub use names::Kind;
+pub use pictures::MADE;
 pub use provider::FileTable;
 pub use text::{
     Converted, MarkedStores, Texts, bytes_reader, bytes_schema, file_reader, from_bytes,
@@ -68,6 +70,9 @@ pub async fn open(state: &SessionState, locations: &[ListingTableUrl]) -> Result
         return plan_err!("no table is named");
     };
     let listing = Listing::of(state, first, None).await?;
+    if listing.is_pictures() {
+        return pictures_of(state, locations, listing).await;
+    }
     let kind = kind_of(first, &listing)?;
     let names = Names::Of(kind);
     let (files, left_out) = listing.split(&names);
@@ -98,6 +103,31 @@ pub async fn open(state: &SessionState, locations: &[ListingTableUrl]) -> Result
     Ok(Arc::new(table))
 }
 
+/// The pictures at `locations`, of which `first` is at the first, as one table.
+async fn pictures_of(
+    state: &SessionState,
+    locations: &[ListingTableUrl],
+    first: Listing,
+) -> Result<Arc<FileTable>> {
+    let mut all = first.pictures();
+    let note = all.note(&locations[0]);
+    for location in &locations[1..] {
+        let listing = Listing::of(state, location, None).await?;
+        if !listing.is_pictures() {
+            return plan_err!(
+                "'{}' and '{}' are no one table: one is pictures, the other a table",
+                shown(&locations[0]),
+                shown(location)
+            );
+        }
+        all.all.extend(listing.pictures().all);
+    }
+    let schema = read_as(state, Kind::Parquet, all.schema(&locations[0])?);
+    let mut table = FileTable::of_pictures(locations.to_vec(), &schema);
+    table.note = note;
+    Ok(Arc::new(table))
+}
+
 /// The format of the table at a location.
 fn kind_of(location: &ListingTableUrl, listing: &Listing) -> Result<Kind> {
     match listing.kind() {
@@ -109,7 +139,7 @@ fn kind_of(location: &ListingTableUrl, listing: &Listing) -> Result<Kind> {
         ),
         None if listing.seen == 0 => plan_err!("there is nothing at '{}'", shown(location)),
         None if listing.is_file => plan_err!(
-            "'{}' is not a table: picsift reads .parquet, .csv, .tsv and .json files and folders of them",
+            "'{}' is not a table: picsift reads .parquet, .csv, .tsv and .json files, pictures, and folders of them",
             shown(location)
         ),
         None => {
@@ -120,7 +150,7 @@ fn kind_of(location: &ListingTableUrl, listing: &Listing) -> Result<Kind> {
                 ),
             };
             plan_err!(
-                "the folder '{}' holds no .parquet, .csv, .tsv or .json file{hidden}",
+                "the folder '{}' holds no .parquet, .csv, .tsv or .json file, and no picture{hidden}",
                 shown(location)
             )
         }
@@ -272,7 +302,7 @@ pub async fn stored_schema(
     location: &ListingTableUrl,
 ) -> Result<Option<SchemaRef>> {
     let listing = Listing::of(state, location, None).await?;
-    if kind_of(location, &listing)? != Kind::Parquet {
+    if listing.is_pictures() || kind_of(location, &listing)? != Kind::Parquet {
         return Ok(None);
     }
     let store = state.runtime_env().object_store(location)?;

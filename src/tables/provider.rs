@@ -33,10 +33,12 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::NULL_PARTITION;
 use super::bounded::footer;
+use super::infer::format_of;
 use super::listing::{Found, Listing, Names, shown_file};
+use super::locate::shown;
 use super::names::Kind;
 use super::statistics::{grouped, with_known};
-use super::views;
+use super::{pictures, views};
 use crate::error::innermost;
 
 /// Files in one store, read as one table.
@@ -54,6 +56,8 @@ pub struct FileTable {
     pub(super) definition: Option<String>,
     /// What a person should know of the files that are none of the table's.
     pub(super) note: Option<String>,
+    /// Whether its files are pictures, of which the table is made when it is read.
+    is_pictures: bool,
 }
 
 impl FileTable {
@@ -87,7 +91,23 @@ impl FileTable {
             schema: Arc::new(Schema::new(all)),
             definition: None,
             note: None,
+            is_pictures: false,
         }
+    }
+
+    /// A table of the pictures at `locations`.
+    pub(super) fn of_pictures(locations: Vec<ListingTableUrl>, schema: &Schema) -> Self {
+        let kind = Kind::Parquet;
+        let format = format_of(kind, 1);
+        Self {
+            is_pictures: true,
+            ..Self::new(locations, Names::Of(kind), kind, format, schema, Vec::new())
+        }
+    }
+
+    /// Whether it is made of pictures: then it has a file for each location, in memory.
+    pub fn is_pictures(&self) -> bool {
+        self.is_pictures
     }
 
     /// Where its files lie.
@@ -125,6 +145,9 @@ impl FileTable {
     /// # Errors
     /// An internal one, for a table without a place.
     pub fn store_url(&self) -> Result<ObjectStoreUrl> {
+        if self.is_pictures {
+            return pictures::store_url();
+        }
         let first = self.locations.first();
         first
             .map(ListingTableUrl::object_store)
@@ -163,6 +186,12 @@ impl FileTable {
         location: &ListingTableUrl,
     ) -> Result<Vec<PartitionedFile>> {
         let listing = Listing::of(state, location, Some(&self.names)).await?;
+        if self.is_pictures {
+            return match listing.is_pictures() {
+                true => Ok(vec![listing.pictures().file(state, location).await?]),
+                false => plan_err!("'{}' is no folder of pictures any more", shown(location)),
+            };
+        }
         let (files, _) = listing.split(&self.names);
         files
             .into_iter()
@@ -203,7 +232,12 @@ impl FileTable {
         for location in &self.locations {
             // Locations may overlap: a folder, and a file inside it.
             let files = self.files_at(state, location).await?.into_iter();
-            all.extend(files.filter(|file| seen.insert(file.object_meta.location.clone())));
+            // Folders in which pictures are called alike are alike as tables, and each is read.
+            all.extend(
+                files.filter(|file| {
+                    self.is_pictures || seen.insert(file.object_meta.location.clone())
+                }),
+            );
         }
         Ok(all)
     }
@@ -392,6 +426,12 @@ impl TableProvider for FileTable {
         input: Arc<dyn ExecutionPlan>,
         insert_op: InsertOp,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        if self.is_pictures {
+            let place = self.locations.first().map(shown).unwrap_or_default();
+            return plan_err!(
+                "'{place}' is a folder of pictures, into which no rows are written; write them into another folder"
+            );
+        }
         let input = views::plain_plan(input)?;
         self.written()?.insert_into(state, input, insert_op).await
     }

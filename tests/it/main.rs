@@ -28,6 +28,7 @@ mod kill;
 mod label;
 mod lineage;
 mod models_command;
+mod pictures;
 mod pocket;
 mod printing;
 mod readers;
