@@ -237,6 +237,9 @@ pub enum ImageColumn {
 /// `picsift sql`.
 #[derive(Debug, Args)]
 pub struct SqlArgs {
+    /// Queries to run, as with --command; a shell where there is none
+    #[arg(value_name = "QUERY", conflicts_with_all = ["command", "file"])]
+    pub queries: Vec<String>,
     /// Run this query and end; may be given several times
     #[arg(long, short, value_name = "QUERY", conflicts_with = "file")]
     pub command: Vec<String>,

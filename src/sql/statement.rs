@@ -1,12 +1,14 @@
 //! One statement, from its text's parse to a plan that can run: what DataFusion does of it, and what picsift does itself.
 
+use std::convert::Infallible;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::common::Result;
 use datafusion::logical_expr::{LogicalPlan, Statement as PlanStatement};
 use datafusion::prelude::SessionContext;
-use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast;
+use datafusion::sql::parser::{CopyToSource, Statement};
+use datafusion::sql::sqlparser::ast::{self, VisitMut};
 use picsift_udf::{Losses, PicsiftOptions};
 
 use super::Planned;
@@ -24,7 +26,7 @@ pub(super) async fn planned(
 ) -> Result<Planned, AppError> {
     let plan = context
         .state()
-        .statement_to_plan(with_none(statement))
+        .statement_to_plan(with_none(with_all_columns(statement)))
         .await
         .map_err(AppError::Plan)?;
     let plan = match reset(context, &plan) {
@@ -45,6 +47,56 @@ pub(super) async fn planned(
         frame,
         notes: notes.map(|notes| notes.take()).unwrap_or_default(),
     })
+}
+
+/// `FROM x` alone as `SELECT * FROM x`, in subqueries too, where DataFusion selects nothing.
+fn with_all_columns(mut statement: Statement) -> Statement {
+    struct Whole;
+
+    impl ast::VisitorMut for Whole {
+        type Break = Infallible;
+
+        fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<Infallible> {
+            whole(&mut query.body);
+            ControlFlow::Continue(())
+        }
+    }
+
+    fn whole(body: &mut ast::SetExpr) {
+        match body {
+            ast::SetExpr::Select(select)
+                if select.flavor == ast::SelectFlavor::FromFirstNoSelect =>
+            {
+                let all = ast::WildcardAdditionalOptions::default();
+                select.projection = vec![ast::SelectItem::Wildcard(all)];
+                select.flavor = ast::SelectFlavor::FromFirst;
+            }
+            ast::SetExpr::SetOperation { left, right, .. } => {
+                whole(left);
+                whole(right);
+            }
+            _ => {}
+        }
+    }
+
+    let inner = match &mut statement {
+        Statement::Statement(inner) => Some(inner),
+        Statement::Explain(explain) => match explain.statement.as_mut() {
+            Statement::Statement(inner) => Some(inner),
+            _ => None,
+        },
+        Statement::CopyTo(copy) => {
+            if let CopyToSource::Query(query) = &mut copy.source {
+                let _ = query.visit(&mut Whole);
+            }
+            None
+        }
+        _ => None,
+    };
+    if let Some(inner) = inner {
+        let _ = inner.visit(&mut Whole);
+    }
+    statement
 }
 
 /// `SET picsift.... = NULL`, which DataFusion does not know, as the value `none`.

@@ -42,6 +42,7 @@ mod secrets;
 mod seeds;
 mod served;
 mod shapes;
+mod shell;
 mod siglip;
 mod sql_command;
 mod sqllogic;

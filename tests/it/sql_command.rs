@@ -166,6 +166,30 @@ fn a_slip_at_the_end_of_a_script_shows_before_anything_runs() {
 }
 
 #[test]
+fn from_alone_selects_all_columns_wherever_it_stands() {
+    let run = |script: &str| stdout(&picsift(["sql", "--format", "csv", script]));
+    let values = "(VALUES (1, 'a'), (2, 'b')) AS t(n, x)";
+    let all = "n,x\n1,a\n2,b\n";
+    assert_eq!(run(&format!("FROM {values}")), all);
+    assert_eq!(run(&format!("SELECT * FROM (FROM {values})")), all);
+    assert_eq!(run(&format!("WITH w AS (FROM {values}) FROM w")), all);
+    assert_eq!(
+        run(&format!(
+            "FROM {values} WHERE n = 3 UNION ALL FROM {values}"
+        )),
+        all
+    );
+    assert_eq!(
+        run(&format!("FROM {values} SELECT x WHERE n = 2")),
+        "x\nb\n"
+    );
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("t.csv");
+    run(&format!("COPY (FROM {values}) TO '{}'", path.display()));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), all);
+}
+
+#[test]
 fn what_a_statement_gives_back_is_printed_whatever_kind_it_is() {
     let run = |script: &str| stdout(&picsift(["sql", "--format", "csv", "-c", script]));
     assert_eq!(run("PREPARE q AS SELECT 1 AS x; EXECUTE q"), "x\n1\n");

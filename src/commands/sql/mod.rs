@@ -2,6 +2,7 @@
 //!
 //! [`print`](mod@print) owns how results look, `shell` the keyboard.
 
+mod complete;
 mod estimate;
 mod print;
 mod shell;
@@ -32,7 +33,8 @@ pub(super) async fn sql(args: SqlArgs) -> Result<(), AppError> {
         engine: engine::options(&args.limits, Some(&args.cache), Some(&args.fetch))?,
     })
     .await?;
-    if args.command.is_empty()
+    let mut queries = args.command.iter().chain(&args.queries).peekable();
+    if queries.peek().is_none()
         && args.file.is_none()
         && std::io::stdin().is_terminal()
         && !args.estimate
@@ -41,12 +43,13 @@ pub(super) async fn sql(args: SqlArgs) -> Result<(), AppError> {
         say_met(&session);
         return Ok(());
     }
-    for query in &args.command {
+    let has_query = queries.peek().is_some();
+    for query in queries {
         run_script(&session, query, &args).await?;
     }
     match &args.file {
         Some(path) => run_script(&session, &read(path)?, &args).await?,
-        None if !args.command.is_empty() => {}
+        None if has_query => {}
         None => {
             let mut script = String::new();
             std::io::stdin()
@@ -96,23 +99,27 @@ fn form(args: &SqlArgs) -> Form {
     }
 }
 
+/// Runs a statement and prints its result: how many rows were printed, `None` for a statement that has no result.
 async fn run_statement(
     session: &Session,
     statement: Statement,
     form: Form,
-) -> Result<(), AppError> {
+) -> Result<Option<usize>, AppError> {
     let results = session.run(statement).await?;
     for note in &results.notes {
         note!("{note}");
     }
-    match results.silent {
-        true => print::drain(results.rows).await.map_err(AppError::Run)?,
-        false => print::print(results.rows, form).await?,
-    }
+    let rows = match results.silent {
+        true => {
+            print::drain(results.rows).await.map_err(AppError::Run)?;
+            None
+        }
+        false => Some(print::print(results.rows, form).await?),
+    };
     if let Some(lost) = results.losses.said() {
         note!("warning: {lost}");
     }
-    Ok(())
+    Ok(rows)
 }
 
 /// A statement failed where the next may still run: the shell says so and goes on.

@@ -37,11 +37,14 @@ pub(super) struct Form {
     pub(super) csv_safe: bool,
 }
 
-/// Prints all of `stream`, or what a table shows of it.
+/// Prints all of `stream`, or what a table shows of it: how many rows that was.
 ///
 /// # Errors
 /// The query's, or standard output's.
-pub(super) async fn print(stream: SendableRecordBatchStream, form: Form) -> Result<(), AppError> {
+pub(super) async fn print(
+    stream: SendableRecordBatchStream,
+    form: Form,
+) -> Result<usize, AppError> {
     let stream = match is_plan(&stream.schema()) {
         true => without_secrets(stream),
         false => stream,
@@ -53,7 +56,7 @@ pub(super) async fn print(stream: SendableRecordBatchStream, form: Form) -> Resu
     };
     match result {
         // `picsift sql ... | head` has read enough.
-        Err(AppError::Terminal(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        Err(AppError::Terminal(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(0),
         other => other,
     }
 }
@@ -95,7 +98,7 @@ fn map_texts(column: &ArrayRef, map: impl Fn(&str) -> String) -> DataFusionResul
     cast(&texts, column.data_type()).map_err(Into::into)
 }
 
-async fn table(mut stream: SendableRecordBatchStream) -> Result<(), AppError> {
+async fn table(mut stream: SendableRecordBatchStream) -> Result<usize, AppError> {
     let schema = stream.schema();
     let mut batches = Vec::new();
     let mut rows = 0;
@@ -128,11 +131,12 @@ async fn table(mut stream: SendableRecordBatchStream) -> Result<(), AppError> {
         )
         .map_err(terminal)?;
     }
-    out.flush().map_err(terminal)
+    out.flush().map_err(terminal)?;
+    Ok(rows)
 }
 
-async fn lines(mut stream: SendableRecordBatchStream, form: Form) -> Result<(), AppError> {
-    let mut header = true;
+async fn lines(mut stream: SendableRecordBatchStream, form: Form) -> Result<usize, AppError> {
+    let (mut header, mut rows) = (true, 0);
     let schema = stream.schema();
     let named = distinct(&schema);
     loop {
@@ -140,8 +144,9 @@ async fn lines(mut stream: SendableRecordBatchStream, form: Form) -> Result<(), 
         let batch = match batch {
             Some(batch) => batch,
             None if header => RecordBatch::new_empty(Arc::clone(&schema)),
-            None => return Ok(()),
+            None => return Ok(rows),
         };
+        rows += batch.num_rows();
         let mut text = Vec::new();
         match form.format {
             Format::Csv => {
@@ -178,7 +183,7 @@ async fn lines(mut stream: SendableRecordBatchStream, form: Form) -> Result<(), 
     }
 }
 
-async fn parquet_file(mut stream: SendableRecordBatchStream) -> Result<(), AppError> {
+async fn parquet_file(mut stream: SendableRecordBatchStream) -> Result<usize, AppError> {
     if std::io::stdout().is_terminal() {
         return Err(AppError::Usage(
             "Parquet is not for a terminal; add > FILE.parquet, or use COPY (...) TO 'FILE.parquet'".to_string(),
@@ -190,12 +195,14 @@ async fn parquet_file(mut stream: SendableRecordBatchStream) -> Result<(), AppEr
     let named = distinct(&stream.schema());
     let mut writer = ArrowWriter::try_new(std::io::stdout(), Arc::clone(&named), Some(properties))
         .map_err(unwritable)?;
+    let mut rows = 0;
     while let Some(batch) = stream.try_next().await.map_err(AppError::Run)? {
+        rows += batch.num_rows();
         let batch = under(&batch, &named).map_err(unwritable)?;
         writer.write(&batch).map_err(unwritable)?;
     }
     writer.close().map_err(unwritable)?;
-    Ok(())
+    Ok(rows)
 }
 
 /// The schema with a name of its own for each column: readers of JSON and Parquet take columns by their names, and of two alike one

@@ -1,12 +1,13 @@
 //! The interactive shell: statements over several lines, ended by a semicolon, with a history that outlives it.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
-use rustyline::validate::{ValidationContext, ValidationResult, Validator};
-use rustyline::{Completer, Config, Editor, Helper, Highlighter, Hinter};
+use rustyline::{CompletionType, Config, Editor};
 
+use super::complete::Statements;
 use super::print::Form;
 use super::{is_about_the_terminal, run_statement};
 use crate::commands::devices::Devices;
@@ -14,37 +15,56 @@ use crate::commands::printer::{note, say};
 use crate::error::AppError;
 use crate::sql::{Session, parse};
 
-const WELCOME: &str =
-    "picsift shell: SQL ends with a semicolon; \\? for help, \\q or Ctrl-D to leave";
+const WELCOME: &str = "picsift shell: SQL ends with a semicolon; help, or exit to leave";
 
 const HELP: &str = "\
 SELECT file, classify(image, 'dog') FROM 'photos/' LIMIT 10;   a path or URL is a table
 SHOW FUNCTIONS LIKE 'classify%';                               what can be called
 SHOW ALL;                                                      settings; SET picsift.threshold = 0.3;
 COPY (SELECT ...) TO 'out/' STORED AS PARQUET PARTITIONED BY (label);
-\\?  this help    \\q  leave    Ctrl-C  stop the query";
+\\d           the tables and views of this session     \\d NAME or \\d 'photos/'   columns of a table
+help or \\?   this     exit, quit, \\q or Ctrl-D   leave     Ctrl-C   stop the query     Tab   complete";
 
 /// Statements kept in the history.
 const HISTORY: usize = 1000;
 
-/// Reads a statement's lines until its semicolon.
-#[derive(Helper, Completer, Hinter, Highlighter)]
-struct Statements;
+/// Tables and views that a session made.
+const TABLES: &str = "SELECT table_name, table_type FROM information_schema.tables \
+                      WHERE table_schema <> 'information_schema' ORDER BY table_name";
 
-impl Validator for Statements {
-    fn validate(&self, input: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
-        Ok(if is_complete(input.input()) {
-            ValidationResult::Valid(None)
-        } else {
-            ValidationResult::Incomplete
-        })
+/// What a line asks of the shell.
+#[derive(Debug, PartialEq, Eq)]
+enum Line {
+    Nothing,
+    Leave,
+    Help,
+    /// Statements to run.
+    Script(String),
+    Unknown(String),
+}
+
+impl Line {
+    fn of(line: &str) -> Self {
+        let line = line.trim();
+        let word = line.trim_end_matches(';').trim_end();
+        match word.to_ascii_lowercase().as_str() {
+            "" => Self::Nothing,
+            "\\q" | "exit" | "quit" => Self::Leave,
+            "\\?" | "\\h" | "help" => Self::Help,
+            "\\d" => Self::Script(TABLES.to_owned()),
+            _ => match word.strip_prefix("\\d ") {
+                Some(table) => Self::Script(format!("DESCRIBE {}", table.trim())),
+                None if word.starts_with('\\') => Self::Unknown(word.to_owned()),
+                None => Self::Script(line.to_owned()),
+            },
+        }
     }
 }
 
 /// Whether the shell takes the input as it is: a command, nothing, or text whose last statement is ended.
-fn is_complete(input: &str) -> bool {
-    let input = input.trim();
-    input.is_empty() || input.starts_with('\\') || input.ends_with(';')
+pub(super) fn is_complete(input: &str) -> bool {
+    input.trim_end().ends_with(';')
+        || !matches!(Line::of(input), Line::Script(text) if text == input.trim())
 }
 
 /// Reads and runs statements until the person leaves.
@@ -56,10 +76,11 @@ pub(super) async fn run(session: &Session, form: Form) -> Result<(), AppError> {
         .max_history_size(HISTORY)
         .map_err(readline)?
         .auto_add_history(true)
+        .completion_type(CompletionType::List)
         .build();
-    let mut editor: Editor<Statements, FileHistory> =
+    let mut editor: Editor<Statements<'_>, FileHistory> =
         Editor::with_config(config).map_err(readline)?;
-    editor.set_helper(Some(Statements));
+    editor.set_helper(Some(Statements::new(session)));
     let history = history_file();
     if let Some(path) = &history
         && path.exists()
@@ -72,16 +93,14 @@ pub(super) async fn run(session: &Session, form: Form) -> Result<(), AppError> {
     loop {
         // Nothing else runs while the shell waits for a line, so waiting here keeps no task from its turn.
         match editor.readline("picsift> ") {
-            Ok(line) => match line.trim() {
-                "" => {}
-                "\\q" => break,
-                "\\?" => say!("{HELP}"),
-                command if command.starts_with('\\') => {
-                    say!("{command} is no command; \\? lists them");
-                }
-                script => {
+            Ok(line) => match Line::of(&line) {
+                Line::Nothing => {}
+                Line::Leave => break,
+                Line::Help => say!("{HELP}"),
+                Line::Unknown(command) => say!("{command} is no command; help lists them"),
+                Line::Script(script) => {
                     tokio::select! {
-                        done = run_all(session, script, form) => done?,
+                        done = run_all(session, &script, form) => done?,
                         _ = tokio::signal::ctrl_c() => say!("stopped"),
                     }
                     devices.say(session.engine());
@@ -103,7 +122,11 @@ pub(super) async fn run(session: &Session, form: Form) -> Result<(), AppError> {
 async fn run_all(session: &Session, script: &str, form: Form) -> Result<(), AppError> {
     let outcome = async {
         for statement in parse(script)? {
-            run_statement(session, statement, form).await?;
+            let begun = Instant::now();
+            if let Some(rows) = run_statement(session, statement, form).await? {
+                let unit = if rows == 1 { "row" } else { "rows" };
+                say!("{rows} {unit} in {:.2} s", begun.elapsed().as_secs_f64());
+            }
         }
         Ok(())
     };
@@ -118,7 +141,7 @@ async fn run_all(session: &Session, script: &str, form: Form) -> Result<(), AppE
 }
 
 fn save(
-    editor: &mut Editor<Statements, FileHistory>,
+    editor: &mut Editor<Statements<'_>, FileHistory>,
     path: &std::path::Path,
 ) -> rustyline::Result<()> {
     if let Some(folder) = path.parent() {
@@ -142,14 +165,35 @@ fn readline(error: ReadlineError) -> AppError {
 
 #[cfg(test)]
 mod tests {
-    use super::is_complete;
+    use super::{Line, TABLES, is_complete};
+
+    #[test]
+    fn people_leave_and_ask_for_help_by_the_words_of_other_shells() {
+        for (line, expected) in [
+            ("exit", Line::Leave),
+            ("QUIT;", Line::Leave),
+            ("\\q", Line::Leave),
+            ("help", Line::Help),
+            (" ; ", Line::Nothing),
+            ("\\d", Line::Script(TABLES.to_owned())),
+            (
+                "\\d 'photos/'",
+                Line::Script("DESCRIBE 'photos/'".to_owned()),
+            ),
+            ("\\x", Line::Unknown("\\x".to_owned())),
+            ("SELECT 1;", Line::Script("SELECT 1;".to_owned())),
+        ] {
+            assert_eq!(Line::of(line), expected, "{line}");
+        }
+    }
 
     #[test]
     fn a_statement_ends_with_its_semicolon() {
         assert!(!is_complete("SELECT 1"));
         assert!(!is_complete("SELECT 1\nFROM x"));
         assert!(is_complete("SELECT 1;  "));
-        assert!(is_complete("\\q"));
+        assert!(is_complete("\\q") && is_complete("exit") && is_complete("\\d t"));
+        assert!(!is_complete("exits"));
         assert!(is_complete("  "));
     }
 }

@@ -1,0 +1,53 @@
+"""Types lines into the shell on a terminal and prints what stands on it: type.py PROGRAM LINE...
+
+A line is sent when the prompt stands there; in a line the Tab is a tab. Needs nothing but Python.
+"""
+
+import os
+import pty
+import select
+import sys
+import time
+
+PROMPT = b"picsift> "
+PATIENCE = 60
+
+program, *lines = sys.argv[1:]
+pid, terminal = pty.fork()
+if pid == 0:
+    os.environ["TERM"] = "xterm"
+    os.execv(program, [program, "sql"])
+
+shown = b""
+
+
+def read_until(done):
+    global shown
+    fresh, end = b"", time.monotonic() + PATIENCE
+    while not done(fresh) and time.monotonic() < end:
+        if select.select([terminal], [], [], 0.05)[0]:
+            try:
+                more = os.read(terminal, 1 << 16)
+            except OSError:
+                return False
+            if not more:
+                return False
+            fresh, shown = fresh + more, shown + more
+    return True
+
+
+read_until(lambda fresh: PROMPT in fresh)
+for line in lines:
+    # What is typed before a Tab must have been read by the time it comes.
+    for part in line.replace("\t", "\t\0").split("\0"):
+        before = len(shown)
+        os.write(terminal, part.encode())
+        if part.endswith("\t"):
+            read_until(lambda fresh: PROMPT in shown[before:])
+    before = len(shown)
+    os.write(terminal, b"\r")
+    if not read_until(lambda fresh: shown[before:].count(b"\n") > 0 and PROMPT in shown[before:].rsplit(b"\n", 1)[1]):
+        break
+_, status = os.waitpid(pid, 0)
+sys.stdout.buffer.write(shown)
+sys.exit(os.waitstatus_to_exitcode(status))
