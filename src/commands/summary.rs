@@ -27,6 +27,15 @@ impl Summary {
         }
     }
 
+    /// Of an output that several programs have made.
+    pub(super) fn of_output(output: String, failures: String) -> Self {
+        Self {
+            output,
+            failures,
+            added: Vec::new(),
+        }
+    }
+
     /// Prints what was done to standard output.
     ///
     /// # Errors
@@ -120,9 +129,13 @@ impl Summary {
             self.output,
             HumanBytes(bytes)
         )?;
-        let moved: Vec<&str> = self
-            .added
-            .iter()
+        let asked = manifest.categories.iter().map(|c| &c.is_column);
+        let added = match self.added.is_empty() {
+            true => asked.collect(),
+            false => self.added.iter().collect::<Vec<_>>(),
+        };
+        let moved: Vec<&str> = added
+            .into_iter()
             .map(String::as_str)
             .filter(|name| name.starts_with(CLASH_PREFIX) && *name != "picsift_error")
             .collect();

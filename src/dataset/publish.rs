@@ -402,5 +402,8 @@ fn swap(staged: &Path, target: &Path, old: &Path) -> Result<(), AppError> {
     synced(target)
 }
 
+mod first;
 #[cfg(test)]
 mod tests;
+
+pub use first::{FirstPublication, Gathered};

@@ -151,6 +151,30 @@ impl OutputStore {
         }
     }
 
+    /// Whether there is such a file.
+    ///
+    /// # Errors
+    /// When the place cannot be asked.
+    pub async fn exists(&self, name: &str) -> Result<bool, AppError> {
+        match self {
+            Self::Local(folder) => {
+                let (folder, name) = (folder.clone(), name.to_string());
+                let look = move || match opened(&folder).and_then(|dir| dir.symlink_metadata(&name))
+                {
+                    Ok(found) => Ok(found.is_file()),
+                    Err(error) if is_missing(&error) => Ok(false),
+                    Err(error) => Err(AppError::file("read", folder.join(name))(error)),
+                };
+                blocking(look).await
+            }
+            Self::Remote(folder) => match folder.store.head(&folder.object(name)).await {
+                Ok(_) => Ok(true),
+                Err(object_store::Error::NotFound { .. }) => Ok(false),
+                Err(error) => Err(self.failed("read", name, error)),
+            },
+        }
+    }
+
     /// Paths of all files below, relative to here, sorted; none if there is no such place.
     ///
     /// # Errors
@@ -357,6 +381,8 @@ mod tests {
         assert!(place.create("a/1", "one").await.unwrap());
         assert!(!place.create("a/1", "two").await.unwrap(), "there is one");
         assert_eq!(place.read("a/1").await.unwrap().unwrap(), "one");
+        assert!(place.exists("a/1").await.unwrap());
+        assert!(!place.exists("a/2").await.unwrap() && !place.exists("b/1").await.unwrap());
         place.replace("a/1", "three").await.unwrap();
         assert_eq!(place.below("a").read("1").await.unwrap().unwrap(), "three");
         let folder = tempfile::tempdir_in(std::env::temp_dir()).unwrap();
