@@ -15,6 +15,8 @@ pub(super) struct Summary {
     output: String,
     failures: String,
     added: Vec<String>,
+    /// Whether several programs may have made it, whose times are added up.
+    of_several: bool,
 }
 
 impl Summary {
@@ -24,6 +26,7 @@ impl Summary {
             output: job.output(),
             failures: job.failures(),
             added: job.added_columns(),
+            of_several: false,
         }
     }
 
@@ -33,6 +36,7 @@ impl Summary {
             output,
             failures,
             added: Vec::new(),
+            of_several: true,
         }
     }
 
@@ -73,7 +77,7 @@ impl Summary {
         let seconds = &manifest.seconds;
         writeln!(
             out,
-            "{} rows, {} images ({}{} distinct), {} failed, in {:.1} s ({:.0} images/s)",
+            "{} rows, {} images ({}{} distinct), {} failed, in {:.1} s{} ({:.0} images/s{})",
             HumanCount(counts.rows),
             HumanCount(counts.images),
             if counts.distinct_is_exact {
@@ -84,7 +88,13 @@ impl Summary {
             HumanCount(counts.distinct_images),
             HumanCount(counts.failures),
             seconds.wall,
+            if self.of_several {
+                " of all programs"
+            } else {
+                ""
+            },
             counts.images as f64 / seconds.wall.max(0.001),
+            if self.of_several { " each" } else { "" },
         )?;
         let model = |name: &str| manifest.model.get(name).and_then(Value::as_str);
         let crops = model("crops").map(|crops| format!(", crops {crops}"));
@@ -232,6 +242,7 @@ mod tests {
             output: "out".to_string(),
             failures: "out.errors.parquet".to_string(),
             added: Vec::new(),
+            of_several: false,
         };
         let mut text = Vec::new();
         summary.write(&mut text, &manifest).unwrap();

@@ -219,7 +219,9 @@ async fn find(job: &PreparedJob) -> Result<Found, AppError> {
             }
         }
         if let Some(there) = there {
-            return nothing(job, there);
+            let found = nothing(job, there)?;
+            sweep(output).await?;
+            return Ok(found);
         }
         if Journal::read(output.journal()).await?.is_some() {
             return Err(AppError::Usage(format!(
@@ -364,6 +366,20 @@ async fn clear_published(output: &Output) -> Result<(), AppError> {
     match OutputLease::new(&output.work, &output.target).await {
         Ok(lease) => {
             clear(output).await?;
+            lease.release(&output.work).await
+        }
+        Err(AppError::Taken(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes away what late programs have left beside a published output.
+async fn sweep(output: &Output) -> Result<(), AppError> {
+    match OutputLease::new(&output.work, &output.target).await {
+        Ok(lease) => {
+            if !is_begun(output).await? && Journal::read(output.journal()).await?.is_none() {
+                output.clear_work().await?;
+            }
             lease.release(&output.work).await
         }
         Err(AppError::Taken(_)) => Ok(()),

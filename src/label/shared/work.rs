@@ -259,6 +259,7 @@ impl UnitTaker<'_> {
             }
         };
         if !self.work.is_open().await? {
+            self.forget(&attempt).await;
             return Ok(false);
         }
         let is_lost = *held.lost.borrow();
