@@ -42,12 +42,21 @@ impl Cluster {
             let urls = range
                 .clone()
                 .map(|row| format!("http://{server}/{row}.jpg"));
+            // Hardly to be compressed, so that files have some size.
+            let mut chance = Chance(0xf11e + first as u64);
+            let mut note = || {
+                (0..2000)
+                    .map(|_| (b'a' + chance.below(26) as u8) as char)
+                    .collect()
+            };
+            let notes: Vec<String> = range.clone().map(|_| note()).collect();
             let ids: Int64Array = range.map(|row| row as i64).collect();
             write_table(
                 &cluster.path("input").join(name),
                 vec![
                     ("id", array(ids)),
                     ("url", array(StringArray::from_iter_values(urls))),
+                    ("note", array(StringArray::from_iter_values(notes))),
                 ],
             );
         }
@@ -445,7 +454,7 @@ async fn who_would_not_do_the_same_is_refused_by_what_differs() {
         alone.contains("is being labelled by several programs"),
         "{alone}"
     );
-    assert_eq!(cluster.status("out")["done"], 2);
+    assert_eq!(cluster.status("out")["done"], 3);
     for more in [
         &["--overwrite"][..],
         &["--max-images", "3"],
@@ -479,7 +488,7 @@ async fn a_unit_that_cannot_be_written_on_one_machine_is_done_by_another() {
     let command = cluster.command("out", &["--workers-share"]);
     let mut narrow = Command::new("bash");
     narrow
-        .args(["-c", "trap '' XFSZ; ulimit -f 6; exec \"$0\" \"$@\""])
+        .args(["-c", "trap '' XFSZ; ulimit -f 10; exec \"$0\" \"$@\""])
         .arg(command.get_program())
         .args(command.get_args())
         .current_dir(root())

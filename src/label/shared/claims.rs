@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::records::JobWork;
@@ -86,6 +86,8 @@ pub(super) struct Held {
     place: OutputStore,
     name: String,
     worker: Worker,
+    /// Ends the signs of life when it is dropped.
+    stop: Option<oneshot::Sender<()>>,
     life: JoinHandle<()>,
 }
 
@@ -96,9 +98,16 @@ impl Drop for Held {
 }
 
 impl Held {
+    /// Ends the signs of life, the one under way too: it would come when the job is published and its work cleared away.
+    pub(super) async fn close(&mut self) {
+        drop(self.stop.take());
+        // It does not panic, and nobody else aborts it.
+        let _ = (&mut self.life).await;
+    }
+
     /// Says what came of it, after which others need not wait; should that not be possible, they wait for a lease.
-    pub(super) async fn end(self, state: State) {
-        self.life.abort();
+    pub(super) async fn end(mut self, state: State) {
+        self.close().await;
         let claim = Claim::new(&self.worker, u64::MAX, state);
         if !*self.lost.borrow()
             && let Err(error) = self.place.replace(&self.name, claim.text()).await
@@ -175,11 +184,15 @@ impl Claims {
             return Ok(None);
         }
         let (tell, lost) = watch::channel(false);
+        let (stop, mut stopped) = oneshot::channel::<()>();
         let (place, work, worker) = (self.place.clone(), self.work.clone(), self.worker.clone());
         let (every, own) = (self.lease / BEATS, name.clone());
         let life = tokio::spawn(async move {
             for beat in 1_u64.. {
-                tokio::time::sleep(every).await;
+                tokio::select! {
+                    () = tokio::time::sleep(every) => {}
+                    _ = &mut stopped => return,
+                }
                 // What cannot be asked or written now can be the next time; without any sign another takes over.
                 let is_lost = match place.exists(&next).await {
                     Ok(true) => true,
@@ -199,6 +212,7 @@ impl Claims {
             place: self.place.clone(),
             name,
             worker: self.worker.clone(),
+            stop: Some(stop),
             life,
         }))
     }

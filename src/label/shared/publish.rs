@@ -9,7 +9,7 @@ use datafusion::error::DataFusionError;
 use super::plan::JobPlan;
 use super::records::{JobWork, UnitRecord};
 use super::status::failed_units;
-use super::{LOOK_EVERY, clear, clear_published, named, work_of};
+use super::{LOOK_EVERY, clear, clear_published, named, sweep, work_of};
 use crate::dataset::Manifest;
 use crate::dataset::failures::Failures;
 use crate::dataset::lease::OutputLease;
@@ -54,8 +54,10 @@ pub(super) async fn publish_units(
     let work = work_of(output, plan);
     loop {
         if let Some(manifest) = published(output, plan).await? {
-            if work.is_open().await? {
-                clear_published(output).await?;
+            match work.is_open().await? {
+                true => clear_published(output).await?,
+                // What this program has left there, not knowing that the job was over.
+                false => sweep(output).await?,
             }
             return Ok(manifest);
         }

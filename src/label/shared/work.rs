@@ -246,7 +246,7 @@ impl UnitTaker<'_> {
     }
 
     /// Labels a unit and records it; whether the job is still there.
-    async fn unit(&mut self, held: Held) -> Result<bool, AppError> {
+    async fn unit(&mut self, mut held: Held) -> Result<bool, AppError> {
         let (unit, attempt) = (held.unit, token(8));
         let span = tracing::info_span!("unit", number = unit);
         let cancel = self.cancel;
@@ -259,9 +259,11 @@ impl UnitTaker<'_> {
             }
         };
         if !self.work.is_open().await? {
+            held.close().await;
             self.forget(&attempt).await;
             return Ok(false);
         }
+        // Rows may be missing from then on.
         let is_lost = *held.lost.borrow();
         match labelled {
             Ok(shard) if !is_lost => {
@@ -275,11 +277,12 @@ impl UnitTaker<'_> {
                     true => span.in_scope(|| shard::log(&record.shard)),
                     false => self.forget(&record.attempt).await,
                 }
+                held.close().await;
                 self.in_a_row = 0;
             }
             // Another does it.
-            _ if is_lost => self.forget(&attempt).await,
-            Ok(_) => {}
+            Ok(_) => self.forget(&attempt).await,
+            Err(_) if is_lost => self.forget(&attempt).await,
             Err(error) => {
                 self.forget(&attempt).await;
                 let error = error_of(&self.job.inference.context, error);
