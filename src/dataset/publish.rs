@@ -328,10 +328,7 @@ impl Output {
                 if self.target.read(MANIFEST).await?.is_some() {
                     self.target.remove(PUBLISHING).await?;
                 }
-                for name in self.work.list().await? {
-                    self.work.remove(&name).await?;
-                }
-                Ok(())
+                self.work.remove_all(self.work.list().await?).await
             }
         }
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::{Path as StorePath, PathPart};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, WriteMultipart};
 
@@ -21,6 +21,9 @@ const PART_BYTES: usize = 5 << 20;
 
 /// Parts of one file under way at once.
 const PARTS_AT_ONCE: usize = 4;
+
+/// Files that are removed at once.
+const REMOVALS: usize = 32;
 
 /// A folder.
 #[derive(Debug, Clone)]
@@ -228,6 +231,19 @@ impl OutputStore {
                 Err(error) => Err(self.failed("remove", name, error)),
             },
         }
+    }
+
+    /// Removes several files, in no order; none to remove is no error.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub async fn remove_all(&self, names: Vec<String>) -> Result<(), AppError> {
+        let removals = names
+            .into_iter()
+            .map(|name| async move { self.remove(&name).await });
+        let mut removals = futures::stream::iter(removals).buffer_unordered(REMOVALS);
+        while removals.try_next().await?.is_some() {}
+        Ok(())
     }
 
     /// Moves a local file here, over whatever there is: renamed where that is possible, else sent, large ones in parts.

@@ -17,7 +17,7 @@ use crate::disk::{blocking, synced};
 use crate::error::AppError;
 
 /// Files of an object store that are put in place at once.
-const COPIES: usize = 16;
+const COPIES: usize = 32;
 
 /// Files that one place holds.
 #[derive(Debug, Clone)]

@@ -6,11 +6,12 @@
 //! none, so that of several who wait one takes over, and the former owner sees by it that it has lost the unit.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::records::JobWork;
 use super::worker::Worker;
@@ -19,6 +20,10 @@ use crate::error::AppError;
 
 /// Signs of life in a lease.
 const BEATS: u32 = 4;
+
+/// Time between two looks at the units of others, when nothing else is to be done: looks cost requests, and many programs may look.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What came of a claim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -217,9 +222,10 @@ impl Claims {
         }))
     }
 
-    /// How long to wait before claims are looked at again.
-    pub(super) fn pause(&self) -> Duration {
-        (self.lease / BEATS).min(Duration::from_secs(5))
+    /// How long to wait before claims are looked at again: the first time, and at most.
+    pub(super) fn pauses(&self) -> (Duration, Duration) {
+        let most = (self.lease / 2).min(LONGEST_PAUSE);
+        ((self.lease / BEATS).min(FIRST_PAUSE), most)
     }
 }
 

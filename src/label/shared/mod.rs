@@ -1,6 +1,6 @@
 //! A job that several programs do together, on any machines, without one that directs them.
 //!
-//! The first makes a plan ([`plan`]) and puts it into the work on the output; each takes units ([`work`]), labels them by the same
+//! The first makes a plan ([`plan`]) and puts it into the work on the output ([`join`]); each takes units ([`taker`]), labels them by the same
 //! [`shard`](super::shard) as a job of one program, and records them ([`records`]). Claims with leases ([`claims`]) only keep them from doing the
 //! same. When all units are recorded, any of them publishes ([`publish`](mod@publish)), and a person may as well; [`status`](mod@status) says how far they are.
 //!
@@ -8,37 +8,33 @@
 //! input and add to an output. What is told apart here is only what is remembered: rows are read, labelled and written by the same code.
 
 mod claims;
+mod join;
 mod plan;
 mod publish;
 mod records;
 mod status;
+mod taker;
 mod work;
 mod worker;
 
 use std::time::Duration;
 
+pub(super) use join::{give_way, is_begun};
 pub use publish::publish;
 pub use status::{FailedUnit, Status, UnitAtWork, status};
 
 use super::cancel::Cancel;
 use super::destination::open_output;
-use super::journal::Journal;
 use super::options::{Existing, LabelOptions};
 use super::prepare::PreparedJob;
 use super::progress::Progress;
-use super::resume::{manifest, numbered};
-use super::{identity, unwritten};
 use crate::dataset::Manifest;
-use crate::dataset::lease::OutputLease;
 use crate::dataset::publish::Output;
 use crate::error::AppError;
-use crate::input::files::{Comparison, InputFile};
+use join::{Found, Joined, find};
 use picsift_udf::{Engine, EngineOptions};
-use plan::{JobPlan, PLAN};
+use plan::JobPlan;
 use records::JobWork;
-
-/// Time between two looks whether another has made the plan, or has published.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Which units of a job a program does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,23 +78,6 @@ pub struct SharedJob {
     job: PreparedJob,
     found: Found,
     share: Share,
-}
-
-/// What there is to do.
-enum Found {
-    Nothing {
-        why: String,
-        manifest: Box<Manifest>,
-    },
-    Joined(Box<Joined>),
-}
-
-/// A plan that fits the job.
-struct Joined {
-    plan: JobPlan,
-    /// The files of the plan, by their numbers in it, each with its source.
-    files: Vec<(usize, InputFile)>,
-    notes: Vec<String>,
 }
 
 impl SharedJob {
@@ -203,188 +182,6 @@ fn check(options: &LabelOptions, share: Share) -> Result<(), AppError> {
         );
     }
     Ok(())
-}
-
-async fn find(job: &PreparedJob) -> Result<Found, AppError> {
-    let output = &job.output;
-    loop {
-        let there = manifest(output.manifest().await?, job)?;
-        if let Some(plan) = JobPlan::read(output).await? {
-            match there {
-                Some(there) if there.job.id == plan.draft.job.id => {
-                    clear_published(output).await?;
-                    return nothing(job, there);
-                }
-                _ => return join(job, plan),
-            }
-        }
-        if let Some(there) = there {
-            let found = nothing(job, there)?;
-            sweep(output).await?;
-            return Ok(found);
-        }
-        if Journal::read(output.journal()).await?.is_some() {
-            return Err(AppError::Usage(format!(
-                "'{}' is being made by one program; run that command again to finish it, or with --overwrite to begin anew",
-                output.target
-            )));
-        }
-        match OutputLease::new(&output.work, &output.target).await {
-            Ok(lease) => {
-                // Between the looks and the lease another may have been quicker.
-                let is_new = !is_begun(output).await? && output.manifest().await?.is_none();
-                let made = match is_new && Journal::read(output.journal()).await?.is_none() {
-                    true => make(job).await,
-                    false => Ok(()),
-                };
-                lease.release(&output.work).await?;
-                made?;
-            }
-            // By one that makes the plan, or a job of one program whose journal will stand there soon.
-            Err(AppError::Taken(_)) => tokio::time::sleep(LOOK_EVERY).await,
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Makes the plan, after all that can be wrong with the job and the place of its output is known.
-async fn make(job: &PreparedJob) -> Result<(), AppError> {
-    unwritten::check(job).await?;
-    let plan = JobPlan::new(job).await?;
-    job.output.try_out().await?;
-    plan.put(&job.output).await?;
-    tracing::info!(
-        units = plan.units.len(),
-        rows = plan.rows(),
-        files = plan.draft.job.files.len(),
-        "plan made"
-    );
-    Ok(())
-}
-
-fn join(job: &PreparedJob, plan: JobPlan) -> Result<Found, AppError> {
-    let mut files = job.files();
-    if let Some(what) = plan.other_job(job, &mut files) {
-        return Err(AppError::Usage(format!(
-            "'{}' is being labelled by several programs, and this one would not do the same: {what}",
-            job.output.target
-        )));
-    }
-    let known = plan.draft.job.files.len();
-    let mut notes = Vec::new();
-    let new = files.iter().filter(|(_, f)| f.id as usize >= known).count();
-    if new > 0 {
-        notes.push(format!(
-            "the input has {new} new file{} that the plan of this job does not know; --incremental labels them when it is done",
-            if new == 1 { "" } else { "s" }
-        ));
-        files.retain(|(_, file)| (file.id as usize) < known);
-    }
-    files.sort_by_key(|(_, file)| file.id);
-    let rows = job.options.shard_rows.get() as u64;
-    if rows != plan.unit_rows {
-        notes.push(format!(
-            "units have at most {} rows, as the plan of this job says, not {rows}",
-            plan.unit_rows
-        ));
-    }
-    Ok(Found::Joined(Box::new(Joined { plan, files, notes })))
-}
-
-/// What an output that is there already means.
-fn nothing(job: &PreparedJob, there: Manifest) -> Result<Found, AppError> {
-    let shown = &job.output.target;
-    let other = |what: String| {
-        Err(AppError::Usage(format!(
-            "'{shown}' was labelled by another command: {what}; name another folder"
-        )))
-    };
-    if let Some(what) = identity::difference(&there.job.identity, &job.identity) {
-        return other(what);
-    }
-    let new = match numbered(&there.job.files, &mut job.files()) {
-        Comparison::Different(what) => return other(format!("its input is another, {what}")),
-        Comparison::Same { new } => new,
-    };
-    if new > 0 || there.partial.is_some() {
-        return Err(AppError::Usage(format!(
-            "'{shown}' is published and is not the whole input; what is added to it is labelled by one program, with --incremental"
-        )));
-    }
-    Ok(Found::Nothing {
-        why: format!(
-            "nothing to do: '{shown}' has all {} rows already",
-            indicatif::HumanCount(there.counts.rows)
-        ),
-        manifest: Box::new(there),
-    })
-}
-
-/// Whether several programs are at work on an output.
-pub(super) async fn is_begun(output: &Output) -> Result<bool, AppError> {
-    output.work.exists(PLAN).await
-}
-
-/// What a job of one program does about one of several on its output: takes away what is left of a published one, and with `overwrite` any.
-/// Whether it did, and with it the caller's lease.
-///
-/// # Errors
-/// [`AppError::Usage`] when there is one.
-pub(super) async fn give_way(output: &Output, overwrite: bool) -> Result<bool, AppError> {
-    if !is_begun(output).await? {
-        return Ok(false);
-    }
-    if !overwrite && !is_published(output).await? {
-        return Err(AppError::Usage(format!(
-            "'{0}' is being labelled by several programs; --shard or --workers-share takes part, 'picsift status {0}' says how far \
-             they are, and --overwrite gives their work up",
-            output.target
-        )));
-    }
-    clear(output).await?;
-    Ok(true)
-}
-
-/// Whether the output is what the plan was made for.
-async fn is_published(output: &Output) -> Result<bool, AppError> {
-    let Some(text) = output.manifest().await? else {
-        return Ok(false);
-    };
-    let plan = JobPlan::read(output).await?;
-    let id = serde_json::from_slice::<Manifest>(&text).map(|there| there.job.id);
-    Ok(plan.is_some_and(|plan| id.is_ok_and(|id| id == plan.draft.job.id)))
-}
-
-/// Takes the work away; the plan first, by which every other program sees that the job is over.
-async fn clear(output: &Output) -> Result<(), AppError> {
-    output.work.remove(PLAN).await?;
-    output.clear_work().await
-}
-
-/// Takes away what a publication that was broken off has left, unless it is still at it.
-async fn clear_published(output: &Output) -> Result<(), AppError> {
-    match OutputLease::new(&output.work, &output.target).await {
-        Ok(lease) => {
-            clear(output).await?;
-            lease.release(&output.work).await
-        }
-        Err(AppError::Taken(_)) => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-/// Takes away what late programs have left beside a published output.
-async fn sweep(output: &Output) -> Result<(), AppError> {
-    match OutputLease::new(&output.work, &output.target).await {
-        Ok(lease) => {
-            if !is_begun(output).await? && Journal::read(output.journal()).await?.is_none() {
-                output.clear_work().await?;
-            }
-            lease.release(&output.work).await
-        }
-        Err(AppError::Taken(_)) => Ok(()),
-        Err(error) => Err(error),
-    }
 }
 
 /// An output by its name alone, for who asks about it or publishes it.

@@ -6,13 +6,15 @@ use std::collections::HashSet;
 
 use datafusion::error::DataFusionError;
 
+use super::join::{LOOK_EVERY, clear, clear_published, sweep};
 use super::plan::JobPlan;
 use super::records::{JobWork, UnitRecord};
 use super::status::failed_units;
-use super::{LOOK_EVERY, clear, clear_published, named, sweep, work_of};
+use super::{named, work_of};
 use crate::dataset::Manifest;
 use crate::dataset::failures::Failures;
 use crate::dataset::lease::OutputLease;
+use crate::dataset::manifest::{Counts, Seconds};
 use crate::dataset::publish::{FirstPublication, Gathered, Output};
 use crate::dataset::store::OutputStore;
 use crate::error::AppError;
@@ -202,7 +204,12 @@ async fn failures(work: &JobWork, records: &[UnitRecord]) -> Result<Failures, Ap
 }
 
 fn manifest(plan: &JobPlan, records: &[UnitRecord]) -> Manifest {
-    let mut manifest = plan.draft.clone();
+    let mut manifest = Manifest {
+        counts: Counts::default(),
+        seconds: Seconds::default(),
+        files: Vec::new(),
+        ..plan.draft.clone()
+    };
     for record in records {
         let shard = &record.shard;
         manifest.counts += &shard.counts;

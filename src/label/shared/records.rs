@@ -106,6 +106,14 @@ impl JobWork {
         Ok(names.iter().filter_map(|name| unit_of(name)).collect())
     }
 
+    /// Whether a unit is done.
+    ///
+    /// # Errors
+    /// When the place cannot be asked.
+    pub(super) async fn is_done(&self, unit: u32) -> Result<bool, AppError> {
+        self.records().exists(&record_name(unit)).await
+    }
+
     /// The records of these units, in that order.
     ///
     /// # Errors

@@ -1,23 +1,23 @@
-//! What one program does of a shared job: takes units, labels and records them, and publishes when it finds all of them done.
-//!
-//! A unit that cannot be done here is left to others: it is this machine's disk or key, not the job, that failed. What cannot be done anywhere
-//! (an input that has changed, too many images that fail) ends the program.
+//! What one program does of a shared job: labels units by the model, and publishes when it finds all of them done.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use datafusion::common::exec_datafusion_err;
+use picsift_udf::OnError;
+use tokio::sync::watch;
 use tracing::Instrument;
 
-use super::claims::{Claims, Held, State};
+use super::claims::Claims;
 use super::publish::publish_units;
-use super::records::{JobWork, UnitRecord};
+use super::records::JobWork;
+use super::taker::{Labels, UnitTaker, mine};
 use super::worker::Worker;
 use super::{Joined, Outcome, Part, Share, standing, work_of};
+use crate::dataset::finished::Finished;
 use crate::error::AppError;
 use crate::input::rows::ShardSize;
 use crate::label::cancel::Cancel;
-use crate::label::chance::token;
 use crate::label::journal::Shard;
 use crate::label::prepare::PreparedJob;
 use crate::label::progress::{Progress, Watch};
@@ -25,13 +25,6 @@ use crate::label::shard::{self, ShardPlace, ShardRows};
 use crate::label::sources::{check_files, check_unchanged, error_of};
 use crate::label::tally::{Clock, Tally};
 use crate::output::writer::PartNames;
-use picsift_udf::OnError;
-
-/// Units that fail one after another in one program before it takes it that all would.
-const FAILURES_IN_A_ROW: u32 = 3;
-
-/// Age of what is known of claims, from which a claim that is refused is a reason to look again.
-const FRESH: Duration = Duration::from_secs(5);
 
 /// Does a program's part.
 ///
@@ -45,37 +38,30 @@ pub(super) async fn run(
     cancel: &Cancel,
 ) -> Result<Outcome, AppError> {
     let work = work_of(&job.output, &joined.plan);
-    let worker = Worker::this();
-    let mut taker = UnitTaker {
-        claims: Claims::new(&work, worker, share.lease),
-        clock: Clock::new(job, Instant::now()),
-        tally: Tally::default(),
-        failed: HashMap::new(),
-        in_a_row: 0,
-        work,
-        job,
-        joined: &joined,
-        cancel,
-    };
-    let mine = taker.mine(share.part);
+    let units = joined.plan.units.len();
+    let mine = mine(share.part, units as u32);
     let total = match share.part {
         Part::Free => None,
-        Part::Shard { .. } => Some(taker.rows_left(&mine).await?),
+        Part::Shard { .. } => Some(rows_left(&work, &joined, &mine).await?),
     };
+    let labels = ModelLabels {
+        clock: Clock::new(job, Instant::now()),
+        tally: Tally::default(),
+        work: work.clone(),
+        job,
+        joined: &joined,
+    };
+    let claims = Claims::new(&work, Worker::this(), share.lease);
+    let mut taker = UnitTaker::new(work, units as u32, claims, labels, cancel);
     let watch = Watch::start(Arc::clone(&job.inference.stats), 0, total, progress);
     let span = tracing::info_span!("job", id = %joined.plan.draft.job.id);
     let done = taker.run(&mine).instrument(span).await;
     watch.stop().await;
-    let units = joined.plan.units.len();
     let done = match done {
         Ok(done) => done,
         Err(error) => {
             let done = taker.work.done().await.map_or(0, |done| done.len());
-            return Err(resumable(
-                error_of(&job.inference.context, error),
-                done,
-                units,
-            ));
+            return Err(resumable(error, done, units));
         }
     };
     match done {
@@ -89,228 +75,57 @@ pub(super) async fn run(
     }
 }
 
-/// What does one unit after another.
-struct UnitTaker<'a> {
+async fn rows_left(work: &JobWork, joined: &Joined, mine: &[u32]) -> Result<u64, AppError> {
+    let done = work.done().await?;
+    let left = mine.iter().filter(|unit| !done.contains(unit));
+    let rows = left.filter_map(|&unit| joined.plan.units.get(unit as usize));
+    Ok(rows.map(|unit| unit.rows).sum())
+}
+
+/// The job's model over the job's input.
+struct ModelLabels<'a> {
     job: &'a PreparedJob,
     joined: &'a Joined,
     work: JobWork,
-    claims: Claims,
-    cancel: &'a Cancel,
     clock: Clock,
     tally: Tally,
-    /// Units that could not be done here, and why.
-    failed: HashMap<u32, String>,
-    in_a_row: u32,
 }
 
-impl UnitTaker<'_> {
-    /// The numbers of the units that this program may do, in the order in which it tries them.
-    fn mine(&self, part: Part) -> Vec<u32> {
-        let units = self.joined.plan.units.len() as u32;
-        match part {
-            Part::Shard { number, of } => (number - 1..units).step_by(of.max(1) as usize).collect(),
-            Part::Free => {
-                // Each begins elsewhere, so that they seldom want the same.
-                let chance = u32::from_str_radix(&token(7), 16).unwrap_or_default();
-                let first = chance.checked_rem(units).unwrap_or_default();
-                (first..units).chain(0..first).collect()
-            }
-        }
+impl Labels for ModelLabels<'_> {
+    async fn label(
+        &mut self,
+        unit: u32,
+        attempt: &str,
+        lost: watch::Receiver<bool>,
+    ) -> Result<Shard, AppError> {
+        let labelled = self.rows(unit, attempt, lost).await;
+        labelled.map_err(|error| error_of(&self.job.inference.context, error))
     }
 
-    async fn rows_left(&self, mine: &[u32]) -> Result<u64, AppError> {
-        let done = self.work.done().await?;
-        let left = mine.iter().filter(|unit| !done.contains(unit));
-        let rows = left.filter_map(|&unit| self.joined.plan.units.get(unit as usize));
-        Ok(rows.map(|unit| unit.rows).sum())
+    fn ends_the_program(&self, error: &AppError) -> bool {
+        self.job.options.on_error == OnError::Fail
+            || matches!(
+                error,
+                AppError::InputChanged { .. }
+                    | AppError::TooManyErrors(_)
+                    | AppError::Engine(_)
+                    | AppError::Source(_)
+                    | AppError::Usage(_)
+            )
     }
+}
 
-    /// Does units until none of `mine` is left; how many of the job are done then, `None` where the job is over.
-    async fn run(&mut self, mine: &[u32]) -> Result<Option<usize>, AppError> {
-        loop {
-            if !self.work.is_open().await? {
-                return Ok(None);
-            }
-            let done = self.work.done().await?;
-            let is_left = |unit: &&u32| !done.contains(unit);
-            let left: Vec<u32> = mine.iter().filter(is_left).copied().collect();
-            if left.is_empty() {
-                return Ok(Some(done.len()));
-            }
-            let took_free = self.take_free(&left).await?;
-            let took = took_free || self.take_over(&left).await?;
-            if took {
-                continue;
-            }
-            let done = self.work.done().await?;
-            let others = left.iter().filter(|unit| !done.contains(unit));
-            let others: HashSet<u32> = others.copied().collect();
-            if others.is_empty() {
-                continue;
-            }
-            if let Some((unit, why)) = self.hopeless(&others).await? {
-                return Err(AppError::Run(datafusion::common::exec_datafusion_err!(
-                    "unit {unit} could not be done here: {why}"
-                )));
-            }
-            self.wait().await?;
-        }
-    }
-
-    /// Does what nobody has ever claimed; whether there was any.
-    async fn take_free(&mut self, left: &[u32]) -> Result<bool, AppError> {
-        let (mut claimed, mut seen) = (self.claims.survey().await?, Instant::now());
-        let mut took = false;
-        for &unit in left {
-            if claimed.contains_key(&unit) {
-                continue;
-            }
-            self.stop_if_asked().await?;
-            match self.claims.take(unit, 0).await? {
-                Some(held) => {
-                    took = true;
-                    if !self.unit(held).await? {
-                        return Ok(true);
-                    }
-                }
-                None if seen.elapsed() > FRESH => {
-                    (claimed, seen) = (self.claims.survey().await?, Instant::now());
-                }
-                None => {}
-            }
-        }
-        Ok(took)
-    }
-
-    /// Does one unit of those whose claims bind nobody any more; whether there was one.
-    async fn take_over(&mut self, left: &[u32]) -> Result<bool, AppError> {
-        let (claimed, done) = (self.claims.survey().await?, self.work.done().await?);
-        for unit in left {
-            let Some(&number) = claimed.get(unit) else {
-                continue;
-            };
-            if done.contains(unit) || self.failed.contains_key(unit) {
-                continue;
-            }
-            self.stop_if_asked().await?;
-            if self.claims.is_free(*unit, number).await?
-                && let Some(held) = self.claims.take(*unit, number + 1).await?
-            {
-                tracing::info!(unit, "taken over");
-                self.unit(held).await?;
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// The first of these units and why it failed, where all have failed here and nobody else is at one of them.
-    async fn hopeless(&mut self, left: &HashSet<u32>) -> Result<Option<(u32, String)>, AppError> {
-        if left.iter().any(|unit| !self.failed.contains_key(unit)) {
-            return Ok(None);
-        }
-        let claimed = self.claims.survey().await?;
-        for unit in left {
-            if let Some(&number) = claimed.get(unit)
-                && !self.claims.is_free(*unit, number).await?
-            {
-                return Ok(None);
-            }
-        }
-        let first = left.iter().min();
-        Ok(first.and_then(|unit| Some((*unit, self.failed.get(unit)?.clone()))))
-    }
-
-    async fn stop_if_asked(&self) -> Result<(), AppError> {
-        match self.cancel.is_asked() {
-            true => Err(self.cancelled().await),
-            false => Ok(()),
-        }
-    }
-
-    async fn cancelled(&self) -> AppError {
-        let done = self.work.done().await.map_or(0, |done| done.len());
-        AppError::Cancelled {
-            state: standing(done, self.joined.plan.units.len()),
-        }
-    }
-
-    /// Waits until others may have done or given up something.
-    async fn wait(&self) -> Result<(), AppError> {
-        let mut asked = self.cancel.finishing();
-        tokio::select! {
-            () = tokio::time::sleep(self.claims.pause()) => Ok(()),
-            // The sender lives as long as the job.
-            _ = asked.wait_for(|asked| *asked) => self.stop_if_asked().await,
-        }
-    }
-
-    /// Labels a unit and records it; whether the job is still there.
-    async fn unit(&mut self, mut held: Held) -> Result<bool, AppError> {
-        let (unit, attempt) = (held.unit, token(8));
-        let span = tracing::info_span!("unit", number = unit);
-        let cancel = self.cancel;
-        let labelled = tokio::select! {
-            labelled = self.label(&held, &attempt).instrument(span.clone()) => labelled,
-            () = cancel.stopped() => {
-                held.end(State::Dropped).await;
-                self.forget(&attempt).await;
-                return Err(self.cancelled().await);
-            }
-        };
-        if !self.work.is_open().await? {
-            held.close().await;
-            self.forget(&attempt).await;
-            return Ok(false);
-        }
-        // Rows may be missing from then on.
-        let is_lost = *held.lost.borrow();
-        match labelled {
-            Ok(shard) if !is_lost => {
-                let record = UnitRecord {
-                    unit,
-                    attempt,
-                    worker: self.claims.worker.clone(),
-                    shard,
-                };
-                match self.work.put(&record).await? {
-                    true => span.in_scope(|| shard::log(&record.shard)),
-                    false => self.forget(&record.attempt).await,
-                }
-                held.close().await;
-                self.in_a_row = 0;
-            }
-            // Another does it.
-            Ok(_) => self.forget(&attempt).await,
-            Err(_) if is_lost => self.forget(&attempt).await,
-            Err(error) => {
-                self.forget(&attempt).await;
-                let error = error_of(&self.job.inference.context, error);
-                let why = error.to_string();
-                held.end(State::Failed { why: why.clone() }).await;
-                tracing::warn!(unit, %error, "a unit failed");
-                self.in_a_row += 1;
-                if ends_the_program(self.job, &error) || self.in_a_row >= FAILURES_IN_A_ROW {
-                    return Err(error);
-                }
-                self.failed.insert(unit, why);
-            }
-        }
-        Ok(true)
-    }
-
-    /// What is not removed now goes when the job is published.
-    async fn forget(&self, attempt: &str) {
-        if let Err(error) = self.work.forget(attempt).await {
-            tracing::warn!(%error, "files of a try that does not count could not be removed");
-        }
-    }
-
+impl ModelLabels<'_> {
     /// Labels the rows of a unit into files of a try's own. Where the unit is lost meanwhile, rows may be missing.
-    async fn label(&mut self, held: &Held, attempt: &str) -> Result<Shard, AppError> {
+    async fn rows(
+        &mut self,
+        number: u32,
+        attempt: &str,
+        lost: watch::Receiver<bool>,
+    ) -> Result<Shard, AppError> {
         let (job, plan) = (self.job, &self.joined.plan);
         job.inference.start()?;
-        let unit = plan.units[held.unit as usize];
+        let unit = plan.units[number as usize];
         let parts = unit.of(&self.joined.files);
         let source = parts.first().map_or(0, |(source, ..)| *source);
         let source = &job.tables.sources[source];
@@ -321,7 +136,7 @@ impl UnitTaker<'_> {
         let read: Vec<_> = files.iter().map(|(file, _)| file.clone()).collect();
         let all = job.options.predicate.is_none();
         let limit = all.then_some(unit.rows as usize);
-        let rows = job.rows_of(source, files, limit, held.lost.clone()).await?;
+        let rows = job.rows_of(source, files, limit, lost.clone()).await?;
         let part = ShardRows {
             source,
             rows: &rows,
@@ -334,17 +149,17 @@ impl UnitTaker<'_> {
             done: 0,
         };
         let place = self.work.attempt(attempt);
-        let finished = crate::dataset::finished::Finished::of_attempt(place.clone());
+        let finished = Finished::of_attempt(place.clone());
         let last = plan.units.len().saturating_sub(1);
         let place = ShardPlace {
             finished: &finished,
             names: PartNames {
-                shard: held.unit as usize,
+                shard: number as usize,
                 token: Some(attempt.to_string()),
                 digits: last.to_string().len(),
             },
             failures: &place,
-            list: format!("{:06}.pq", held.unit),
+            list: format!("{:06}.pq", number),
         };
         // What a unit that failed has counted is not this one's.
         self.clock.lap(job, 0);
@@ -355,12 +170,12 @@ impl UnitTaker<'_> {
         });
         shard.through = unit.to;
         (shard.counts, shard.seconds) = self.clock.lap(job, shard.counts.rows);
-        if *held.lost.borrow() {
+        if *lost.borrow() {
             return Ok(shard);
         }
         check_files(&job.inference.context, source, &read).await?;
         if all && shard.counts.rows != unit.rows {
-            return Err(AppError::Run(datafusion::common::exec_datafusion_err!(
+            return Err(AppError::Run(exec_datafusion_err!(
                 "{} rows were read of a unit of {}",
                 shard.counts.rows,
                 unit.rows
@@ -369,19 +184,6 @@ impl UnitTaker<'_> {
         finished.settle(&shard.files).await?;
         Ok(shard)
     }
-}
-
-/// Whether an error says that other units would fail too, here and elsewhere.
-fn ends_the_program(job: &PreparedJob, error: &AppError) -> bool {
-    job.options.on_error == OnError::Fail
-        || matches!(
-            error,
-            AppError::InputChanged { .. }
-                | AppError::TooManyErrors(_)
-                | AppError::Engine(_)
-                | AppError::Source(_)
-                | AppError::Usage(_)
-        )
 }
 
 /// An error of the work with what is left of it.
