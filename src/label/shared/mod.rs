@@ -12,6 +12,8 @@ mod join;
 mod plan;
 mod publish;
 mod records;
+#[cfg(test)]
+mod simulation;
 mod status;
 mod taker;
 mod work;

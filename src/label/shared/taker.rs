@@ -227,11 +227,13 @@ impl<'a, L: Labels> UnitTaker<'a, L> {
     /// Waits until others may have done or given up something.
     async fn wait(&self, pause: Duration) -> Result<(), AppError> {
         let mut asked = self.cancel.finishing();
+        // The sender lives as long as the job.
+        let asked = async { drop(asked.wait_for(|asked| *asked).await) };
         tokio::select! {
-            () = tokio::time::sleep(pause) => Ok(()),
-            // The sender lives as long as the job.
-            _ = asked.wait_for(|asked| *asked) => self.stop_if_asked().await,
+            () = tokio::time::sleep(pause) => {}
+            () = asked => {}
         }
+        self.stop_if_asked().await
     }
 
     /// Labels a unit and records it; whether the job is still there.
