@@ -3,8 +3,12 @@
 //! The manifest is the same whoever makes it, so that of several that publish at once it does not matter which is first.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 
 use datafusion::error::DataFusionError;
+use futures::{StreamExt, TryStreamExt};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
 
 use super::join::{LOOK_EVERY, clear, clear_published, sweep};
 use super::plan::JobPlan;
@@ -19,6 +23,9 @@ use crate::dataset::publish::{FirstPublication, Gathered, Output};
 use crate::dataset::store::OutputStore;
 use crate::error::AppError;
 use crate::label::journal::Journal;
+
+/// Lists of failures that are read at once.
+const LISTS: usize = 32;
 
 /// Publishes a shared job all of whose units are done, and returns its manifest; that of a published output where there is nothing to do.
 ///
@@ -144,22 +151,7 @@ async fn make(
             counts.failures, counts.images
         )));
     }
-    let failures = failures(work, &records).await?;
-    let (scratch, list) = match failures.is_empty() {
-        true => (None, None),
-        false => {
-            let scratch = match &output.work {
-                // On the disk of the output, so that it can be moved.
-                OutputStore::Local(folder) => tempfile::tempdir_in(folder),
-                OutputStore::Remote(_) => tempfile::tempdir(),
-            };
-            let scratch =
-                scratch.map_err(AppError::file("write in", "the folder for temporary files"))?;
-            let path = scratch.path().join("errors.parquet");
-            failures.write(&path).map_err(AppError::Run)?;
-            (Some(scratch), Some(path))
-        }
-    };
+    let (scratch, list) = failures(output, work, &records).await?;
     let external = |error| AppError::Run(DataFusionError::External(error));
     let text = serde_json::to_string_pretty(&manifest).map_err(|error| external(error.into()))?;
     let files = records.iter().map(|record| Gathered {
@@ -185,22 +177,60 @@ async fn make(
     Ok(Some(manifest))
 }
 
-/// All failures, in the order of the rows.
-async fn failures(work: &JobWork, records: &[UnitRecord]) -> Result<Failures, AppError> {
-    let mut failures = Failures::default();
-    for record in records {
-        if let Some(name) = &record.shard.failed {
-            let part = work.attempt(&record.attempt).read(name).await?;
-            let part = part.ok_or_else(|| {
-                AppError::Usage(format!(
-                    "the list of failures of unit {} is missing; remove its record, and it will be labelled again",
-                    record.unit
-                ))
-            })?;
-            failures.read(part).map_err(AppError::Run)?;
-        }
+/// The list of all failures in the order of the rows, and the folder that it is in; `None` where nothing failed.
+async fn failures(
+    output: &Output,
+    work: &JobWork,
+    records: &[UnitRecord],
+) -> Result<(Option<TempDir>, Option<PathBuf>), AppError> {
+    let lists: Vec<_> = records
+        .iter()
+        .filter_map(|record| Some((record, record.shard.failed.as_ref()?)))
+        .collect();
+    if lists.is_empty() {
+        return Ok((None, None));
     }
-    Ok(failures)
+    let scratch = match &output.work {
+        // On the disk of the output, so that it can be moved.
+        OutputStore::Local(folder) => tempfile::tempdir_in(folder),
+        OutputStore::Remote(_) => tempfile::tempdir(),
+    };
+    let scratch = scratch.map_err(AppError::file("write in", "the folder for temporary files"))?;
+    let path = scratch.path().join("errors.parquet");
+    let (parts, mut waiting) = mpsc::channel(LISTS);
+    let to = path.clone();
+    let written = tokio::task::spawn_blocking(move || {
+        Failures::join(std::iter::from_fn(|| waiting.blocking_recv()), &to)
+    });
+    let reads = lists.into_iter().map(|(record, name)| async move {
+        let part = work.attempt(&record.attempt).read(name).await?;
+        part.ok_or_else(|| {
+            AppError::Usage(format!(
+                "the list of failures of unit {} is missing; remove its record, and it will be labelled again",
+                record.unit
+            ))
+        })
+    });
+    let mut reads = futures::stream::iter(reads).buffered(LISTS);
+    let read = async {
+        while let Some(part) = reads.try_next().await? {
+            // Closed where it cannot be written, which its writer says.
+            if parts.send(part).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    };
+    let read: Result<(), AppError> = read.await;
+    drop(parts);
+    let written = written
+        .await
+        .map_err(|error| AppError::Run(DataFusionError::External(Box::new(error))))?;
+    read?;
+    match written.map_err(AppError::Run)? {
+        0 => Ok((Some(scratch), None)),
+        _ => Ok((Some(scratch), Some(path))),
+    }
 }
 
 fn manifest(plan: &JobPlan, records: &[UnitRecord]) -> Manifest {
