@@ -25,13 +25,13 @@ const ALONE: [&str; 5] = [
 pub struct ShareArgs {
     /// Label this part of the input, 3/16 for the third of sixteen; other programs, here or on other machines, label the others by the
     /// same command. Whichever is last publishes
-    #[arg(long, value_parser = part, conflicts_with = "workers_share", conflicts_with_all = ALONE, value_name = "PART/PARTS")]
+    #[arg(long, value_parser = part, group = "sharing", conflicts_with_all = ALONE, value_name = "PART/PARTS")]
     pub shard: Option<Part>,
     /// Label whatever part of the input nobody is at, until none is left; any number of programs, which may come and go
-    #[arg(long, conflicts_with_all = ALONE)]
+    #[arg(long, group = "sharing", conflicts_with_all = ALONE)]
     pub workers_share: bool,
     /// Seconds without a sign of life after which the part that a program is at is taken over by another
-    #[arg(long, default_value = LEASE, value_parser = lease, value_name = "SECONDS")]
+    #[arg(long, default_value = LEASE, value_parser = lease, requires = "sharing", value_name = "SECONDS")]
     pub lease: Duration,
 }
 
@@ -100,11 +100,20 @@ pub struct PublishArgs {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
     #[test]
-    fn parts_are_counted_from_one() {
+    fn parts_are_counted_from_one_and_a_lease_is_of_something() {
         assert_eq!(part("3/16"), Ok(Part::Shard { number: 3, of: 16 }));
+        let parsed = |more: &[&str]| {
+            let label = ["picsift", "label", "in", "-o", "out"];
+            crate::cli::Cli::try_parse_from(label.iter().chain(more)).is_ok()
+        };
+        assert!(parsed(&[]) && parsed(&["--shard", "1/2", "--lease", "5"]));
+        assert!(!parsed(&["--lease", "5"]), "it would mean nothing");
+        assert!(!parsed(&["--shard", "1/2", "--workers-share"]));
         for wrong in ["0/16", "17/16", "3", "3/", "a/b", "-1/4", "0/0"] {
             assert!(part(wrong).is_err(), "{wrong}");
         }

@@ -73,6 +73,9 @@ pub(super) async fn find(job: &PreparedJob) -> Result<Found, AppError> {
                     true => make(job).await,
                     false => Ok(()),
                 };
+                if made.is_err() && !is_begun(output).await? {
+                    output.clear_work().await?;
+                }
                 lease.release(&output.work).await?;
                 made?;
             }

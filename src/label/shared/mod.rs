@@ -1,8 +1,8 @@
 //! A job that several programs do together, on any machines, without one that directs them.
 //!
-//! The first makes a plan ([`plan`]) and puts it into the work on the output ([`join`]); each takes units ([`taker`]), labels them by the same
-//! [`shard`](super::shard) as a job of one program, and records them ([`records`]). Claims with leases ([`claims`]) only keep them from doing the
-//! same. When all units are recorded, any of them publishes ([`publish`](mod@publish)), and a person may as well; [`status`](mod@status) says how far they are.
+//! The first makes a plan (`plan`) and puts it into the work on the output (`join`); each takes units (`taker`), labels them by the same
+//! `shard` as a job of one program (`work`), and records them (`records`). Claims with leases (`claims`) only keep them from doing the
+//! same. When all units are recorded, any of them publishes ([`publish()`]), and a person may as well; [`status()`] says how far they are.
 //!
 //! Beside [`journal`](super::journal), which a job of one program goes by, because that one may cut its shards as it goes, stop in the middle of the
 //! input and add to an output. What is told apart here is only what is remembered: rows are read, labelled and written by the same code.
