@@ -187,9 +187,6 @@ pub struct LabelArgs {
     /// Stop this many seconds after the first image; what is done by then is published as a partial result
     #[arg(long, value_parser = seconds, value_name = "SECONDS")]
     pub max_seconds: Option<Duration>,
-    /// Whether others label the same output.
-    #[command(flatten)]
-    pub share: ShareArgs,
     /// How progress is shown on standard error
     #[arg(long, default_value = "auto", value_name = "FORM")]
     pub progress: ProgressForm,
@@ -208,6 +205,9 @@ pub struct LabelArgs {
     /// What references may reach.
     #[command(flatten)]
     pub fetch: FetchArgs,
+    /// Whether others label the same output.
+    #[command(flatten)]
+    pub share: ShareArgs,
 }
 
 /// `--progress`.
