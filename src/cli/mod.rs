@@ -6,6 +6,7 @@ mod export;
 mod gallery;
 mod judge;
 mod shared;
+mod units;
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
@@ -22,6 +23,7 @@ pub use judge::{EvalArgs, ReportForm, SampleArgs};
 pub use shared::{
     CacheArgs, CategoryArgs, FetchArgs, GenerationArgs, LimitArgs, ModelArgs, TruthArgs,
 };
+pub use units::{PublishArgs, ShareArgs, StatusArgs, StatusForm};
 
 use crate::label::options::SHARD_ROWS;
 use shared::CACHE_BYTES;
@@ -74,6 +76,10 @@ pub enum LogFormat {
 pub enum Command {
     /// Label the images of Parquet tables and write the tables with the labels
     Label(Box<LabelArgs>),
+    /// Say how far the work on an output is: units done, under way and failed, images a second, time left
+    Status(StatusArgs),
+    /// Publish an output whose units several programs have labelled
+    Publish(PublishArgs),
     /// Run SQL over tables and images, from a query, a file or a shell
     Sql(SqlArgs),
     /// Judge the labels of a table: precision, recall and more against the truth, thresholds, worst mistakes
@@ -199,6 +205,9 @@ pub struct LabelArgs {
     /// What references may reach.
     #[command(flatten)]
     pub fetch: FetchArgs,
+    /// Whether others label the same output.
+    #[command(flatten)]
+    pub share: ShareArgs,
 }
 
 /// `--progress`.

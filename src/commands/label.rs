@@ -6,6 +6,8 @@ use crate::commands::printer::{note, say};
 use crate::commands::progress::JobProgress;
 use crate::commands::signals::Signals;
 use crate::commands::summary::Summary;
+use crate::commands::units;
+use crate::dataset::Manifest;
 use crate::error::AppError;
 use crate::label::{Cancel, Existing, LabelJob, LabelOptions};
 
@@ -15,6 +17,9 @@ use crate::label::{Cancel, Existing, LabelJob, LabelOptions};
 /// [`AppError`]; the output is as it was before then. [`AppError::AllFailed`] after an output without one answer.
 pub(super) async fn label(args: LabelArgs) -> Result<(), AppError> {
     let (form, progress) = (args.summary, JobProgress::new(args.progress));
+    if let Some(share) = args.share.share() {
+        return units::label(options(args)?, share, form, progress).await;
+    }
     let job = LabelJob::plan(options(args)?).await?;
     let (summary, losses) = (Summary::of(&job), job.losses());
     if let Some(why) = job.nothing_to_do() {
@@ -44,6 +49,11 @@ pub(super) async fn label(args: LabelArgs) -> Result<(), AppError> {
     if let Some(lost) = losses.said() {
         note!("warning: {lost}");
     }
+    judged(&manifest)
+}
+
+/// Whether one image at least has an answer.
+pub(super) fn judged(manifest: &Manifest) -> Result<(), AppError> {
     let counts = &manifest.counts;
     // What people said of an image is an answer too.
     let corrected = manifest.corrections.as_ref().map_or(0, |by| by.matched);

@@ -19,6 +19,7 @@ mod sample;
 mod signals;
 mod sql;
 mod summary;
+mod units;
 
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
     let done = runtime.block_on(async {
         match cli.command {
             Command::Label(args) => label::label(*args).await,
+            Command::Status(args) => units::status(args).await,
+            Command::Publish(args) => units::publish(args).await,
             Command::Sql(args) => sql::sql(args).await,
             Command::Eval(args) => eval::eval(args).await,
             Command::Sample(args) => sample::sample(args).await,

@@ -15,6 +15,8 @@ pub(super) struct Summary {
     output: String,
     failures: String,
     added: Vec<String>,
+    /// Whether several programs may have made it, whose times are added up.
+    of_several: bool,
 }
 
 impl Summary {
@@ -24,6 +26,17 @@ impl Summary {
             output: job.output(),
             failures: job.failures(),
             added: job.added_columns(),
+            of_several: false,
+        }
+    }
+
+    /// Of an output that several programs have made.
+    pub(super) fn of_output(output: String, failures: String) -> Self {
+        Self {
+            output,
+            failures,
+            added: Vec::new(),
+            of_several: true,
         }
     }
 
@@ -64,7 +77,7 @@ impl Summary {
         let seconds = &manifest.seconds;
         writeln!(
             out,
-            "{} rows, {} images ({}{} distinct), {} failed, in {:.1} s ({:.0} images/s)",
+            "{} rows, {} images ({}{} distinct), {} failed, in {:.1} s{} ({:.0} images/s{})",
             HumanCount(counts.rows),
             HumanCount(counts.images),
             if counts.distinct_is_exact {
@@ -75,7 +88,13 @@ impl Summary {
             HumanCount(counts.distinct_images),
             HumanCount(counts.failures),
             seconds.wall,
+            if self.of_several {
+                " of all programs"
+            } else {
+                ""
+            },
             counts.images as f64 / seconds.wall.max(0.001),
+            if self.of_several { " each" } else { "" },
         )?;
         let model = |name: &str| manifest.model.get(name).and_then(Value::as_str);
         let crops = model("crops").map(|crops| format!(", crops {crops}"));
@@ -120,9 +139,13 @@ impl Summary {
             self.output,
             HumanBytes(bytes)
         )?;
-        let moved: Vec<&str> = self
-            .added
-            .iter()
+        let asked = manifest.categories.iter().map(|c| &c.is_column);
+        let added = match self.added.is_empty() {
+            true => asked.collect(),
+            false => self.added.iter().collect::<Vec<_>>(),
+        };
+        let moved: Vec<&str> = added
+            .into_iter()
             .map(String::as_str)
             .filter(|name| name.starts_with(CLASH_PREFIX) && *name != "picsift_error")
             .collect();
@@ -219,6 +242,7 @@ mod tests {
             output: "out".to_string(),
             failures: "out.errors.parquet".to_string(),
             added: Vec::new(),
+            of_several: false,
         };
         let mut text = Vec::new();
         summary.write(&mut text, &manifest).unwrap();

@@ -108,6 +108,36 @@ impl Failures {
         self.batches.iter().all(|batch| batch.num_rows() == 0)
     }
 
+    /// Lists put together as one file, a part after the other, so that no more than one is in memory; how many rows it has, without any of
+    /// which there is no file.
+    ///
+    /// # Errors
+    /// When a part is no such list, or the disk or Parquet refuses.
+    pub fn join(parts: impl IntoIterator<Item = Bytes>, path: &Path) -> Result<u64> {
+        let mut writer = None;
+        let mut rows = 0;
+        for part in parts {
+            let mut failures = Self::default();
+            failures.read(part)?;
+            for batch in failures.batches.iter().filter(|batch| batch.num_rows() > 0) {
+                let writer = match &mut writer {
+                    Some(writer) => writer,
+                    none => none.insert(ArrowWriter::try_new(
+                        File::create(path)?,
+                        Arc::clone(&failures.schema),
+                        None,
+                    )?),
+                };
+                writer.write(batch)?;
+                rows += batch.num_rows() as u64;
+            }
+        }
+        if let Some(writer) = writer {
+            writer.into_inner()?.sync_all()?;
+        }
+        Ok(rows)
+    }
+
     /// Writes them as Parquet.
     ///
     /// # Errors
@@ -185,7 +215,8 @@ mod tests {
         let path = folder.path().join("errors.parquet");
         failures.write(&path).unwrap();
         let mut again = Failures::default();
-        again.read(std::fs::read(&path).unwrap().into()).unwrap();
+        let bytes = Bytes::from(std::fs::read(&path).unwrap());
+        again.read(bytes.clone()).unwrap();
         let rows = again.rows();
         assert_eq!(rows["file:///x"], [9]);
         assert_eq!(rows["file:///y"], [0]);
@@ -197,5 +228,15 @@ mod tests {
             kinds.iter().flatten().collect::<Vec<_>>(),
             ["not_found", "corrupt"]
         );
+        let joined = folder.path().join("joined.parquet");
+        let parts = [bytes.clone(), bytes];
+        assert_eq!(Failures::join(parts, &joined).unwrap(), 4);
+        let mut twice = Failures::default();
+        twice.read(std::fs::read(&joined).unwrap().into()).unwrap();
+        let all = twice.batches.iter().map(RecordBatch::num_rows);
+        assert_eq!(all.sum::<usize>(), 4);
+        std::fs::remove_file(&joined).unwrap();
+        assert_eq!(Failures::join([], &joined).unwrap(), 0);
+        assert!(!joined.exists());
     }
 }

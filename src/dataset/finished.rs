@@ -5,13 +5,16 @@
 //! names that no pattern for tables matches. Only the first output of an object store is written in place, for there no
 //! manifest stands yet and no copy need be paid for.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use cap_std::fs::Dir;
 
-use super::inside::made;
+use super::inside::{made, opened, synced};
 use super::store::OutputStore;
+use crate::disk::blocking;
 use crate::error::AppError;
+use crate::output::writer::WrittenFile;
 
 /// The end of a waiting object's name.
 const WAITING: &str = ".waiting";
@@ -32,6 +35,17 @@ impl Finished {
                 OutputStore::Local(_) => "",
                 OutputStore::Remote(_) => WAITING,
             },
+        }
+    }
+
+    /// In a folder of the work that one try at a part of the job has for itself, and where no other reader looks.
+    pub fn of_attempt(place: OutputStore) -> Self {
+        Self {
+            end: match place {
+                OutputStore::Local(_) => "",
+                OutputStore::Remote(_) => WAITING,
+            },
+            place,
         }
     }
 
@@ -57,6 +71,29 @@ impl Finished {
     /// When it cannot be made, or is a link that leads elsewhere.
     pub fn open(folder: &Path) -> Result<Dir, AppError> {
         made(folder).map_err(AppError::file("write in", folder))
+    }
+
+    /// Makes sure that the names of what stands in a local folder outlive a crash of the machine, as the files do.
+    ///
+    /// # Errors
+    /// When a folder cannot be written.
+    pub async fn settle(&self, paths: &[WrittenFile]) -> Result<(), AppError> {
+        let OutputStore::Local(folder) = &self.place else {
+            return Ok(());
+        };
+        let parent = |file: &WrittenFile| match file.path.rsplit_once('/') {
+            Some((parent, _)) => folder.join(parent),
+            None => folder.clone(),
+        };
+        let folders: BTreeSet<PathBuf> = paths.iter().map(parent).collect();
+        blocking(move || {
+            for folder in folders {
+                let settled = opened(&folder).and_then(|dir| synced(&dir, Path::new("")));
+                settled.map_err(AppError::file("write", folder))?;
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Takes a finished local file, whose path in the output is `path`.
@@ -91,6 +128,11 @@ impl Finished {
     /// When it cannot be moved.
     pub(super) async fn publish(&self, target: &OutputStore, path: &str) -> Result<(), AppError> {
         target.adopt(&self.place, &self.waiting(path), path).await
+    }
+
+    /// Where all of it stands, and what a file is called there.
+    pub(super) fn place(&self) -> &OutputStore {
+        &self.place
     }
 
     fn waiting(&self, path: &str) -> String {

@@ -328,10 +328,7 @@ impl Output {
                 if self.target.read(MANIFEST).await?.is_some() {
                     self.target.remove(PUBLISHING).await?;
                 }
-                for name in self.work.list().await? {
-                    self.work.remove(&name).await?;
-                }
-                Ok(())
+                self.work.remove_all(self.work.list().await?).await
             }
         }
     }
@@ -402,5 +399,8 @@ fn swap(staged: &Path, target: &Path, old: &Path) -> Result<(), AppError> {
     synced(target)
 }
 
+mod first;
 #[cfg(test)]
 mod tests;
+
+pub use first::{FirstPublication, Gathered};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::{Path as StorePath, PathPart};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, WriteMultipart};
 
@@ -21,6 +21,9 @@ const PART_BYTES: usize = 5 << 20;
 
 /// Parts of one file under way at once.
 const PARTS_AT_ONCE: usize = 4;
+
+/// Files that are removed at once.
+const REMOVALS: usize = 32;
 
 /// A folder.
 #[derive(Debug, Clone)]
@@ -151,6 +154,30 @@ impl OutputStore {
         }
     }
 
+    /// Whether there is such a file.
+    ///
+    /// # Errors
+    /// When the place cannot be asked.
+    pub async fn exists(&self, name: &str) -> Result<bool, AppError> {
+        match self {
+            Self::Local(folder) => {
+                let (folder, name) = (folder.clone(), name.to_string());
+                let look = move || match opened(&folder).and_then(|dir| dir.symlink_metadata(&name))
+                {
+                    Ok(found) => Ok(found.is_file()),
+                    Err(error) if is_missing(&error) => Ok(false),
+                    Err(error) => Err(AppError::file("read", folder.join(name))(error)),
+                };
+                blocking(look).await
+            }
+            Self::Remote(folder) => match folder.store.head(&folder.object(name)).await {
+                Ok(_) => Ok(true),
+                Err(object_store::Error::NotFound { .. }) => Ok(false),
+                Err(error) => Err(self.failed("read", name, error)),
+            },
+        }
+    }
+
     /// Paths of all files below, relative to here, sorted; none if there is no such place.
     ///
     /// # Errors
@@ -204,6 +231,19 @@ impl OutputStore {
                 Err(error) => Err(self.failed("remove", name, error)),
             },
         }
+    }
+
+    /// Removes several files, in no order; none to remove is no error.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub async fn remove_all(&self, names: Vec<String>) -> Result<(), AppError> {
+        let removals = names
+            .into_iter()
+            .map(|name| async move { self.remove(&name).await });
+        let mut removals = futures::stream::iter(removals).buffer_unordered(REMOVALS);
+        while removals.try_next().await?.is_some() {}
+        Ok(())
     }
 
     /// Moves a local file here, over whatever there is: renamed where that is possible, else sent, large ones in parts.
@@ -357,6 +397,8 @@ mod tests {
         assert!(place.create("a/1", "one").await.unwrap());
         assert!(!place.create("a/1", "two").await.unwrap(), "there is one");
         assert_eq!(place.read("a/1").await.unwrap().unwrap(), "one");
+        assert!(place.exists("a/1").await.unwrap());
+        assert!(!place.exists("a/2").await.unwrap() && !place.exists("b/1").await.unwrap());
         place.replace("a/1", "three").await.unwrap();
         assert_eq!(place.below("a").read("1").await.unwrap().unwrap(), "three");
         let folder = tempfile::tempdir_in(std::env::temp_dir()).unwrap();

@@ -6,6 +6,7 @@
 use datafusion::common::{Result, plan_err};
 use datafusion::datasource::listing::{ListingTableUrl, PartitionedFile};
 use datafusion::execution::SessionState;
+use object_store::{ObjectMeta, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
 
 use crate::tables::{self, FileTable, without_secrets};
@@ -53,10 +54,7 @@ pub async fn list(
             let entry = FileEntry {
                 url: without_secrets(url),
                 bytes: meta.size,
-                version: meta
-                    .e_tag
-                    .clone()
-                    .unwrap_or_else(|| meta.last_modified.to_rfc3339()),
+                version: version_of(meta),
             };
             all.push(InputFile { id: 0, entry, file });
         }
@@ -70,6 +68,28 @@ pub async fn list(
         return plan_err!("every file of '{}' is empty", tables::shown(location));
     }
     Ok(all)
+}
+
+/// Size and version of a file as it is now; `None` where it is gone.
+///
+/// # Errors
+/// When its store cannot be asked.
+pub async fn version(
+    state: &SessionState,
+    table: &FileTable,
+    file: &InputFile,
+) -> Result<Option<(u64, String)>> {
+    let store = state.runtime_env().object_store(table.store_url()?)?;
+    match store.head(&file.file.object_meta.location).await {
+        Ok(meta) => Ok(Some((meta.size, version_of(&meta)))),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn version_of(meta: &ObjectMeta) -> String {
+    let tag = meta.e_tag.clone();
+    tag.unwrap_or_else(|| meta.last_modified.to_rfc3339())
 }
 
 /// What became of the files of an earlier listing.

@@ -24,8 +24,9 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use parquet::arrow::RowNumber;
+use parquet::file::metadata::ParquetMetaData;
 
 use super::files::InputFile;
 use super::pages::{self, Pages};
@@ -35,6 +36,9 @@ use super::{FILE_COLUMN, ROW_COLUMN, UNREADABLE_COLUMN};
 use crate::tables::{
     BoundedParquet, FileTable, Kind, MarkedStores, Texts, bytes_reader, bytes_schema, from_marked,
 };
+
+/// Files whose footers are read at once.
+const FILES_AT_ONCE: usize = 32;
 
 /// The columns of `table`, and behind them a row's file, what of it cannot be read, and its place.
 pub fn positioned_schema(table: &Schema) -> SchemaRef {
@@ -123,21 +127,54 @@ pub async fn count(
     Ok(rows)
 }
 
+/// Rows of each row group of each file, in their order; of other formats than Parquet a file is one group. Several files are looked at at once.
+///
+/// # Errors
+/// When a file cannot be read.
+pub async fn row_groups(
+    context: &datafusion::prelude::SessionContext,
+    table: &FileTable,
+    files: &[InputFile],
+) -> Result<Vec<Vec<u64>>> {
+    let state = &context.state();
+    let groups = files.iter().map(|file| async move {
+        if !is_parquet(table) {
+            let all = [(file.clone(), Rows::From(0))];
+            return Ok(vec![count(context, table, &all).await?]);
+        }
+        let footer = footer(state, table, file).await?;
+        let groups = footer.row_groups().iter();
+        Ok(groups.map(|group| group.num_rows().max(0) as u64).collect())
+    });
+    futures::stream::iter(groups)
+        .buffered(FILES_AT_ONCE)
+        .try_collect()
+        .await
+}
+
 fn is_parquet(table: &FileTable) -> bool {
     table.kind() == Kind::Parquet
 }
 
 /// Rows of a Parquet file, by its footer.
 async fn total(state: &SessionState, table: &FileTable, file: &InputFile) -> Result<u64> {
+    let footer = footer(state, table, file).await?;
+    Ok(footer.file_metadata().num_rows().max(0) as u64)
+}
+
+async fn footer(
+    state: &SessionState,
+    table: &FileTable,
+    file: &InputFile,
+) -> Result<Arc<ParquetMetaData>> {
     let store = state.runtime_env().object_store(table.store_url()?)?;
     let meta = &file.file.object_meta;
-    let footer = DFParquetMetadata::new(store.as_ref(), meta)
+    DFParquetMetadata::new(store.as_ref(), meta)
         .with_file_metadata_cache(Some(
             state.runtime_env().cache_manager.get_file_metadata_cache(),
         ))
         .fetch_metadata()
-        .await?;
-    Ok(footer.file_metadata().num_rows().max(0) as u64)
+        .await
 }
 
 async fn group(

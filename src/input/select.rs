@@ -12,6 +12,8 @@ use super::files::InputFile;
 pub enum Rows {
     /// Those from this place on; 0 is all.
     From(u64),
+    /// Those from the first place on and before the second.
+    Between(u64, u64),
     /// Those at these places, ascending.
     Only(Arc<[u64]>),
 }
@@ -26,6 +28,7 @@ impl Rows {
     pub fn count(&self, total: u64) -> u64 {
         match self {
             Self::From(first) => total.saturating_sub(*first),
+            Self::Between(first, end) => total.min(*end).saturating_sub(*first),
             Self::Only(places) => places.partition_point(|&place| place < total) as u64,
         }
     }
@@ -34,6 +37,10 @@ impl Rows {
     pub fn selection(&self, total: u64) -> RowSelection {
         let ranges: Vec<_> = match self {
             Self::From(first) => std::iter::once((*first).min(total)..total).collect(),
+            Self::Between(first, end) => {
+                let end = total.min(*end);
+                std::iter::once((*first).min(end)..end).collect()
+            }
             Self::Only(places) => places
                 .iter()
                 .filter(|&&place| place < total)
@@ -55,6 +62,7 @@ impl Rows {
     pub fn mask(&self, places: &Int64Array) -> BooleanArray {
         let held = places.values().iter().map(|&place| match self {
             Self::From(first) => place as u64 >= *first,
+            Self::Between(first, end) => (*first..*end).contains(&(place as u64)),
             Self::Only(only) => only.binary_search(&(place as u64)).is_ok(),
         });
         held.map(Some).collect()
@@ -68,6 +76,7 @@ pub fn after(files: &[(InputFile, Rows)], (id, row): (u32, u64)) -> Vec<(InputFi
     if let (Some(_), Some((_, rows))) = (place, left.first_mut()) {
         *rows = match &*rows {
             Rows::From(first) => Rows::From((row + 1).max(*first)),
+            Rows::Between(first, end) => Rows::Between((row + 1).max(*first), *end),
             Rows::Only(places) => {
                 Rows::Only(places[places.partition_point(|&place| place <= row)..].into())
             }
@@ -86,6 +95,10 @@ mod tests {
             Rows::From(0),
             Rows::From(3),
             Rows::From(9),
+            Rows::Between(0, 2),
+            Rows::Between(2, 5),
+            Rows::Between(4, 9),
+            Rows::Between(8, 9),
             Rows::Only([].into()),
             Rows::Only([0, 2, 3, 5].into()),
             Rows::Only([4, 7].into()),

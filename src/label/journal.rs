@@ -100,7 +100,7 @@ pub struct Journal {
 
 impl Shard {
     /// A name in it that picsift did not give.
-    fn strange_name(&self) -> Option<&str> {
+    pub(super) fn strange_name(&self) -> Option<&str> {
         let written = self.files.iter().map(|file| &file.path);
         let parts = written.chain(&self.replaced).map(String::as_str);
         let failed = self.failed.as_deref();

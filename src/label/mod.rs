@@ -6,6 +6,7 @@
 //! listens to signals: who runs a job is called back ([`Progress`]) and holds a handle to end it ([`Cancel`]).
 
 mod cancel;
+mod chance;
 mod columns;
 mod destination;
 pub mod identity;
@@ -18,7 +19,10 @@ mod reading;
 pub mod resume;
 mod retry;
 pub mod run;
+mod shard;
+pub mod shared;
 mod sources;
+mod tally;
 mod unwritten;
 
 use std::sync::Arc;

@@ -10,6 +10,7 @@ use crate::dataset::finished::Finished;
 use crate::dataset::manifest::{Counts, InputEntry, JobEntry, Manifest, Seconds, category_entries};
 use crate::dataset::publish::{How, Publication};
 use crate::error::AppError;
+use crate::input::Position;
 
 /// Publishes what the journal remembers and forgets the work. Can be called again after a crash.
 ///
@@ -152,7 +153,6 @@ fn manifest(job: &PreparedJob, journal: &Journal, before: Option<&Manifest>) -> 
     let through = journal.through().unwrap_or_default();
     let through = before.map_or(through, |before| through.max(before.job.through));
     Manifest {
-        picsift: env!("CARGO_PKG_VERSION").to_string(),
         partial: match begun.mode {
             Mode::Retry => before.and_then(|before| before.partial.clone()),
             _ => journal
@@ -160,12 +160,34 @@ fn manifest(job: &PreparedJob, journal: &Journal, before: Option<&Manifest>) -> 
                 .as_ref()
                 .and_then(|finish| finish.partial.clone()),
         },
+        counts,
+        seconds,
+        files,
+        job: JobEntry {
+            id: begun.id.clone(),
+            identity: begun.identity.clone(),
+            through: match (begun.mode, before) {
+                // It began again at the first row.
+                (Mode::Retry, Some(before)) => before.job.through,
+                _ => through,
+            },
+            files: begun.files.clone(),
+        },
+        ..draft(job, &held)
+    }
+}
+
+/// The manifest of a job, for whose categories so many rows held, without what came of its rows.
+pub(super) fn draft(job: &PreparedJob, held: &[u64]) -> Manifest {
+    Manifest {
+        picsift: env!("CARGO_PKG_VERSION").to_string(),
+        partial: None,
         model: serde_json::to_value(job.inference.model.info()).unwrap_or_default(),
         categories: category_entries(
             &job.columns.categories,
             &job.columns.labelling,
             &job.columns.added,
-            &held,
+            held,
         ),
         input: InputEntry {
             tables: job.tables.shown.clone(),
@@ -179,18 +201,14 @@ fn manifest(job: &PreparedJob, journal: &Journal, before: Option<&Manifest>) -> 
             partition_by: job.columns.partition_by.clone(),
         },
         corrections: job.corrections.clone(),
-        counts,
-        seconds,
-        files,
+        counts: Counts::default(),
+        seconds: Seconds::default(),
+        files: Vec::new(),
         job: JobEntry {
-            id: begun.id.clone(),
-            identity: begun.identity.clone(),
-            through: match (begun.mode, before) {
-                // It began again at the first row.
-                (Mode::Retry, Some(before)) => before.job.through,
-                _ => through,
-            },
-            files: begun.files.clone(),
+            id: String::new(),
+            identity: job.identity.clone(),
+            through: Position::default(),
+            files: Vec::new(),
         },
     }
 }

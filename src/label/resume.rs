@@ -7,10 +7,12 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
+use super::chance::token;
 use super::identity::difference;
 use super::journal::{Begin, Journal, Mode};
 use super::options::Existing;
 use super::prepare::PreparedJob;
+use super::shared;
 use crate::dataset::failures::Failures;
 use crate::dataset::finished::Finished;
 use crate::dataset::lease::OutputLease;
@@ -132,6 +134,7 @@ pub async fn begin(job: &PreparedJob) -> Result<ResumePlan, AppError> {
     // What was made only to find out that nothing is to be done.
     if let Err(AppError::Usage(_) | AppError::Engine(_)) = &planned
         && Journal::read(output.journal()).await?.is_none()
+        && !shared::is_begun(output).await?
     {
         output.clear_work().await?;
     }
@@ -141,6 +144,11 @@ pub async fn begin(job: &PreparedJob) -> Result<ResumePlan, AppError> {
 async fn plan(job: &PreparedJob) -> Result<ResumePlan, AppError> {
     let output = &job.output;
     let claim = OutputLease::new(&output.work, &output.target).await?;
+    let overwrite = job.options.existing == Existing::Overwrite;
+    if shared::give_way(output, overwrite).await? {
+        drop(claim);
+        return Box::pin(plan(job)).await;
+    }
     let before = manifest(output.manifest().await?, job)?;
     let mut journal = Journal::read(output.journal()).await?;
     // Published, but killed before the work was cleared away.
@@ -247,7 +255,10 @@ async fn plan(job: &PreparedJob) -> Result<ResumePlan, AppError> {
     })))
 }
 
-fn manifest(text: Option<Bytes>, job: &PreparedJob) -> Result<Option<Manifest>, AppError> {
+pub(super) fn manifest(
+    text: Option<Bytes>,
+    job: &PreparedJob,
+) -> Result<Option<Manifest>, AppError> {
     let Some(text) = text else {
         return Ok(None);
     };
@@ -284,7 +295,7 @@ fn other_job(begun: &Begin, job: &PreparedJob, files: &mut [(usize, InputFile)])
     }
 }
 
-fn numbered(known: &[FileEntry], files: &mut [(usize, InputFile)]) -> Comparison {
+pub(super) fn numbered(known: &[FileEntry], files: &mut [(usize, InputFile)]) -> Comparison {
     let mut plain: Vec<InputFile> = files.iter().map(|(_, file)| file.clone()).collect();
     let comparison = compare(known, &mut plain);
     for ((_, file), numbered) in files.iter_mut().zip(plain) {
@@ -483,17 +494,4 @@ fn runs(wanted: Vec<(usize, InputFile, Rows)>) -> Vec<(usize, Vec<(InputFile, Ro
         }
     }
     runs
-}
-
-/// Random hexadecimal digits of this length.
-fn token(characters: usize) -> String {
-    let mut text = String::new();
-    while text.len() < characters {
-        // Each is seeded by the system.
-        use std::hash::{BuildHasher, Hasher};
-        let chance = std::hash::RandomState::new().build_hasher().finish();
-        text.push_str(&format!("{chance:016x}"));
-    }
-    text.truncate(characters);
-    text
 }

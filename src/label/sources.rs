@@ -63,6 +63,31 @@ pub(super) async fn check_unchanged(
     Ok(())
 }
 
+/// The same of some files of one source, without listing the others.
+///
+/// # Errors
+/// [`AppError::InputChanged`] of the first that is not what it was; when a file cannot be asked for.
+pub(super) async fn check_files<'a>(
+    context: &SessionContext,
+    source: &Source,
+    files: impl IntoIterator<Item = &'a InputFile>,
+) -> Result<(), AppError> {
+    let state = context.state();
+    for file in files {
+        let now = files::version(&state, &source.table, file).await;
+        let what = match now.map_err(AppError::Run)? {
+            Some(now) if now == (file.entry.bytes, file.entry.version.clone()) => continue,
+            Some(_) => "changed",
+            None => "was removed",
+        };
+        return Err(AppError::InputChanged {
+            file: file.entry.url.clone(),
+            what,
+        });
+    }
+    Ok(())
+}
+
 /// Lets the files be read as they were listed, where their stores can tell.
 pub(super) fn pin(context: &SessionContext, sources: &[Source]) {
     let Some(versions) = context.state().config().get_extension::<Versions>() else {

@@ -68,14 +68,17 @@ pub struct PartNames {
     pub shard: usize,
     /// What tells files of two programs apart that write to one place.
     pub token: Option<String>,
+    /// Digits that the number has at least, so that files sort as their shards do; five are the fewest.
+    pub digits: usize,
 }
 
 impl PartNames {
     fn name(&self, number: usize) -> String {
         let token = self.token.as_ref().map(|token| format!("-{token}"));
         let number = (number > 0).then(|| format!("-{number}"));
+        let digits = self.digits.max(5);
         format!(
-            "part-{:05}{}{}.parquet",
+            "part-{:0digits$}{}{}.parquet",
             self.shard,
             token.unwrap_or_default(),
             number.unwrap_or_default()

@@ -27,15 +27,15 @@ const SHARD: usize = 25;
 /// How long the server thinks about an image: a job must live long enough to be killed in the middle.
 const DELAY: Duration = Duration::from_millis(40);
 
-type Requests = Arc<Mutex<HashMap<usize, u64>>>;
+pub(crate) type Requests = Arc<Mutex<HashMap<usize, u64>>>;
 
-/// Serves photographs under `/<number>.jpg`, some of which are missing, and counts the requests for each.
-async fn serve(requests: Requests) -> SocketAddr {
+/// Serves photographs under `/<number>.jpg`, some of which are missing, each after `delay`, and counts the requests for each.
+pub(crate) async fn serve(requests: Requests, delay: Duration) -> SocketAddr {
     async fn image(
-        State(requests): State<Requests>,
+        State((requests, delay)): State<(Requests, Duration)>,
         UrlPath(name): UrlPath<String>,
     ) -> Result<Vec<u8>, StatusCode> {
-        tokio::time::sleep(DELAY).await;
+        tokio::time::sleep(delay).await;
         let number: usize = name.trim_end_matches(".jpg").parse().unwrap();
         *requests.lock().unwrap().entry(number).or_default() += 1;
         match number % 10 {
@@ -62,7 +62,7 @@ async fn serve(requests: Requests) -> SocketAddr {
     }
     let app = Router::new()
         .route("/{name}", get(image))
-        .with_state(requests);
+        .with_state((requests, delay));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
@@ -70,10 +70,10 @@ async fn serve(requests: Requests) -> SocketAddr {
 }
 
 /// Numbers that follow from a seed alone (xorshift).
-struct Chance(u64);
+pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -81,7 +81,7 @@ impl Chance {
     }
 }
 
-fn setting(name: &str, otherwise: u64) -> u64 {
+pub(crate) fn setting(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| text.parse().unwrap())
 }
 
@@ -108,7 +108,7 @@ fn arguments(table: &Path, output: &Path, server: SocketAddr) -> Vec<String> {
 }
 
 /// All rows by their number.
-fn rows(output: &Path) -> arrow::array::RecordBatch {
+pub(crate) fn rows(output: &Path) -> arrow::array::RecordBatch {
     let all = read_table(output);
     let column = arrow::compute::SortColumn {
         values: Arc::clone(all.column_by_name("id").unwrap()),
@@ -124,7 +124,7 @@ async fn kills_at_random_moments_change_nothing_and_cost_a_shard_each() {
     let mut chance = Chance(setting("PICSIFT_SEED", 20_241) | 1);
     let folder = tempfile::tempdir().unwrap();
     let requests = Requests::default();
-    let server = serve(Arc::clone(&requests)).await;
+    let server = serve(Arc::clone(&requests), DELAY).await;
     let table = folder.path().join("t.parquet");
     let urls = (0..row_count).map(|row| format!("http://{server}/{row}.jpg"));
     write_table(

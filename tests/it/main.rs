@@ -47,5 +47,7 @@ mod siglip;
 mod sql_command;
 mod sqllogic;
 mod tables;
+mod units;
+mod units_s3;
 mod unreadable;
 mod upstream;

@@ -13,7 +13,7 @@ use crate::support::*;
 const SECRET: &str = "secret-of-the-tests";
 
 /// A server with a bucket `bucket`; it ends when this is dropped.
-struct Server {
+pub(crate) struct Server {
     port: u16,
     child: Child,
     /// The server ends when this is closed.
@@ -29,7 +29,7 @@ impl Drop for Server {
 
 impl Server {
     /// A server whose bucket holds the files of `folder`; `None` where Python lacks what it needs and need not have it.
-    fn start(folder: &Path) -> Option<Self> {
+    pub(crate) fn start(folder: &Path) -> Option<Self> {
         let python = match python("moto.server, boto3") {
             Ok(python) => python,
             Err(reason) => {
@@ -62,7 +62,7 @@ impl Server {
         })
     }
 
-    fn command(&self, args: &[&str], cache: &Path) -> Command {
+    pub(crate) fn command(&self, args: &[&str], cache: &Path) -> Command {
         let mut command = command(args, cache);
         command
             .env(
@@ -76,7 +76,7 @@ impl Server {
         command
     }
 
-    fn run(&self, args: &[&str]) -> Output {
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
         let cache = tempfile::tempdir().unwrap();
         let output = self.command(args, cache.path()).output().unwrap();
         for text in [&output.stdout, &output.stderr] {
@@ -88,8 +88,17 @@ impl Server {
         output
     }
 
+    /// Tells the server something.
+    pub(crate) fn ask(&self, path: &str) {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        assert!(text.contains("200 OK"), "{text}");
+    }
+
     /// How often the server was asked for something.
-    fn count(&self, what: &str) -> u64 {
+    pub(crate) fn count(&self, what: &str) -> u64 {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.write_all(b"GET /counts HTTP/1.0\r\n\r\n").unwrap();
         let mut text = String::new();
@@ -100,7 +109,7 @@ impl Server {
     }
 
     /// Keys below a prefix, as the server's own client lists them.
-    fn keys(&self, prefix: &str) -> Vec<String> {
+    pub(crate) fn keys(&self, prefix: &str) -> Vec<String> {
         let script = "import boto3,sys\n\
             c = boto3.client('s3', endpoint_url=sys.argv[1], region_name='us-east-1')\n\
             for o in c.list_objects_v2(Bucket='bucket', Prefix=sys.argv[2]).get('Contents', []): print(o['Key'])";
@@ -120,7 +129,7 @@ impl Server {
     }
 
     /// A column of numbers of an output in the bucket, as picsift reads it.
-    fn ids(&self, output: &str) -> Vec<i64> {
+    pub(crate) fn ids(&self, output: &str) -> Vec<i64> {
         let query = format!("SELECT id FROM '{output}' ORDER BY id");
         let csv = stdout(&self.run(&["sql", "--format", "csv", "-c", &query]));
         csv.lines()
@@ -131,7 +140,7 @@ impl Server {
 }
 
 /// Writes `in/t.parquet` with references beside it; images `slow.jpg`, `cut.jpg`, `denied.jpg` and `none.jpg` are among them.
-fn references(folder: &Path, rows: usize) {
+pub(crate) fn references(folder: &Path, rows: usize) {
     std::fs::create_dir(folder.join("in")).unwrap();
     let photos: Vec<_> = std::fs::read_dir(root().join(REFERENCES).join("images"))
         .unwrap()

@@ -5,10 +5,12 @@ closes.
 
 Faults, by words in a key: `denied` is refused (403), `slow` is throttled (503 SlowDown) the first two times that it is
 read, `cut` breaks off in the middle the first time, `rewritten` is written anew just before it is first asked for as it was
-(If-Match). `GET /counts` gives the requests so far.
+(If-Match). `GET /counts` gives the requests so far. After `GET /hold/WORDS` the first request to write a key with these words
+waits until `GET /release`. The access key `no-attempts` may not write below `/attempts/`.
 """
 
 import collections
+import io
 import json
 import pathlib
 import sys
@@ -36,6 +38,8 @@ class Faults:
         self.read = collections.Counter()
         self.on = False
         self.rewrite = None
+        self.hold = None
+        self.released = threading.Event()
 
     def __call__(self, environ, start_response):
         path, query, method = environ["PATH_INFO"], environ.get("QUERY_STRING", ""), environ["REQUEST_METHOD"]
@@ -43,6 +47,26 @@ class Faults:
             body = json.dumps(self.counts).encode()
             start_response("200 OK", [("Content-Length", str(len(body)))])
             return [body]
+        if path.startswith("/hold/"):
+            self.hold = path.removeprefix("/hold/")
+            start_response("200 OK", [("Content-Length", "0")])
+            return [b""]
+        if path == "/release":
+            self.released.set()
+            start_response("200 OK", [("Content-Length", "0")])
+            return [b""]
+        if method == "PUT" and "/attempts/" in path and "Credential=no-attempts/" in environ.get("HTTP_AUTHORIZATION", ""):
+            return error(start_response, "403 Forbidden", "AccessDenied")
+        with self.lock:
+            held = method == "PUT" and self.hold is not None and self.hold in path
+            if held:
+                self.hold = None
+                self.counts["held"] += 1
+        if held:
+            # What was sent is read now, as its sender may be gone by then.
+            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            environ["wsgi.input"] = io.BytesIO(body)
+            self.released.wait(120)
         with self.lock:
             self.counts[method] += 1
             if method == "POST" and query.startswith("uploads"):

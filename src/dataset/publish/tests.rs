@@ -154,3 +154,98 @@ async fn a_bucket_is_no_folder() {
     let output = Output::remote(folder("x/out")).unwrap();
     assert_eq!(output.failures_shown(), "s3://b/x/out/_picsift_errors.pq");
 }
+
+fn first(files: Vec<Gathered>) -> FirstPublication {
+    let paths: Vec<&str> = files
+        .iter()
+        .flat_map(|files| files.paths.iter().map(String::as_str))
+        .collect();
+    FirstPublication {
+        manifest: manifest(&paths).into(),
+        files,
+        failures: None,
+    }
+}
+
+/// Two tries with a file each, as programs have left them.
+async fn gathered(output: &Output) -> Vec<Gathered> {
+    let mut all = Vec::new();
+    for (attempt, path) in [
+        ("0a", "a=1/part-00000-0a.parquet"),
+        ("0b", "part-00001-0b.parquet"),
+    ] {
+        let from = Finished::of_attempt(output.work.below(attempt));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, path).unwrap();
+        from.take(&file, path).await.unwrap();
+        let paths = vec![path.to_string()];
+        all.push(Gathered { from, paths });
+    }
+    all
+}
+
+#[tokio::test]
+async fn what_several_have_made_is_published_once_whoever_comes_second() {
+    let root = tempfile::tempdir().unwrap();
+    let mounted = root.path().join("disk");
+    std::fs::create_dir(&mounted).unwrap();
+    let remote = RemotePrefix {
+        store: Arc::new(InMemory::new()),
+        path: "out".into(),
+        shown: "s3://b/out".to_string(),
+    };
+    for output in [
+        Output::local(&root.path().join("out")).unwrap(),
+        Output {
+            work: OutputStore::Local(mounted.join(WORK_INSIDE)),
+            target: OutputStore::Local(mounted.clone()),
+        },
+        Output::remote(remote).unwrap(),
+    ] {
+        let files = gathered(&output).await;
+        let readable = async || {
+            let names = output.target.list().await.unwrap().into_iter();
+            names
+                .filter(|name| name.ends_with(".parquet") && !name.starts_with(WORK_INSIDE))
+                .count()
+        };
+        assert_eq!(readable().await, 0, "nothing before");
+        output.publish_first(first(files.clone())).await.unwrap();
+        // One that had begun to publish the same, and one that is late with other words.
+        output.publish_first(first(files)).await.unwrap();
+        let there = output.manifest().await.unwrap().unwrap();
+        assert_eq!(listed_files(&there).unwrap().len(), 2);
+        assert_eq!(readable().await, 2, "{output:?}");
+        let read = output.target.read("part-00001-0b.parquet").await.unwrap();
+        assert_eq!(read.unwrap(), "part-00001-0b.parquet");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_file_and_a_place_that_is_taken_publish_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let output = Output::local(&root.path().join("out")).unwrap();
+    let mut files = gathered(&output).await;
+    files[0].paths.push("part-00002-0a.parquet".to_string());
+    let said = output
+        .publish_first(first(files.clone()))
+        .await
+        .unwrap_err();
+    assert!(
+        said.to_string()
+            .contains("'part-00002-0a.parquet' is recorded"),
+        "{said}"
+    );
+    assert!(output.target.list().await.unwrap().is_empty());
+    files[0].paths.pop();
+    output.target.replace("notes", "mine").await.unwrap();
+    output
+        .publish_first(first(files.clone()))
+        .await
+        .unwrap_err();
+    assert_eq!(output.target.list().await.unwrap(), ["notes"]);
+    output.target.remove("notes").await.unwrap();
+    output.publish_first(first(files)).await.unwrap();
+    assert_eq!(output.target.list().await.unwrap().len(), 3);
+}
