@@ -17,7 +17,8 @@ use super::engine;
 use super::printer::note;
 use crate::cli::SqlArgs;
 use crate::error::AppError;
-use crate::sql::{Session, SessionOptions, parse};
+use crate::requests;
+use crate::sql::{Session, parse};
 use print::Form;
 
 /// Runs the command.
@@ -25,13 +26,7 @@ use print::Form;
 /// # Errors
 /// The first statement's that fails, outside the shell.
 pub(super) async fn sql(args: SqlArgs) -> Result<(), AppError> {
-    let session = Session::new(SessionOptions {
-        model: args.model.options(),
-        corrections: args.corrections.clone(),
-        partitions: None,
-        engine: engine::options(&args.limits, Some(&args.cache), Some(&args.fetch))?,
-    })
-    .await?;
+    let session = Session::new(requests::session(&args, &engine::host())?).await?;
     if args.command.is_empty()
         && args.file.is_none()
         && std::io::stdin().is_terminal()
