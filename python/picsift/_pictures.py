@@ -35,7 +35,7 @@ def source(picture: Any) -> Source:
     if isinstance(picture, (str, bytes)):
         return picture
     if isinstance(picture, os.PathLike):
-        return os.fspath(picture)  # pyright: ignore
+        return str(os.fspath(picture))  # pyright: ignore
     if isinstance(picture, (bytearray, memoryview)):
         return bytes(picture)
     if isinstance(picture, Mapping):
@@ -57,7 +57,7 @@ def source(picture: Any) -> Source:
 def name(picture: Any, place: int) -> str:
     """What a picture is called in results: its path or file name, else its place among the pictures."""
     if isinstance(picture, (str, os.PathLike)):
-        return os.fspath(picture)  # pyright: ignore
+        return str(os.fspath(picture))  # pyright: ignore
     if isinstance(picture, Mapping) and picture.get("path"):
         return str(picture["path"])
     return str(getattr(picture, "filename", "") or place)

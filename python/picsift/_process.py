@@ -19,10 +19,9 @@ _DECODE = (
 
 def decoder() -> tuple[str, list[str]]:
     """The program, and its arguments, that decodes for this process."""
-    native = _picsift.__file__
-    if not sys.executable or native is None:
+    if not sys.executable:
         raise OSError("this interpreter does not know its own program")
-    return sys.executable, ["-I", "-S", "-c", _DECODE, native]
+    return sys.executable, ["-I", "-S", "-c", _DECODE, _picsift.__file__]
 
 
 def main() -> NoReturn:

@@ -22,7 +22,7 @@ use crate::arguments::{engine_error, host, parse};
 use crate::cdata::stream::Imported;
 use crate::errors::{Kind, error, raise, warn};
 use crate::jobs::stopped;
-use crate::process::{begin, enter, runtime};
+use crate::process::{Own, begin, enter, runtime};
 use crate::results::Batches;
 
 /// Engines, and with them loaded models, that a process keeps for labellers to come.
@@ -31,9 +31,8 @@ const ENGINES: usize = 4;
 static KEPT: Mutex<Vec<Kept>> = Mutex::new(Vec::new());
 
 struct Kept {
-    process: u32,
     options: String,
-    engine: Arc<Engine>,
+    engine: Own<Arc<Engine>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -42,21 +41,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The engine of these options, which is made once a process.
 fn engine(args: &LabelArgs) -> PyResult<Arc<Engine>> {
-    let own = std::process::id();
     let options = format!("{:?} {:?} {:?}", args.limits, args.cache, args.fetch);
     let mut kept = lock(&KEPT);
-    let (mine, others) = std::mem::take(&mut *kept)
-        .into_iter()
-        .partition(|one| one.process == own);
-    *kept = mine;
-    // A parent's.
-    std::mem::forget::<Vec<Kept>>(others);
+    // Those of a parent are not there.
+    kept.retain(|one| one.engine.get().is_some());
     let found = kept.iter().position(|one| one.options == options);
-    let engine = match found {
-        Some(place) => kept.remove(place).engine,
+    let found = found.map(|place| kept.remove(place));
+    let engine = match found.as_ref().and_then(|one| one.engine.get()) {
+        Some(engine) => Arc::clone(engine),
         None => {
-            let options =
-                requests::engine(&args.limits, Some(&args.cache), Some(&args.fetch), &host());
+            let (cache, fetch) = (Some(&args.cache), Some(&args.fetch));
+            let options = requests::engine(&args.limits, cache, fetch, &host());
             let engine = Engine::new(options.map_err(error)?);
             Arc::new(engine.map_err(engine_error)?)
         }
@@ -65,9 +60,8 @@ fn engine(args: &LabelArgs) -> PyResult<Arc<Engine>> {
         kept.remove(0);
     }
     kept.push(Kept {
-        process: own,
         options,
-        engine: Arc::clone(&engine),
+        engine: Own::new(Arc::clone(&engine)),
     });
     Ok(engine)
 }
@@ -96,7 +90,7 @@ pub(crate) struct Labeler {
     words: Vec<String>,
     categories: Vec<String>,
     base: Option<String>,
-    made: Mutex<Option<(u32, Arc<label::Labeler>)>>,
+    made: Mutex<Option<Own<Arc<label::Labeler>>>>,
 }
 
 #[pymethods]
@@ -200,13 +194,10 @@ impl Labeler {
 impl Labeler {
     /// What does the work in this process.
     fn made(&self, py: Python<'_>) -> PyResult<Arc<label::Labeler>> {
-        let own = std::process::id();
         // Whoever holds this lock may wait for the interpreter.
         py.detach(|| {
             let mut made = lock(&self.made);
-            if let Some((process, labeler)) = &*made
-                && *process == own
-            {
+            if let Some(labeler) = made.as_ref().and_then(Own::get) {
                 return Ok(Arc::clone(labeler));
             }
             let Command::Label(mut args) = parse(self.words.clone())? else {
@@ -218,9 +209,13 @@ impl Labeler {
             args.limits.sandbox = false;
             args.cache.no_cache = true;
             let options = requests::label(*args, &host()).map_err(error)?;
-            let labeler = Arc::new(label::Labeler::new(engine, options).map_err(error)?);
-            let former = made.replace((own, Arc::clone(&labeler)));
-            std::mem::forget(former);
+            // Files of a model are looked at by several threads: by other ones than those of the process, which are not to begin before
+            // the first call.
+            let threads = rayon::ThreadPoolBuilder::new().build();
+            let threads = threads.map_err(|error| raise(Kind::Error, error.to_string()))?;
+            let labeler = threads.install(|| label::Labeler::new(engine, options));
+            let labeler = Arc::new(labeler.map_err(error)?);
+            *made = Some(Own::new(Arc::clone(&labeler)));
             Ok(labeler)
         })
     }

@@ -4,6 +4,7 @@
 //! them, nor can have: that is said ([`enter`]).
 
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -79,6 +80,55 @@ pub(crate) fn runtime() -> PyResult<Arc<Runtime>> {
         std::mem::forget(former);
     }
     Ok(runtime)
+}
+
+/// What a process made and has threads for: in a child that was forked it is neither used nor ended, which would be waiting for threads
+/// that are not there.
+pub(crate) struct Own<T> {
+    process: u32,
+    value: ManuallyDrop<T>,
+}
+
+impl<T> Own<T> {
+    /// Of this process.
+    pub(crate) fn new(value: T) -> Self {
+        Self {
+            process: std::process::id(),
+            value: ManuallyDrop::new(value),
+        }
+    }
+
+    /// It, to be changed, in the process that made it.
+    pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
+        (self.process == std::process::id()).then_some(&mut *self.value)
+    }
+
+    /// It, in the process that made it.
+    pub(crate) fn get(&self) -> Option<&T> {
+        (self.process == std::process::id()).then_some(&*self.value)
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// In another process.
+    pub(crate) fn here(&self) -> PyResult<&T> {
+        self.get().ok_or_else(|| {
+            raise(
+                Kind::Error,
+                "this was made by the process that this one was forked from: make it again here",
+            )
+        })
+    }
+}
+
+impl<T> Drop for Own<T> {
+    fn drop(&mut self) {
+        if self.process == std::process::id() {
+            // SAFETY: it is dropped here and nowhere else.
+            unsafe { ManuallyDrop::drop(&mut self.value) };
+        }
+    }
 }
 
 /// Work in the background, which ends when nobody waits for it any more.

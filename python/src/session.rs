@@ -22,7 +22,7 @@ use crate::cdata::stream::{Imported, Rows, capsule};
 use crate::errors::{Kind, error, raise, tell, warn};
 use crate::jobs::stopped;
 use crate::labeler::folder;
-use crate::process::{LOOK, begin, runtime};
+use crate::process::{LOOK, Own, begin, runtime};
 use crate::results::Batches;
 use crate::table;
 
@@ -42,7 +42,7 @@ fn done<T: Send + 'static>(
 
 /// See `picsift.Connection`.
 #[pyclass(frozen, module = "picsift._picsift")]
-pub(crate) struct Session(Arc<sql::Session>);
+pub(crate) struct Session(Own<Arc<sql::Session>>);
 
 #[pymethods]
 impl Session {
@@ -56,12 +56,12 @@ impl Session {
             .detach(|| requests::session(&args, &host()))
             .map_err(error)?;
         let session = done(py, sql::Session::new(options))?;
-        Ok(Self(Arc::new(session)))
+        Ok(Self(Own::new(Arc::new(session))))
     }
 
     /// The names in a statement that are of no table.
     fn unknown_tables(&self, statement: &str) -> PyResult<Vec<String>> {
-        self.0.unknown_tables(statement).map_err(error)
+        self.0.here()?.unknown_tables(statement).map_err(error)
     }
 
     /// Names a table. With `reopen` its rows are those that this function gives, which is called for each query, and `table` has only the
@@ -82,7 +82,7 @@ impl Session {
             }
         };
         let rows = Arc::new(LocatedTable::new(rows, Some(&folder(base)?)));
-        let (session, name) = (&self.0, TableReference::bare(name));
+        let (session, name) = (self.0.here()?, TableReference::bare(name));
         py.detach(|| {
             let context = session.context();
             context.deregister_table(name.clone())?;
@@ -94,8 +94,8 @@ impl Session {
 
     /// Forgets a table; whether there was one.
     fn unregister(&self, py: Python<'_>, name: &str) -> PyResult<bool> {
-        let name = TableReference::bare(name);
-        let gone = py.detach(|| self.0.context().deregister_table(name));
+        let (session, name) = (self.0.here()?, TableReference::bare(name));
+        let gone = py.detach(|| session.context().deregister_table(name));
         Ok(gone
             .map_err(|failed| error(AppError::Plan(failed)))?
             .is_some())
@@ -109,12 +109,12 @@ impl Session {
         values: Vec<Bound<'_, PyAny>>,
     ) -> PyResult<Query> {
         let values = values.iter().map(parameter).collect::<PyResult<Vec<_>>>()?;
-        let session = Arc::clone(&self.0);
+        let session = Arc::clone(self.0.here()?);
         let prepared = done(
             py,
             async move { session.prepare(&statement, &values).await },
         )?;
-        Ok(Query(Arc::new(prepared)))
+        Ok(Query(Own::new(Arc::new(prepared))))
     }
 }
 
@@ -166,32 +166,33 @@ fn parameter(value: &Bound<'_, PyAny>) -> PyResult<Parameter> {
 
 /// A statement that is planned; see `picsift.Relation`.
 #[pyclass(frozen, module = "picsift._picsift")]
-pub(crate) struct Query(Arc<Prepared>);
+pub(crate) struct Query(Own<Arc<Prepared>>);
 
 #[pymethods]
 impl Query {
     /// The columns by name and type.
-    fn columns(&self) -> Vec<(String, String)> {
-        let schema = self.0.schema();
+    fn columns(&self) -> PyResult<Vec<(String, String)>> {
+        let schema = self.0.here()?.schema();
         let fields = schema.fields().iter();
-        fields
+        Ok(fields
             .map(|field| (field.name().clone(), field.data_type().to_string()))
-            .collect()
+            .collect())
     }
 
     /// Whether it changes something when it runs.
-    fn is_change(&self) -> bool {
-        self.0.is_change()
+    fn is_change(&self) -> PyResult<bool> {
+        Ok(self.0.here()?.is_change())
     }
 
     /// The same that ends after so many rows.
     fn limited(&self, rows: usize) -> PyResult<Self> {
-        Ok(Self(Arc::new(self.0.limited(rows).map_err(error)?)))
+        let limited = self.0.here()?.limited(rows).map_err(error)?;
+        Ok(Self(Own::new(Arc::new(limited))))
     }
 
     /// Runs it and keeps all rows.
     fn run(&self, py: Python<'_>) -> PyResult<Batches> {
-        let prepared = Arc::clone(&self.0);
+        let prepared = Arc::clone(self.0.here()?);
         let (rows, notes, lost) = done(py, async move {
             let results = prepared.run().await?;
             let schema = results.rows.schema();
@@ -213,7 +214,7 @@ impl Query {
 
     /// Begins to run it; rows are made as they are read.
     fn reader(&self, py: Python<'_>) -> PyResult<Reader> {
-        Ok(Reader(Mutex::new(Some(self.running(py)?))))
+        Ok(Reader(Mutex::new(Some(Own::new(self.running(py)?)))))
     }
 
     /// The rows in the form in which libraries of Python exchange them, made as they are read.
@@ -231,7 +232,7 @@ impl Query {
 
 impl Query {
     fn running(&self, py: Python<'_>) -> PyResult<Running> {
-        let prepared = Arc::clone(&self.0);
+        let prepared = Arc::clone(self.0.here()?);
         let results = done(py, async move { prepared.run().await })?;
         for note in &results.notes {
             warn(py, note)?;
@@ -298,22 +299,23 @@ impl Rows for Running {
 
 /// A query that runs, for a loop of Python.
 #[pyclass(frozen, module = "picsift._picsift")]
-pub(crate) struct Reader(Mutex<Option<Running>>);
+pub(crate) struct Reader(Mutex<Option<Own<Running>>>);
 
 #[pymethods]
 impl Reader {
     /// The next rows; nothing at the end.
     fn next(&self, py: Python<'_>) -> PyResult<Option<Batches>> {
         // Not locked while rows are waited for: whoever waits for the lock holds the interpreter.
-        let Some(mut running) = lock(&self.0).take() else {
+        let mut taken = lock(&self.0).take();
+        let Some(running) = taken.as_mut().and_then(Own::get_mut) else {
             return Err(raise(
                 Kind::Error,
-                "another thread reads these rows, or an earlier read failed",
+                "these rows are read by another thread or of another process, or an earlier read of them failed",
             ));
         };
         let batch = running.next_batch(py)?;
         let schema = Arc::clone(&running.schema);
-        *lock(&self.0) = Some(running);
+        *lock(&self.0) = taken;
         Ok(batch.map(|batch| Batches {
             schema,
             batches: vec![batch],
