@@ -144,7 +144,7 @@ class Connection:
         set of pyarrow, whose rows are read when a query wants them: of a reader once. What is in memory is not copied.
 
         Args:
-            name: The name, in the case in which queries write it.
+            name: The name; queries may write it in small letters or large, as they do all names.
             table: The table.
             base: Folder or URL that relative references in it belong to; else the current folder.
 
@@ -157,11 +157,12 @@ class Connection:
     def _register(self, name: str, table: Any, base: Path | None) -> None:
         folder = os.getcwd() if base is None else os.fspath(base)
         rows, reopen = _rows(name, table)
-        self._session.register(name, rows, folder, reopen)
+        for spelt in _spellings(name):
+            self._session.register(spelt, rows, folder, reopen)
 
     def unregister(self, name: str) -> Connection:
         """Forgets the table of this name."""
-        if not self._session.unregister(name):
+        if not all([self._session.unregister(spelt) for spelt in _spellings(name)]):
             raise InputError(f"there is no table '{name}' to be forgotten")
         return self
 
@@ -199,14 +200,20 @@ def sql(query: str, params: Sequence[Any] | None = None) -> Relation:
 
 
 def _variable(name: str, frame: FrameType | None) -> Any:
-    """The caller's variable of this name, if it is a table."""
+    """The caller's variable of this name, if it is a table; SQL writes names without quotes in small letters."""
     if frame is None:
         return None
     for names in (frame.f_locals, frame.f_globals):
-        found = names.get(name)
-        if found is not None and _is_table(found):
+        spelt = [name, *(one for one in names if one != name and one.lower() == name)]
+        found = next((names[one] for one in spelt if one in names and _is_table(names[one])), None)
+        if found is not None:
             return found
     return None
+
+
+def _spellings(name: str) -> set[str]:
+    """A name as it stands in quotes, and as SQL reads it without."""
+    return {name, name.lower()}
 
 
 def _is_table(value: Any) -> bool:

@@ -62,6 +62,14 @@ def test_variables_of_the_caller_are_tables(table: pa.Table) -> None:
     with pytest.raises(picsift.InputError, match="nothing_here"):
         picsift.sql("SELECT * FROM nothing_here")
     assert frame.shape == (3, 1)
+    Numbers = numbers
+    assert picsift.sql('SELECT n FROM Numbers').fetchall() == [(7,)]
+    con = picsift.connect().register("Mine", Numbers)
+    for name in ("Mine", "mine", '"Mine"'):
+        assert con.sql(f"SELECT n FROM {name}").fetchall() == [(7,)]
+    con.unregister("Mine")
+    with pytest.raises(picsift.InputError, match="mine"):
+        con.sql("SELECT n FROM Mine")
 
 
 def test_every_kind_of_table_can_be_registered(con: picsift.Connection, table: pa.Table) -> None:
