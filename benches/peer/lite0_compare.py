@@ -40,7 +40,7 @@ def main():
     for rows, table in tables.items():
         make = [python, ROOT / "benches" / "make_table.py", str(rows), table, "--distinct", "--row-group", "100"]
         subprocess.run(make, check=True)
-    label = [options.picsift, "label", "--overwrite", "--model", "efficientnet-lite0", "--categories", ",".join(CATEGORIES), "--output"]
+    label = [options.picsift, "label", "--overwrite", "--no-cache", "--model", "efficientnet-lite0", "--categories", ",".join(CATEGORIES), "--output"]
     contenders = {
         "picsift": lambda table, out: [*label, out, table],
         "Daft": lambda table, out: [python, peer / "lite0_daft.py", model, table, out],

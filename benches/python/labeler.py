@@ -100,12 +100,13 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=600)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--loop", type=int, default=100_000)
-    parser.add_argument("--batch", type=int, default=256, help="rows that the labeller is given at once")
+    parser.add_argument("--batch", type=int, default=100_000, help="rows of a table that the labeller is given")
     parser.add_argument("--picsift", type=Path, default=ROOT / "target" / "release" / "picsift")
     options = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
     throughput(options)
-    calls(options)
+    if options.loop:
+        calls(options)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Union
 
 from . import _picsift
 from ._errors import _tell
-from ._words import EngineOptions, Path, Paths, ReadOptions, categories as _names, words
+from ._words import EngineOptions, Path, Paths, ReadOptions, categories as _names, known, words
 
 if TYPE_CHECKING:
     from typing_extensions import TypeAlias, Unpack
@@ -244,6 +244,7 @@ def label(
         Interrupted: After Ctrl-C; what is done is kept.
         Error: For work that failed, also where all images did.
     """
+    known("label", options, EngineOptions)
     said = words(
         "label",
         inputs,
@@ -418,6 +419,7 @@ def gallery(
         InputError: For tables or an output that do not fit.
         Interrupted: After Ctrl-C; nothing was written.
     """
+    known("gallery", options, ReadOptions)
     said = words(
         "gallery",
         inputs,
@@ -483,6 +485,7 @@ def export(
         InputError: For tables or an output that do not fit.
         Interrupted: After Ctrl-C; nothing was written.
     """
+    known("export", options, ReadOptions)
     if isinstance(split, Mapping):
         split = ",".join(f"{name}={share}" for name, share in split.items())
     said = words(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 from . import _picsift
 from ._errors import InputError
 from ._pictures import Source, is_picture, name, source
-from ._words import EngineOptions, Path, categories as _names, words
+from ._words import EngineOptions, Path, categories as _names, known, words
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -82,6 +82,7 @@ class Labeler:
             InputError: When the model does not know a category, or an option is wrong.
             ModelError: When the model is not known.
         """
+        known("Labeler", options, EngineOptions)
         self._options: dict[str, Any] = {
             "categories": _names(categories),
             "categories_file": categories_file,
@@ -133,12 +134,16 @@ class Labeler:
         if isinstance(table, Mapping):
             return self._columns(table)
         if kind == "pandas":
+            import pandas
             import pyarrow
 
             arrow = pyarrow.Table.from_pandas(table, preserve_index=False)
-            labelled = pyarrow.table(self._native.table(arrow)).to_pandas()
-            labelled.index = table.index
-            return labelled
+            labelled = pyarrow.table(self._native.table(arrow))
+            # The frame's own columns stay as they are, types and all.
+            kept = [name for name in table.columns if str(name) in labelled.column_names]
+            added = [name for name in labelled.column_names if name not in arrow.column_names]
+            answers = labelled.select(added).to_pandas(ignore_metadata=True).set_axis(table.index)
+            return pandas.concat([table[kept], answers], axis=1)
         if kind == "polars":
             import polars
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import _picsift
 from ._errors import Error, InputError
-from ._words import EngineOptions, Path, words
+from ._words import EngineOptions, Path, known, words
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -53,7 +54,8 @@ class Relation:
 
     def df(self) -> Any:
         """All rows as a data frame of pandas."""
-        return self.arrow().to_pandas()
+        # What a frame said of its index is not true of a query's rows.
+        return self.arrow().to_pandas(ignore_metadata=True)
 
     def pl(self) -> Any:
         """All rows as a data frame of Polars."""
@@ -104,8 +106,11 @@ class Connection:
         corrections: Path | None = None,
         **options: Unpack[EngineOptions],
     ) -> None:
+        known("connect", options, EngineOptions)
         said = words("sql", [], {"model": model, "device": device, "corrections": corrections, **options})
         self._session = _picsift.Session(said)
+        # Variables are tables while their query is planned: another thread's of the same name must not be taken for them.
+        self._planning = threading.RLock()
 
     def sql(self, query: str, params: Sequence[Any] | None = None) -> Relation:
         """Plans one statement; its rows are made when they are asked for.
@@ -123,18 +128,19 @@ class Connection:
         return self._sql(query, params, sys._getframe(1))
 
     def _sql(self, query: str, params: Sequence[Any] | None, caller: FrameType) -> Relation:
-        variables: list[str] = []
-        try:
-            for name in self._session.unknown_tables(query):
-                found = _variable(name, caller)
-                if found is not None:
-                    self._register(name, found, None)
-                    variables.append(name)
-            planned = self._session.prepare(query, [] if params is None else list(params))
-        finally:
-            # A plan keeps the tables that it is of; the next query looks its variables up again.
-            for name in variables:
-                self._session.unregister(name)
+        with self._planning:
+            variables: list[str] = []
+            try:
+                for name in self._session.unknown_tables(query):
+                    found = _variable(name, caller)
+                    if found is not None:
+                        self._register(name, found, None)
+                        variables.append(name)
+                planned = self._session.prepare(query, [] if params is None else list(params))
+            finally:
+                # A plan keeps the tables that it is of; the next query looks its variables up again.
+                for name in variables:
+                    self._session.unregister(name)
         return Relation(planned, planned.run() if planned.is_change() else None)
 
     def register(self, name: str, table: Any, *, base: Path | None = None) -> Connection:

@@ -80,8 +80,15 @@ class ReadOptions(LimitOptions, FetchOptions, total=False):
     """What work that reads images of labelled tables can be told beside its own options."""
 
 
-class EngineOptions(ModelOptions, LimitOptions, CacheOptions, FetchOptions, total=False):
+class EngineOptions(ModelOptions, CacheOptions, ReadOptions, total=False):
     """What work that asks a model can be told beside its own options."""
+
+
+def known(function: str, options: Mapping[str, object], kind: type[ReadOptions]) -> None:
+    """Refuses keywords that there are not, as a function does that names all of its own."""
+    for name in options:
+        if name not in kind.__annotations__:
+            raise TypeError(f"{function}() got an unexpected keyword argument '{name}'")
 
 
 def paths(value: Paths) -> list[str]:

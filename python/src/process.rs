@@ -3,6 +3,7 @@
 //! They begin with the first call and are remade in a process that was forked before it. A process that was forked after it has none of
 //! them, nor can have: that is said ([`enter`]).
 
+use std::error::Error;
 use std::future::Future;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -42,13 +43,15 @@ pub(crate) fn enter() -> PyResult<()> {
     if THREADS.load(Ordering::Acquire) == own {
         return Ok(());
     }
-    // They are there once a process and its children, and cannot be made again: in a child of a process that has them they are not.
-    if rayon::ThreadPoolBuilder::new().build_global().is_err() {
-        return Err(raise(
-            Kind::Error,
-            "picsift was at work before this process was forked, and its threads are not in it: make the first call after the fork, \
-             or start workers by 'spawn' or 'forkserver'",
-        ));
+    // They are there once in a process and its children, and cannot be made again: in a child of a process that has them they are not.
+    if let Err(error) = rayon::ThreadPoolBuilder::new().build_global() {
+        let sentence = match error.source() {
+            Some(reason) => format!("cannot start the threads of the models: {reason}"),
+            None => "picsift was at work before this process was forked, and its threads are not in it: make the first call after the \
+                     fork, or start workers by 'spawn' or 'forkserver'"
+                .to_string(),
+        };
+        return Err(raise(Kind::Error, sentence));
     }
     if let Some((_, former)) = place.take() {
         // Its threads are the parent's: waiting for them would be for ever.

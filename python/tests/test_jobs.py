@@ -76,11 +76,12 @@ def test_mistakes_are_found_before_an_image_is_read(tmp_path: Path) -> None:
     wrong("on-error", on_error="maybe")
     wrong("incremental", incremental=True, overwrite=True)
     wrong("comma", partition_by=["a,b"])
-    wrong("colour", colour="red")
     wrong("nowhere", categories_file="nowhere.toml")
     wrong("LIMIT|limit", limit=0)
     with pytest.raises(picsift.InputError, match="nothing at|there is no"):
         picsift.label(tmp_path / "nothing", tmp_path / "out", categories=["fish"])
+    with pytest.raises(TypeError, match=r"label\(\) got an unexpected keyword argument 'colour'"):
+        picsift.label(PHOTOS / "embedded", tmp_path / "out", categories=["fish"], colour="red")  # type: ignore[call-arg]
     with pytest.raises(picsift.InputError, match="--output"):
         picsift.label("--output=here", tmp_path / "out", categories=["fish"])
 

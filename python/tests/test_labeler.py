@@ -41,6 +41,9 @@ def test_tables_come_back_as_what_they_were(labeler: picsift.Labeler, table: pa.
     labelled = labeler(frame)
     assert isinstance(labelled, pandas.DataFrame) and list(labelled.index) == list(frame.index)
     assert [None if label != label else label for label in labelled["label"]] == answers
+    nested = pandas.DataFrame({"image": pandas.Series(table["image"].to_pandas(types_mapper=pandas.ArrowDtype))})
+    typed = labeler(nested)
+    assert typed["image"].dtype == nested["image"].dtype and list(typed["is_fish"]) == list(labelled["is_fish"])
     bears = labeler(polars.DataFrame({"file": names, "image": images}))
     assert isinstance(bears, polars.DataFrame) and bears["label"].to_list() == answers
     columns = labeler({"file": names, "image": images})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -196,5 +197,15 @@ def test_mistakes_are_errors_of_the_family(con: picsift.Connection) -> None:
         picsift.connect(model="no-such-model")
     with pytest.raises(picsift.InputError, match="warp"):
         picsift.connect(device="warp")
-    with pytest.raises(picsift.InputError, match="colour"):
+    with pytest.raises(TypeError, match="colour"):
         picsift.connect(colour="red")  # type: ignore[call-arg]
+
+
+def test_threads_have_their_own_variables(con: picsift.Connection) -> None:
+    def summed(number: int) -> int:
+        numbers = pa.table({"n": [number] * 3})
+        found: int = con.sql("SELECT sum(n) FROM numbers").fetchall()[0][0]
+        return found if numbers else 0
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(summed, range(300))) == [3 * number for number in range(300)]
