@@ -17,7 +17,7 @@ from lite0 import CATEGORIES
 
 KINDS = {"is": DataType.bool(), "score": DataType.float32()}
 ANSWERS = DataType.struct({f"{kind}_{name}": dtype for name in CATEGORIES for kind, dtype in KINDS.items()})
-BATCH = 64
+BATCH = 256
 
 
 @daft.cls
