@@ -11,22 +11,11 @@ columns to train on. Three ways in:
 from __future__ import annotations
 
 from ._errors import Error, InputError, Interrupted, ModelError, PicsiftWarning
-from ._jobs import (
-    Evaluation,
-    Export,
-    Gallery,
-    Manifest,
-    Progress,
-    Sample,
-    eval,
-    export,
-    gallery,
-    label,
-    sample,
-)
+from ._jobs import eval, export, gallery, label, sample
 from ._labeler import Found, Labeler
 from ._picsift import version as _version
 from ._process import main as _main
+from ._results import Evaluation, Export, Gallery, Manifest, Progress, Sample
 from ._sql import Connection, Relation, connect, sql
 
 __version__ = _version()

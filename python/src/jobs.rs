@@ -13,7 +13,7 @@ use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 
 use crate::arguments::{host, parse};
-use crate::errors::{Kind, error, raise, warn};
+use crate::errors::{Kind, error, raise, tell, warn};
 use crate::process::{begin, begin_here};
 
 /// What `label` gives: the manifest as JSON, the output and the list of failed images as a person would write them.
@@ -69,6 +69,36 @@ impl Watcher<'_> {
     }
 }
 
+/// What Python raises while a job runs.
+#[derive(Default)]
+struct Raised {
+    /// How often Ctrl-C was pressed.
+    pressed: u32,
+    /// The first error that is something else.
+    own: Option<PyErr>,
+}
+
+impl Raised {
+    /// Ends the job: Ctrl-C and errors politely, and Ctrl-C at once the second time.
+    fn hear(&mut self, py: Python<'_>, error: PyErr, cancel: &Cancel) {
+        if !error.is_instance_of::<PyKeyboardInterrupt>(py) {
+            cancel.finish();
+            self.own.get_or_insert(error);
+            return;
+        }
+        self.pressed += 1;
+        match self.pressed {
+            1 => {
+                cancel.finish();
+                tell(
+                    "warning: stopping: what is under way is finished and kept; once more stops at once",
+                );
+            }
+            _ => cancel.stop(),
+        }
+    }
+}
+
 /// `picsift label`. Ctrl-C once finishes and keeps what is under way, twice stops at once.
 #[pyfunction]
 pub(crate) fn label(
@@ -113,35 +143,19 @@ pub(crate) fn label(
         tell: progress,
         last: None,
     };
-    let (mut pressed, mut raised) = (0, None);
+    let mut raised = Raised::default();
     let done = begin(work)?.wait(py, |signals| {
-        let seen = signals.and_then(|()| watcher.look(latest()));
-        let Err(error) = seen else { return Ok(()) };
-        if error.is_instance_of::<PyKeyboardInterrupt>(py) {
-            pressed += 1;
-            match pressed {
-                1 => {
-                    cancel.finish();
-                    warn(
-                        py,
-                        "stopping: what is under way is finished and kept; once more stops at once",
-                    )?;
-                }
-                _ => cancel.stop(),
-            }
-        } else {
-            // Somebody's own: the job ends as it does for Ctrl-C, and then the error is raised.
-            cancel.finish();
-            raised.get_or_insert(error);
+        if let Err(error) = signals.and_then(|()| watcher.look(latest())) {
+            raised.hear(py, error, &cancel);
         }
         Ok(())
     })?;
-    if let Some(error) = raised {
+    if let Some(error) = raised.own {
         return Err(error);
     }
     let manifest = done.map_err(|failed| {
         error(match failed {
-            AppError::Cancelled { state } if pressed > 0 => AppError::Interrupted {
+            AppError::Cancelled { state } if raised.pressed > 0 => AppError::Interrupted {
                 signal: Signal::Interrupt,
                 state,
             },

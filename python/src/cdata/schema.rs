@@ -57,9 +57,9 @@ const PLAIN: [(&str, DataType); 36] = [
 
 /// What an exported schema owns.
 struct Exported {
-    _format: CString,
-    _name: CString,
-    _metadata: Vec<u8>,
+    format: CString,
+    name: CString,
+    metadata: Vec<u8>,
     children: Vec<*mut CSchema>,
     dictionary: *mut CSchema,
 }
@@ -110,18 +110,18 @@ fn exported(
     let format = text(&format(data_type)?)?;
     let name = text(name)?;
     let mut owned = Box::new(Exported {
-        _format: format,
-        _name: name,
-        _metadata: packed(metadata),
+        format,
+        name,
+        metadata: packed(metadata),
         children: Vec::with_capacity(nested.len()),
         dictionary: ptr::null_mut(),
     });
     // Filled in before anything can fail, so that what is made so far is released.
     let mut schema = CSchema::released();
-    schema.format = owned._format.as_ptr();
-    schema.name = owned._name.as_ptr();
-    if !owned._metadata.is_empty() {
-        schema.metadata = owned._metadata.as_ptr().cast::<c_char>();
+    schema.format = owned.format.as_ptr();
+    schema.name = owned.name.as_ptr();
+    if !owned.metadata.is_empty() {
+        schema.metadata = owned.metadata.as_ptr().cast::<c_char>();
     }
     schema.flags = flags;
     if let DataType::Map(_, true) = data_type {
