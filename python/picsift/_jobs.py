@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Union
 
 from . import _picsift
-from ._errors import _tell
+from ._errors import InputError, _tell
 from ._results import Evaluation, Export, Gallery, Manifest, Progress, Sample
 from ._words import EngineOptions, Path, Paths, ReadOptions, categories as _names, known, words
 
@@ -49,6 +50,8 @@ class _Watch:
     """Whoever is told how far the work is, as the native half calls it."""
 
     def __init__(self, progress: Watcher) -> None:
+        if progress is True and find_spec("tqdm") is None:
+            raise InputError("progress=True shows a bar of tqdm's, which is not installed: pip install tqdm, or give a function")
         self._bar = None if callable(progress) or progress is False else _Bar(progress is True)
         self._to = progress if callable(progress) else None
 

@@ -2,6 +2,7 @@
 //!
 //! Each takes the words of its command ([`crate::arguments`]) and gives texts of JSON or plain values; `picsift/_jobs.py` makes objects of them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use picsift::cli::Command;
@@ -225,7 +226,6 @@ pub(crate) fn show(
     words: Vec<String>,
     progress: Option<Bound<'_, PyAny>>,
 ) -> PyResult<Shown> {
-    use std::sync::atomic::{AtomicU64, Ordering};
     let Command::Gallery(args) = parse(words)? else {
         return Err(unexpected());
     };

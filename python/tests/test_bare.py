@@ -28,11 +28,15 @@ def test_it_works_where_nothing_else_is(tmp_path: Path, picture: bytes) -> None:
         "query = picsift.sql('SELECT path FROM (VALUES ($1)) AS t (path)', [sys.argv[1]])\n"
         "print(len(labeler(query)))\n"
         "print(picsift.label(sys.argv[2], sys.argv[3], categories=['fish'], limit=3).rows)\n"
+        "try:\n"
+        "    picsift.label(sys.argv[2], sys.argv[3], categories=['fish'], limit=3, progress=True)\n"
+        "except picsift.InputError as error:\n"
+        "    print('tqdm' in str(error))\n"
     )
     photos = Path(__file__).parents[2] / "datasets" / "photos" / "embedded"
     words = [str(run / "python"), "-c", code, str(tmp_path / "fish.jpg"), str(photos), str(tmp_path / "out")]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, cwd=tmp_path)
-    assert done.stdout == "fish\n[(True,)]\n1\n3\n", done.stderr
+    assert done.stdout == "fish\n[(True,)]\n1\n3\nTrue\n", done.stderr
     command = [str(run / "picsift"), "image", str(tmp_path / "fish.jpg"), "--categories", "fish"]
     assert '"label":"fish"' in subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
 
