@@ -20,6 +20,7 @@ pub mod input;
 pub mod label;
 pub mod options;
 pub mod output;
+pub mod requests;
 pub mod sample;
 pub mod session;
 pub mod sql;

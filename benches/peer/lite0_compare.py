@@ -4,12 +4,13 @@
     benches/peer/daft.sh [--rows 600] [--rounds 3] [--picsift PROGRAM]
 
 All read one Parquet table of distinct JPEGs of 512 pixels, run EfficientNet-Lite0 in f32 with picsift's weights and write
-the table with ten categories' answers. Each run is a process of its own, timed whole, from start to exit; in each round
-everyone runs once, beginning with another one, and medians are compared. "Without start-up" takes the time of a table
+the table with ten categories' answers. Where picsift's wheel is installed in target/peer-venv, its labeller within Daft
+takes part. Each run is a process of its own, timed whole, from start to exit; in each round everyone runs once, beginning with another one, and medians are compared. "Without start-up" takes the time of a table
 of one row off. The answers must be the same, as far as two JPEG decoders allow, or there is no report.
 """
 
 import argparse
+import importlib.util
 import os
 import subprocess
 import sys
@@ -39,10 +40,11 @@ def main():
     for rows, table in tables.items():
         make = [python, ROOT / "benches" / "make_table.py", str(rows), table, "--distinct", "--row-group", "100"]
         subprocess.run(make, check=True)
-    label = [options.picsift, "label", "--overwrite", "--model", "efficientnet-lite0", "--categories", ",".join(CATEGORIES), "--output"]
+    label = [options.picsift, "label", "--overwrite", "--no-cache", "--model", "efficientnet-lite0", "--categories", ",".join(CATEGORIES), "--output"]
     contenders = {
         "picsift": lambda table, out: [*label, out, table],
         "Daft": lambda table, out: [python, peer / "lite0_daft.py", model, table, out],
+        **daft_with_picsift(python, peer),
         "Python loop": lambda table, out: [python, peer / "lite0_loop.py", model, table, out],
     }
 
@@ -55,6 +57,13 @@ def main():
                 runs[name, rows].append(timed(contenders[name](table, folder(name))))
     same_answers(names, options.rows)
     report(runs, names, options.rows)
+
+
+def daft_with_picsift(python, peer):
+    """picsift's wheel within Daft, where it is installed."""
+    if importlib.util.find_spec("picsift") is None:
+        return {}
+    return {"Daft with picsift": lambda table, out: [python, peer / "lite0_daft_labeler.py", table, out]}
 
 
 def arguments():

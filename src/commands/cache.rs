@@ -1,23 +1,26 @@
 //! `picsift cache`: the answers that are kept on this machine, looked at, checked and removed.
 //!
-//! Owns what people see of the store, and how commands open it; what is in it is the store's.
-
-use std::path::PathBuf;
-use std::sync::Arc;
+//! Owns what people see of the store; what is in it is the store's.
 
 use indicatif::{HumanBytes, HumanCount};
-use picsift_vision::store::{Store, StoreError, StoreOptions, default_folder};
+use picsift_vision::store::Store;
 
-use super::printer::{note, say};
-use crate::cli::{CacheArgs, CacheCommand, CacheCommandArgs};
+use super::engine;
+use super::printer::say;
+use crate::cli::{CacheCommand, CacheCommandArgs};
 use crate::error::AppError;
+use crate::requests::store_options;
 
 /// Runs the command.
 ///
 /// # Errors
 /// When the store cannot be opened or read, and [`AppError::Damaged`] when something in it was.
 pub(super) fn cache(args: CacheCommandArgs) -> Result<(), AppError> {
-    let store = Store::open(options(args.cache_dir, args.cache_size)?)?;
+    let store = Store::open(store_options(
+        args.cache_dir,
+        args.cache_size,
+        &engine::host(),
+    )?)?;
     match args.command {
         CacheCommand::Info => info(&store),
         CacheCommand::Clear => {
@@ -77,35 +80,5 @@ fn verify(store: &Store) -> Result<(), AppError> {
     match report.is_whole() {
         true => Ok(()),
         false => Err(AppError::Damaged),
-    }
-}
-
-fn options(folder: Option<PathBuf>, max_bytes: u64) -> Result<StoreOptions, StoreError> {
-    Ok(StoreOptions {
-        folder: match folder {
-            Some(folder) => folder,
-            None => default_folder()?,
-        },
-        max_bytes,
-        notice: Arc::new(|sentence| note!("{sentence}")),
-    })
-}
-
-/// The store of a command that asks about images; `None` where none is wanted, or none can be had, which is said.
-///
-/// # Errors
-/// [`AppError::Store`] when a folder was named and cannot be used.
-pub(super) fn open(args: &CacheArgs) -> Result<Option<Store>, AppError> {
-    if args.no_cache {
-        return Ok(None);
-    }
-    let named = args.cache_dir.is_some();
-    match options(args.cache_dir.clone(), args.cache_size).and_then(Store::open) {
-        Ok(store) => Ok(Some(store)),
-        Err(error) if named => Err(error.into()),
-        Err(error) => {
-            note!("answers are not kept: {error}");
-            Ok(None)
-        }
     }
 }

@@ -5,23 +5,17 @@ use std::io::Write;
 use super::printer::{Lines, note};
 use crate::cli::{EvalArgs, ReportForm};
 use crate::error::AppError;
-use crate::eval::sweep::Goal;
-use crate::eval::{EvalOptions, evaluate, figures, keep_thresholds, report};
+use crate::eval::{evaluate, figures, keep_thresholds, report};
+use crate::requests;
 
 /// Runs the command and prints its report.
 ///
 /// # Errors
 /// [`AppError`]; nothing is written then.
 pub(super) async fn eval(args: EvalArgs) -> Result<(), AppError> {
-    let options = EvalOptions {
-        goal: args.sweep.then(|| goal(&args)),
-        inputs: args.inputs,
-        truth: args.truth.options(),
-        mistakes: args.mistakes,
-        seed: args.seed,
-    };
-    let evaluation = evaluate(&options).await?;
-    let text = match args.format {
+    let (format, categories_file) = (args.format, args.categories_file.clone());
+    let evaluation = evaluate(&requests::eval(args)).await?;
+    let text = match format {
         ReportForm::Table => report::table(&evaluation)?,
         ReportForm::Markdown => report::markdown(&evaluation),
         ReportForm::Json => report::json(&evaluation)?,
@@ -30,7 +24,7 @@ pub(super) async fn eval(args: EvalArgs) -> Result<(), AppError> {
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .map_err(AppError::Terminal)?;
-    if let Some(path) = &args.categories_file {
+    if let Some(path) = &categories_file {
         let written = keep_thresholds(path, &evaluation)?;
         note!(
             "{} written to {}; label takes them with --categories-file",
@@ -39,12 +33,4 @@ pub(super) async fn eval(args: EvalArgs) -> Result<(), AppError> {
         );
     }
     Ok(())
-}
-
-fn goal(args: &EvalArgs) -> Goal {
-    match (args.min_precision, args.min_recall) {
-        (Some(least), _) => Goal::Precision(least),
-        (None, Some(least)) => Goal::Recall(least),
-        (None, None) => Goal::BestF1,
-    }
 }

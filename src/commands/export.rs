@@ -6,33 +6,15 @@ use super::printer::{note, say};
 use super::{engine, signals};
 use crate::cli::ExportArgs;
 use crate::error::AppError;
-use crate::export::{ClassSize, ExportOptions, export as write, said};
+use crate::export::{export as write, said};
+use crate::requests;
 
 /// Runs the command.
 ///
 /// # Errors
 /// [`AppError`]; the output is as it was before then.
 pub(super) async fn export(args: ExportArgs) -> Result<(), AppError> {
-    let options = ExportOptions {
-        engine: engine::options(&args.limits, None, Some(&args.fetch))?,
-        inputs: args.inputs,
-        form: args.form.into(),
-        output: args.output,
-        overwrite: args.overwrite,
-        split: args.split,
-        seed: args.seed,
-        label: args.label,
-        keep_unlabelled: args.keep_unlabelled,
-        class_size: match (args.max_per_class, args.balance) {
-            (Some(most), _) => ClassSize::AtMost(most),
-            (None, true) => ClassSize::Balanced,
-            (None, false) => ClassSize::All,
-        },
-        image: args.image,
-        base: args.base,
-        evaluation: args.evaluation,
-        shard_bytes: args.shard_bytes,
-    };
+    let options = requests::export(args, &engine::host())?;
     let exported = signals::unless_stopped(write(&options), "nothing was exported").await?;
     for note in &exported.notes {
         note!("{note}");

@@ -10,8 +10,9 @@ use super::{engine, signals};
 use crate::cli::GalleryArgs;
 use crate::corrections::kept::CORRECTIONS;
 use crate::error::AppError;
+use crate::gallery::gallery as make;
 use crate::gallery::serve::serve;
-use crate::gallery::{GalleryOptions, gallery as make};
+use crate::requests;
 
 const BAR: &str = "{bar:30} {human_pos}/{human_len} images, {per_sec}, {eta} left";
 
@@ -52,23 +53,8 @@ pub(super) async fn gallery(args: GalleryArgs) -> Result<(), AppError> {
 }
 
 async fn written(args: GalleryArgs) -> Result<(), AppError> {
-    let started = Instant::now();
-    let options = GalleryOptions {
-        engine: engine::options(&args.limits, None, Some(&args.fetch))?,
-        inputs: args.inputs,
-        output: args.output,
-        overwrite: args.overwrite,
-        title: args.title,
-        image: args.image,
-        base: args.base,
-        limit: args.limit,
-        pictures: match (args.pictures, args.no_pictures) {
-            (true, _) => Some(true),
-            (_, true) => Some(false),
-            _ => None,
-        },
-        truth: args.truth.options(),
-    };
+    let (started, serving) = (Instant::now(), args.serve);
+    let options = requests::gallery(args, &engine::host())?;
     let bar = bar();
     let made = make(&options, |rows| bar.set_length(rows), &|| bar.inc(1)).await;
     bar.finish_and_clear();
@@ -91,7 +77,7 @@ async fn written(args: GalleryArgs) -> Result<(), AppError> {
         HumanBytes(made.bytes),
         made.rows as f64 / seconds.max(1e-9),
     );
-    if !args.serve {
+    if !serving {
         say!(
             "open {} in a browser, or run picsift gallery -o {} --serve to keep corrections there",
             Path::new(&options.output).join("index.html").display(),

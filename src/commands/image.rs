@@ -8,13 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
-use picsift_udf::{
-    Engine, EngineError, ImagePipeline, ImageSource, Labelling, Losses, ModelHandle, RowError,
-    labels,
-};
-use picsift_vision::{Answer, Question};
+use picsift_udf::{Engine, EngineError, ImageSource, Labelling, Losses};
 use serde::Serialize;
-use serde_json::{Map, Value};
 use url::Url;
 use walkdir::WalkDir;
 
@@ -23,6 +18,8 @@ use super::engine;
 use super::printer::{Lines, note};
 use crate::cli::ImageArgs;
 use crate::error::AppError;
+use crate::label::image::{ImageLabeler, ImageLabels};
+use crate::requests;
 
 /// Ends of names that are taken for images inside a folder; a file that is named itself may be called anything.
 const EXTENSIONS: [&str; 10] = [
@@ -33,22 +30,9 @@ const EXTENSIONS: [&str; 10] = [
 #[derive(Debug, Serialize)]
 struct Line<'a> {
     file: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    answers: Option<Map<String, Value>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scores: Option<Map<String, Value>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    labels: Option<Vec<&'a str>>,
-    label: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<&'a str>,
+    #[serde(flatten)]
+    labels: ImageLabels,
     error: Option<String>,
-}
-
-/// What is asked of every file.
-struct Asked {
-    labelling: Option<Labelling>,
-    questions: Arc<[Question]>,
 }
 
 /// Runs the command.
@@ -58,26 +42,18 @@ struct Asked {
 /// its own object instead, and [`AppError::AllFailed`] where every file is one.
 pub(super) async fn image(args: ImageArgs) -> Result<(), AppError> {
     let files = files(&args.files)?;
-    let options = engine::options(&args.limits, Some(&args.cache), None)?;
+    let options = requests::engine(&args.limits, Some(&args.cache), None, &engine::host())?;
     let engine = Arc::new(Engine::new(options)?);
-    let model = args.model.options();
-    let model = engine.model(&model.name, &model.load)?;
-    let Asked {
-        labelling,
-        questions,
-    } = asked(&args, &model)?;
-    let pipeline = ImagePipeline::new(Arc::clone(&engine), Some(model), Arc::default());
-    let questions = pipeline.questions(questions);
+    let labeler = labeler(&args, &engine)?;
     let mut lines = stream::iter(&files)
         .map(|file| {
-            let (pipeline, questions) = (&pipeline, &questions);
+            let labeler = &labeler;
             async move {
-                let image = ImageSource::Reference(file.clone());
-                let outcome = pipeline.answer(image, questions).await?;
-                Ok::<_, EngineError>((file, outcome))
+                let labels = labeler.label(ImageSource::Reference(file.clone())).await?;
+                Ok::<_, EngineError>((file, labels))
             }
         })
-        .buffered(pipeline.in_flight());
+        .buffered(labeler.in_flight());
     let mut out = Lines::new(std::io::stdout().lock());
     let (mut failed, losses) = (0, Losses::default());
     while let Some(found) = lines.next().await {
@@ -88,8 +64,17 @@ pub(super) async fn image(args: ImageArgs) -> Result<(), AppError> {
             let name = picsift_images::shown(file);
             losses.note_reason(error.stage.into(), error.kind.into(), error, Some(name));
         }
-        let text = serde_json::to_string(&line(file, labelling.as_ref(), &outcome))
-            .map_err(|error| AppError::Terminal(error.into()))?;
+        let (labels, error) = match outcome {
+            Ok(labels) => (labels, None),
+            Err(error) => (ImageLabels::default(), Some(error.to_string())),
+        };
+        let line = Line {
+            file,
+            labels,
+            error,
+        };
+        let text =
+            serde_json::to_string(&line).map_err(|error| AppError::Terminal(error.into()))?;
         match writeln!(out, "{text}") {
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
             other => other.map_err(AppError::Terminal)?,
@@ -107,7 +92,10 @@ pub(super) async fn image(args: ImageArgs) -> Result<(), AppError> {
     }
 }
 
-fn asked(args: &ImageArgs, model: &ModelHandle) -> Result<Asked, AppError> {
+/// What is asked of every file.
+fn labeler(args: &ImageArgs, engine: &Arc<Engine>) -> Result<ImageLabeler, AppError> {
+    let model = args.model.options();
+    let model = engine.model(&model.name, &model.load)?;
     let wanted = &args.categories;
     let labelling =
         if args.ask.is_some() && wanted.categories.is_empty() && wanted.categories_file.is_none() {
@@ -119,64 +107,16 @@ fn asked(args: &ImageArgs, model: &ModelHandle) -> Result<Asked, AppError> {
                 .into_iter()
                 .map(|category| category.spec)
                 .collect();
-            Some(Labelling::new(model, &specs, wanted.threshold).map_err(AppError::Plan)?)
+            Some(Labelling::new(&model, &specs, wanted.threshold).map_err(AppError::Plan)?)
         };
-    let mut questions: Vec<Question> = labelling
-        .iter()
-        .flat_map(|l| l.questions().to_vec())
-        .collect();
-    if let Some(question) = &args.ask {
-        let open = model.open(question, args.generation.generation());
-        questions.push(open.map_err(|error| AppError::Usage(error.to_string()))?);
-    }
-    Ok(Asked {
-        labelling,
-        questions: questions.into(),
-    })
-}
-
-fn line<'a>(
-    file: &'a str,
-    labelling: Option<&'a Labelling>,
-    outcome: &'a Result<Arc<[Answer]>, RowError>,
-) -> Line<'a> {
-    let mut line = Line {
-        file,
-        answers: None,
-        scores: None,
-        labels: None,
-        label: None,
-        text: None,
-        error: None,
-    };
-    let answers = match outcome {
-        Ok(answers) => answers,
-        Err(error) => {
-            line.error = Some(error.to_string());
-            return line;
+    let open = match &args.ask {
+        None => None,
+        Some(question) => {
+            let open = model.open(question, args.generation.generation());
+            Some(open.map_err(|error| AppError::Usage(error.to_string()))?)
         }
     };
-    line.text = answers.iter().find_map(Answer::text);
-    if let Some(labelling) = labelling {
-        let scores: Vec<f32> = answers.iter().filter_map(Answer::score).collect();
-        let held = labelling.holds(&scores);
-        let names = labelling.names();
-        line.answers = Some(object(names, held.iter().map(|held| Value::from(*held))));
-        line.scores = Some(object(names, scores.iter().map(|score| rounded(*score))));
-        line.label = labelling.best(&scores);
-        let held: Vec<_> = held.into_iter().map(Some).collect();
-        line.labels = Some(labels(names, &held));
-    }
-    line
-}
-
-fn object(names: &[String], values: impl Iterator<Item = Value>) -> Map<String, Value> {
-    names.iter().cloned().zip(values).collect()
-}
-
-/// A score with the digits that mean something.
-fn rounded(score: f32) -> Value {
-    Value::from((f64::from(score) * 1e6).round() / 1e6)
+    Ok(ImageLabeler::new(engine, model, labelling, open))
 }
 
 /// The files that are meant, folders opened, in order.

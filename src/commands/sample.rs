@@ -5,21 +5,15 @@ use super::signals;
 use crate::cli::SampleArgs;
 use crate::dataset::WEIGHT;
 use crate::error::AppError;
-use crate::sample::{SampleOptions, sample as draw};
+use crate::requests;
+use crate::sample::sample as draw;
 
 /// Runs the command.
 ///
 /// # Errors
 /// [`AppError`]; the output is not there then.
 pub(super) async fn sample(args: SampleArgs) -> Result<(), AppError> {
-    let options = SampleOptions {
-        inputs: args.inputs,
-        output: args.output,
-        per_category: args.per_category,
-        by: args.by.into(),
-        seed: args.seed,
-        overwrite: args.overwrite,
-    };
+    let options = requests::sample(args);
     let drawn = signals::unless_stopped(draw(&options), "no sample was written").await?;
     for note in &drawn.notes {
         note!("{note}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::{HumanCount, HumanDuration};
 
-use super::label::judged;
+
 use super::printer::{note, say};
 use super::progress::JobProgress;
 use super::signals::Signals;
@@ -96,7 +96,7 @@ fn published(summary: &Summary, manifest: &Manifest, form: SummaryForm) -> Resul
         SummaryForm::Text => summary.print(manifest).map_err(AppError::Terminal)?,
         SummaryForm::Json => say!("{}", summary.object(manifest)),
     }
-    judged(manifest)
+    LabelJob::any_answered(manifest)
 }
 
 /// Says how far the work on an output is.

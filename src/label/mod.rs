@@ -3,14 +3,17 @@
 //! [`LabelOptions`] become a [`PreparedJob`]: everything that can be wrong before an image is touched is said there.
 //! [`resume`] finds out what of it is done already (the [`journal`] of an unfinished run, the manifest of a published output, both with
 //! the job's [`identity`]); [`run`] moves the rows shard by shard, and `publish` makes an output of them. Nothing here prints or
-//! listens to signals: who runs a job is called back ([`Progress`]) and holds a handle to end it ([`Cancel`]).
+//! listens to signals: who runs a job is called back ([`Progress`]) and holds a handle to end it ([`Cancel`]). A [`Labeler`] does the same
+//! for tables in memory and for pictures ([`mod@image`]), which have no output.
 
 mod cancel;
 mod chance;
 mod columns;
 mod destination;
 pub mod identity;
+pub mod image;
 pub mod journal;
+mod labeler;
 pub mod options;
 pub mod prepare;
 pub mod progress;
@@ -29,6 +32,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use cancel::Cancel;
+pub use labeler::{Labeler, LabelledTable};
 pub use options::{Existing, LabelOptions};
 pub use progress::Progress;
 
@@ -128,6 +132,20 @@ impl LabelJob {
     /// The images that a run loses; asked after it, it says how many of how many, and why most of them.
     pub fn losses(&self) -> Arc<Losses> {
         Arc::clone(&self.job.inference.losses)
+    }
+
+    /// Whether a job's output has not one answer, of whatever images it has: neither the model's nor a person's.
+    ///
+    /// # Errors
+    /// [`AppError::AllFailed`].
+    pub fn any_answered(manifest: &Manifest) -> Result<(), AppError> {
+        let counts = &manifest.counts;
+        // What people said of an image is an answer too.
+        let corrected = manifest.corrections.as_ref().map_or(0, |by| by.matched);
+        match counts.images == counts.failures && counts.images > 0 && corrected == 0 {
+            true => Err(AppError::AllFailed(counts.images)),
+            false => Ok(()),
+        }
     }
 
     /// Labels what is left, publishes the output, and returns its manifest. `progress` is called several times a second, on

@@ -27,9 +27,9 @@ pub struct Progress {
 }
 
 /// A task that reports until it is stopped.
-#[derive(Debug)]
 pub(super) struct Watch {
     task: JoinHandle<()>,
+    report: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Watch {
@@ -41,27 +41,34 @@ impl Watch {
         tell: Arc<dyn Fn(&Progress) + Send + Sync>,
     ) -> Self {
         let started = Instant::now();
+        let report = move || {
+            tell(&Progress {
+                rows: stats.rows(),
+                before,
+                total,
+                failures: stats.failures(),
+                elapsed: started.elapsed(),
+            });
+        };
+        let report: Arc<dyn Fn() + Send + Sync> = Arc::new(report);
+        let each = Arc::clone(&report);
         let task = tokio::spawn(async move {
             let mut ticks = tokio::time::interval(EVERY);
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
-                tell(&Progress {
-                    rows: stats.rows(),
-                    before,
-                    total,
-                    failures: stats.failures(),
-                    elapsed: started.elapsed(),
-                });
+                each();
             }
         });
-        Self { task }
+        Self { task, report }
     }
 
-    /// Ends the report and waits until nothing more is told.
+    /// Tells how far it came, and nothing after that.
     pub(super) async fn stop(self) {
         self.task.abort();
         // Aborted is what was asked for; a panic of the report must not undo the work it reports on.
-        let _ = self.task.await;
+        if self.task.await.is_err_and(|error| error.is_cancelled()) {
+            (self.report)();
+        }
     }
 }

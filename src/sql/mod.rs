@@ -2,12 +2,16 @@
 //!
 //! A [`Session`] owns which statements there are and how they run; where their rows go is whoever asked's to know.
 
+mod parameters;
 mod statement;
 
 use std::sync::Arc;
 
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::TableReference;
 use datafusion::common::config::ExtensionOptions;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{DataFrame, SessionContext};
 use datafusion::sql::parser::{DFParser, Statement};
 use picsift_udf::{Corrections, Engine, EngineOptions, Losses, PicsiftOptions};
@@ -15,6 +19,8 @@ use picsift_udf::{Corrections, Engine, EngineOptions, Losses, PicsiftOptions};
 use crate::error::AppError;
 use crate::options::ModelOptions;
 use crate::{batches, corrections, depth, session, tables};
+
+pub use parameters::Parameter;
 
 /// What a session begins with.
 #[derive(Debug, Clone, Default)]
@@ -63,6 +69,60 @@ pub struct Results {
     pub losses: Arc<Losses>,
 }
 
+/// A statement that is planned, and runs when it is asked to, as often as it is asked.
+pub struct Prepared {
+    frame: DataFrame,
+    silent: bool,
+    notes: Vec<String>,
+}
+
+impl Prepared {
+    /// The columns of its rows.
+    pub fn schema(&self) -> SchemaRef {
+        let schema: &Schema = self.frame.schema().as_arrow();
+        tables::plain_columns(&Arc::new(schema.clone()))
+    }
+
+    /// Whether it changes something when it runs: a file, a table.
+    pub fn is_change(&self) -> bool {
+        let plan = self.frame.logical_plan();
+        matches!(plan, LogicalPlan::Dml(_) | LogicalPlan::Copy(_))
+    }
+
+    /// The same that ends after so many rows.
+    ///
+    /// # Errors
+    /// DataFusion's.
+    pub fn limited(&self, rows: usize) -> Result<Self, AppError> {
+        let frame = self.frame.clone().limit(0, Some(rows));
+        Ok(Self {
+            frame: frame.map_err(AppError::Plan)?,
+            silent: self.silent,
+            notes: self.notes.clone(),
+        })
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// What planning its images or starting it gives.
+    pub async fn run(&self) -> Result<Results, AppError> {
+        let losses = Arc::new(Losses::default());
+        let (mut state, plan) = self.frame.clone().into_parts();
+        state.config_mut().set_extension(Arc::clone(&losses));
+        let plan = state.create_physical_plan(&plan).await;
+        let plan = plan.map_err(AppError::Plan)?;
+        let task = batches::task_context(&state, &plan);
+        let rows = datafusion::physical_plan::execute_stream(plan, task).map_err(AppError::Run)?;
+        Ok(Results {
+            rows: tables::plain_rows(rows),
+            silent: self.silent,
+            notes: self.notes.clone(),
+            losses,
+        })
+    }
+}
+
 /// A statement that is planned and not run.
 pub(crate) struct Planned {
     pub(crate) frame: DataFrame,
@@ -100,17 +160,53 @@ impl Session {
     /// # Errors
     /// [`AppError::Plan`] for what is no statement, or no single one; what planning or starting it gives.
     pub async fn sql(&self, statement: &str) -> Result<Results, AppError> {
-        let mut statements = parse(statement)?;
-        match (statements.pop(), statements.len()) {
-            (Some(statement), 0) => self.run(statement).await,
-            (_, others) => Err(AppError::Usage(format!(
-                "one statement is wanted, not {}",
-                match others {
-                    0 => "none".to_string(),
-                    others => (others + 1).to_string(),
-                }
-            ))),
+        self.run(single(statement)?).await
+    }
+
+    /// Plans one statement with `values` for `$1` and so on. What it sets up, a setting or a view, is set up at once.
+    ///
+    /// # Errors
+    /// [`AppError::Plan`] for what is no statement, or no single one; [`AppError::Usage`] for values that do not fit it; what planning
+    /// gives.
+    pub async fn prepare(
+        &self,
+        statement: &str,
+        values: &[Parameter],
+    ) -> Result<Prepared, AppError> {
+        let mut statement = single(statement)?;
+        parameters::bind(&mut statement, values)?;
+        let Planned {
+            frame,
+            silent,
+            notes,
+        } = self.planned(statement).await?;
+        Ok(Prepared {
+            frame,
+            silent,
+            notes,
+        })
+    }
+
+    /// The names in a statement's FROM that are of no table of the session, in order and each once: paths are not among them.
+    ///
+    /// # Errors
+    /// [`AppError::Plan`] for what is no statement, or no single one.
+    pub fn unknown_tables(&self, statement: &str) -> Result<Vec<String>, AppError> {
+        let statement = single(statement)?;
+        let state = self.context.state();
+        let named = state.resolve_table_references(&statement);
+        let mut unknown: Vec<String> = Vec::new();
+        for table in named.map_err(AppError::Plan)? {
+            let TableReference::Bare { table: name } = &table else {
+                continue;
+            };
+            let known = self.context.table_exist(table.clone());
+            if !known.map_err(AppError::Plan)? && !unknown.iter().any(|one| one.as_str() == &**name)
+            {
+                unknown.push(name.to_string());
+            }
         }
+        Ok(unknown)
     }
 
     /// Runs a statement of [`parse`].
@@ -156,6 +252,21 @@ impl Session {
     /// The corrections that were given, and how many images of theirs were asked about.
     pub fn corrections(&self) -> Option<&Corrections> {
         self.corrections.as_deref()
+    }
+}
+
+/// The statement that a text is.
+fn single(text: &str) -> Result<Statement, AppError> {
+    let mut statements = parse(text)?;
+    match (statements.pop(), statements.len()) {
+        (Some(statement), 0) => Ok(statement),
+        (_, others) => Err(AppError::Usage(format!(
+            "one statement is wanted, not {}",
+            match others {
+                0 => "none".to_string(),
+                others => (others + 1).to_string(),
+            }
+        ))),
     }
 }
 

@@ -49,7 +49,7 @@ pub use text::{
     Converted, MarkedStores, Texts, bytes_reader, bytes_schema, file_reader, from_bytes,
     from_marked,
 };
-pub use views::{PlainCopies, plain_rows};
+pub use views::{PlainCopies, plain_rows, without as plain_columns};
 
 use listing::{Found, Listing, Names, common_keys, shown_file};
 use merge::Merge;

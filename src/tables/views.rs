@@ -92,7 +92,7 @@ fn plain_schema(schema: &Schema) -> Option<SchemaRef> {
 }
 
 /// The same columns with plain text.
-pub(super) fn without(schema: &SchemaRef) -> SchemaRef {
+pub fn without(schema: &SchemaRef) -> SchemaRef {
     plain_schema(schema).unwrap_or_else(|| Arc::clone(schema))
 }
 

@@ -18,7 +18,8 @@ use super::engine;
 use super::printer::note;
 use crate::cli::SqlArgs;
 use crate::error::AppError;
-use crate::sql::{Session, SessionOptions, parse};
+use crate::requests;
+use crate::sql::{Session, parse};
 use print::Form;
 
 /// Runs the command.
@@ -26,13 +27,7 @@ use print::Form;
 /// # Errors
 /// The first statement's that fails, outside the shell.
 pub(super) async fn sql(args: SqlArgs) -> Result<(), AppError> {
-    let session = Session::new(SessionOptions {
-        model: args.model.options(),
-        corrections: args.corrections.clone(),
-        partitions: None,
-        engine: engine::options(&args.limits, Some(&args.cache), Some(&args.fetch))?,
-    })
-    .await?;
+    let session = Session::new(requests::session(&args, &engine::host())?).await?;
     let mut queries = args.command.iter().chain(&args.queries).peekable();
     if queries.peek().is_none()
         && args.file.is_none()

@@ -1,0 +1,5 @@
+"""``python -m picsift``: the command."""
+
+from ._process import main
+
+main()

@@ -1,0 +1,102 @@
+//! Pictures without a table: what is asked of each, and what came of it.
+
+use std::sync::Arc;
+
+use picsift_udf::{
+    Engine, EngineError, ImagePipeline, ImageSource, Labelling, ModelHandle, QuestionSet, RowError,
+    labels,
+};
+use picsift_vision::{Answer, Question};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// Asks the same of one picture after another, from any number of tasks at once.
+#[derive(Debug)]
+pub struct ImageLabeler {
+    pipeline: ImagePipeline,
+    questions: QuestionSet,
+    labelling: Option<Labelling>,
+}
+
+/// What was found out about one picture; the parts that were not asked for are left out.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ImageLabels {
+    /// Of each category whether it holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answers: Option<Map<String, Value>>,
+    /// Of each category its score, 0 to 1, with six digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scores: Option<Map<String, Value>>,
+    /// All categories that hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Vec<String>>,
+    /// The best of them; `None` where none holds.
+    pub label: Option<String>,
+    /// The answer in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+impl ImageLabeler {
+    /// Asks `model` for these categories, and a question that is answered in words.
+    pub fn new(
+        engine: &Arc<Engine>,
+        model: ModelHandle,
+        labelling: Option<Labelling>,
+        open: Option<Question>,
+    ) -> Self {
+        let categories = labelling.iter().flat_map(|l| l.questions().to_vec());
+        let questions: Vec<Question> = categories.chain(open).collect();
+        let pipeline = ImagePipeline::new(Arc::clone(engine), Some(model), Arc::default());
+        Self {
+            questions: pipeline.questions(questions.into()),
+            pipeline,
+            labelling,
+        }
+    }
+
+    /// How many pictures should be under way at once.
+    pub fn in_flight(&self) -> usize {
+        self.pipeline.in_flight()
+    }
+
+    /// Asks about a picture that a person named. A reference is read once: asked again, its answer is the same.
+    ///
+    /// # Errors
+    /// Why no picture gets an answer. Within, why this one has none.
+    pub async fn label(
+        &self,
+        image: ImageSource,
+    ) -> Result<Result<ImageLabels, RowError>, EngineError> {
+        let outcome = self.pipeline.answer(image, &self.questions).await?;
+        Ok(outcome.map(|answers| self.labels(&answers)))
+    }
+
+    fn labels(&self, answers: &[Answer]) -> ImageLabels {
+        let mut found = ImageLabels {
+            text: answers.iter().find_map(Answer::text).map(str::to_string),
+            ..ImageLabels::default()
+        };
+        if let Some(labelling) = &self.labelling {
+            let scores: Vec<f32> = answers.iter().filter_map(Answer::score).collect();
+            let held = labelling.holds(&scores);
+            let names = labelling.names();
+            found.answers = Some(object(names, held.iter().map(|held| Value::from(*held))));
+            found.scores = Some(object(names, scores.iter().map(|score| rounded(*score))));
+            found.label = labelling.best(&scores).map(str::to_string);
+            let held: Vec<_> = held.into_iter().map(Some).collect();
+            let held = labels(names, &held).into_iter().map(str::to_string);
+            found.labels = Some(held.collect());
+        }
+        found
+    }
+}
+
+fn object(names: &[String], values: impl Iterator<Item = Value>) -> Map<String, Value> {
+    names.iter().cloned().zip(values).collect()
+}
+
+/// A score with the digits that mean something.
+fn rounded(score: f32) -> Value {
+    Value::from((f64::from(score) * 1e6).round() / 1e6)
+}

@@ -1,0 +1,166 @@
+//! From the flags of a command to the options of the work below: one function for each command.
+//!
+//! Whoever has parsed flags, the program or another that offers the same options, gets the same work from them. What the
+//! work says meanwhile is the host's to pass on ([`Host`]); nothing here prints.
+
+mod engine;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use picsift_images::Sandbox;
+use picsift_vision::FetchProgress;
+
+use crate::cli::{EvalArgs, ExportArgs, GalleryArgs, ImageColumn, LabelArgs, SampleArgs, SqlArgs};
+use crate::error::AppError;
+use crate::eval::EvalOptions;
+use crate::eval::sweep::Goal;
+use crate::export::{ClassSize, ExportOptions};
+use crate::gallery::GalleryOptions;
+use crate::label::{Existing, LabelOptions};
+use crate::sample::SampleOptions;
+use crate::sql::SessionOptions;
+
+pub use engine::{engine, store_options};
+
+/// The program that the work is done in.
+#[derive(Clone)]
+pub struct Host {
+    /// Is told in a sentence what a person should know.
+    pub notice: Arc<dyn Fn(&str) + Send + Sync>,
+    /// Is told how far the files of a model are.
+    pub progress: Arc<dyn FetchProgress>,
+    /// How a process that decodes for it is started.
+    pub decoder: Arc<dyn Fn() -> io::Result<Sandbox> + Send + Sync>,
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").finish_non_exhaustive()
+    }
+}
+
+/// What `picsift label` asks for.
+///
+/// # Errors
+/// As [`engine()`].
+pub fn label(args: LabelArgs, host: &Host) -> Result<LabelOptions, AppError> {
+    let engine = engine(&args.limits, Some(&args.cache), Some(&args.fetch), host)?;
+    Ok(LabelOptions {
+        categories: args.categories.options(),
+        model: args.model.options(),
+        image: args.image,
+        digest: args.sha256,
+        embedding: args.embedding,
+        keep_images: args.image_column == ImageColumn::Keep,
+        predicate: args.predicate,
+        limit: args.limit,
+        partition_by: args.partition_by,
+        on_error: args.on_error,
+        existing: match (args.overwrite, args.incremental, args.retry_failed) {
+            (true, ..) => Existing::Overwrite,
+            (_, true, _) => Existing::Incremental,
+            (.., true) => Existing::RetryFailed,
+            _ => Existing::Resume,
+        },
+        max_error_ratio: args.max_error_ratio,
+        shard_rows: args.shard_rows,
+        corrections: args.corrections,
+        max_images: args.max_images,
+        max_time: args.max_seconds,
+        engine,
+        ..LabelOptions::new(args.inputs, args.output)
+    })
+}
+
+/// The session that `picsift sql` asks for.
+///
+/// # Errors
+/// As [`engine()`].
+pub fn session(args: &SqlArgs, host: &Host) -> Result<SessionOptions, AppError> {
+    Ok(SessionOptions {
+        model: args.model.options(),
+        corrections: args.corrections.clone(),
+        partitions: None,
+        engine: engine(&args.limits, Some(&args.cache), Some(&args.fetch), host)?,
+    })
+}
+
+/// What `picsift eval` asks for.
+pub fn eval(args: EvalArgs) -> EvalOptions {
+    let goal = match (args.min_precision, args.min_recall) {
+        (Some(least), _) => Goal::Precision(least),
+        (None, Some(least)) => Goal::Recall(least),
+        (None, None) => Goal::BestF1,
+    };
+    EvalOptions {
+        goal: args.sweep.then_some(goal),
+        inputs: args.inputs,
+        truth: args.truth.options(),
+        mistakes: args.mistakes,
+        seed: args.seed,
+    }
+}
+
+/// What `picsift sample` asks for.
+pub fn sample(args: SampleArgs) -> SampleOptions {
+    SampleOptions {
+        inputs: args.inputs,
+        output: args.output,
+        per_category: args.per_category,
+        by: args.by.into(),
+        seed: args.seed,
+        overwrite: args.overwrite,
+    }
+}
+
+/// The gallery that `picsift gallery` asks for.
+///
+/// # Errors
+/// As [`engine()`].
+pub fn gallery(args: GalleryArgs, host: &Host) -> Result<GalleryOptions, AppError> {
+    Ok(GalleryOptions {
+        engine: engine(&args.limits, None, Some(&args.fetch), host)?,
+        inputs: args.inputs,
+        output: args.output,
+        overwrite: args.overwrite,
+        title: args.title,
+        image: args.image,
+        base: args.base,
+        limit: args.limit,
+        pictures: match (args.pictures, args.no_pictures) {
+            (true, _) => Some(true),
+            (_, true) => Some(false),
+            _ => None,
+        },
+        truth: args.truth.options(),
+    })
+}
+
+/// What `picsift export` asks for.
+///
+/// # Errors
+/// As [`engine()`].
+pub fn export(args: ExportArgs, host: &Host) -> Result<ExportOptions, AppError> {
+    Ok(ExportOptions {
+        engine: engine(&args.limits, None, Some(&args.fetch), host)?,
+        inputs: args.inputs,
+        form: args.form.into(),
+        output: args.output,
+        overwrite: args.overwrite,
+        split: args.split,
+        seed: args.seed,
+        label: args.label,
+        keep_unlabelled: args.keep_unlabelled,
+        class_size: match (args.max_per_class, args.balance) {
+            (Some(most), _) => ClassSize::AtMost(most),
+            (None, true) => ClassSize::Balanced,
+            (None, false) => ClassSize::All,
+        },
+        image: args.image,
+        base: args.base,
+        evaluation: args.evaluation,
+        shard_bytes: args.shard_bytes,
+    })
+}
