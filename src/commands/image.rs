@@ -109,18 +109,19 @@ pub(super) async fn image(args: ImageArgs) -> Result<(), AppError> {
 
 fn asked(args: &ImageArgs, model: &ModelHandle) -> Result<Asked, AppError> {
     let wanted = &args.categories;
-    let labelling =
-        if args.ask.is_some() && wanted.categories.is_empty() && wanted.categories_file.is_none() {
-            None
-        } else {
-            let specs: Vec<_> = wanted
-                .options()
-                .resolve()?
-                .into_iter()
-                .map(|category| category.spec)
-                .collect();
-            Some(Labelling::new(model, &specs, wanted.threshold).map_err(AppError::Plan)?)
-        };
+    let named =
+        !wanted.categories.is_empty() || wanted.categories_file.is_some() || wanted.heads.is_some();
+    let labelling = if args.ask.is_some() && !named {
+        None
+    } else {
+        let specs: Vec<_> = wanted
+            .options()
+            .resolve()?
+            .into_iter()
+            .map(|category| category.spec)
+            .collect();
+        Some(Labelling::new(model, &specs, wanted.threshold).map_err(AppError::Plan)?)
+    };
     let mut questions: Vec<Question> = labelling
         .iter()
         .flat_map(|l| l.questions().to_vec())
