@@ -45,9 +45,10 @@ pub(super) async fn teach(args: TeachArgs) -> Result<(), AppError> {
         .and_then(|()| out.flush())
         .map_err(AppError::Terminal)?;
     note!(
-        "{} rows of {} taught, {} images asked about; {} written: label takes it with --heads, SQL with SET picsift.heads",
+        "{} rows of {} taught, {} images fetched and {} shown to the model; {} written: label takes it with --heads, SQL with SET picsift.heads",
         report.rows,
         report.labelled,
+        report.fetched,
         report.asked,
         options.output
     );

@@ -3,9 +3,10 @@
 use picsift_images::{hex, sha256};
 use picsift_udf::EngineError;
 use picsift_vision::learn::{
-    Dealt, Examples, Labels, Linear, Platt, Validated, curve, deal, final_fit, validate,
+    Dealt, Examples, Labels, Lesson, Linear, Platt, Validated, all_fit, curve, deal, final_fit,
+    validate,
 };
-use picsift_vision::{Head, HeadModel};
+use picsift_vision::{Head, HeadModel, VisionError};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -22,6 +23,9 @@ pub(super) const MOST_JUDGED: usize = 20_000;
 pub(super) const LEAST: usize = 5;
 /// The gain in average precision from half of the examples to all from which more are worth looking for.
 const GAIN: f64 = 0.01;
+
+/// Categories that go through the examples together: what each needs to be solved is a few megabytes.
+const TOGETHER: usize = 24;
 
 /// What is learnt.
 pub(super) struct Learning {
@@ -74,14 +78,15 @@ impl Learning {
             })
             .collect();
         let failed = |error| AppError::Engine(EngineError::Model(error));
-        let found = validate(&judges.examples, &categories).map_err(failed)?;
+        let found =
+            grouped(&categories, |some| validate(&judges.examples, some)).map_err(failed)?;
         let at_strength: Vec<(Validated<'_>, f64)> = categories
             .iter()
             .zip(&found)
             .map(|(category, (strength, _))| (*category, *strength))
             .collect();
-        let quarter = curve(&judges.examples, &at_strength, 1).map_err(failed)?;
-        let half = curve(&judges.examples, &at_strength, 2).map_err(failed)?;
+        let less = |quarters| grouped(&at_strength, |some| curve(&judges.examples, some, quarters));
+        let (quarter, half) = (less(1).map_err(failed)?, less(2).map_err(failed)?);
         let functions = self.taught(&judges, &free, &at_strength).map_err(failed)?;
 
         let mut learnt = Learnt {
@@ -253,25 +258,31 @@ impl Learning {
         judges: &Judges,
         free: &[Vec<Vec<f32>>],
         at: &[(Validated<'_>, f64)],
-    ) -> Result<Vec<Linear>, picsift_vision::VisionError> {
-        let some: Vec<_> = at
-            .iter()
-            .map(|(one, strength)| (one.labels, one.free, *strength))
-            .collect();
-        let begun = final_fit(&judges.examples, &some, None)?;
-        if judges.chosen.len() == self.lines.examples.len() {
-            return Ok(begun);
-        }
-        let labels: Vec<Labels> = (self.lines.truth.iter())
-            .map(|truth| Labels::new(truth.clone(), self.lines.weights.clone()))
-            .collect();
-        let all: Vec<_> = labels
-            .iter()
-            .zip(free)
-            .zip(at)
-            .map(|((labels, free), (_, strength))| (labels, &free[..], *strength))
-            .collect();
-        final_fit(&self.lines.examples, &all, Some(&begun))
+    ) -> Result<Vec<Linear>, VisionError> {
+        let judging = judges.chosen.len();
+        let categories: Vec<usize> = (0..at.len()).collect();
+        grouped(&categories, |some| {
+            let lesson = |category: &usize| -> Lesson<'_> {
+                let (one, strength) = &at[*category];
+                (one.labels, one.free, *strength)
+            };
+            let few: Vec<Lesson<'_>> = some.iter().map(lesson).collect();
+            let begun = final_fit(&judges.examples, &few)?;
+            if judging == self.lines.examples.len() {
+                return Ok(begun);
+            }
+            let labels: Vec<Labels> = some
+                .iter()
+                .map(|at| Labels::new(self.lines.truth[*at].clone(), self.lines.weights.clone()))
+                .collect();
+            let all: Vec<Lesson<'_>> = labels
+                .iter()
+                .zip(some)
+                .map(|(labels, category)| (labels, &free[*category][..], at[*category].1))
+                .collect();
+            let before = (&judges.examples, &few[..], &begun[..]);
+            all_fit(&self.lines.examples, &all, before)
+        })
     }
 
     /// How good the model is by itself, on the rows that judge.
@@ -302,6 +313,18 @@ impl Learning {
         text.extend(self.lines.examples.sha256());
         hex(&sha256(&text))
     }
+}
+
+/// What `each` makes of all, some at a time.
+fn grouped<T, R>(
+    all: &[T],
+    each: impl Fn(&[T]) -> Result<Vec<R>, VisionError>,
+) -> Result<Vec<R>, VisionError> {
+    let mut made = Vec::with_capacity(all.len());
+    for some in all.chunks(TOGETHER) {
+        made.extend(each(some)?);
+    }
+    Ok(made)
 }
 
 /// Score, label and weight of what is known.

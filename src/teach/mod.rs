@@ -67,8 +67,9 @@ pub struct TeachOptions {
 /// # Errors
 /// [`AppError`]; the output is as it was before then.
 pub async fn teach(options: &TeachOptions) -> Result<Report, AppError> {
-    let output = Path::new(&options.output);
-    check_output(options, output)?;
+    let given = Path::new(&options.output);
+    check_output(options, given)?;
+    let output = std::path::absolute(given).map_err(AppError::file("write", given))?;
     if options.truth.is_empty() == options.corrections.is_none() {
         return Err(AppError::Usage(
             "say what is true, in one way: --truth COLUMN of the table, or --corrections FILE"
@@ -105,7 +106,7 @@ pub async fn teach(options: &TeachOptions) -> Result<Report, AppError> {
         &mut notes,
     )
     .await?;
-    check_folder(options, &labelled, &context, image.as_deref()).await?;
+    check_folder(options, &labelled, image.as_deref()).await?;
     let zero_shot = zero_shot(&asked, &handle, &engine, &labelled).await?;
     let reading = Reading {
         labelled: &labelled,
@@ -140,8 +141,7 @@ pub async fn teach(options: &TeachOptions) -> Result<Report, AppError> {
             "there is nothing to write: no category was taught".to_string(),
         ));
     };
-    let path = output.to_path_buf();
-    disk::blocking(move || disk::replace(&path, &bytes)).await?;
+    disk::blocking(move || disk::replace(&output, &bytes)).await?;
     Ok(Report {
         picsift: env!("CARGO_PKG_VERSION").to_string(),
         labelled: labelled.shown,
@@ -149,6 +149,7 @@ pub async fn teach(options: &TeachOptions) -> Result<Report, AppError> {
         revision: model.revision,
         rows: taught as u64,
         asked: stats.asked(),
+        fetched: stats.fetched(),
         taught_from,
         categories,
         notes,
@@ -314,7 +315,6 @@ async fn lesson(
 async fn check_folder(
     options: &TeachOptions,
     labelled: &Labels,
-    context: &SessionContext,
     image: Option<&str>,
 ) -> Result<(), AppError> {
     let Some(image) = image.filter(|_| options.base.is_none()) else {
@@ -331,7 +331,6 @@ async fn check_folder(
         .filter(column.clone().is_not_null())
         .and_then(|frame| frame.select(vec![column]))
         .and_then(|frame| frame.limit(0, Some(1)));
-    let _ = context;
     for batch in first
         .map_err(AppError::Plan)?
         .collect()

@@ -24,6 +24,8 @@ pub struct Report {
     pub rows: u64,
     /// Images that the model was shown for it; what was known of the others was kept, or stands in the table.
     pub asked: u64,
+    /// Images that were fetched for it.
+    pub fetched: u64,
     /// SHA-256 of truth and embeddings.
     pub taught_from: String,
     /// The categories.
@@ -153,7 +155,20 @@ impl CategoryReport {
             true => "more examples would help",
             false => "more examples would help little",
         };
-        format!("{}: {verdict} (AP {})", self.name, points.join(", "))
+        let alone = self
+            .zero_shot
+            .and_then(|figures| figures.average_precision.value);
+        let better = match alone.zip(self.taught.average_precision.value) {
+            Some((alone, taught)) if alone > taught => {
+                "; the model is better by itself: ask it without this head"
+            }
+            _ => "",
+        };
+        format!(
+            "{}: {verdict} (AP {}){better}",
+            self.name,
+            points.join(", ")
+        )
     }
 }
 

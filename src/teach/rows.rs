@@ -1,9 +1,7 @@
 //! The rows that are learnt from: of each its embedding, what is true, how much it counts and what the model says by itself.
 
-use std::sync::Arc;
-
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Float32Type, Float64Type, Schema};
+use arrow::datatypes::{DataType, FieldRef, Float32Type, Float64Type};
 use datafusion::common::{Result, exec_datafusion_err, exec_err};
 use datafusion::logical_expr::{Expr, cast};
 use datafusion::prelude::{DataFrame, SessionContext};
@@ -19,7 +17,7 @@ use crate::dataset::{LabelledCategory, Labels, WEIGHT};
 use crate::error::AppError;
 use crate::eval::words::Words;
 use crate::options::ModelOptions;
-use crate::tables::plain;
+use crate::tables::{self, plain};
 
 /// The column of embeddings that are asked for.
 const EMBEDDING: &str = "picsift_embedding";
@@ -53,21 +51,38 @@ pub(super) struct Lines {
     pub(super) strangers: Vec<String>,
 }
 
-/// The column of the table that has this model's embeddings, by what it says of itself.
-fn own_embeddings(schema: &Schema, handle: &ModelHandle) -> Option<String> {
-    let info = handle.info();
-    let width = i32::try_from(handle.embeddings()?.width).ok()?;
+/// The column of the table that has this model's embeddings, by what each of its parts says of itself.
+async fn own_embeddings(
+    context: &SessionContext,
+    reading: &Reading<'_>,
+) -> std::result::Result<Option<String>, AppError> {
+    let info = reading.handle.info();
+    let width = reading
+        .handle
+        .embeddings()
+        .map(|embeddings| embeddings.width);
+    let width = width.and_then(|width| i32::try_from(width).ok());
     let of = format!("{}@{}", info.name, info.revision);
-    let fits = |field: &&Arc<arrow::datatypes::Field>| {
-        let list = matches!(field.data_type(), DataType::FixedSizeList(item, size)
-            if *size == width && item.data_type().is_floating());
-        list && field.metadata().get(EMBEDDING_MODEL) == Some(&of)
+    let is_list = |field: &&FieldRef| {
+        matches!(field.data_type(), DataType::FixedSizeList(item, size)
+            if Some(*size) == width && item.data_type().is_floating())
     };
-    schema
-        .fields()
-        .iter()
-        .find(fits)
-        .map(|field| field.name().clone())
+    let mut fields = reading.labelled.schema.fields().iter();
+    let Some(list) = fields.find(is_list) else {
+        return Ok(None);
+    };
+    // The schema of several files put together leaves out what each says of its columns.
+    for location in reading.labelled.table.locations() {
+        let stored = tables::stored_schema(&context.state(), location).await;
+        let stored = stored.map_err(AppError::Plan)?;
+        let field = stored
+            .as_ref()
+            .and_then(|s| s.field_with_name(list.name()).ok());
+        if field.and_then(|field| field.metadata().get(EMBEDDING_MODEL)) != Some(&of) {
+            return Ok(None);
+        }
+    }
+    Ok(Some(list.name().clone()))
 }
 
 /// Reads them; asks the model about images only where the table has no embeddings of it.
@@ -80,7 +95,8 @@ pub(super) async fn read(
     reading: &Reading<'_>,
 ) -> std::result::Result<Lines, AppError> {
     let names: Vec<String> = reading.categories.iter().map(|c| c.name.clone()).collect();
-    let (frame, weighted) = selected(context, engine, reading, &names)?;
+    let own = own_embeddings(context, reading).await?;
+    let (frame, weighted) = selected(engine, reading, &names, own)?;
     let width = reading
         .handle
         .embeddings()
@@ -111,17 +127,16 @@ pub(super) async fn read(
 
 /// Truth, weight, embedding and scores of the rows of which something is known.
 fn selected(
-    context: &SessionContext,
     engine: &Engine,
     reading: &Reading<'_>,
     names: &[String],
+    own: Option<String>,
 ) -> std::result::Result<(DataFrame, bool), AppError> {
     let schema = &reading.labelled.schema;
     let mut frame = reading.labelled.frame.clone();
     if let Some(known) = reading.lesson.predicate(names) {
         frame = frame.filter(known).map_err(AppError::Plan)?;
     }
-    let own = own_embeddings(schema, reading.handle);
     let score = |place: usize| format!("picsift_score_{place}");
     let asked: Vec<_> = reading
         .zero_shot
@@ -170,7 +185,6 @@ fn selected(
         .enumerate()
         .map(|(place, column)| column.alias(format!("c{place}")))
         .collect();
-    let _ = context;
     Ok((frame.select(named).map_err(AppError::Plan)?, weighted))
 }
 

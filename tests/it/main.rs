@@ -45,5 +45,6 @@ mod siglip;
 mod sql_command;
 mod sqllogic;
 mod tables;
+mod teach;
 mod unreadable;
 mod upstream;

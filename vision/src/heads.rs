@@ -437,6 +437,23 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_file_is_refused_or_read_and_nothing_worse() {
+        let whole = to_bytes(&heads(), "").unwrap();
+        for at in 0..whole.len() {
+            for flipped in [0x01, 0x10, 0x80, 0xff] {
+                let mut damaged = whole.clone();
+                damaged[at] ^= flipped;
+                if let Ok(read) = parse(&damaged) {
+                    assert!(
+                        read.iter()
+                            .all(|head| head.probability(&[0.6, 0.8]).is_some())
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
     fn what_a_head_is_bound_to_is_said() {
         let mut other = model();
         assert_eq!(model().unlike(&other), None);

@@ -56,7 +56,9 @@ pub fn deal(examples: &Examples, labels: &Labels) -> Dealt {
     for (key, positive) in order {
         let place = next[usize::from(positive)];
         next[usize::from(positive)] += 1;
-        let part = place % FOLDS * QUARTERS + place / FOLDS % QUARTERS;
+        // So that each quarter, as each fold, has its share of few.
+        let quarter = (place / FOLDS + place % FOLDS) % QUARTERS;
+        let part = place % FOLDS * QUARTERS + quarter;
         dealt.insert(key, u8::try_from(part).unwrap_or_default());
     }
     let part = |key: &Option<[u8; 16]>| key.and_then(|key| dealt.get(&key).copied());
@@ -121,6 +123,10 @@ mod tests {
         for fold_number in 0..FOLDS {
             let yes = (0..15).filter(|at| fold(parts[*at]) == fold_number).count();
             assert_eq!(yes, 3, "five pictures in five folds, each three times");
+        }
+        for quarter in 0..QUARTERS {
+            let yes = (0..15).any(|at| usize::from(parts[at]) % QUARTERS == quarter);
+            assert!(yes, "quarter {quarter} has its share of five");
         }
         assert_eq!(mask(0, 0, 4).count_ones(), 16);
         assert_eq!(mask(4, 3, 2).count_ones(), 8);

@@ -1,15 +1,17 @@
 //! Logistic regressions over the same examples, all at once: each pass over the examples serves every problem that is not solved yet.
 
 use candle_core::{Device, Tensor};
-use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
 use super::examples::Examples;
 use super::lbfgs::Minimiser;
-use super::platt::softplus;
+use super::metric::Metric;
 use crate::error::VisionError;
 
 /// Pieces whose sums are held at once.
 const TOGETHER: usize = 16;
+/// Examples from which on luck decides before rounding does.
+const MANY: f64 = 2_000.0;
 /// How much less a direction is penalised that the model itself has for the category: a hundredth.
 const FREE: f64 = 9.0;
 
@@ -87,8 +89,15 @@ pub struct Problem<'a> {
 }
 
 impl Problem<'_> {
+    /// Sum of the weights of what is taught.
+    fn mass(&self, examples: &Examples) -> f64 {
+        let taught = (0..examples.len()).filter_map(|example| self.taught(example));
+        let mass: f64 = taught.map(|(_, weight)| f64::from(weight)).sum();
+        mass.max(1e-9)
+    }
+
     /// Label and weight of an example that is taught.
-    fn taught(&self, example: usize) -> Option<(f32, f32)> {
+    pub(super) fn taught(&self, example: usize) -> Option<(f32, f32)> {
         let label = self.labels.of(example)?;
         match self.parts {
             Some((parts, mask)) if mask >> parts[example] & 1 == 0 => None,
@@ -119,14 +128,53 @@ pub fn fit(
     tolerance: f64,
     steps: usize,
 ) -> Result<Vec<Linear>, VisionError> {
+    let none = problems.iter().map(|_| None).collect();
+    fit_by(examples, problems, start, none, (tolerance, steps))
+}
+
+/// The same where some more examples are taught than those of `small`, whose solutions are `begun`: their curvature leads.
+///
+/// # Errors
+/// As [`fit`].
+pub(super) fn refit(
+    examples: &Examples,
+    problems: &[Problem<'_>],
+    (small, alike, begun): (&Examples, &[Problem<'_>], &[Linear]),
+    (tolerance, steps): (f64, usize),
+) -> Result<Vec<Linear>, VisionError> {
+    let (mean, _) = examples.spread();
+    let each = problems.par_iter().zip(alike).zip(begun);
+    let metrics = each.map(|((problem, alike), begun)| {
+        let penalty = 1.0 / (problem.strength * problem.mass(examples));
+        Metric::of(small, alike, begun, &mean, penalty)
+    });
+    let metrics: Vec<Option<Metric>> = metrics.collect::<Result<_, _>>()?;
+    fit_by(examples, problems, Some(begun), metrics, (tolerance, steps))
+}
+
+fn fit_by(
+    examples: &Examples,
+    problems: &[Problem<'_>],
+    start: Option<&[Linear]>,
+    metrics: Vec<Option<Metric>>,
+    (tolerance, steps): (f64, usize),
+) -> Result<Vec<Linear>, VisionError> {
     let (mean, spread) = examples.spread();
     let mut solved: Vec<Solving<'_>> = Vec::with_capacity(problems.len());
-    for (place, problem) in problems.iter().enumerate() {
+    for ((place, problem), metric) in problems.iter().enumerate().zip(metrics) {
         let guess = start.and_then(|start| start.get(place));
-        solved.push(Solving::new(
-            examples, *problem, &mean, spread, guess, tolerance, steps,
-        ));
+        let mut one = Solving::new(
+            examples,
+            *problem,
+            (&mean, spread),
+            guess,
+            (tolerance, steps),
+        );
+        one.minimiser = one.minimiser.with_metric(metric);
+        solved.push(one);
     }
+    let (mut passes, mut functions) = (0, 0);
+    let began = std::time::Instant::now();
     loop {
         let open: Vec<usize> = (0..solved.len())
             .filter(|place| !solved[*place].minimiser.is_done())
@@ -139,10 +187,19 @@ pub fn fit(
             .map(|place| (solved[*place].problem, solved[*place].linear(&mean, None)))
             .collect();
         let sums = pass(examples, &asked)?;
+        (passes, functions) = (passes + 1, functions + asked.len());
         for (place, sums) in open.into_iter().zip(sums) {
             solved[place].tell(&mean, &sums);
         }
     }
+    tracing::debug!(
+        examples = examples.len(),
+        problems = problems.len(),
+        passes,
+        functions,
+        seconds = began.elapsed().as_secs_f64(),
+        "regressions solved"
+    );
     let best = |one: &Solving<'_>| one.linear(&mean, Some(one.minimiser.best()));
     Ok(solved.iter().map(best).collect())
 }
@@ -188,11 +245,9 @@ impl<'a> Solving<'a> {
     fn new(
         examples: &Examples,
         problem: Problem<'a>,
-        mean: &[f64],
-        spread: f64,
+        (mean, spread): (&[f64], f64),
         guess: Option<&Linear>,
-        tolerance: f64,
-        steps: usize,
+        (tolerance, steps): (f64, usize),
     ) -> Self {
         let (mut mass, mut positive) = (0.0, 0.0);
         for (label, weight) in (0..examples.len()).filter_map(|at| problem.taught(at)) {
@@ -204,7 +259,7 @@ impl<'a> Solving<'a> {
             Some(guess) => {
                 let mut u: Vec<f64> = guess.weights.iter().map(|w| f64::from(*w)).collect();
                 let centred: f64 = u.iter().zip(mean).map(|(w, m)| w * m).sum();
-                along(&mut u, problem.free, -FREE / (1.0 + FREE));
+                add_along(&mut u, problem.free, -FREE / (1.0 + FREE));
                 u.push(f64::from(guess.bias) + centred);
                 u
             }
@@ -214,7 +269,12 @@ impl<'a> Solving<'a> {
                 u
             }
         };
-        let scale = share * (1.0 - share) * spread.sqrt();
+        // Of many examples it need not be closer than a fiftieth of what as many others would give.
+        let by_luck = match mass > MANY {
+            true => (share * (1.0 - share) * spread / mass).sqrt() / 50.0 / tolerance,
+            false => 0.0,
+        };
+        let scale = (share * (1.0 - share) * spread.sqrt()).max(by_luck);
         Self {
             problem,
             minimiser: Minimiser::new(start, tolerance, scale, steps),
@@ -226,7 +286,7 @@ impl<'a> Solving<'a> {
     fn linear(&self, mean: &[f64], at: Option<&[f64]>) -> Linear {
         let at = at.unwrap_or_else(|| self.minimiser.asks());
         let mut weights = at[..mean.len()].to_vec();
-        along(&mut weights, self.problem.free, FREE);
+        along(&mut weights, self.problem.free);
         let centred: f64 = weights.iter().zip(mean).map(|(w, m)| w * m).sum();
         Linear {
             bias: (at[mean.len()] - centred) as f32,
@@ -245,7 +305,7 @@ impl<'a> Solving<'a> {
             .zip(mean)
             .map(|(sum, mean)| (sum - sums.residual * mean) / self.mass)
             .collect();
-        along(&mut gradient, self.problem.free, FREE);
+        along(&mut gradient, self.problem.free);
         for (gradient, u) in gradient.iter_mut().zip(u) {
             *gradient += penalty * u;
         }
@@ -255,8 +315,13 @@ impl<'a> Solving<'a> {
     }
 }
 
+/// Makes a vector longer along these directions.
+pub(super) fn along(vector: &mut [f64], directions: &[Vec<f32>]) {
+    add_along(vector, directions, FREE);
+}
+
 /// Adds `times` the part of a vector along each of these directions.
-fn along(vector: &mut [f64], directions: &[Vec<f32>], times: f64) {
+fn add_along(vector: &mut [f64], directions: &[Vec<f32>], times: f64) {
     for direction in directions {
         let part: f64 = vector
             .iter()
@@ -329,10 +394,10 @@ fn piece(
             let logit = *said + function.bias;
             let (label, weight) = (f64::from(label), f64::from(weight));
             let wide = f64::from(logit);
-            let soft = softplus(wide);
-            *loss += weight * (soft - label * wide);
-            // sigmoid(x) = exp(x - softplus(x)).
-            let left = weight * ((wide - soft).exp() - label);
+            let small = (-wide.abs()).exp();
+            let probability = if wide >= 0.0 { 1.0 } else { small } / (1.0 + small);
+            *loss += weight * (wide.max(0.0) + small.ln_1p() - label * wide);
+            let left = weight * (probability - label);
             *residual += left;
             *said = left as f32;
         }
@@ -367,7 +432,7 @@ fn product(vectors: &Tensor, weights: &Tensor) -> Result<Vec<f32>, VisionError> 
     product().map_err(wrong)
 }
 
-fn wrong(error: candle_core::Error) -> VisionError {
+pub(super) fn wrong(error: candle_core::Error) -> VisionError {
     VisionError::tensor("what is taught", "learning")(error)
 }
 

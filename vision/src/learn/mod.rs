@@ -13,6 +13,7 @@ mod examples;
 mod folds;
 mod lbfgs;
 mod logistic;
+mod metric;
 mod platt;
 mod validate;
 
@@ -20,4 +21,4 @@ pub use examples::Examples;
 pub use folds::{Dealt, FOLDS, PARTS, deal};
 pub use logistic::{Labels, Linear, Problem, fit, logits};
 pub use platt::Platt;
-pub use validate::{Validated, curve, final_fit, strengths, validate};
+pub use validate::{Lesson, Validated, all_fit, curve, final_fit, strengths, validate};

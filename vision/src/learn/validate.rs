@@ -2,7 +2,7 @@
 
 use super::examples::Examples;
 use super::folds::{FOLDS, fold, mask};
-use super::logistic::{Labels, Linear, Problem, fit, logits};
+use super::logistic::{Labels, Linear, Problem, fit, logits, refit};
 use super::platt::softplus;
 use crate::error::VisionError;
 
@@ -117,25 +117,48 @@ pub fn curve(
         .collect())
 }
 
+/// What all examples of one category are: labels, free directions and strength.
+pub type Lesson<'a> = (&'a Labels, &'a [Vec<f32>], f64);
+
 /// The functions that all examples of each category teach, each at its strength.
 ///
 /// # Errors
 /// As [`fit`].
 pub fn final_fit(
     examples: &Examples,
-    categories: &[(&Labels, &[Vec<f32>], f64)],
-    start: Option<&[Linear]>,
+    categories: &[Lesson<'_>],
 ) -> Result<Vec<Linear>, VisionError> {
-    let problems: Vec<Problem<'_>> = categories
-        .iter()
-        .map(|(labels, free, strength)| Problem {
-            labels,
-            parts: None,
-            strength: *strength,
-            free,
-        })
-        .collect();
-    fit(examples, &problems, start, FINAL_TOLERANCE, FINAL_STEPS)
+    fit(
+        examples,
+        &whole(categories),
+        None,
+        FINAL_TOLERANCE,
+        FINAL_STEPS,
+    )
+}
+
+/// The same of many examples, of which `some`, with `lessons` of the same categories, have `begun` teaching.
+///
+/// # Errors
+/// As [`fit`].
+pub fn all_fit(
+    examples: &Examples,
+    categories: &[Lesson<'_>],
+    (some, lessons, begun): (&Examples, &[Lesson<'_>], &[Linear]),
+) -> Result<Vec<Linear>, VisionError> {
+    let before = (some, &whole(lessons)[..], begun);
+    let limits = (FINAL_TOLERANCE, FINAL_STEPS);
+    refit(examples, &whole(categories), before, limits)
+}
+
+fn whole<'a>(categories: &[Lesson<'a>]) -> Vec<Problem<'a>> {
+    let one = |(labels, free, strength): &Lesson<'a>| Problem {
+        labels,
+        parts: None,
+        strength: *strength,
+        free,
+    };
+    categories.iter().map(one).collect()
 }
 
 fn problem<'a>(category: &Validated<'a>, mask: u32, strength: f64) -> Problem<'a> {
@@ -215,7 +238,22 @@ mod tests {
         let few = curve(&examples, &[(clear, found[0].0)], 1).unwrap();
         let loss = |scores: &[f32]| log_loss(&labels, scores);
         assert!(loss(&few[0][0]) + loss(&few[0][1]) > 2.0 * loss(&found[0].1));
-        let whole = final_fit(&examples, &[(&labels, &[], found[0].0)], None).unwrap();
+        let whole = final_fit(&examples, &[(&labels, &[], found[0].0)]).unwrap();
         assert!(whole[0].weights[0] > 1.0);
+        // Begun by a part of them it ends where it ends without.
+        let half: Vec<usize> = (0..150).collect();
+        let (some, known) = (
+            examples.some(&half),
+            half.iter().map(|at| labels.of(*at).unwrap()),
+        );
+        let known = Labels::new(known.collect(), None);
+        let lesson = [(&known, &[][..], found[0].0)];
+        let begun = final_fit(&some, &lesson).unwrap();
+        let all = [(&labels, &[][..], found[0].0)];
+        let led = all_fit(&examples, &all, (&some, &lesson, &begun)).unwrap();
+        assert!(begun[0] != whole[0]);
+        for (a, b) in led[0].weights.iter().zip(&whole[0].weights) {
+            assert!((a - b).abs() < 1e-2, "{a} {b}");
+        }
     }
 }
