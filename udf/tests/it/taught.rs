@@ -63,7 +63,7 @@ async fn one_look_at_an_image_answers_what_was_taught_and_all_else() {
     assert!(taught.iter().flatten().any(|score| *score > 0.5));
     assert!(taught.iter().flatten().any(|score| *score < 0.5));
     // What is in no file of heads is the model's, and a setting is taken back.
-    fake.set("picsift.heads = NULL").await;
+    fake.set("picsift.heads = none").await;
     let refused = fake
         .context
         .sql("SELECT classify(image, 'ruddy') FROM t")
@@ -97,7 +97,7 @@ async fn what_was_taught_filters_and_guards_like_any_other_category() {
     };
     assert_eq!(found, (0..10).filter(holds).count());
     let (batches, encoded) = fake
-        .run("SELECT CASE WHEN id < 5 THEN classify(image, 'ruddy') ELSE false END FROM t")
+        .run("SELECT CASE WHEN id >= 15 THEN classify(image, 'ruddy') ELSE false END FROM t")
         .await;
     assert_eq!((encoded, batches[0].num_columns()), (5, 1));
 }
