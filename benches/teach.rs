@@ -17,12 +17,14 @@ use arrow::array::{ArrayRef, BooleanArray, FixedSizeListArray, Float32Array, Rec
 use arrow::datatypes::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::properties::WriterProperties;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 const CATEGORIES: usize = 20;
 const WIDTH: usize = 768;
-const BATCH: usize = 1 << 14;
+/// Rows of a batch, and of a row group: 32 MB, as `picsift label` writes them.
+const BATCH: usize = 10_000;
 
 fn main() {
     let rows = std::env::var("PICSIFT_BENCH_ROWS");
@@ -207,8 +209,11 @@ fn write_table(path: &Path, rows: usize, of: &std::collections::HashMap<String, 
         (0..CATEGORIES).map(|at| Field::new(format!("truth_c{at}"), DataType::Boolean, true)),
     );
     let schema = Arc::new(Schema::new(fields));
-    let mut writer =
-        ArrowWriter::try_new(File::create(path).unwrap(), Arc::clone(&schema), None).unwrap();
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(BATCH))
+        .build();
+    let file = File::create(path).unwrap();
+    let mut writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties)).unwrap();
     for start in (0..rows).step_by(BATCH) {
         let count = BATCH.min(rows - start);
         let mut numbers = noise(count * WIDTH);

@@ -4,13 +4,13 @@ use picsift_images::{hex, sha256};
 use picsift_udf::EngineError;
 use picsift_vision::learn::{
     Dealt, Examples, Labels, Lesson, Linear, Platt, Validated, all_fit, curve, deal, final_fit,
-    validate,
+    keys, validate,
 };
 use picsift_vision::{Head, HeadModel, VisionError};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::report::{CategoryReport, Figures3, Point};
+use super::report::{CategoryReport, Point, Quality};
 use super::rows::Lines;
 use super::zero_shot::ZeroShot;
 use crate::error::AppError;
@@ -19,6 +19,8 @@ use crate::eval::rows::{Row, Rows};
 
 /// Rows by which heads are judged and strengths chosen; of more a sample is drawn for it. All of them are taught in the end.
 pub(super) const MOST_JUDGED: usize = 20_000;
+/// Rows of either kind that are drawn for a category however many there are, or all that it has.
+const LEAST_DRAWN: f64 = 250.0;
 /// Fewest pictures of either kind.
 pub(super) const LEAST: usize = 5;
 /// The gain in average precision from half of the examples to all from which more are worth looking for.
@@ -63,10 +65,9 @@ impl Learning {
     pub(super) fn run(self) -> Result<Learnt, AppError> {
         self.enough_rows()?;
         let judges = self.judges();
-        let dealt: Vec<Dealt> = judges
-            .labels
-            .iter()
-            .map(|labels| deal(&judges.examples, labels))
+        let keys = keys(&judges.examples);
+        let dealt: Vec<Dealt> = (judges.labels.iter())
+            .map(|labels| deal(&keys, labels))
             .collect();
         self.enough_pictures(&dealt)?;
         let free: Vec<Vec<Vec<f32>>> = self.zero_shot.iter().map(ZeroShot::directions).collect();
@@ -184,6 +185,10 @@ impl Learning {
         if few.is_empty() {
             return Ok(());
         }
+        let others = match few.len() < self.names.len() {
+            true => "; name the others with --categories to teach them alone",
+            false => "",
+        };
         let named = match self.lines.strangers.len() {
             0 => String::new(),
             _ => {
@@ -192,7 +197,7 @@ impl Learning {
             }
         };
         Err(AppError::Usage(format!(
-            "a category is taught from at least {LEAST} of either kind, but {}{named}",
+            "a category is taught from at least {LEAST} of either kind, but {}{others}{named}",
             few.join(", ")
         )))
     }
@@ -214,7 +219,7 @@ impl Learning {
                 weighted: all.weights.is_some(),
             };
         }
-        let each = MOST_JUDGED as f64 / (2 * self.names.len()) as f64;
+        let each = (MOST_JUDGED as f64 / (2 * self.names.len()) as f64).max(LEAST_DRAWN);
         let shares: Vec<[f64; 2]> = (0..self.names.len())
             .map(|at| {
                 let (yes, no) = self.counts(at);
@@ -286,7 +291,7 @@ impl Learning {
     }
 
     /// How good the model is by itself, on the rows that judge.
-    fn by_itself(&self, category: usize, judges: &Judges, seed: u64) -> Option<Figures3> {
+    fn by_itself(&self, category: usize, judges: &Judges, seed: u64) -> Option<Quality> {
         let zero = &self.zero_shot[category];
         let threshold = zero.threshold()?;
         let scores = match (&self.lines.scores[category], zero.scores(&judges.examples)) {
@@ -346,7 +351,7 @@ fn judged(
     seed: u64,
     said: impl Fn(f64) -> f64,
     threshold: f32,
-) -> Figures3 {
+) -> Quality {
     let mut rows = Rows::<u64>::default();
     for (score, label, weight) in pairs(labels, scores) {
         let score = said(score);
@@ -359,7 +364,7 @@ fn judged(
     }
     rows.sort();
     let figures = figures::judge(&rows, true, judges.weighted, seed).figures;
-    Figures3 {
+    Quality {
         average_precision: figures.average_precision,
         roc_auc: figures.roc_auc,
         f1: figures.f1,

@@ -25,6 +25,7 @@ use crate::dataset::columns::image_column;
 use crate::dataset::{LabelledCategory, Labels};
 use crate::disk;
 use crate::error::AppError;
+use crate::eval::figures::count;
 use crate::eval::words::folded;
 use crate::options::{CategoryOptions, ModelOptions};
 use crate::session;
@@ -122,6 +123,12 @@ pub async fn teach(options: &TeachOptions) -> Result<Report, AppError> {
     notes.extend(losses.said().map(|lost| format!("warning: {lost}")));
     let taught = lines.examples.len();
     check_rows(&lines, &labelled)?;
+    if lines.lost > 0 {
+        notes.push(format!(
+            "{} left out: the image has no embedding",
+            count(lines.lost as u64, "row", "rows")
+        ));
+    }
     let learning = Learning {
         names: known.iter().map(|one| one.name.clone()).collect(),
         lines,

@@ -46,9 +46,9 @@ pub struct CategoryReport {
     /// How strong the weights may be, scikit-learn's `C`.
     pub strength: f64,
     /// How good the head is on what it was not taught, by cross-validation.
-    pub taught: Figures3,
+    pub taught: Quality,
     /// How good the model is by itself on the same rows; `null` where it does not know the category.
-    pub zero_shot: Option<Figures3>,
+    pub zero_shot: Option<Quality>,
     /// What fewer examples give.
     pub curve: Vec<Point>,
     /// Whether the last half of the examples brought so much that more are worth looking for.
@@ -59,7 +59,7 @@ pub struct CategoryReport {
 
 /// Figures with 95 % intervals.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Figures3 {
+pub struct Quality {
     /// Area under precision over recall.
     pub average_precision: Figure,
     /// Probability that a true row scores higher than a false one.
@@ -102,7 +102,7 @@ impl Report {
             }
         };
         for one in &self.categories {
-            let of = |name: String, yes: String, no: String, what: &str, figures: &Figures3| {
+            let of = |name: String, yes: String, no: String, what: &str, figures: &Quality| {
                 let said = [figures.average_precision, figures.roc_auc, figures.f1].map(said);
                 let [ap, auc, f1] = said;
                 [name, yes, no, what.to_string(), ap, auc, f1]

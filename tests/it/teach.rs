@@ -8,7 +8,9 @@ use arrow::array::{
     AsArray, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, ListArray, StringArray,
 };
 use arrow::datatypes::Float32Type;
-use picsift_vision::learn::{Examples, FOLDS, Labels, PARTS, Validated, deal, strengths, validate};
+use picsift_vision::learn::{
+    Examples, FOLDS, Labels, PARTS, Validated, deal, keys, strengths, validate,
+};
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -569,7 +571,7 @@ fn what_is_learnt_is_what_scikit_learn_learns() {
                 .map(|row| f32::from(u8::from(holds(*row, name))))
                 .collect();
             let known = Labels::new(labels.clone(), None);
-            let parts = deal(&examples, &known).parts;
+            let parts = deal(&keys(&examples), &known).parts;
             let category = Validated {
                 labels: &known,
                 parts: &parts,

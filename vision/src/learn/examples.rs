@@ -4,7 +4,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use sha2::{Digest, Sha256};
 
-use crate::embedding::Embedding;
+use crate::embedding::{Embedding, dot};
 
 /// Examples of a piece, which one thread takes at a time.
 pub(super) const PIECE: usize = 1024;
@@ -38,6 +38,9 @@ impl Examples {
 
     /// Adds a vector of any length; false where it is of another width or has no direction.
     pub fn push_vector(&mut self, vector: &[f32]) -> bool {
+        if vector.len() != self.width {
+            return false;
+        }
         let embedding = Embedding::new(vector.to_vec());
         embedding.is_some_and(|embedding| self.push(&embedding))
     }
@@ -47,8 +50,8 @@ impl Examples {
             self.pieces
                 .push(Vec::with_capacity(PIECE.min(64) * self.width));
         }
-        let squares = halves.iter().map(|x| f64::from(x.to_f32()).powi(2));
-        let length = squares.sum::<f64>().sqrt();
+        let wide = halves.to_f32_vec();
+        let length = f64::from(dot(&wide, &wide)).sqrt();
         self.scales.push(match length > 0.0 {
             true => (1.0 / length) as f32,
             false => 0.0,

@@ -31,27 +31,24 @@ pub struct Dealt {
 ///
 /// Pictures that are alike to the last bit of their embedding are dealt as one. The order in which they are dealt follows from the
 /// embeddings alone, so that rows in another order give the same parts.
-pub fn deal(examples: &Examples, labels: &Labels) -> Dealt {
-    let mut groups: HashMap<[u8; 16], (f32, usize)> = HashMap::new();
-    let keys: Vec<Option<[u8; 16]>> = (0..examples.len())
-        .map(|example| {
-            let label = labels.of(example)?;
-            let key = key(examples, example);
-            let group = groups.entry(key).or_default();
+pub fn deal(keys: &[Key], labels: &Labels) -> Dealt {
+    let mut groups: HashMap<Key, (f32, usize)> = HashMap::new();
+    for (example, key) in keys.iter().enumerate() {
+        if let Some(label) = labels.of(example) {
+            let group = groups.entry(*key).or_default();
             group.0 += label;
             group.1 += 1;
-            Some(key)
-        })
-        .collect();
+        }
+    }
     let mixed = |(sum, rows): &(f32, usize)| *rows > 1 && *sum > 0.0 && *sum < *rows as f32;
     let hard = labels.are_hard();
     let contradictory = groups.values().filter(|group| hard && mixed(group)).count();
-    let mut order: Vec<([u8; 16], bool)> = groups
+    let mut order: Vec<(Key, bool)> = groups
         .into_iter()
         .map(|(key, (sum, rows))| (key, sum >= rows as f32 / 2.0))
         .collect();
     order.sort_unstable();
-    let mut dealt: HashMap<[u8; 16], u8> = HashMap::with_capacity(order.len());
+    let mut dealt: HashMap<Key, u8> = HashMap::with_capacity(order.len());
     let mut next = [0_usize; 2];
     for (key, positive) in order {
         let place = next[usize::from(positive)];
@@ -61,8 +58,11 @@ pub fn deal(examples: &Examples, labels: &Labels) -> Dealt {
         let part = place % FOLDS * QUARTERS + quarter;
         dealt.insert(key, u8::try_from(part).unwrap_or_default());
     }
-    let part = |key: &Option<[u8; 16]>| key.and_then(|key| dealt.get(&key).copied());
-    let parts = keys.iter().map(|key| part(key).unwrap_or_default());
+    let part = |(example, key): (usize, &Key)| match labels.of(example) {
+        Some(_) => dealt.get(key).copied().unwrap_or_default(),
+        None => 0,
+    };
+    let parts = keys.iter().enumerate().map(part);
     Dealt {
         parts: parts.collect(),
         yes: next[1],
@@ -72,13 +72,19 @@ pub fn deal(examples: &Examples, labels: &Labels) -> Dealt {
 }
 
 /// What is the same for the same picture, and in no order that means anything.
-pub(super) fn key(examples: &Examples, example: usize) -> [u8; 16] {
-    let mut hash = Sha256::new();
-    for half in examples.halves(example) {
-        hash.update(half.to_bits().to_le_bytes());
-    }
-    let digest = hash.finalize();
-    std::array::from_fn(|at| digest[at])
+pub type Key = [u8; 16];
+
+/// The key of each example.
+pub fn keys(examples: &Examples) -> Vec<Key> {
+    let key = |example: usize| {
+        let mut hash = Sha256::new();
+        for half in examples.halves(example) {
+            hash.update(half.to_bits().to_le_bytes());
+        }
+        let digest = hash.finalize();
+        std::array::from_fn(|at| digest[at])
+    };
+    (0..examples.len()).map(key).collect()
 }
 
 /// The parts of a training set: all folds but one, and of them the first so many quarters from one on.
@@ -113,7 +119,7 @@ mod tests {
         }
         labels[59] = f32::NAN;
         let labels = Labels::new(labels, None);
-        let dealt = deal(&examples, &labels);
+        let dealt = deal(&keys(&examples), &labels);
         assert_eq!((dealt.yes, dealt.no, dealt.contradictory), (5, 15, 0));
         let parts = dealt.parts;
         for at in 0..58 {

@@ -269,9 +269,9 @@ impl<'a> Solving<'a> {
                 u
             }
         };
-        // Of many examples it need not be closer than a fiftieth of what as many others would give.
+        // Of many examples it need not be closer than a tenth of what as many others would change.
         let by_luck = match mass > MANY {
-            true => (share * (1.0 - share) * spread / mass).sqrt() / 50.0 / tolerance,
+            true => (share * (1.0 - share) * spread / mass).sqrt() / 10.0 / tolerance,
             false => 0.0,
         };
         let scale = (share * (1.0 - share) * spread.sqrt()).max(by_luck);

@@ -18,7 +18,7 @@ mod platt;
 mod validate;
 
 pub use examples::Examples;
-pub use folds::{Dealt, FOLDS, PARTS, deal};
+pub use folds::{Dealt, FOLDS, Key, PARTS, deal, keys};
 pub use logistic::{Labels, Linear, Problem, fit, logits};
 pub use platt::Platt;
 pub use validate::{Lesson, Validated, all_fit, curve, final_fit, strengths, validate};

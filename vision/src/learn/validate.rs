@@ -189,7 +189,7 @@ fn log_loss(labels: &Labels, scores: &[f32]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::deal;
+    use super::super::{deal, keys};
     use super::*;
 
     /// Vectors in which the first number says something and the rest is noise.
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn noise_wants_a_strong_penalty_and_its_scores_say_nothing() {
         let (examples, labels) = noisy(300, 0.0);
-        let parts = deal(&examples, &labels).parts;
+        let parts = deal(&keys(&examples), &labels).parts;
         let category = |labels| Validated {
             labels,
             parts: &parts,
@@ -225,7 +225,7 @@ mod tests {
         let weakest = strengths(&examples);
         assert!(found[0].0 <= weakest[2], "{found:?}");
         let (examples, labels) = noisy(300, 0.4);
-        let parts = deal(&examples, &labels).parts;
+        let parts = deal(&keys(&examples), &labels).parts;
         let clear = Validated {
             labels: &labels,
             parts: &parts,
