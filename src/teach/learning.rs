@@ -10,7 +10,7 @@ use picsift_vision::{Head, HeadModel, VisionError};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::report::{CategoryReport, Point, Quality};
+use super::report::{CategoryReport, NOTABLE, Point, Quality};
 use super::rows::Lines;
 use super::zero_shot::ZeroShot;
 use crate::error::AppError;
@@ -23,8 +23,6 @@ pub(super) const MOST_JUDGED: usize = 20_000;
 const LEAST_DRAWN: f64 = 250.0;
 /// Fewest pictures of either kind.
 pub(super) const LEAST: usize = 5;
-/// The gain in average precision from half of the examples to all from which more are worth looking for.
-const GAIN: f64 = 0.01;
 
 /// Categories that go through the examples together: what each needs to be solved is a few megabytes.
 const TOGETHER: usize = 24;
@@ -148,7 +146,7 @@ impl Learning {
                     .collect(),
                 more_would_help: a_half
                     .zip(all)
-                    .is_some_and(|(half, all)| all - half >= GAIN),
+                    .is_some_and(|(half, all)| all - half >= NOTABLE),
                 head: head.hex(),
             });
             learnt.heads.push(head);

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::Field;
+use datafusion::common::exec_datafusion_err;
 use datafusion::prelude::SessionContext;
 use picsift_udf::{Engine, EngineOptions, ImageSource, Losses, ModelHandle, RunStats, table_base};
 use picsift_vision::categories::{JobCategory, categories};
@@ -122,7 +123,7 @@ pub async fn teach(options: &TeachOptions) -> Result<Report, AppError> {
     let lines = rows::read(&context, &engine, &reading).await?;
     notes.extend(losses.said().map(|lost| format!("warning: {lost}")));
     let taught = lines.examples.len();
-    check_rows(&lines, &labelled)?;
+    check_rows(&lines, &labelled, &losses)?;
     if lines.lost > 0 {
         notes.push(format!(
             "{} left out: the image has no embedding",
@@ -370,7 +371,7 @@ async fn zero_shot(
 }
 
 /// Refuses rows without one that can be learnt from.
-fn check_rows(lines: &Lines, labelled: &Labels) -> Result<(), AppError> {
+fn check_rows(lines: &Lines, labelled: &Labels, losses: &Losses) -> Result<(), AppError> {
     if !lines.examples.is_empty() {
         return Ok(());
     }
@@ -379,6 +380,13 @@ fn check_rows(lines: &Lines, labelled: &Labels) -> Result<(), AppError> {
             "nothing is known of any row of {}: its truth is NULL throughout",
             labelled.shown
         ))),
-        lost => Err(AppError::AllFailed(lost as u64)),
+        lost => {
+            let why = losses
+                .said()
+                .unwrap_or_else(|| "their images are NULL".to_string());
+            Err(AppError::Run(exec_datafusion_err!(
+                "none of the {lost} rows with a truth has an embedding: {why}"
+            )))
+        }
     }
 }

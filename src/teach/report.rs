@@ -9,6 +9,9 @@ use serde::Serialize;
 use crate::error::AppError;
 use crate::eval::figures::{Figure, decimals};
 
+/// Difference of two average precisions that is worth a word.
+pub(super) const NOTABLE: f64 = 0.01;
+
 /// What was learnt of all categories.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
@@ -159,7 +162,7 @@ impl CategoryReport {
             .zero_shot
             .and_then(|figures| figures.average_precision.value);
         let better = match alone.zip(self.taught.average_precision.value) {
-            Some((alone, taught)) if alone > taught => {
+            Some((alone, taught)) if alone >= taught + NOTABLE => {
                 "; the model is better by itself: ask it without this head"
             }
             _ => "",

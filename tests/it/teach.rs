@@ -356,6 +356,24 @@ fn what_cannot_be_taught_is_said_in_a_sentence_and_nothing_is_written() {
         let said = wrong(folder.path(), &args);
         assert!(said.contains(part), "{args:?}: {said}");
     }
+    let lost = at("lost.parquet");
+    let gone: StringArray = (0..30).map(|at| Some(format!("gone-{at}.jpg"))).collect();
+    let dent: BooleanArray = (0..30).map(|at| Some(at % 2 == 0)).collect();
+    write_table(
+        Path::new(&lost),
+        vec![
+            ("image", std::sync::Arc::new(gone)),
+            ("is_dent", std::sync::Arc::new(dent)),
+        ],
+    );
+    let none = at("none.safetensors");
+    let run = picsift(["teach", &lost, "--truth", "is_{}", "-o", &none]);
+    let said = stderr(&run);
+    assert_eq!(run.status.code(), Some(1), "{said}");
+    let expected =
+        "none of the 30 rows with a truth has an embedding: 30 of 30 images could not be read";
+    assert!(said.contains(expected), "{said}");
+    assert!(!Path::new(&none).exists());
     // One that is there stays.
     let there = at("there.safetensors");
     std::fs::write(&there, "mine").unwrap();
@@ -409,6 +427,58 @@ fn heads_that_do_not_fit_are_refused() {
     let query = "SET picsift.heads = 'README.md'";
     let said = refused(&command(["sql", "-c", query], &cache).output().unwrap());
     assert!(said.contains("holds no heads"), "{said}");
+}
+
+/// A small random model of SigLIP's kind: what it sees is noise, but the way to it is that of the published ones.
+#[test]
+fn a_model_that_embeds_words_is_taught_beside_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cache, heads) = (
+        folder.path().join("cache"),
+        folder.path().join("heads.safetensors"),
+    );
+    let model = ["--model", "vision/tests/goldens/siglip2"];
+    let mut args = vec!["teach", EMBEDDED, "-o", heads.to_str().unwrap()];
+    args.extend([
+        "--truth",
+        "truth",
+        "--categories",
+        "building",
+        "--format",
+        "json",
+    ]);
+    args.extend(model);
+    let said = stdout(&command(&args, &cache).output().unwrap());
+    let report: Value = serde_json::from_str(&said).unwrap();
+    let building = &report["categories"][0];
+    let precision = |of: &Value| of["average_precision"]["value"].as_f64().unwrap();
+    assert!(precision(&building["taught"]) > precision(&building["zero_shot"]) + 0.1);
+    // Beside what was taught, words are asked as ever, and both of the embedding that is kept.
+    let label = |name: &str, more: &[&str]| {
+        let output = folder.path().join(name);
+        let mut args = vec!["label", EMBEDDED, "-o", output.to_str().unwrap()];
+        args.extend(model);
+        args.extend(more);
+        stdout(&command(args, &cache).output().unwrap());
+        assert_eq!(manifest(&output)["counts"]["asked"], 0);
+        read_table(&output)
+    };
+    let both = [
+        "--heads",
+        heads.to_str().unwrap(),
+        "--categories",
+        "dog,building",
+    ];
+    let (both, words) = (
+        label("both", &both),
+        label("words", &["--categories", "dog,building"]),
+    );
+    let scores = |table, name| column::<Float32Array>(table, name).values().to_vec();
+    assert_eq!(scores(&both, "score_dog"), scores(&words, "score_dog"));
+    assert_ne!(
+        scores(&both, "score_building"),
+        scores(&words, "score_building")
+    );
 }
 
 #[test]
