@@ -1,7 +1,7 @@
 //! Label images with SQL: sessions, labelling jobs and labelled tables.
 //!
 //! Three things are for programs: a [`Session`](sql::Session) answers SQL with Arrow record batches, a [`LabelJob`](label::LabelJob) labels
-//! tables, and [`Labels`](dataset::Labels) opens what it wrote. [`eval`], [`sample`], [`gallery`] and [`export`] stand on labelled tables. [`cli`]
+//! tables, and [`Labels`](dataset::Labels) opens what it wrote. [`eval`], [`sample`], [`gallery`], [`export`] and [`teach`] stand on labelled tables. [`cli`]
 //! and [`commands`] are the program `picsift` over all of them. What an image shows is asked through `picsift-udf`; nothing here
 //! decodes or judges.
 
@@ -26,3 +26,4 @@ pub mod session;
 pub mod sql;
 pub mod stores;
 pub mod tables;
+pub mod teach;

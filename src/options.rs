@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use picsift_vision::categories::{JobCategory, categories};
+use picsift_vision::categories::{JobCategory, with_heads};
 use picsift_vision::{DEFAULT_MODEL, LoadOptions, PromptStyle};
 
 use crate::error::AppError;
@@ -32,7 +32,9 @@ pub struct CategoryOptions {
     pub names: Vec<String>,
     /// A TOML file of categories, which come after those named.
     pub file: Option<PathBuf>,
-    /// Score from 0 to 1 at which a category holds that has no threshold of its own; `None` is the model's.
+    /// A file that `picsift teach` wrote: the categories that it is about are answered by what was taught.
+    pub heads: Option<PathBuf>,
+    /// Score from 0 to 1 at which a category holds that has no threshold of its own; `None` is the model's, and 0.5 of what was taught.
     pub threshold: Option<f32>,
     /// How they are put to a model that reads questions; default: in its makers' words.
     pub style: PromptStyle,
@@ -42,9 +44,9 @@ impl CategoryOptions {
     /// The categories.
     ///
     /// # Errors
-    /// [`AppError::Usage`] when there is none, one stands twice, or the file is no list of categories.
+    /// [`AppError::Usage`] when there is none, one stands twice, or a file is no list of categories or no file of heads.
     pub fn resolve(&self) -> Result<Vec<JobCategory>, AppError> {
-        let mut all = categories(&self.names, self.file.as_deref())
+        let mut all = with_heads(&self.names, self.file.as_deref(), self.heads.as_deref())
             .map_err(|error| AppError::Usage(error.to_string()))?;
         for category in &mut all {
             category.spec.category.style = self.style;

@@ -51,6 +51,7 @@ pub(crate) fn holds(text: &str) {
         nouns: lines.map(str::to_owned).collect(),
         templates: Vec::new(),
         style: PromptStyle::default(),
+        head: None,
     };
     match SHAPES.category(&category) {
         Ok(Question::YesNo(prompt)) => check(&prompt.tokens),

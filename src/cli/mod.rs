@@ -6,6 +6,7 @@ mod export;
 mod gallery;
 mod judge;
 mod shared;
+mod teach;
 mod units;
 
 use std::ffi::OsString;
@@ -23,6 +24,7 @@ pub use judge::{EvalArgs, ReportForm, SampleArgs};
 pub use shared::{
     CacheArgs, CategoryArgs, FetchArgs, GenerationArgs, LimitArgs, ModelArgs, TruthArgs,
 };
+pub use teach::{TeachArgs, TeachForm};
 pub use units::{PublishArgs, ShareArgs, StatusArgs, StatusForm};
 
 use crate::label::options::SHARD_ROWS;
@@ -86,6 +88,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Draw a small table to annotate, with weights by which `eval` judges the whole one
     Sample(SampleArgs),
+    /// Teach categories from truth or corrections, into a file of heads that `label` and SQL answer by
+    Teach(Box<TeachArgs>),
     /// Make static pages of a labelled table, to look at its pictures and correct them
     Gallery(Box<GalleryArgs>),
     /// Write a labelled table as a data set to train on: WebDataset, folders of classes, or Hugging Face Parquet

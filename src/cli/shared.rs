@@ -168,10 +168,13 @@ pub struct CategoryArgs {
     /// Categories, separated by commas: nouns such as fish or 'polar bear'
     #[arg(long, value_delimiter = ',', value_name = "NOUN,...")]
     pub categories: Vec<String>,
-    /// TOML file of categories: one table each, with nouns, threshold, column and prompt
+    /// TOML file of categories: one table each, with nouns, threshold, column, prompt and head
     #[arg(long, value_name = "FILE")]
     pub categories_file: Option<PathBuf>,
-    /// Score from which a category holds, 0 to 1 [default: the model's own]
+    /// File that `picsift teach` wrote: its categories are answered by what was taught [default of --categories: all of them]
+    #[arg(long, value_name = "FILE")]
+    pub heads: Option<PathBuf>,
+    /// Score from which a category holds, 0 to 1 [default: the model's own; 0.5 of what was taught]
     #[arg(long, value_parser = threshold, value_name = "SCORE")]
     pub threshold: Option<f32>,
     /// How categories are put to a model that reads questions: vendor, in its makers' words, or shared, with the category at the
@@ -186,6 +189,7 @@ impl CategoryArgs {
         CategoryOptions {
             names: self.categories.clone(),
             file: self.categories_file.clone(),
+            heads: self.heads.clone(),
             threshold: self.threshold,
             style: self.prompt_style,
         }

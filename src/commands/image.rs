@@ -97,18 +97,19 @@ fn labeler(args: &ImageArgs, engine: &Arc<Engine>) -> Result<ImageLabeler, AppEr
     let model = args.model.options();
     let model = engine.model(&model.name, &model.load)?;
     let wanted = &args.categories;
-    let labelling =
-        if args.ask.is_some() && wanted.categories.is_empty() && wanted.categories_file.is_none() {
-            None
-        } else {
-            let specs: Vec<_> = wanted
-                .options()
-                .resolve()?
-                .into_iter()
-                .map(|category| category.spec)
-                .collect();
-            Some(Labelling::new(&model, &specs, wanted.threshold).map_err(AppError::Plan)?)
-        };
+    let named =
+        !wanted.categories.is_empty() || wanted.categories_file.is_some() || wanted.heads.is_some();
+    let labelling = if args.ask.is_some() && !named {
+        None
+    } else {
+        let specs: Vec<_> = wanted
+            .options()
+            .resolve()?
+            .into_iter()
+            .map(|category| category.spec)
+            .collect();
+        Some(Labelling::new(&model, &specs, wanted.threshold).map_err(AppError::Plan)?)
+    };
     let open = match &args.ask {
         None => None,
         Some(question) => {

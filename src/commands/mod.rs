@@ -19,6 +19,7 @@ mod sample;
 mod signals;
 mod sql;
 mod summary;
+mod teach;
 mod units;
 
 use std::time::Duration;
@@ -50,6 +51,7 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
             Command::Sql(args) => sql::sql(args).await,
             Command::Eval(args) => eval::eval(args).await,
             Command::Sample(args) => sample::sample(args).await,
+            Command::Teach(args) => teach::teach(*args).await,
             Command::Gallery(args) => gallery::gallery(*args).await,
             Command::Export(args) => export::export(*args).await,
             Command::Image(args) => image::image(args).await,

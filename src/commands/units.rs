@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use indicatif::{HumanCount, HumanDuration};
 
-
 use super::printer::{note, say};
 use super::progress::JobProgress;
 use super::signals::Signals;

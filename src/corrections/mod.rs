@@ -6,7 +6,7 @@
 
 pub mod kept;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
@@ -31,6 +31,8 @@ pub struct Loaded {
     pub corrections: Arc<Corrections>,
     /// The file as a person would write it.
     pub shown: String,
+    /// Key and category of the first lines that say yes and no at one time, or at no time that is known; of these the last holds.
+    pub contradiction: Option<(String, String)>,
 }
 
 /// How corrections fit a job.
@@ -112,11 +114,26 @@ pub async fn load(file: &str) -> Result<Loaded, AppError> {
     }
     // Stable: of equals the last stays last.
     lines.sort_by_key(|line| line.0);
+    let contradiction = contradiction(&lines);
     let corrections = Corrections::new(lines.into_iter().map(|(_, line)| line));
     Ok(Loaded {
         corrections: Arc::new(corrections),
         shown,
+        contradiction,
     })
+}
+
+/// A line's time, and what it says: key, category and yes or no.
+type Line = (Option<i64>, (String, String, bool));
+
+fn contradiction(lines: &[Line]) -> Option<(String, String)> {
+    let mut said = HashMap::new();
+    for (time, (key, category, is)) in lines {
+        if *said.entry((time, key, category)).or_insert(*is) != *is {
+            return Some((key.clone(), category.clone()));
+        }
+    }
+    None
 }
 
 /// Nanoseconds since 1970, whatever the zone; without one it is UTC.

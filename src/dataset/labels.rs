@@ -60,7 +60,7 @@ pub struct Labels {
     pub frame: DataFrame,
     /// Its columns.
     pub schema: SchemaRef,
-    /// The categories that were asked for, in the order of their columns; never empty.
+    /// The categories that were asked for, in the order of their columns; none only after [`Labels::open_any`].
     pub categories: Vec<LabelledCategory>,
     /// What the job wrote down, of the first table.
     pub manifest: Option<Manifest>,
@@ -114,6 +114,21 @@ impl Labels {
     /// [`AppError::Plan`] for what is no table, [`AppError::Usage`] for a table without answers or tables with different ones,
     /// [`AppError::Object`] for a manifest that cannot be read.
     pub async fn open(context: &SessionContext, inputs: &[String]) -> Result<Self, AppError> {
+        let opened = Self::open_any(context, inputs).await?;
+        match opened.categories.is_empty() {
+            false => Ok(opened),
+            true => Err(AppError::Usage(format!(
+                "{} has no answers: no BOOLEAN column is called is_...; label it first with picsift label",
+                opened.shown
+            ))),
+        }
+    }
+
+    /// The same of tables that need not be labelled yet: then there are no categories.
+    ///
+    /// # Errors
+    /// As [`Labels::open`], but for a table without answers.
+    pub async fn open_any(context: &SessionContext, inputs: &[String]) -> Result<Self, AppError> {
         let locations = inputs
             .iter()
             .map(|input| tables::locate(input))
@@ -170,11 +185,6 @@ impl Labels {
                 None,
             ),
         };
-        if categories.is_empty() {
-            return Err(AppError::Usage(format!(
-                "{shown} has no answers: no BOOLEAN column is called is_...; label it first with picsift label"
-            )));
-        }
         for category in &categories {
             let columns = [Some(&category.is_column), category.score_column.as_ref()];
             for column in columns.into_iter().flatten() {

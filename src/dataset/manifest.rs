@@ -14,6 +14,7 @@ use crate::corrections::CorrectionsEntry;
 use crate::input::Position;
 use crate::input::files::FileEntry;
 use crate::output::writer::WrittenFile;
+use picsift_vision::Head;
 use picsift_vision::categories::JobCategory;
 
 /// The manifest of a published output.
@@ -52,6 +53,9 @@ pub struct CategoryEntry {
     pub prompt: Option<String>,
     /// Further nouns that counted.
     pub nouns: Vec<String>,
+    /// SHA-256 of what was taught of it, for a category that a head answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
     /// Score from which it held.
     pub threshold: f32,
     /// Its BOOLEAN column.
@@ -228,6 +232,7 @@ pub fn category_entries(
             name: category.spec.category.name.clone(),
             prompt: labelling.questions()[index].text().map(str::to_owned),
             nouns: category.spec.category.nouns.clone(),
+            head: category.spec.category.head.as_ref().map(Head::hex),
             threshold: labelling.thresholds()[index],
             is_column: added.is[index].clone(),
             score_column: added.score[index].clone(),
@@ -315,6 +320,7 @@ mod tests {
                 threshold: None,
             },
             column: name.to_string(),
+            head: None,
         };
         let categories = [
             category("dog", None),

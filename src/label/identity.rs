@@ -53,6 +53,9 @@ pub fn identity(parts: &Parts<'_>) -> Value {
         if !category.spec.category.templates.is_empty() {
             entry["templates"] = category.spec.category.templates.clone().into();
         }
+        if let Some(head) = &category.spec.category.head {
+            entry["head"] = head.hex().into();
+        }
         categories.insert(category.spec.category.name.clone(), entry);
     }
     let mut columns = Map::new();

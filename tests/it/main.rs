@@ -47,6 +47,7 @@ mod siglip;
 mod sql_command;
 mod sqllogic;
 mod tables;
+mod teach;
 mod units;
 mod units_s3;
 mod unreadable;

@@ -44,6 +44,7 @@ pub use pipeline::quota::{AtEnd, Exhausted, InferenceQuota};
 pub use pipeline::stats::RunStats;
 pub use pipeline::{ImagePipeline, QuestionSet};
 pub use plan::annotate::{AddedColumns, Annotation, CLASH_PREFIX, annotate, output_schema};
+pub use plan::embedded::{Lessons, lessons};
 pub use plan::lineage::{LocatedTable, execute, table_base};
 pub use settings::{OnError, PicsiftOptions};
 

@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
 use datafusion::common::{Result, config_err};
 use picsift_images::shown;
-use picsift_vision::{DEFAULT_MODEL, Generation, LoadOptions, PromptStyle};
+use picsift_vision::{DEFAULT_MODEL, Generation, Heads, LoadOptions, PromptStyle};
 use url::Url;
 
 use crate::pipeline::base::typed_folder;
@@ -30,6 +31,8 @@ pub struct PicsiftOptions {
     pub generation: Generation,
     /// `prompt_style`: how categories are put to a model that reads questions.
     pub prompt_style: PromptStyle,
+    /// `heads`: what was taught, which answers for the categories that it is about.
+    pub heads: Option<Heads>,
     /// `threshold`: the score from which a category holds, 0 to 1; `None` is the model's own.
     pub threshold: Option<f32>,
     /// `base`: the folder of relative references whose own is not known.
@@ -58,6 +61,7 @@ impl Default for PicsiftOptions {
             load: LoadOptions::default(),
             generation: Generation::default(),
             prompt_style: PromptStyle::default(),
+            heads: None,
             threshold: None,
             base: None,
             on_error: OnError::Null,
@@ -120,6 +124,11 @@ impl ExtensionOptions for PicsiftOptions {
                 }
             },
             "temperature" => self.generation.temperature = parsed(key, value)?,
+            "heads" if is_none(value) => self.heads = None,
+            "heads" => match Heads::read(Path::new(value)) {
+                Ok(heads) => self.heads = Some(heads),
+                Err(error) => return config_err!("picsift.heads: {error}"),
+            },
             "threshold" if is_none(value) => self.threshold = None,
             "threshold" => match value.parse::<f32>() {
                 Ok(threshold) if (0.0..=1.0).contains(&threshold) => {
@@ -220,6 +229,13 @@ impl ExtensionOptions for PicsiftOptions {
                  at the end, which costs less where there are many.",
             ),
             entry(
+                "heads",
+                self.heads
+                    .as_ref()
+                    .map(|heads| heads.path().display().to_string()),
+                "File that picsift teach wrote: the categories that it is about are answered by what was taught; none is none.",
+            ),
+            entry(
                 "threshold",
                 self.threshold.map(|threshold| threshold.to_string()),
                 "Score from which a category holds, 0 to 1; unset, the model's own.",
@@ -296,6 +312,7 @@ impl PicsiftOptions {
             "max_tokens" => self.generation.max_tokens = began.generation.max_tokens,
             "temperature" => self.generation.temperature = began.generation.temperature,
             "prompt_style" => self.prompt_style = began.prompt_style,
+            "heads" => self.heads.clone_from(&began.heads),
             "threshold" => self.threshold = began.threshold,
             "on_error" => self.on_error = began.on_error,
             "max_images" => self.max_images = began.max_images,
@@ -322,7 +339,7 @@ impl PicsiftOptions {
 
 fn unknown(key: &str) -> Result<()> {
     config_err!(
-        "there is no setting picsift.{key}; there are picsift.model, device, dtype, quantize, crops, prompt_style, \
+        "there is no setting picsift.{key}; there are picsift.model, device, dtype, quantize, crops, prompt_style, heads, \
          threshold, base, max_tokens, temperature, on_error, max_images, max_seconds and memory_limit"
     )
 }

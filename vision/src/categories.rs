@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::heads::{Head, Heads, HeadsError};
 use crate::model::Category;
 use crate::options::PromptStyle;
 
@@ -30,6 +31,12 @@ impl CategorySpec {
         self
     }
 
+    /// The same, answered by what was taught.
+    pub fn with_head(mut self, head: Option<Head>) -> Self {
+        self.category.head = head;
+        self
+    }
+
     /// A category given by its plain noun.
     pub fn plain(name: impl Into<String>) -> Self {
         Self {
@@ -46,6 +53,8 @@ pub struct JobCategory {
     pub spec: CategorySpec,
     /// What follows `is_` and `score_` in the names of its columns.
     pub column: String,
+    /// The file that has what was taught of it, as the categories file names it; [`with_heads`] reads it.
+    pub head: Option<PathBuf>,
 }
 
 /// Why the categories cannot be used.
@@ -72,6 +81,19 @@ pub enum CategoriesError {
         #[source]
         source: Box<toml::de::Error>,
     },
+    /// A file of heads is of no use.
+    #[error(transparent)]
+    Heads(#[from] HeadsError),
+    /// A file of heads is about other categories.
+    #[error("{} was taught {known}, which none of the categories {asked} is", path.display())]
+    Strange {
+        /// The file.
+        path: PathBuf,
+        /// What it was taught.
+        known: String,
+        /// The categories.
+        asked: String,
+    },
     /// More than [`MOST`].
     #[error("there are {0} categories, and at most {MOST} are asked for together")]
     TooMany(usize),
@@ -96,6 +118,8 @@ struct Entry {
     /// Sentences around a noun, for models that compare texts with images.
     #[serde(default)]
     templates: Vec<Template>,
+    /// A file that `picsift teach` wrote, from this file's folder.
+    head: Option<PathBuf>,
 }
 
 /// A sentence in which `{}` stands for a noun.
@@ -116,7 +140,62 @@ impl TryFrom<String> for Template {
     }
 }
 
-/// The categories of `list`, then those of `file`, in their order.
+/// The categories of `list`, then those of `file`, in their order; without either all that the file `heads` was taught. Those that a file
+/// of heads is named for, or that `heads` has, are answered by what was taught.
+///
+/// # Errors
+/// [`CategoriesError`] when there are none, one stands twice, or a file cannot be used.
+pub fn with_heads(
+    list: &[String],
+    file: Option<&Path>,
+    heads: Option<&Path>,
+) -> Result<Vec<JobCategory>, CategoriesError> {
+    let heads = heads.map(Heads::read).transpose()?;
+    let taught: Vec<String> = match &heads {
+        Some(heads) if list.is_empty() && file.is_none() => {
+            heads.names().into_iter().map(str::to_owned).collect()
+        }
+        _ => list.to_vec(),
+    };
+    let mut all = categories(&taught, file)?;
+    let mut read: Vec<Heads> = Vec::new();
+    let mut used = false;
+    for category in &mut all {
+        let name = &category.spec.category.name;
+        category.spec.category.head = match &category.head {
+            Some(path) => {
+                let known = read.iter().position(|heads| heads.path() == path);
+                let at = match known {
+                    Some(at) => at,
+                    None => {
+                        read.push(Heads::read(path)?);
+                        read.len() - 1
+                    }
+                };
+                Some(read[at].of(name)?.clone())
+            }
+            None => heads.as_ref().and_then(|heads| heads.get(name)).cloned(),
+        };
+        used |= heads
+            .as_ref()
+            .is_some_and(|heads| heads.get(name).is_some());
+    }
+    match heads {
+        Some(heads) if !used => Err(CategoriesError::Strange {
+            path: heads.path().to_path_buf(),
+            known: heads.names().join(", "),
+            asked: names(&all),
+        }),
+        _ => Ok(all),
+    }
+}
+
+fn names(categories: &[JobCategory]) -> String {
+    let names = categories.iter().map(|one| one.spec.category.name.as_str());
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// The categories of `list`, then those of `file`, in their order, without what was taught of them.
 ///
 /// # Errors
 /// [`CategoriesError`] when there are none, one stands twice, or the file cannot be used.
@@ -130,10 +209,14 @@ pub fn categories(
             path: path.to_path_buf(),
             source,
         })?;
-        let entries = parse(&text).map_err(|source| CategoriesError::Form {
+        let mut entries = parse(&text).map_err(|source| CategoriesError::Form {
             path: path.to_path_buf(),
             source: Box::new(source),
         })?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for head in entries.iter_mut().filter_map(|entry| entry.head.as_mut()) {
+            *head = folder.join(&*head);
+        }
         all.extend(entries);
     }
     if all.is_empty() {
@@ -156,6 +239,7 @@ fn plain(name: &str) -> JobCategory {
     JobCategory {
         spec: CategorySpec::plain(name),
         column: column_name(name),
+        head: None,
     }
 }
 
@@ -172,6 +256,7 @@ pub fn parse(text: &str) -> Result<Vec<JobCategory>, toml::de::Error> {
         .filter_map(|name| {
             let entry = entries.remove(&name)?;
             Some(JobCategory {
+                head: entry.head,
                 column: entry.column.unwrap_or_else(|| column_name(&name)),
                 spec: CategorySpec {
                     category: Category {
@@ -180,6 +265,7 @@ pub fn parse(text: &str) -> Result<Vec<JobCategory>, toml::de::Error> {
                         nouns: entry.nouns,
                         templates: entry.templates.into_iter().map(|t| t.0).collect(),
                         style: PromptStyle::default(),
+                        head: None,
                     },
                     threshold: entry.threshold,
                 },
@@ -201,6 +287,7 @@ pub fn column_name(category: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::heads::{HeadModel, to_bytes};
 
     fn names(categories: &[JobCategory]) -> Vec<(&str, &str)> {
         categories
@@ -263,5 +350,55 @@ mod tests {
             categories(&twice, None),
             Err(CategoriesError::Twice(_))
         ));
+    }
+
+    #[test]
+    fn what_was_taught_is_found_by_name_and_beside_the_file_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = HeadModel {
+            name: "m".to_owned(),
+            revision: "1".to_owned(),
+            preprocessing: "full".to_owned(),
+            width: 1,
+        };
+        let head = |name: &str, weight| Head::new(name, &model, vec![weight], 0.0).unwrap();
+        let write = |name: &str, heads: &[Head]| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, to_bytes(heads, "").unwrap()).unwrap();
+            path
+        };
+        let two = write(
+            "two.safetensors",
+            &[head("dent", 1.0), head("scratch", 2.0)],
+        );
+        write("one.safetensors", &[head("scratch", 3.0)]);
+        let file = folder.path().join("categories.toml");
+        std::fs::write(&file, "[scratch]\nhead = 'one.safetensors'\n[fish]\n").unwrap();
+        let taught = |list: &[&str], file: Option<&Path>, heads: Option<&Path>| {
+            let list: Vec<_> = list.iter().map(|name| name.to_string()).collect();
+            let all = with_heads(&list, file, heads).map_err(|error| error.to_string())?;
+            let found = all.into_iter().map(|one| one.spec.category);
+            Ok::<_, String>(found.map(|one| (one.name, one.head)).collect::<Vec<_>>())
+        };
+        let named = |name: &str, head: Option<Head>| (name.to_owned(), head);
+        assert_eq!(
+            taught(&["dent"], Some(&file), Some(&two)),
+            Ok(vec![
+                named("dent", Some(head("dent", 1.0))),
+                named("scratch", Some(head("scratch", 3.0))),
+                named("fish", None),
+            ])
+        );
+        let all = taught(&[], None, Some(&two)).unwrap();
+        assert_eq!(all[0].0, "dent");
+        assert_eq!(all[1], named("scratch", Some(head("scratch", 2.0))));
+        let said = taught(&["fish"], None, Some(&two)).unwrap_err();
+        assert!(
+            said.contains("dent, scratch") && said.contains("fish"),
+            "{said}"
+        );
+        std::fs::write(&file, "[fish]\nhead = 'one.safetensors'\n").unwrap();
+        let said = taught(&[], Some(&file), None).unwrap_err();
+        assert!(said.contains("no head for category 'fish'"), "{said}");
     }
 }

@@ -1,13 +1,14 @@
-//! Scores of texts about an image, of the embeddings of both.
+//! Scores that follow from an image's embedding: of texts, whose embeddings are compared with it, and of what was taught.
 //!
 //! Owns the step from embeddings to scores, for a model whose embeddings of texts are in the space of those of images
-//! ([`TextEmbeddings`](crate::TextEmbeddings)). It runs wherever an embedding is at hand, fresh from the model or kept, and needs
-//! no image.
+//! ([`TextEmbeddings`](crate::TextEmbeddings)), and for [`Head`]s of any model that embeds. It runs wherever an embedding is at
+//! hand, fresh from the model or kept, and needs no image.
 
 use std::sync::Arc;
 
 use crate::embedding::{Embedding, dot, unit};
 use crate::error::VisionError;
+use crate::heads::Head;
 use crate::model::{Answer, Prompt, Question, Scale};
 
 /// The score of a cosine.
@@ -20,7 +21,8 @@ fn score(scale: Scale, cosine: f32) -> f32 {
 #[derive(Debug)]
 pub struct Comparison {
     model: String,
-    scale: Scale,
+    /// Of the model's texts; `None` where there are none.
+    scale: Option<Scale>,
     width: usize,
     /// One vector of unit length after the other: the descriptions of all questions.
     descriptions: Vec<f32>,
@@ -33,12 +35,17 @@ enum Asked {
     Embedding,
     /// The score of the best of so many descriptions.
     Shows(usize),
+    /// What the head says.
+    Taught(Head),
 }
 
 impl Comparison {
     /// Whether all of these questions can be answered so.
     pub fn takes(questions: &[Question]) -> bool {
-        let taken = |question| matches!(question, &Question::Embedding | &Question::Shows(_));
+        let taken = |question| {
+            let by_text = matches!(question, &Question::Embedding | &Question::Shows(_));
+            by_text || matches!(question, &Question::Taught(_))
+        };
         questions.iter().all(taken)
     }
 
@@ -47,14 +54,15 @@ impl Comparison {
         questions.iter().flat_map(prompts).collect()
     }
 
-    /// A comparison with `texts`, the embeddings of [`Comparison::prompts`], each of unit length and `width` numbers.
+    /// A comparison with `texts`, the embeddings of [`Comparison::prompts`], each of unit length and `width` numbers. The `scale` is
+    /// that of the model's texts, which only they need.
     ///
     /// # Errors
     /// [`VisionError::ForeignQuestion`] for a question that is not answered so or has too few embeddings;
     /// [`VisionError::NotFinite`] where the wordings of one description point apart.
     pub fn new(
         model: &str,
-        scale: Scale,
+        scale: Option<Scale>,
         width: usize,
         questions: &[Question],
         texts: &[Arc<[f32]>],
@@ -68,6 +76,10 @@ impl Comparison {
         for question in questions {
             match question {
                 Question::Embedding => asked.push(Asked::Embedding),
+                Question::Taught(head) if head.model().width == width => {
+                    asked.push(Asked::Taught(head.clone()));
+                }
+                Question::Shows(_) if scale.is_none() => return Err(foreign()),
                 Question::Shows(of) => {
                     for wordings in of.iter() {
                         let own: Vec<&[f32]> = texts
@@ -96,6 +108,11 @@ impl Comparison {
             descriptions,
             asked,
         })
+    }
+
+    /// The vectors that stand for the texts: a description after the other, each of unit length.
+    pub fn descriptions(&self) -> impl Iterator<Item = &[f32]> {
+        self.descriptions.chunks_exact(self.width.max(1))
     }
 
     /// The answers about an image, in the questions' order.
@@ -127,11 +144,13 @@ impl Comparison {
             Asked::Shows(count) => {
                 let own = descriptions.by_ref().take(*count);
                 let best = own.map(|text| dot(unit, text)).fold(f32::NAN, f32::max);
-                let score = score(self.scale, best);
-                score
-                    .is_finite()
-                    .then_some(Answer::Score(score))
-                    .ok_or_else(unfit)
+                let score = self.scale.map(|scale| score(scale, best));
+                let score = score.filter(|score| score.is_finite());
+                score.map(Answer::Score).ok_or_else(unfit)
+            }
+            Asked::Taught(head) => {
+                let probability = head.probability(unit);
+                probability.map(Answer::Score).ok_or_else(unfit)
             }
         };
         self.asked.iter().map(answer).collect()
@@ -160,6 +179,7 @@ fn mean(texts: &[&[f32]]) -> Option<Vec<f32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::heads::HeadModel;
 
     fn prompt(token: u32) -> Prompt {
         Prompt {
@@ -183,7 +203,7 @@ mod tests {
             factor: 2.0,
             bias: -1.0,
         };
-        let comparison = Comparison::new("m", scale, 2, &questions, &texts).unwrap();
+        let comparison = Comparison::new("m", Some(scale), 2, &questions, &texts).unwrap();
         let image = Embedding::new(vec![0.0, 5.0]).unwrap();
         let answers = comparison.answers(&image).unwrap();
         let sigmoid = |x: f64| Answer::Score((1.0 / (1.0 + (-x).exp())) as f32);
@@ -197,6 +217,27 @@ mod tests {
         let wide = Embedding::new(vec![1.0; 3]).unwrap();
         assert!(comparison.answers(&wide).is_err());
         assert!(!Comparison::takes(&[Question::Classes([1].into())]));
-        assert!(Comparison::new("m", scale, 2, &questions, &texts[..3]).is_err());
+        assert!(Comparison::new("m", Some(scale), 2, &questions, &texts[..3]).is_err());
+        assert!(Comparison::new("m", None, 2, &questions, &texts).is_err());
+    }
+
+    #[test]
+    fn what_was_taught_needs_no_text() {
+        let model = HeadModel {
+            name: "m".to_owned(),
+            revision: "1".to_owned(),
+            preprocessing: "full".to_owned(),
+            width: 2,
+        };
+        let head = Head::new("scratch", &model, vec![0.0, 3.0], -1.0).unwrap();
+        let questions = [Question::Taught(head.clone()), Question::Embedding];
+        assert!(Comparison::takes(&questions));
+        let comparison = Comparison::new("m", None, 2, &questions, &[]).unwrap();
+        let image = Embedding::new(vec![3.0, 4.0]).unwrap();
+        let answers = comparison.answers(&image).unwrap();
+        let expected = head.probability(&image.to_unit()).unwrap();
+        assert_eq!(answers, [Answer::Score(expected), Answer::Embedding(image)]);
+        assert!((expected - 0.8022).abs() < 1e-3, "{expected}");
+        assert!(Comparison::new("m", None, 3, &questions, &[]).is_err());
     }
 }

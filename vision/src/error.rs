@@ -142,6 +142,19 @@ pub enum VisionError {
         /// The model.
         model: String,
     },
+    /// What was taught of a category is about embeddings of another model.
+    #[error(
+        "model '{model}' cannot use the head of category '{category}': it was taught with {taught}; teach it again with \
+         picsift teach --model {model}, or choose the model that it was taught with"
+    )]
+    ForeignHead {
+        /// The model.
+        model: String,
+        /// The category.
+        category: String,
+        /// What it was taught with, and what is here.
+        taught: String,
+    },
     /// A question names a class that the model does not have: it was made for another model.
     #[error("class {class} is not one of the {classes} classes of model '{model}'")]
     UnknownClass {

@@ -31,6 +31,8 @@ mod device;
 pub mod efficientnet;
 pub mod embedding;
 mod error;
+pub mod heads;
+pub mod learn;
 mod memory;
 mod model;
 pub mod moondream;
@@ -54,6 +56,7 @@ pub use description::{DescribedModel, ModelDescription};
 pub use device::{CudaOptions, DeviceChoice};
 pub use embedding::Embedding;
 pub use error::VisionError;
+pub use heads::{HEAD_THRESHOLD, Head, HeadModel, Heads, HeadsError};
 pub use model::{
     Answer, BatchAdvice, Category, Embeddings, InputGeometry, Job, Loaded, Model, ModelInfo,
     Preprocessor, Prompt, Question, Questions, RgbImage, Scale, TextEmbeddings, Views,

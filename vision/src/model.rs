@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::embedding::Embedding;
 use crate::error::VisionError;
+use crate::heads::Head;
 use crate::options::{CropPolicy, Generation, PromptStyle};
 use crate::source::FetchProgress;
 
@@ -159,6 +160,8 @@ pub struct Category {
     pub templates: Vec<String>,
     /// How it is put where there is no `prompt`, for models that read questions; others refuse all but the default.
     pub style: PromptStyle,
+    /// What was taught of it, which answers in the place of the model's own knowledge: then only the name of the rest matters.
+    pub head: Option<Head>,
 }
 
 impl Category {
@@ -170,6 +173,7 @@ impl Category {
             nouns: Vec::new(),
             templates: Vec::new(),
             style: PromptStyle::default(),
+            head: None,
         }
     }
 }
@@ -183,6 +187,8 @@ pub enum Question {
     Shows(Arc<[Arc<[Prompt]>]>),
     /// What is the image as a vector? Only for a model with [`Questions::embeddings`].
     Embedding,
+    /// What does a head say of the image's embedding? No model is asked this: a [`Comparison`](crate::Comparison) answers it.
+    Taught(Head),
     /// To be answered yes or no; the answer is a score.
     YesNo(Prompt),
     /// To be answered in words; only for a model with [`ModelInfo::can_talk`].
@@ -193,7 +199,7 @@ impl Question {
     /// The question in words, for a model that reads.
     pub fn text(&self) -> Option<&str> {
         match self {
-            Self::Classes(_) | Self::Embedding => None,
+            Self::Classes(_) | Self::Embedding | Self::Taught(_) => None,
             Self::Shows(descriptions) => descriptions.first()?.first().map(|prompt| &*prompt.text),
             Self::YesNo(prompt) | Self::Open(prompt, _) => Some(&prompt.text),
         }

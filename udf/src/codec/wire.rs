@@ -3,7 +3,9 @@
 //! Expressions are bytes here: DataFusion's own messages, of logical or physical expressions. Field numbers never change
 //! their meaning; a reader of another version fails on a function or option that it does not know, never guesses.
 
-use picsift_vision::{Category, CategorySpec, Generation, LoadOptions, PromptStyle, Temperature};
+use picsift_vision::{
+    Category, CategorySpec, Generation, Head, LoadOptions, PromptStyle, Temperature, heads,
+};
 use std::fmt::Display;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -128,6 +130,9 @@ struct NamedCategory {
     /// Absent for the default.
     #[prost(string, optional, tag = "6")]
     style: Option<String>,
+    /// What was taught of it, as a file of heads; absent for a category that was not.
+    #[prost(bytes = "vec", optional, tag = "7")]
+    head: Option<Vec<u8>>,
 }
 
 impl Infer {
@@ -231,6 +236,8 @@ impl From<&CategorySpec> for NamedCategory {
             templates: spec.category.templates.clone(),
             style: (spec.category.style != PromptStyle::default())
                 .then(|| spec.category.style.to_string()),
+            head: (spec.category.head.as_ref())
+                .and_then(|head| heads::to_bytes(std::slice::from_ref(head), "")),
             threshold: spec.threshold,
         }
     }
@@ -336,9 +343,20 @@ impl NamedCategory {
                 prompt: self.prompt,
                 nouns: self.nouns,
                 templates: self.templates,
+                head: self.head.as_deref().map(head).transpose()?,
             },
             threshold: self.threshold,
         })
+    }
+}
+
+/// The one head of a message.
+fn head(bytes: &[u8]) -> Result<Head> {
+    let heads = heads::parse(bytes)
+        .map_err(|e| plan_datafusion_err!("the head of a category in a plan of picsift: {e}"))?;
+    match <[Head; 1]>::try_from(heads) {
+        Ok([head]) => Ok(head),
+        Err(_) => plan_err!("a category in a plan of picsift has several heads"),
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::common::{Result, plan_datafusion_err, plan_err};
-use picsift_vision::{CategorySpec, Question, VisionError};
+use picsift_vision::{CategorySpec, HEAD_THRESHOLD, Question, VisionError};
 
 use crate::pipeline::models::ModelHandle;
 use crate::pipeline::outcome::{Outcome, value};
@@ -23,7 +23,8 @@ pub struct Labelling {
 impl Labelling {
     /// Checks the categories with the model.
     ///
-    /// `threshold` is for categories that have none of their own; without it the model's default holds.
+    /// `threshold` is for categories that have none of their own; without it the model's default holds, and [`HEAD_THRESHOLD`] for
+    /// those that were taught.
     ///
     /// # Errors
     /// A planning error for an empty list, a repeated name, a threshold outside 0 to 1, or a category that the
@@ -52,10 +53,12 @@ impl Labelling {
             if !known.insert(name) {
                 return plan_err!("category '{name}' is given twice");
             }
-            let threshold = spec
-                .threshold
-                .or(threshold)
-                .unwrap_or(model.info().default_threshold);
+            let own = match spec.category.head {
+                // What was taught says probabilities, whatever the model's own scores are.
+                Some(_) => HEAD_THRESHOLD,
+                None => model.info().default_threshold,
+            };
+            let threshold = spec.threshold.or(threshold).unwrap_or(own);
             if !(0.0..=1.0).contains(&threshold) {
                 return plan_err!(
                     "threshold {threshold} of category '{name}' is not within 0 to 1"

@@ -75,7 +75,7 @@ pub struct QuestionSet {
     id: AskedId,
     /// The answers of earlier runs, where they are kept.
     kept: Option<Arc<PersistentAnswerCache>>,
-    /// What makes the answers of what the model gives, where that is the image's embedding.
+    /// What makes the answers of what the model gives, where some follow from the image's embedding.
     compared: Option<Arc<Compared>>,
 }
 
@@ -192,7 +192,7 @@ impl ImagePipeline {
             .and_then(|model| Compared::new(model, self.engine.store(), &questions));
         let compared = compared.map(Arc::new);
         let questions = match &compared {
-            Some(_) => [Question::Embedding].into(),
+            Some(compared) => Arc::clone(compared.asked()),
             None => questions,
         };
         QuestionSet {

@@ -8,11 +8,12 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
+use picsift_images::PIXELS_REVISION;
 use picsift_vision::store::Store;
 use picsift_vision::{
-    BatchAdvice, Category, DescribedModel, Embedding, Embeddings, FetchProgress, Generation,
-    LoadOptions, ModelDescription, ModelInfo, Prompt, PromptStyle, Question, Scale, Service,
-    ServiceOptions, TextEmbeddings, VisionError,
+    BatchAdvice, Category, Comparison, DescribedModel, Embedding, Embeddings, FetchProgress,
+    Generation, Head, HeadModel, LoadOptions, ModelDescription, ModelInfo, Prompt, PromptStyle,
+    Question, Scale, Service, ServiceOptions, TextEmbeddings, VisionError,
 };
 use quick_cache::sync::Cache;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -92,6 +93,9 @@ impl ModelHandle {
     /// # Errors
     /// When the model does not take it; such a category is not remembered.
     pub fn category(&self, category: &Category) -> Result<Question, VisionError> {
+        if let Some(head) = &category.head {
+            return self.taught(head);
+        }
         if category.style != PromptStyle::default() && !self.info().can_talk {
             return Err(VisionError::NoPromptStyle {
                 model: self.info().name.clone(),
@@ -100,6 +104,55 @@ impl ModelHandle {
         }
         let make = || self.0.description.questions.category(category);
         self.0.questions.get_or_insert_with(category, make)
+    }
+
+    /// The question that a head answers.
+    ///
+    /// # Errors
+    /// [`VisionError::CannotEmbed`]; [`VisionError::ForeignHead`] for what was taught of another model's embeddings.
+    fn taught(&self, head: &Head) -> Result<Question, VisionError> {
+        let own = self.head_model().ok_or_else(|| VisionError::CannotEmbed {
+            model: self.info().name.clone(),
+        })?;
+        match head.model().unlike(&own) {
+            None => Ok(Question::Taught(head.clone())),
+            Some(taught) => Err(VisionError::ForeignHead {
+                model: own.name,
+                category: head.category().to_owned(),
+                taught,
+            }),
+        }
+    }
+
+    /// What heads of this model's embeddings are bound to; `None` for one that embeds nothing.
+    pub fn head_model(&self) -> Option<HeadModel> {
+        let info = self.info();
+        let crops = info.crops.map(|crops| format!(" {crops}"));
+        let input = serde_json::to_string(&info.input).unwrap_or_default();
+        Some(HeadModel {
+            name: info.name.clone(),
+            revision: info.revision.clone(),
+            preprocessing: format!("{input}{} {PIXELS_REVISION}", crops.unwrap_or_default()),
+            width: self.embeddings()?.width,
+        })
+    }
+
+    /// What answers questions from an image's embedding; see [`Comparison::takes`]. Blocks where texts are new.
+    ///
+    /// # Errors
+    /// When texts cannot be embedded; [`VisionError::ForeignQuestion`].
+    pub fn compare(
+        &self,
+        questions: &[Question],
+        store: Option<&Store>,
+    ) -> Result<Comparison, VisionError> {
+        let prompts = Comparison::prompts(questions);
+        let (texts, scale) = match prompts.is_empty() {
+            true => (Vec::new(), None),
+            false => (self.embed_prompts(&prompts, store)?, Some(self.scale()?)),
+        };
+        let width = self.embeddings().map_or(0, |embeddings| embeddings.width);
+        Comparison::new(&self.info().name, scale, width, questions, &texts)
     }
 
     /// The question that is answered in the model's own words.

@@ -7,6 +7,7 @@ pub(crate) mod call;
 pub(crate) mod conditional;
 pub(crate) mod constants;
 pub(crate) mod correlated;
+pub(crate) mod embedded;
 pub(crate) mod embeddings;
 pub(crate) mod extract;
 pub(crate) mod grouping;

@@ -223,7 +223,11 @@ impl ResolveCalls {
                     CallKind::Question(model(), texts.concat(), settings.generation)
                 } else {
                     let style = settings.prompt_style;
-                    let spec = |text| CategorySpec::plain(text).with_style(style);
+                    let heads = settings.heads.as_ref();
+                    let spec = |text: String| {
+                        let head = heads.and_then(|heads| heads.get(&text)).cloned();
+                        CategorySpec::plain(text).with_style(style).with_head(head)
+                    };
                     let specs = texts.into_iter().map(spec).collect();
                     CallKind::Categories(model(), specs, settings.threshold)
                 }

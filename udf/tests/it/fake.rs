@@ -131,7 +131,9 @@ impl Model for Eyes {
                         let colour = pixel.iter().map(|&channel| f32::from(channel) + 1.0);
                         Answer::Embedding(Embedding::new(colour.collect()).unwrap())
                     }
-                    Question::YesNo(_) | Question::Shows(_) => unreachable!("never made here"),
+                    Question::YesNo(_) | Question::Shows(_) | Question::Taught(_) => {
+                        unreachable!("never made here, or never asked")
+                    }
                     Question::Open(prompt, generation) if pixel[0] > 128 => Answer::Text(format!(
                         "Two dogs and a cat. ({}; {}/{})",
                         prompt.text, generation.max_tokens, generation.temperature

@@ -17,3 +17,4 @@ mod random;
 mod shipped;
 mod stock;
 mod tables;
+mod taught;

@@ -221,9 +221,10 @@ impl Moondream {
                         .next()
                         .unwrap_or_else(|| Err(self.not_finite()))
                         .map(Answer::Text),
-                    Question::Classes(_) | Question::Shows(_) | Question::Embedding => {
-                        Err(self.foreign())
-                    }
+                    Question::Classes(_)
+                    | Question::Shows(_)
+                    | Question::Embedding
+                    | Question::Taught(_) => Err(self.foreign()),
                 })
                 .collect()
         };

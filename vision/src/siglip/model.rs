@@ -144,7 +144,7 @@ impl SigLip {
         }
         let texts = self.texts.embed(&Comparison::prompts(questions), &())?;
         let scale = self.texts.scale(&())?;
-        let comparison = Comparison::new(&self.name, scale, self.width, questions, &texts)?;
+        let comparison = Comparison::new(&self.name, Some(scale), self.width, questions, &texts)?;
         let comparison = Arc::new(comparison);
         self.compared = Some((Arc::clone(questions), Arc::clone(&comparison)));
         Ok(comparison)

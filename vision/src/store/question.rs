@@ -75,6 +75,10 @@ impl QuestionId {
                 }
             }
             Question::Embedding => hash.text("embedding"),
+            Question::Taught(head) => {
+                hash.text("taught");
+                hash.text(&head.hex());
+            }
             Question::YesNo(prompt) => {
                 hash.text("yes or no");
                 hash.text(&prompt.text);
@@ -140,6 +144,8 @@ pub fn is_kept(question: &Question) -> bool {
             true
         }
         Question::Open(_, generation) => generation.temperature.get() == 0.0,
+        // What it follows from is kept.
+        Question::Taught(_) => false,
     }
 }
 
@@ -258,6 +264,7 @@ fn words(question: &Question) -> String {
             texts.join(" | ")
         }
         Question::Embedding => "embedding".to_owned(),
+        Question::Taught(head) => format!("taught {}", head.category()),
         Question::YesNo(prompt) => prompt.text.to_string(),
         Question::Open(prompt, generation) => {
             format!("{} (at most {} tokens)", prompt.text, generation.max_tokens)

@@ -126,6 +126,7 @@ fn category(name: &str, nouns: &[&str]) -> Category {
         nouns: nouns.iter().map(|&noun| noun.to_owned()).collect(),
         templates: Vec::new(),
         style: PromptStyle::default(),
+        head: None,
     }
 }
 

@@ -410,6 +410,7 @@ fn a_category_is_any_of_its_nouns() {
         nouns: nouns.iter().map(|noun| noun.to_string()).collect(),
         templates: Vec::new(),
         style: PromptStyle::default(),
+        head: None,
     };
     let texts = |category: &Category| match words.category(category).unwrap() {
         Question::Shows(descriptions) => descriptions
