@@ -7,36 +7,21 @@ use super::printer::{Lines, note};
 use super::signals;
 use crate::cli::{TeachArgs, TeachForm};
 use crate::error::AppError;
-use crate::options::CategoryOptions;
-use crate::teach::{TeachOptions, teach as learn};
+use crate::requests;
+use crate::teach::teach as learn;
 
 /// Runs the command and prints its report.
 ///
 /// # Errors
 /// [`AppError`]; the output is as it was before then.
 pub(super) async fn teach(args: TeachArgs) -> Result<(), AppError> {
-    let options = TeachOptions {
-        inputs: args.inputs,
-        output: args.output,
-        overwrite: args.overwrite,
-        truth: args.truth,
-        corrections: args.corrections,
-        categories: CategoryOptions {
-            names: args.categories,
-            file: args.categories_file,
-            ..CategoryOptions::default()
-        },
-        model: args.model.options(),
-        image: args.image,
-        base: args.base,
-        seed: args.seed,
-        engine: engine::options(&args.limits, Some(&args.cache), Some(&args.fetch))?,
-    };
+    let (form, output) = (args.format, args.output.clone());
+    let options = requests::teach(args, &engine::host())?;
     let report = signals::unless_stopped(learn(&options), "nothing was written").await?;
     for note in &report.notes {
         note!("{note}");
     }
-    let text = match args.format {
+    let text = match form {
         TeachForm::Table => report.table()?,
         TeachForm::Json => report.json()?,
     };
@@ -50,7 +35,7 @@ pub(super) async fn teach(args: TeachArgs) -> Result<(), AppError> {
         report.labelled,
         report.fetched,
         report.asked,
-        options.output
+        output
     );
     Ok(())
 }

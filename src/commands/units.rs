@@ -12,7 +12,7 @@ use crate::cli::{PublishArgs, StatusArgs, StatusForm, SummaryForm};
 use crate::dataset::Manifest;
 use crate::error::AppError;
 use crate::label::shared::{self, Outcome, Share, SharedJob, Status};
-use crate::label::{Cancel, LabelOptions};
+use crate::label::{Cancel, LabelJob, LabelOptions};
 
 /// Units that are named one by one.
 const NAMED: usize = 10;

@@ -12,15 +12,19 @@ use std::sync::Arc;
 use picsift_images::Sandbox;
 use picsift_vision::FetchProgress;
 
-use crate::cli::{EvalArgs, ExportArgs, GalleryArgs, ImageColumn, LabelArgs, SampleArgs, SqlArgs};
+use crate::cli::{
+    EvalArgs, ExportArgs, GalleryArgs, ImageColumn, LabelArgs, SampleArgs, SqlArgs, TeachArgs,
+};
 use crate::error::AppError;
 use crate::eval::EvalOptions;
 use crate::eval::sweep::Goal;
 use crate::export::{ClassSize, ExportOptions};
 use crate::gallery::GalleryOptions;
 use crate::label::{Existing, LabelOptions};
+use crate::options::CategoryOptions;
 use crate::sample::SampleOptions;
 use crate::sql::SessionOptions;
+use crate::teach::TeachOptions;
 
 pub use engine::{engine, store_options};
 
@@ -113,6 +117,30 @@ pub fn sample(args: SampleArgs) -> SampleOptions {
         seed: args.seed,
         overwrite: args.overwrite,
     }
+}
+
+/// What `picsift teach` asks for.
+///
+/// # Errors
+/// As [`engine()`].
+pub fn teach(args: TeachArgs, host: &Host) -> Result<TeachOptions, AppError> {
+    Ok(TeachOptions {
+        engine: engine(&args.limits, Some(&args.cache), Some(&args.fetch), host)?,
+        inputs: args.inputs,
+        output: args.output,
+        overwrite: args.overwrite,
+        truth: args.truth,
+        corrections: args.corrections,
+        categories: CategoryOptions {
+            names: args.categories,
+            file: args.categories_file,
+            ..CategoryOptions::default()
+        },
+        model: args.model.options(),
+        image: args.image,
+        base: args.base,
+        seed: args.seed,
+    })
 }
 
 /// The gallery that `picsift gallery` asks for.
