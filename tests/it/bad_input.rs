@@ -37,14 +37,6 @@ fn a_file_that_is_no_parquet_is_named() {
 }
 
 #[test]
-fn a_folder_without_tables_is_said() {
-    let folder = tempdir().unwrap();
-    let images = root().join(REFERENCES).join("images");
-    let said = label(&folder, &[images.to_str().unwrap(), "--categories", "fish"]);
-    assert!(said.contains("holds no .parquet"), "{said}");
-}
-
-#[test]
 fn an_empty_table_is_said() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("t.parquet");

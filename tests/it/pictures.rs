@@ -123,7 +123,10 @@ fn a_folder_of_no_pictures_says_so() {
         "--categories",
         "dog",
     ]));
-    assert!(said.contains("no picture"), "{said}");
+    assert!(
+        said.contains("holds no .parquet") && said.contains("no picture"),
+        "{said}"
+    );
 }
 
 #[test]
