@@ -100,6 +100,20 @@ pub enum Command {
     Models(ModelsArgs),
     /// Show, verify and remove the answers that are kept on this machine
     Cache(CacheCommandArgs),
+    /// Print what makes a shell complete picsift's commands and flags
+    Completions(CompletionsArgs),
+}
+
+/// `picsift completions`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "bash: picsift completions bash > ~/.local/share/bash-completion/completions/picsift\n\
+                  zsh:  picsift completions zsh > a folder of $fpath, as _picsift\n\
+                  fish: picsift completions fish > ~/.config/fish/completions/picsift.fish"
+)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
 }
 
 /// `picsift cache`.

@@ -22,7 +22,10 @@ mod summary;
 mod teach;
 mod units;
 
+use std::io::Write;
 use std::time::Duration;
+
+use clap::CommandFactory;
 
 use crate::cli::{Cli, Command};
 use crate::error::AppError;
@@ -56,10 +59,21 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
             Command::Export(args) => export::export(*args).await,
             Command::Image(args) => image::image(args).await,
             Command::Models(args) => models::models(&args),
+            Command::Completions(args) => completions(args.shell),
             Command::Cache(args) => tokio::task::block_in_place(|| cache::cache(args)),
         }
     });
     // A file that is still being read or an image still being decoded for a job that was stopped keeps nobody waiting.
     runtime.shutdown_timeout(SHUTDOWN);
     printer::outcome(done)
+}
+
+/// Prints what makes a shell complete commands and flags.
+fn completions(shell: clap_complete::Shell) -> Result<(), AppError> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "picsift", &mut script);
+    let mut out = printer::Lines::new(std::io::stdout().lock());
+    out.write_all(&script)
+        .and_then(|()| out.flush())
+        .map_err(AppError::Terminal)
 }

@@ -72,3 +72,21 @@ fn the_tab_key_completes_words_tables_and_paths() {
         "{shown}"
     );
 }
+
+#[test]
+fn a_shell_completes_commands_and_flags() {
+    let script = stdout(&picsift(["completions", "bash"]));
+    assert!(script.contains("--categories-file") && script.contains("gallery"));
+    let bash = Command::new("bash")
+        .args([
+            "-c",
+            "eval \"$1\"; COMP_WORDS=(picsift gal); COMP_CWORD=1; _picsift picsift gal picsift; echo \"${COMPREPLY[*]}\"",
+            "bash",
+            &script,
+        ])
+        .output();
+    match bash {
+        Ok(done) => assert_eq!(stdout(&done).trim(), "gallery"),
+        Err(error) => eprintln!("skipped: no bash: {error}"),
+    }
+}
