@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sha2::{Digest, Sha256};
 
 use super::examples::Examples;
-use super::logistic::Labels;
+use super::problem::Labels;
 
 /// Folds of a cross-validation.
 pub const FOLDS: usize = 5;

@@ -1,119 +1,18 @@
 //! Logistic regressions over the same examples, all at once: each pass over the examples serves every problem that is not solved yet.
 
-use candle_core::{Device, Tensor};
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
 use super::examples::Examples;
 use super::lbfgs::Minimiser;
 use super::metric::Metric;
+use super::pass::{Sums, pass};
+use super::problem::{Linear, Problem};
 use crate::error::VisionError;
 
-/// Pieces whose sums are held at once.
-const TOGETHER: usize = 16;
 /// Examples from which on luck decides before rounding does.
 const MANY: f64 = 2_000.0;
 /// How much less a direction is penalised that the model itself has for the category: a hundredth.
 const FREE: f64 = 9.0;
-
-/// What is true of each example of a category, and how much each counts.
-#[derive(Debug, Clone)]
-pub struct Labels {
-    labels: Vec<f32>,
-    weights: Option<Vec<f32>>,
-}
-
-impl Labels {
-    /// Labels from 0 to 1, or NaN where nothing is known; weights are positive and brought to a mean of 1.
-    pub fn new(labels: Vec<f32>, weights: Option<Vec<f32>>) -> Self {
-        let weights = weights.map(|mut weights| {
-            let known = labels
-                .iter()
-                .zip(&weights)
-                .filter(|(label, _)| !label.is_nan());
-            let (mut sum, mut count) = (0.0_f64, 0.0_f64);
-            for (_, weight) in known {
-                sum += f64::from(*weight);
-                count += 1.0;
-            }
-            let scale = if sum > 0.0 { count / sum } else { 1.0 };
-            for weight in &mut weights {
-                *weight = (f64::from(*weight) * scale) as f32;
-            }
-            weights
-        });
-        Self { labels, weights }
-    }
-
-    /// The label of an example, where it is known.
-    pub fn of(&self, example: usize) -> Option<f32> {
-        let label = self.labels.get(example).copied();
-        label.filter(|label| !label.is_nan())
-    }
-
-    /// How much an example counts.
-    pub fn weight(&self, example: usize) -> f32 {
-        let weights = self.weights.as_ref();
-        weights
-            .and_then(|weights| weights.get(example).copied())
-            .unwrap_or(1.0)
-    }
-
-    /// Whether examples count differently.
-    pub fn is_weighted(&self) -> bool {
-        self.weights.is_some()
-    }
-
-    /// Whether each is yes or no, nothing between.
-    pub fn are_hard(&self) -> bool {
-        let between = |label: &f32| *label > 0.0 && *label < 1.0;
-        !self.labels.iter().any(between)
-    }
-
-    /// Of how many something is known.
-    pub fn known(&self) -> usize {
-        self.labels.iter().filter(|label| !label.is_nan()).count()
-    }
-}
-
-/// One regression.
-#[derive(Debug, Clone, Copy)]
-pub struct Problem<'a> {
-    /// What is true.
-    pub labels: &'a Labels,
-    /// The part of each example, and which parts are taught; `None` for all.
-    pub parts: Option<(&'a [u8], u32)>,
-    /// scikit-learn's `C`.
-    pub strength: f64,
-    /// Directions of unit length, at right angles to each other, that are penalised less.
-    pub free: &'a [Vec<f32>],
-}
-
-impl Problem<'_> {
-    /// Sum of the weights of what is taught.
-    fn mass(&self, examples: &Examples) -> f64 {
-        let taught = (0..examples.len()).filter_map(|example| self.taught(example));
-        let mass: f64 = taught.map(|(_, weight)| f64::from(weight)).sum();
-        mass.max(1e-9)
-    }
-
-    /// Label and weight of an example that is taught.
-    pub(super) fn taught(&self, example: usize) -> Option<(f32, f32)> {
-        let label = self.labels.of(example)?;
-        match self.parts {
-            Some((parts, mask)) if mask >> parts[example] & 1 == 0 => None,
-            _ => Some((label, self.labels.weight(example))),
-        }
-    }
-}
-
-/// A linear function of a vector of unit length.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Linear {
-    /// What each number is multiplied by.
-    pub weights: Vec<f32>,
-    /// What is added.
-    pub bias: f32,
-}
 
 /// Solves all problems, each to a gradient of `tolerance` of what it may begin with, or in so many steps. `start` has a guess for each.
 ///
@@ -204,24 +103,6 @@ fn fit_by(
     Ok(solved.iter().map(best).collect())
 }
 
-/// What each function says of each example: a list for each function.
-///
-/// # Errors
-/// As [`fit`].
-pub fn logits(examples: &Examples, functions: &[Linear]) -> Result<Vec<Vec<f32>>, VisionError> {
-    let weights = matrix(functions, examples.width())?;
-    let mut all = vec![Vec::with_capacity(examples.len()); functions.len()];
-    for first in examples.pieces() {
-        let said = product(&vectors(examples, first)?, &weights)?;
-        for row in said.chunks_exact(functions.len().max(1)) {
-            for ((all, said), function) in all.iter_mut().zip(row).zip(functions) {
-                all.push(said + function.bias);
-            }
-        }
-    }
-    Ok(all)
-}
-
 /// A problem on its way. The minimiser moves `u` and an intercept over centred vectors: the weights are `u`, longer along the free
 /// directions, which is the same as penalising these less.
 struct Solving<'a> {
@@ -229,16 +110,6 @@ struct Solving<'a> {
     minimiser: Minimiser,
     /// Sum of the weights of what is taught.
     mass: f64,
-}
-
-/// What a pass over the examples gives of one function.
-#[derive(Clone, Default)]
-struct Sums {
-    loss: f64,
-    /// Of the residuals.
-    residual: f64,
-    /// Of the residuals times the vectors.
-    gradient: Vec<f64>,
 }
 
 impl<'a> Solving<'a> {
@@ -334,110 +205,10 @@ fn add_along(vector: &mut [f64], directions: &[Vec<f32>], times: f64) {
     }
 }
 
-/// Loss and gradient of all functions, in one pass. The sums are taken in the same order whatever the number of threads.
-fn pass(examples: &Examples, asked: &[(Problem<'_>, Linear)]) -> Result<Vec<Sums>, VisionError> {
-    let functions: Vec<Linear> = asked.iter().map(|(_, function)| function.clone()).collect();
-    let weights = matrix(&functions, examples.width())?;
-    let mut all = vec![
-        Sums {
-            gradient: vec![0.0; examples.width()],
-            ..Sums::default()
-        };
-        asked.len()
-    ];
-    let pieces: Vec<usize> = examples.pieces().collect();
-    for some in pieces.chunks(TOGETHER) {
-        let sums = some
-            .par_iter()
-            .map(|first| piece(examples, *first, asked, &weights));
-        for sums in sums.collect::<Result<Vec<_>, _>>()? {
-            let gradients = sums.gradient.chunks_exact(examples.width().max(1));
-            for ((all, gradient), (loss, residual)) in all.iter_mut().zip(gradients).zip(&sums.each)
-            {
-                all.loss += loss;
-                all.residual += residual;
-                for (sum, value) in all.gradient.iter_mut().zip(gradient) {
-                    *sum += f64::from(*value);
-                }
-            }
-        }
-    }
-    Ok(all)
-}
-
-/// A piece's share of the sums.
-struct PieceSums {
-    /// Loss and residual of each function.
-    each: Vec<(f64, f64)>,
-    /// The gradients, one function after the other.
-    gradient: Vec<f32>,
-}
-
-fn piece(
-    examples: &Examples,
-    first: usize,
-    asked: &[(Problem<'_>, Linear)],
-    weights: &Tensor,
-) -> Result<PieceSums, VisionError> {
-    let vectors = vectors(examples, first)?;
-    let mut said = product(&vectors, weights)?;
-    let mut each = vec![(0.0_f64, 0.0_f64); asked.len()];
-    // What was said becomes what is left of it.
-    for (row, said) in said.chunks_exact_mut(asked.len().max(1)).enumerate() {
-        for ((said, (problem, function)), (loss, residual)) in
-            said.iter_mut().zip(asked).zip(&mut each)
-        {
-            let Some((label, weight)) = problem.taught(first + row) else {
-                *said = 0.0;
-                continue;
-            };
-            let logit = *said + function.bias;
-            let (label, weight) = (f64::from(label), f64::from(weight));
-            let wide = f64::from(logit);
-            let small = (-wide.abs()).exp();
-            let probability = if wide >= 0.0 { 1.0 } else { small } / (1.0 + small);
-            *loss += weight * (wide.max(0.0) + small.ln_1p() - label * wide);
-            let left = weight * (probability - label);
-            *residual += left;
-            *said = left as f32;
-        }
-    }
-    let rows = said.len() / asked.len().max(1);
-    let gradient = || {
-        let left = Tensor::from_vec(said, (rows, asked.len()), &Device::Cpu)?;
-        left.t()?.matmul(&vectors)?.flatten_all()?.to_vec1::<f32>()
-    };
-    Ok(PieceSums {
-        each,
-        gradient: gradient().map_err(wrong)?,
-    })
-}
-
-/// The vectors of a piece as a matrix, a row for each.
-fn vectors(examples: &Examples, first: usize) -> Result<Tensor, VisionError> {
-    let vectors = examples.piece(first);
-    let rows = vectors.len() / examples.width().max(1);
-    Tensor::from_vec(vectors, (rows, examples.width()), &Device::Cpu).map_err(wrong)
-}
-
-/// The weights of functions as a matrix, a row for each.
-fn matrix(functions: &[Linear], width: usize) -> Result<Tensor, VisionError> {
-    let weights: Vec<f32> = functions.iter().flat_map(|f| f.weights.clone()).collect();
-    Tensor::from_vec(weights, (functions.len(), width), &Device::Cpu).map_err(wrong)
-}
-
-/// Every vector with every function's weights, functions side by side.
-fn product(vectors: &Tensor, weights: &Tensor) -> Result<Vec<f32>, VisionError> {
-    let product = || vectors.matmul(&weights.t()?)?.flatten_all()?.to_vec1();
-    product().map_err(wrong)
-}
-
-pub(super) fn wrong(error: candle_core::Error) -> VisionError {
-    VisionError::tensor("what is taught", "learning")(error)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::logits;
+    use super::super::problem::Labels;
     use super::*;
 
     /// Points around a circle, those on the right more often true.

@@ -3,7 +3,9 @@
 use candle_core::{Device, Tensor};
 
 use super::examples::Examples;
-use super::logistic::{Linear, Problem, along, wrong};
+use super::logistic::along;
+use super::pass::wrong;
+use super::problem::{Linear, Problem};
 use crate::error::VisionError;
 
 /// A positive matrix as the product of a lower triangle and its mirror image.

@@ -14,11 +14,15 @@ mod folds;
 mod lbfgs;
 mod logistic;
 mod metric;
+mod pass;
 mod platt;
+mod problem;
 mod validate;
 
 pub use examples::Examples;
 pub use folds::{Dealt, FOLDS, Key, PARTS, deal, keys};
-pub use logistic::{Labels, Linear, Problem, fit, logits};
+pub use logistic::fit;
+pub use pass::logits;
 pub use platt::Platt;
+pub use problem::{Labels, Linear, Problem};
 pub use validate::{Lesson, Validated, all_fit, curve, final_fit, strengths, validate};

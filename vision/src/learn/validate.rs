@@ -2,8 +2,10 @@
 
 use super::examples::Examples;
 use super::folds::{FOLDS, fold, mask};
-use super::logistic::{Labels, Linear, Problem, fit, logits, refit};
+use super::logistic::{fit, refit};
+use super::pass::logits;
 use super::platt::softplus;
+use super::problem::{Labels, Linear, Problem};
 use crate::error::VisionError;
 
 /// The gradient at which a fit of a fold is near enough, and its most steps.
