@@ -283,18 +283,14 @@ impl Tile<'_> {
             unsafe {
                 let at = self.right.as_ptr().add(pair * self.right_step);
                 let mut right = [_mm512_setzero_si512(); COUNT];
-                for group in 0..COUNT {
-                    right[group] = _mm512_loadu_si512(at.add(group * self.right_groups).cast());
+                for (group, right) in right.iter_mut().enumerate() {
+                    *right = _mm512_loadu_si512(at.add(group * self.right_groups).cast());
                 }
-                for row in 0..ROWS {
-                    let left = *self.left.get_unchecked(self.left_rows[row] + pair);
+                for (sums, row) in sums.iter_mut().zip(self.left_rows) {
+                    let left = *self.left.get_unchecked(row + pair);
                     let left = _mm512_set1_epi32(left.cast_signed());
-                    for group in 0..COUNT {
-                        sums[row][group] = _mm512_dpbf16_ps(
-                            sums[row][group],
-                            pairs_of(left),
-                            pairs_of(right[group]),
-                        );
+                    for (sum, right) in sums.iter_mut().zip(&right) {
+                        *sum = _mm512_dpbf16_ps(*sum, pairs_of(left), pairs_of(*right));
                     }
                 }
             }
