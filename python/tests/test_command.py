@@ -49,7 +49,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 def test_ctrl_c_ends_the_command_as_shells_expect(tmp_path: Path) -> None:
     words = [COMMAND, "label", str(PHOTOS / "embedded"), "-o", str(tmp_path / "out"), "--categories", "person", "--no-cache"]
     job = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
-    time.sleep(1.5)
+    time.sleep(0.6)
     job.send_signal(signal.SIGINT)
     _, said = job.communicate(timeout=60)
     assert job.returncode == 130, said

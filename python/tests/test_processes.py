@@ -187,20 +187,6 @@ def test_ctrl_c_ends_the_work_with_what_is_kept(call: str, tmp_path: Path) -> No
         assert picsift.label(many, out, categories=["person"], progress=False).rows == 663
 
 
-def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
-    photos, out = PHOTOS / "embedded", tmp_path / "out"
-    line = [sys.executable, "-c", INTERRUPTED, "label", str(photos), str(out)]
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None and process.stdout.readline() == "ready\n"
-    time.sleep(1.0)
-    for _ in range(2):
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.3)
-    said, _ = process.communicate(timeout=60)
-    assert said.startswith("Interrupted True interrupted; 0 rows are labelled"), said
-    assert picsift.label(photos, out, categories=["person"], progress=False).rows == 221
-
-
 def test_what_it_holds_is_given_back() -> None:
     labeler = picsift.Labeler(["fish"])
     con = picsift.connect()
