@@ -46,6 +46,5 @@ mod sql_command;
 mod sqllogic;
 mod tables;
 mod units;
-mod units_s3;
 mod unreadable;
 mod upstream;
