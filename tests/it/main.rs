@@ -49,6 +49,5 @@ mod sqllogic;
 mod tables;
 mod teach;
 mod units;
-mod units_s3;
 mod unreadable;
 mod upstream;
