@@ -4,18 +4,18 @@ Tables in Parquet, or in memory, that refer to images or hold them; an image mod
 columns to train on. Three ways in:
 
 - :func:`connect` and :func:`sql`: queries with ``classify(image, 'dog')`` in them,
-- :func:`label`, and :func:`eval`, :func:`sample`, :func:`gallery`, :func:`export` of what it wrote: the commands,
+- :func:`label`, and :func:`eval`, :func:`sample`, :func:`teach`, :func:`gallery`, :func:`export` of what it wrote: the commands,
 - :class:`Labeler`: tables and pictures that a program has at hand, also within Ray, Daft, Spark and ``datasets``.
 """
 
 from __future__ import annotations
 
 from ._errors import Error, InputError, Interrupted, ModelError, PicsiftWarning
-from ._jobs import eval, export, gallery, label, sample
+from ._jobs import eval, export, gallery, label, sample, teach
 from ._labeler import Found, Labeler
 from ._picsift import version as _version
 from ._process import main as _main
-from ._results import Evaluation, Export, Gallery, Manifest, Progress, Sample
+from ._results import Evaluation, Export, Gallery, Lesson, Manifest, Progress, Sample
 from ._sql import Connection, Relation, connect, sql
 
 __version__ = _version()
@@ -30,6 +30,7 @@ __all__ = [
     "InputError",
     "Interrupted",
     "Labeler",
+    "Lesson",
     "Manifest",
     "ModelError",
     "PicsiftWarning",
@@ -44,5 +45,6 @@ __all__ = [
     "label",
     "sample",
     "sql",
+    "teach",
 ]
 

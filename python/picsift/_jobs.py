@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Union
 
 from . import _picsift
 from ._errors import InputError, _tell
-from ._results import Evaluation, Export, Gallery, Manifest, Progress, Sample
+from ._results import Evaluation, Export, Gallery, Lesson, Manifest, Progress, Sample
 from ._words import EngineOptions, Path, Paths, ReadOptions, categories as _names, known, words
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def label(
     *,
     categories: Iterable[str] | str | None = None,
     categories_file: Path | None = None,
+    heads: Path | None = None,
     model: str | None = None,
     device: str | None = None,
     threshold: float | None = None,
@@ -105,6 +107,7 @@ def label(
         output: Folder that gets the labelled table, here or in a bucket.
         categories: Nouns to ask for, such as ``["fish", "polar bear"]``.
         categories_file: TOML file of categories.
+        heads: File of what :func:`teach` learnt, by which its categories are answered.
         model: A name that ``picsift models`` lists, ``owner/name@revision``, or a folder.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         threshold: Score from which a category holds, 0 to 1.
@@ -142,6 +145,7 @@ def label(
         {
             "output": output,
             "categories_file": categories_file,
+            "heads": heads,
             "model": model,
             "device": device,
             "threshold": threshold,
@@ -271,6 +275,72 @@ def sample(
     _log(notes)
     by_name = {name: (some, of) for name, some, of in drawn}
     return Sample(str(output), rows, labelled, by_name)
+
+
+def teach(
+    inputs: Paths,
+    output: Path,
+    *,
+    truth: str | list[str] | None = None,
+    corrections: Path | None = None,
+    categories: Iterable[str] | str | None = None,
+    categories_file: Path | None = None,
+    model: str | None = None,
+    device: str | None = None,
+    image: str | None = None,
+    base: str | None = None,
+    seed: int | None = None,
+    overwrite: bool = False,
+    **options: Unpack[EngineOptions],
+) -> Lesson:
+    """Teaches categories of one's own, into a file of heads that :func:`label` answers by, as ``picsift teach`` does.
+
+    Args:
+        inputs: Outputs of :func:`label`, or any tables with images.
+        output: File that gets what was learnt.
+        truth: What is true, as for :func:`eval`; or a column of numbers from 0 to 1 for a single category.
+        corrections: File of what people said, in the place of a truth.
+        categories: Categories to teach.
+        categories_file: TOML file of categories to teach.
+        model: A model that embeds images.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        image: Column of the images.
+        base: Folder or URL that relative references are relative to.
+        seed: Seed of intervals.
+        overwrite: Replace the file.
+        **options: Model, limits, kept answers and fetching: see ``picsift._words.EngineOptions``.
+
+    Raises:
+        InputError: For tables, a truth or a model that do not fit; nothing was written.
+        ModelError: When the model cannot be had.
+    """
+    known("teach", options, EngineOptions)
+    names = _names(categories)
+    for name in names:
+        if "," in name:
+            raise InputError(f"categories: '{name}' holds a comma, which separates values")
+    said = words(
+        "teach",
+        inputs,
+        {
+            "output": output,
+            "truth": truth,
+            "corrections": corrections,
+            "categories": ",".join(names) or None,
+            "categories_file": categories_file,
+            "model": model,
+            "device": device,
+            "image": image,
+            "base": base,
+            "seed": seed,
+            "overwrite": overwrite,
+            **options,
+        },
+    )
+    text, table = _picsift.learn(said)
+    lesson = Lesson(json.loads(text), table, os.fspath(output))
+    _log(lesson["notes"])
+    return lesson
 
 
 def gallery(

@@ -49,6 +49,7 @@ class Labeler:
         categories: Iterable[str] | str | None = None,
         *,
         categories_file: Path | None = None,
+        heads: Path | None = None,
         model: str | None = None,
         device: str | None = None,
         threshold: float | None = None,
@@ -66,6 +67,7 @@ class Labeler:
         Args:
             categories: Nouns to ask for, such as ``["fish", "polar bear"]``.
             categories_file: TOML file of categories.
+            heads: File of what :func:`picsift.teach` learnt, by which its categories are answered.
             model: A name that ``picsift models`` lists, ``owner/name@revision``, or a folder.
             device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
             threshold: Score from which a category holds, 0 to 1.
@@ -86,6 +88,7 @@ class Labeler:
         self._options: dict[str, Any] = {
             "categories": _names(categories),
             "categories_file": categories_file,
+            "heads": heads,
             "model": model,
             "device": device,
             "threshold": threshold,

@@ -70,6 +70,25 @@ class Evaluation(dict[str, Any]):
         return self._table
 
 
+class Lesson(dict[str, Any]):
+    """What ``picsift teach --format json`` prints, as a dict; its text is the table for a terminal."""
+
+    def __init__(self, document: dict[str, Any], table: str, output: str) -> None:
+        super().__init__(document)
+        self._table = table
+        self.output = output
+        """The file of heads."""
+
+    @property
+    def categories(self) -> list[dict[str, Any]]:
+        """The figures of each category."""
+        found: list[dict[str, Any]] = self["categories"]
+        return found
+
+    def __str__(self) -> str:
+        return self._table
+
+
 @dataclass(frozen=True)
 class Sample:
     """A sample that was drawn."""

@@ -1,4 +1,4 @@
-//! `label`, `eval`, `sample`, `gallery` and `export`: the commands' work, whose outcome is data.
+//! `label`, `eval`, `sample`, `teach`, `gallery` and `export`: the commands' work, whose outcome is data.
 //!
 //! Each takes the words of its command ([`crate::arguments`]) and gives texts of JSON or plain values; `picsift/_jobs.py` makes objects of them.
 
@@ -9,7 +9,7 @@ use picsift::cli::Command;
 use picsift::error::{AppError, Signal};
 use picsift::label::{Cancel, LabelJob, Progress};
 use picsift::requests;
-use picsift::{eval, export, gallery, sample};
+use picsift::{eval, export, gallery, sample, teach};
 use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 
@@ -214,6 +214,22 @@ pub(crate) fn draw(py: Python<'_>, words: Vec<String>) -> PyResult<Sampled> {
     let work = move || async move { sample::sample(&options).await };
     let drawn = unless_stopped(py, "no sample was written", work, || Ok(()))?;
     Ok((drawn.rows, drawn.labelled, drawn.categories, drawn.notes))
+}
+
+/// `picsift teach`: the report as JSON and as a table for the terminal.
+#[pyfunction]
+pub(crate) fn learn(py: Python<'_>, words: Vec<String>) -> PyResult<(String, String)> {
+    let Command::Teach(args) = parse(words)? else {
+        return Err(unexpected());
+    };
+    let options = py
+        .detach(|| requests::teach(*args, &host()))
+        .map_err(error)?;
+    let work = move || async move {
+        let report = teach::teach(&options).await?;
+        Ok((report.json()?, report.table()?))
+    };
+    unless_stopped(py, "nothing was written", work, || Ok(()))
 }
 
 /// What `gallery` gives: rows, those without a picture, bytes of copies, the tables, corrections that were kept, and notes.

@@ -23,7 +23,7 @@ mod _picsift {
     #[pymodule_export]
     use crate::command::{run_command, serve_decoding, version};
     #[pymodule_export]
-    use crate::jobs::{draw, evaluate, label, show, write};
+    use crate::jobs::{draw, evaluate, label, learn, show, write};
     #[pymodule_export]
     use crate::labeler::{Labeler, Work};
     #[pymodule_export]

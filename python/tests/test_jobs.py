@@ -142,6 +142,22 @@ def test_an_evaluation_is_data(labelled: picsift.Manifest, tmp_path: Path) -> No
         picsift.eval(labelled.output)
 
 
+def test_a_category_is_taught_and_answered(labelled: picsift.Manifest, tmp_path: Path) -> None:
+    lesson = picsift.teach(
+        PHOTOS / "embedded", tmp_path / "heads.safetensors", truth="truth", categories=["windmill"], model="efficientnet-lite0"
+    )
+    assert [one["name"] for one in lesson.categories] == ["windmill"] and "windmill" in str(lesson)
+    job = picsift.label(
+        PHOTOS / "embedded", tmp_path / "out", heads=lesson.output, model="efficientnet-lite0", limit=20, progress=False
+    )
+    assert job.rows == 20 and list(job.held) == ["windmill"]
+    by_hand = picsift.Labeler(heads=lesson.output, model="efficientnet-lite0")
+    assert by_hand.categories == ["windmill"]
+    with pytest.raises(picsift.InputError, match="no such|never|column"):
+        picsift.teach(PHOTOS / "embedded", tmp_path / "none.safetensors", truth="no_such_column", model="efficientnet-lite0")
+    assert not (tmp_path / "none.safetensors").exists()
+
+
 def test_a_sample_is_a_table(labelled: picsift.Manifest, tmp_path: Path) -> None:
     drawn = picsift.sample(labelled.output, tmp_path / "sample.parquet", per_category=20, by="random", seed=1)
     assert pq.read_table(drawn.output).num_rows == drawn.rows
