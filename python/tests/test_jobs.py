@@ -153,7 +153,7 @@ def test_a_category_is_taught_and_answered(labelled: picsift.Manifest, tmp_path:
     assert job.rows == 20 and list(job.held) == ["windmill"]
     by_hand = picsift.Labeler(heads=lesson.output, model="efficientnet-lite0")
     assert by_hand.categories == ["windmill"]
-    with pytest.raises(picsift.InputError, match="no such|never|column"):
+    with pytest.raises(picsift.InputError, match="categories of its own"):
         picsift.teach(PHOTOS / "embedded", tmp_path / "none.safetensors", truth="no_such_column", model="efficientnet-lite0")
     assert not (tmp_path / "none.safetensors").exists()
 
