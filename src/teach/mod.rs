@@ -1,7 +1,7 @@
 //! Teaching a category: from a table with truth, or from corrections, to a file of heads.
 //!
-//! [`truth`] says what is true of a row, [`rows`] reads it with the row's embedding, [`zero_shot`] is what the model says by itself,
-//! [`learning`] makes heads and figures of them, [`report`] shows these. The arithmetic is `picsift_vision::learn`'s. Images are
+//! `truth` says what is true of a row, `rows` reads it with the row's embedding, `zero_shot` is what the model says by itself,
+//! `learning` makes heads and figures of them, [`report`] shows these. The arithmetic is `picsift_vision::learn`'s. Images are
 //! asked about as in any query, so that one whose embedding is kept, or stands in the table, is not opened.
 
 mod learning;

@@ -6,8 +6,8 @@
 //!
 //! The objective is scikit-learn's: the sum of weight times log loss plus half the squared length of the weights over `C`, the
 //! intercept free. Weights are brought to a mean of 1 first, so that a sample that stands for a million rows is no surer than its size.
-//! The problems of all categories, folds and strengths go through the examples together ([`logistic`]), which is why the minimiser
-//! ([`lbfgs`]) is one that is asked and told; libraries of minimisers call the function themselves, once for each problem.
+//! The problems of all categories, folds and strengths go through the examples together (`logistic`), which is why the minimiser
+//! (`lbfgs`) is one that is asked and told; libraries of minimisers call the function themselves, once for each problem.
 
 mod examples;
 mod folds;
