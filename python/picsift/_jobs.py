@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Union
 
 from . import _picsift
 from ._errors import InputError, _tell
-from ._results import Evaluation, Export, Gallery, Lesson, Manifest, Progress, Sample
-from ._words import EngineOptions, Path, Paths, ReadOptions, categories as _names, known, words
+from ._results import Evaluation, Export, Gallery, Lesson, Manifest, Part, Progress, Sample
+from ._words import EngineOptions, PartOptions, Path, Paths, ReadOptions, categories as _names, known, words
 
 if TYPE_CHECKING:
     from typing_extensions import TypeAlias, Unpack
@@ -170,7 +170,10 @@ def label(
         },
     )
     with _Watch(progress) as tell:
-        text, place, failed = _picsift.label(said, _names(categories), tell)
+        return _manifest(*_picsift.label(said, _names(categories), tell))
+
+
+def _manifest(text: str, place: str, failed: str) -> Manifest:
     document: dict[str, Any] = json.loads(text)
     counts = document["counts"]
     return Manifest(
@@ -186,6 +189,61 @@ def label(
         seconds=document["seconds"],
         document=document,
     )
+
+
+def label_part(
+    inputs: Paths,
+    output: Path,
+    *,
+    shard: str | None = None,
+    lease: float | None = None,
+    categories: Iterable[str] | str | None = None,
+    progress: Watcher = None,
+    **options: Unpack[PartOptions],
+) -> Manifest | Part:
+    """Labels a part of a job that several programs do together, as ``picsift label --shard`` and ``--workers-share`` do.
+
+    Call it with the same options in as many processes as there are, on any machines that reach the output. Whichever does the last unit
+    publishes the output, and gets its manifest; the others get how far all are.
+
+    Args:
+        inputs: As for :func:`label`.
+        output: As for :func:`label`; one place for all.
+        shard: Which part of how many, ``"3/16"``; without it whatever nobody is at, until nothing is left.
+        lease: Seconds without a sign of life after which what a process is at is taken over by another.
+        categories: Nouns to ask for.
+        progress: As for :func:`label`.
+        **options: The other options of :func:`label`, less those that mean one program.
+
+    Raises:
+        InputError: Also for what differs from the others' job, by name.
+        Error: Also for units that could not be done here; what is recorded stays.
+    """
+    known("label_part", options, PartOptions)
+    share = {"shard": shard, "workers_share": shard is None, "lease": lease}
+    said = words("label", inputs, {"output": output, **share, **options})
+    with _Watch(progress) as tell:
+        place, published, done, units = _picsift.part(said, _names(categories), tell)
+    return Part(place, done, units) if published is None else _manifest(*published)
+
+
+def publish(output: Path) -> Manifest:
+    """Makes the output of what several programs have labelled, as ``picsift publish`` does; the last of them does it by itself.
+
+    Raises:
+        InputError: When units are left to do.
+    """
+    return _manifest(*_picsift.publish(words("publish", str(output), {})))
+
+
+def status(output: Path) -> dict[str, Any]:
+    """How far the work on an output is: what ``picsift status --format json`` prints.
+
+    Raises:
+        InputError: When there is neither an output nor work on one.
+    """
+    found: dict[str, Any] = json.loads(_picsift.status(words("status", str(output), {"format": "json"})))
+    return found
 
 
 def eval(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import dataclass, field
 from typing import Any
+
+from . import _picsift
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,18 @@ class Manifest:
     """Where the time went: ``wall``, ``fetch``, ``decode``, ``model``."""
     document: dict[str, Any] = field(repr=False)
     """All of it, as it stands in the file."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part that is done of a job whose other parts are not."""
+
+    output: str
+    """The output folder, which is published by whoever does the last unit."""
+    done: int
+    """Units that are done, by all."""
+    units: int
+    """Units of the job."""
 
 
 class Evaluation(dict[str, Any]):
@@ -117,6 +133,49 @@ class Gallery:
     """Bytes of copies."""
     corrections: int
     """Corrections of the gallery that was there, which are kept."""
+
+    def serve(self, port: int = 0) -> Served:
+        """Shows it in a browser of this machine, where corrections are kept in its ``corrections.jsonl``.
+
+        Args:
+            port: Of the loopback address; 0 is any that is free.
+
+        Raises:
+            InputError: When the port is taken, or the folder holds no gallery.
+        """
+        return Served(_picsift.Served(self.output, port), self.output)
+
+
+class Served:
+    """A gallery that is shown on this machine until it is stopped; leaving a ``with`` block stops it too."""
+
+    def __init__(self, native: _picsift.Served, output: str) -> None:
+        self._native = native
+        self.url: str = native.url
+        """Where it is; whoever has this link sees it."""
+        self.corrections = os.path.join(output, "corrections.jsonl")
+        """The file of what is corrected, which :func:`picsift.label` and :func:`picsift.teach` take."""
+
+    def __repr__(self) -> str:
+        return f"<the gallery at {self.url}>" if self._native.running() else "<a gallery that was stopped>"
+
+    def stop(self) -> None:
+        """Stops it."""
+        self._native.stop()
+
+    def wait(self) -> None:
+        """Waits until it is stopped, from elsewhere or by Ctrl-C here."""
+        try:
+            while self._native.running():
+                time.sleep(0.1)
+        except KeyboardInterrupt:
+            self.stop()
+
+    def __enter__(self) -> Served:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
 
 @dataclass(frozen=True)

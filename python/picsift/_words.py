@@ -84,6 +84,28 @@ class EngineOptions(ModelOptions, CacheOptions, ReadOptions, total=False):
     """What work that asks a model can be told beside its own options."""
 
 
+class PartOptions(EngineOptions, total=False):
+    """What a part of a shared job can be told: the options of :func:`picsift.label` that do not mean one program."""
+
+    categories_file: Path
+    heads: Path
+    model: str
+    device: str
+    threshold: float
+    prompt_style: str
+    image: str
+    sha256: str
+    embedding: bool
+    image_column: str
+    where: str
+    limit: int
+    partition_by: str | list[str]
+    on_error: str
+    max_error_ratio: float
+    shard_rows: int
+    corrections: Path
+
+
 def known(function: str, options: Mapping[str, object], kind: type[ReadOptions]) -> None:
     """Refuses keywords that there are not, as a function does that names all of its own."""
     for name in options:

@@ -1,5 +1,6 @@
 //! Errors and notes of the library as Python's: `picsift.Error` and what stands below it, with the command's sentences.
 
+use datafusion::common::DataFusionError;
 use picsift::error::AppError;
 use picsift_images::redacted;
 use picsift_udf::EngineError;
@@ -53,12 +54,23 @@ pub(crate) fn error(error: AppError) -> PyErr {
 
 fn kind(error: &AppError) -> Kind {
     match error {
+        AppError::Plan(plan) if about_a_model(plan) => Kind::Model,
         AppError::Usage(_) | AppError::Plan(_) => Kind::Input,
         AppError::Engine(EngineError::Pool(_)) => Kind::Error,
         AppError::Engine(_) | AppError::Source(_) | AppError::Unverified { .. } => Kind::Model,
         AppError::Cancelled { .. } | AppError::Interrupted { .. } => Kind::Interrupted,
         AppError::Unfinished { source, .. } => kind(source),
         _ => Kind::Error,
+    }
+}
+
+/// Whether a query cannot be planned since a model of it cannot be had.
+fn about_a_model(error: &DataFusionError) -> bool {
+    match error.find_root() {
+        DataFusionError::External(source) => {
+            matches!(source.downcast_ref(), Some(EngineError::Model(_)))
+        }
+        _ => false,
     }
 }
 

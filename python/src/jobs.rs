@@ -2,30 +2,42 @@
 //!
 //! Each takes the words of its command ([`crate::arguments`]) and gives texts of JSON or plain values; `picsift/_jobs.py` makes objects of them.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use picsift::cli::Command;
-use picsift::error::{AppError, Signal};
-use picsift::label::{Cancel, LabelJob, Progress};
+use picsift::dataset::Manifest;
+use picsift::error::AppError;
+use picsift::label::{LabelJob, Progress};
 use picsift::requests;
 use picsift::{eval, export, gallery, sample, teach};
 use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 
 use crate::arguments::{host, parse};
-use crate::errors::{Kind, error, raise, tell, warn};
-use crate::process::{begin, begin_here};
+use crate::errors::{Kind, error, raise, warn};
+use crate::process::begin_here;
+use crate::watch::{Watcher, attended};
 
 /// What `label` gives: the manifest as JSON, the output and the list of failed images as a person would write them.
-type Labelled = (String, String, String);
+pub(crate) type Labelled = (String, String, String);
 
-fn unexpected() -> PyErr {
+/// The same of a manifest.
+pub(crate) fn labelled(
+    manifest: &Manifest,
+    output: String,
+    failures: String,
+) -> PyResult<Labelled> {
+    let text = serde_json::to_string(manifest).map_err(AppError::json);
+    Ok((text.map_err(error)?, output, failures))
+}
+
+pub(crate) fn unexpected() -> PyErr {
     raise(Kind::Error, "the arguments are of another command")
 }
 
 /// Does the work of a command that is dropped when it is stopped; `state` is what is there of its output then.
-fn unless_stopped<T: Send + 'static, F: Future<Output = Result<T, AppError>>>(
+pub(crate) fn unless_stopped<T: Send + 'static, F: Future<Output = Result<T, AppError>>>(
     py: Python<'_>,
     state: &str,
     work: impl FnOnce() -> F + Send + 'static,
@@ -43,60 +55,6 @@ pub(crate) fn stopped(py: Python<'_>, error: PyErr, state: &str) -> PyErr {
     match error.is_instance_of::<PyKeyboardInterrupt>(py) {
         true => raise(Kind::Interrupted, format!("interrupted; {state}")),
         false => error,
-    }
-}
-
-/// Whoever is told how far a job is: a function of done, total, failed and seconds.
-struct Watcher<'py> {
-    tell: Option<Bound<'py, PyAny>>,
-    last: Option<Progress>,
-}
-
-impl Watcher<'_> {
-    fn look(&mut self, now: Option<Progress>) -> PyResult<()> {
-        let (Some(tell), Some(now)) = (&self.tell, now) else {
-            return Ok(());
-        };
-        let done = now.before + now.rows;
-        if self
-            .last
-            .as_ref()
-            .is_none_or(|last| last.before + last.rows != done)
-        {
-            tell.call1((done, now.total, now.failures, now.elapsed.as_secs_f64()))?;
-            self.last = Some(now);
-        }
-        Ok(())
-    }
-}
-
-/// What Python raises while a job runs.
-#[derive(Default)]
-struct Raised {
-    /// How often Ctrl-C was pressed.
-    pressed: u32,
-    /// The first error that is something else.
-    own: Option<PyErr>,
-}
-
-impl Raised {
-    /// Ends the job: Ctrl-C and errors politely, and Ctrl-C at once the second time.
-    fn hear(&mut self, py: Python<'_>, error: PyErr, cancel: &Cancel) {
-        if !error.is_instance_of::<PyKeyboardInterrupt>(py) {
-            cancel.finish();
-            self.own.get_or_insert(error);
-            return;
-        }
-        self.pressed += 1;
-        match self.pressed {
-            1 => {
-                cancel.finish();
-                tell(
-                    "warning: stopping: what is under way is finished and kept; once more stops at once",
-                );
-            }
-            _ => cancel.stop(),
-        }
     }
 }
 
@@ -128,50 +86,16 @@ pub(crate) fn label(
     }
     let idle = job.nothing_to_do().is_some();
     let losses = job.losses();
-    let cancel = Cancel::default();
-    let now: Arc<Mutex<Option<Progress>>> = Arc::default();
-    let work = {
-        let (cancel, now) = (cancel.clone(), Arc::clone(&now));
-        async move {
-            let tell = move |progress: &Progress| {
-                *now.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress.clone());
-            };
-            job.run(tell, &cancel).await
-        }
-    };
-    let latest = || now.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let mut watcher = Watcher {
-        tell: progress,
-        last: None,
-    };
-    let mut raised = Raised::default();
-    let done = begin(work)?.wait(py, |signals| {
-        if let Err(error) = signals.and_then(|()| watcher.look(latest())) {
-            raised.hear(py, error, &cancel);
-        }
-        Ok(())
+    let manifest = attended(py, progress, |tell, cancel| async move {
+        job.run(tell, &cancel).await
     })?;
-    if let Some(error) = raised.own {
-        return Err(error);
-    }
-    let manifest = done.map_err(|failed| {
-        error(match failed {
-            AppError::Cancelled { state } if raised.pressed > 0 => AppError::Interrupted {
-                signal: Signal::Interrupt,
-                state,
-            },
-            failed => failed,
-        })
-    })?;
-    watcher.look(latest())?;
     if let Some(lost) = losses.said() {
         warn(py, &format!("warning: {lost}"))?;
     }
     if !idle {
         LabelJob::any_answered(&manifest).map_err(error)?;
     }
-    let text = serde_json::to_string(&manifest).map_err(AppError::json);
-    Ok((text.map_err(error)?, output, failures))
+    labelled(&manifest, output, failures)
 }
 
 /// `picsift eval`: the report as JSON, as a table for the terminal and as Markdown, and the thresholds that were written.
@@ -261,10 +185,7 @@ pub(crate) fn show(
         }
     };
     let started = std::time::Instant::now();
-    let mut watcher = Watcher {
-        tell: progress,
-        last: None,
-    };
+    let mut watcher = Watcher::new(progress);
     let mut look = || {
         let (done, total) = &*counts;
         watcher.look(Some(Progress {

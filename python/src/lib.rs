@@ -10,10 +10,13 @@ mod command;
 mod errors;
 mod jobs;
 mod labeler;
+mod parts;
 mod process;
 mod results;
+mod served;
 mod session;
 mod table;
+mod watch;
 
 use pyo3::prelude::*;
 
@@ -27,7 +30,11 @@ mod _picsift {
     #[pymodule_export]
     use crate::labeler::{Labeler, Work};
     #[pymodule_export]
+    use crate::parts::{part, publish, status};
+    #[pymodule_export]
     use crate::results::Batches;
+    #[pymodule_export]
+    use crate::served::Served;
     #[pymodule_export]
     use crate::session::{Query, Reader, Session};
 }

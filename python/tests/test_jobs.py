@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import picsift
@@ -172,6 +174,96 @@ def test_a_gallery_is_pages(labelled: picsift.Manifest, tmp_path: Path) -> None:
     assert (shown.rows, shown.without_picture) == (12, 0) and shown.bytes > 0
     assert (Path(shown.output) / "index.html").exists()
     assert told[-1].done == 12
+
+
+def test_a_gallery_is_shown_and_corrected(labelled: picsift.Manifest, tmp_path: Path) -> None:
+    shown = picsift.gallery(labelled.output, tmp_path / "pages", limit=3, pictures=False, progress=False)
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    with shown.serve() as served:
+        assert served.url.startswith("http://") and served.url in repr(served)
+        assert browser.open(served.url, timeout=20).status == 200
+        host = served.url.split("/?")[0]
+        page = browser.open(f"{host}/", timeout=20).read().decode()
+        assert "picsift" in page
+        token = json.loads(browser.open(f"{host}/data/meta.js", timeout=20).read().decode().split('"serve":', 1)[1].split("}")[0] + "}")
+        key = json.loads((tmp_path / "pages" / "data" / "rows-0.js").read_text().split(",", 1)[1].rsplit(")", 1)[0])[0]["key"]
+        line = {"key": key, "row": 0, "category": "fish", "was": None, "is": True, "who": "ada", "when": "2026-01-01T00:00:00Z"}
+        request = urllib.request.Request(
+            f"{host}/corrections",
+            data=json.dumps(line).encode() + b"\n",
+            headers={"X-Picsift-Token": token["token"], "Content-Type": "application/x-ndjson"},
+        )
+        assert browser.open(request, timeout=20).status == 200
+        assert json.loads(Path(served.corrections).read_text())["who"] == "ada"
+        # A port that is taken is said.
+        with pytest.raises(picsift.InputError, match="port"):
+            shown.serve(port=int(host.rsplit(":", 1)[1]))
+    assert "stopped" in repr(served)
+    with pytest.raises(OSError):
+        browser.open(f"{host}/", timeout=20)
+    served.stop()
+    served.wait()
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(picsift.InputError, match="no gallery"):
+        dataclasses.replace(shown, output=str(tmp_path / "nothing")).serve()
+
+
+PRESS = """
+import picsift, signal, sys, threading
+
+def press(now):
+    # Before the second time nobody waits for what is under way.
+    if now.done > 0:
+        signal.raise_signal(signal.SIGINT)
+
+try:
+    picsift.label(sys.argv[1], sys.argv[2], categories=["fish"], shard_rows=1, no_cache=True, progress=press)
+except picsift.Interrupted as error:
+    print(type(error).__name__, error)
+    print(isinstance(error, KeyboardInterrupt))
+"""
+
+
+def test_ctrl_c_keeps_what_is_done_and_twice_stops_at_once(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = [sys.executable, "-W", "always", "-c", PRESS, str(PHOTOS / "embedded"), str(out)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout.startswith("Interrupted"), done.stderr
+    assert done.stdout.endswith("True\n") and "once more stops at once" in done.stderr
+    whole = picsift.label(PHOTOS / "embedded", out, categories=["fish"], shard_rows=1, no_cache=True, progress=False)
+    assert whole.rows == 221 and 0 < whole.document["counts"]["asked"] <= 221
+
+
+def rows(output: str) -> list[dict[str, object]]:
+    return sorted(pq.read_table(output).drop_columns(["image"]).to_pylist(), key=lambda row: str(row["file"]))
+
+
+def test_parts_in_several_processes_are_the_job(tmp_path: Path) -> None:
+    for number, count in enumerate([90, 70, 61]):
+        table = pq.read_table(PHOTOS / "embedded").slice([0, 90, 160][number], count)
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        pq.write_table(table, tmp_path / "photos" / f"{number}.parquet")
+    alone = picsift.label(tmp_path / "photos", tmp_path / "alone", categories=CATEGORIES, progress=False)
+    out = tmp_path / "out"
+    first = picsift.label_part(tmp_path / "photos", out, shard="1/2", categories=CATEGORIES, progress=False)
+    assert isinstance(first, picsift.Part) and 0 < first.done < first.units
+    now = picsift.status(out)
+    assert (now["done"], now["units"]) == (first.done, first.units)
+    with pytest.raises(picsift.InputError, match="fish"):
+        picsift.label_part(tmp_path / "photos", out, shard="2/2", categories=["dog"], progress=False)
+    with pytest.raises(picsift.InputError, match="units|done"):
+        picsift.publish(out)
+    told: list[picsift.Progress] = []
+    last = picsift.label_part(tmp_path / "photos", out, categories=CATEGORIES, lease=5, progress=told.append)
+    assert isinstance(last, picsift.Manifest) and last.rows == 221 and last.held == alone.held and told
+    assert rows(out.as_posix()) == rows(alone.output)
+    assert picsift.publish(out).rows == 221
+    with pytest.raises(picsift.InputError, match="16"):
+        picsift.label_part(tmp_path / "photos", out, shard="0/16", categories=CATEGORIES)
+    with pytest.raises(TypeError, match="overwrite"):
+        picsift.label_part(tmp_path / "photos", out, categories=CATEGORIES, overwrite=True)  # type: ignore[call-arg]
+    with pytest.raises(picsift.InputError, match="neither"):
+        picsift.status(tmp_path / "nothing")
 
 
 def test_an_export_is_a_data_set(labelled: picsift.Manifest, tmp_path: Path) -> None:

@@ -199,6 +199,8 @@ def test_mistakes_are_errors_of_the_family(con: picsift.Connection) -> None:
         picsift.connect(device="warp")
     with pytest.raises(TypeError, match="colour"):
         picsift.connect(colour="red")  # type: ignore[call-arg]
+    with pytest.raises(picsift.ModelError, match="no-such-model"):
+        picsift.connect(model="no-such-model").sql("SELECT classify(image, 'fish') FROM 'datasets/photos/embedded'")
 
 
 def test_threads_have_their_own_variables(con: picsift.Connection) -> None:

@@ -23,6 +23,10 @@ manifest: picsift.Manifest = picsift.label(
     ["a", Path("b")], Path("out"), categories=["fish"], where="x", cache_dir=Path("c"), progress=lambda now: print(now.done)
 )
 held: int = manifest.held["fish"]
+part: picsift.Manifest | picsift.Part = picsift.label_part("a", "out", shard="1/2", categories="fish", partition_by=["label"])
+units: int | None = part.units if isinstance(part, picsift.Part) else None
+with picsift.gallery("a", "b").serve() as served:
+    link: str = served.url
 labeler = picsift.Labeler(["fish"], model="pocket", image="image", host_rate=3, allow_folder=[Path("a")])
 found: picsift.Found = labeler.label_image(b"")
 label: str | None = found["label"]

@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::{Result, internal_err, plan_datafusion_err, plan_err};
+use datafusion::common::{DataFusionError, Result, internal_err, plan_datafusion_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
@@ -81,7 +81,7 @@ impl Call {
         let described = |model: &ModelSpec| {
             engine
                 .model(&model.name, &model.load)
-                .map_err(|e| plan_datafusion_err!("{e}"))
+                .map_err(|e| DataFusionError::External(Box::new(e)))
         };
         let (model, compiled) = match &spec.kind {
             CallKind::File => (None, CompiledQuestions::Nothing),
