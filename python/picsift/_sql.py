@@ -189,7 +189,8 @@ def connect(
         **options: Model, limits, kept answers and fetching: see ``picsift._words.EngineOptions``.
 
     Raises:
-        InputError: For an option that is wrong or a model that is not known.
+        InputError: For an option that is wrong.
+        ModelError: When the model is not known.
     """
     return Connection(model=model, device=device, corrections=corrections, **options)
 

@@ -4,6 +4,7 @@ use datafusion::common::DataFusionError;
 use picsift::error::AppError;
 use picsift_images::redacted;
 use picsift_udf::EngineError;
+use picsift_vision::SourceError;
 use pyo3::prelude::*;
 use pyo3::types::PyModule;
 
@@ -69,6 +70,7 @@ fn about_a_model(error: &DataFusionError) -> bool {
     match error.find_root() {
         DataFusionError::External(source) => {
             matches!(source.downcast_ref(), Some(EngineError::Model(_)))
+                || source.is::<SourceError>()
         }
         _ => false,
     }

@@ -193,14 +193,14 @@ def test_mistakes_are_errors_of_the_family(con: picsift.Connection) -> None:
         with pytest.raises(picsift.InputError, match=says) as raised:
             con.sql(query).fetchall()
         assert isinstance(raised.value, (picsift.Error, ValueError))
-    with pytest.raises(picsift.InputError, match="no-such-model"):
+    with pytest.raises(picsift.ModelError, match="no-such-model"):
         picsift.connect(model="no-such-model")
     with pytest.raises(picsift.InputError, match="warp"):
         picsift.connect(device="warp")
     with pytest.raises(TypeError, match="colour"):
         picsift.connect(colour="red")  # type: ignore[call-arg]
     with pytest.raises(picsift.ModelError, match="no-such-model"):
-        picsift.connect(model="no-such-model").sql("SELECT classify(image, 'fish') FROM 'datasets/photos/embedded'")
+        con.sql("SET picsift.model = 'no-such-model'")
 
 
 def test_threads_have_their_own_variables(con: picsift.Connection) -> None:

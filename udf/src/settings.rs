@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
-use datafusion::common::{Result, config_err};
+use datafusion::common::{DataFusionError, Result, config_err};
 use picsift_images::shown;
 use picsift_vision::{DEFAULT_MODEL, Generation, Heads, LoadOptions, PromptStyle};
 use url::Url;
@@ -333,7 +333,8 @@ impl PicsiftOptions {
         if self.engine.as_ref().is_none_or(|engine| engine.has(name)) {
             return Ok(());
         }
-        picsift_vision::check_name(name).or_else(|error| config_err!("picsift.model: {error}"))
+        let known = picsift_vision::check_name(name);
+        known.map_err(|error| DataFusionError::External(Box::new(error)))
     }
 }
 
