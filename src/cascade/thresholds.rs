@@ -197,4 +197,49 @@ mod tests {
         assert_eq!((found.below, found.above), (0, 0), "{found:?}");
         assert!(found.low <= 0.5 && found.high > 0.5);
     }
+
+    /// Samples of one table again and again: a promise is broken about as often as it may be, so that nothing is given away either.
+    #[test]
+    fn a_promise_is_broken_as_often_as_was_allowed_and_not_more() {
+        const ROWS: usize = 20_000;
+        const DRAWS: usize = 2000;
+        const SAMPLE: usize = 600;
+        let mut number = 0x1234_5678_9abc_def1_u64;
+        let mut chance = move || {
+            number ^= number << 13;
+            number ^= number >> 7;
+            number ^= number << 17;
+            (number >> 11) as f32 / (1u64 << 53) as f32
+        };
+        // A fifth holds; scores are triangles that overlap.
+        let mut table: Vec<Judged> = (0..ROWS)
+            .map(|_| {
+                let holds = chance() < 0.2;
+                let score = (chance() + chance()) / 2.0 * 0.7 + if holds { 0.3 } else { 0.0 };
+                Judged { score, holds }
+            })
+            .collect();
+        let all = table.iter().filter(|row| row.holds).count() as f64;
+        let (mut recall, mut precision) = (0, 0);
+        for _ in 0..DRAWS {
+            for at in 0..SAMPLE {
+                let other = at + (chance() * (ROWS - at) as f32) as usize;
+                table.swap(at, other.min(ROWS - 1));
+            }
+            let found = thresholds(&table[..SAMPLE], &both(0.8), 0.2);
+            let count =
+                |of: &dyn Fn(&Judged) -> bool| table.iter().filter(|row| of(row)).count() as f64;
+            let missed = count(&|row| row.holds && row.score < found.low);
+            let mistaken = count(&|row| !row.holds && row.score >= found.high);
+            recall += usize::from(missed > 0.2 * all);
+            precision += usize::from(mistaken > 0.25 * (all - missed));
+        }
+        // A tenth each is allowed; counts are whole, so that a little less is used.
+        let most = DRAWS / 10;
+        assert!(recall <= most && precision <= most, "{recall} {precision}");
+        assert!(
+            recall >= DRAWS / 25 && precision >= DRAWS / 50,
+            "{recall} {precision}"
+        );
+    }
 }
