@@ -27,7 +27,7 @@ impl Chance {
 
 /// Writes the photographs of `folder`, each `copies` times, as the Parquet file `table` with columns `id`, `file` and `image`; rows of
 /// one photograph do not stand together.
-pub fn write(folder: &Path, table: &Path, copies: usize) {
+pub(crate) fn write(folder: &Path, table: &Path, copies: usize) {
     let mut names: Vec<_> = std::fs::read_dir(folder)
         .expect("a folder of photographs")
         .map(|entry| entry.expect("an entry").path())

@@ -12,7 +12,13 @@ use rand::{Rng, SeedableRng};
 use super::tables::{Outcome, Table, outcome};
 
 /// SUPG with a budget of so many draws, half of them for either threshold.
-pub fn supg(table: &Table, promise: &Promise, risk: f64, budget: usize, seed: u64) -> Outcome {
+pub(crate) fn supg(
+    table: &Table,
+    promise: &Promise,
+    risk: f64,
+    budget: usize,
+    seed: u64,
+) -> Outcome {
     let mut random = StdRng::seed_from_u64(seed);
     let mut asked = vec![false; table.rows()];
     let all: Vec<usize> = (0..table.rows()).collect();
@@ -153,7 +159,13 @@ fn lower(values: &[f64], risk: f64) -> f64 {
 }
 
 /// BARGAIN: `draws` rows for recall, and as many as its tests take, at most that many a candidate, for precision.
-pub fn bargain(table: &Table, promise: &Promise, risk: f64, draws: usize, seed: u64) -> Outcome {
+pub(crate) fn bargain(
+    table: &Table,
+    promise: &Promise,
+    risk: f64,
+    draws: usize,
+    seed: u64,
+) -> Outcome {
     let order = table.shuffled(seed ^ 0xba);
     let mut asked = vec![false; table.rows()];
     let low = match promise.recall {

@@ -5,7 +5,7 @@ use picsift::cascade::{Judged, Promise, size, thresholds};
 use super::tables::{Outcome, Table, outcome};
 
 /// Samples the table by chance, as a job does, and labels by the thresholds that come of it.
-pub fn ours(table: &Table, promise: &Promise, risk: f64, seed: u64) -> Outcome {
+pub(crate) fn ours(table: &Table, promise: &Promise, risk: f64, seed: u64) -> Outcome {
     let order = table.shuffled(seed);
     let rows = table.rows() as u64;
     let (first, rest) = order.split_at(size::first(rows) as usize);

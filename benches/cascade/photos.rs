@@ -13,7 +13,7 @@ use super::copies;
 const CATEGORIES: &str = "person,bird";
 
 /// Labels so many pictures both ways and prints what each took and kept.
-pub fn run(pictures: usize) {
+pub(crate) fn run(pictures: usize) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name).display().to_string();

@@ -5,7 +5,7 @@ use rand::{Rng, SeedableRng};
 
 /// How the cheap scores are related to the dear answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Shape {
+pub(crate) enum Shape {
     /// Two bell curves, far from each other.
     Apart,
     /// Two bell curves that overlap.
@@ -24,7 +24,7 @@ pub enum Shape {
     Inverted,
 }
 
-pub const SHAPES: [Shape; 8] = [
+pub(crate) const SHAPES: [Shape; 8] = [
     Shape::Apart,
     Shape::Overlapping,
     Shape::Calibrated,
@@ -36,15 +36,17 @@ pub const SHAPES: [Shape; 8] = [
 ];
 
 /// A table of one category.
-pub struct Table {
-    pub shape: Shape,
-    pub scores: Vec<f32>,
-    pub holds: Vec<bool>,
+pub(crate) struct Table {
+    /// What the scores are like; who only counts broken promises does not ask.
+    #[allow(dead_code)]
+    pub(crate) shape: Shape,
+    pub(crate) scores: Vec<f32>,
+    pub(crate) holds: Vec<bool>,
 }
 
 impl Table {
     /// The table of a number: shapes in turn, 0.5 % to 50 % yeses, a dear model that is sure of itself or not.
-    pub fn simulated(number: u64, rows: usize) -> Self {
+    pub(crate) fn simulated(number: u64, rows: usize) -> Self {
         let mut random = StdRng::seed_from_u64(number ^ 0x5ca1_ab1e);
         let shape = SHAPES[number as usize % SHAPES.len()];
         let frequency = 0.005 * 100f64.powf(random.random::<f64>());
@@ -93,12 +95,12 @@ impl Table {
         }
     }
 
-    pub fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.scores.len()
     }
 
     /// All rows in an order by chance.
-    pub fn shuffled(&self, seed: u64) -> Vec<usize> {
+    pub(crate) fn shuffled(&self, seed: u64) -> Vec<usize> {
         let mut random = StdRng::seed_from_u64(seed);
         let mut order: Vec<usize> = (0..self.rows()).collect();
         for at in (1..order.len()).rev() {
@@ -110,15 +112,15 @@ impl Table {
 
 /// What came of a way to choose thresholds on a table.
 #[derive(Debug, Clone, Copy)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Rows that the dear model was asked about.
-    pub asked: usize,
-    pub recall: f64,
-    pub precision: f64,
+    pub(crate) asked: usize,
+    pub(crate) recall: f64,
+    pub(crate) precision: f64,
 }
 
 /// The labels of thresholds, where the dear model was asked about the rows between them and those that `sampled` marks.
-pub fn outcome(table: &Table, sampled: &[bool], low: f32, high: f32) -> Outcome {
+pub(crate) fn outcome(table: &Table, sampled: &[bool], low: f32, high: f32) -> Outcome {
     let (mut asked, mut found, mut missed, mut mistaken) = (0, 0u64, 0u64, 0u64);
     for ((&score, &holds), &sampled) in table.scores.iter().zip(&table.holds).zip(sampled) {
         let between = score >= low && score < high;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::OnceLock;
 
-use arrow::array::{Array, AsArray, BooleanArray, Float32Array, RecordBatch, StructArray};
+use arrow::array::{AsArray, BooleanArray, Float32Array, RecordBatch, StructArray};
 use picsift::cascade::Promise;
 use serde_json::Value;
 use tables::Table;
