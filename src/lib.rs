@@ -6,6 +6,7 @@
 //! decodes or judges.
 
 pub mod batches;
+pub mod cascade;
 pub mod cli;
 pub mod commands;
 pub mod corrections;

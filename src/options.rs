@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use picsift_vision::categories::{JobCategory, with_heads};
 use picsift_vision::{DEFAULT_MODEL, LoadOptions, PromptStyle};
 
+use crate::cascade::Promise;
 use crate::error::AppError;
 
 /// Which model answers, and how it is loaded.
@@ -23,6 +24,29 @@ impl Default for ModelOptions {
             load: LoadOptions::default(),
         }
     }
+}
+
+/// Share of what a cheap model decides that the dear one is asked about all the same, unless it is set.
+pub const AUDIT: f64 = 0.005;
+
+/// Probability with which promises hold, unless it is set.
+pub const CONFIDENCE: f64 = 0.95;
+
+/// A cheap model that answers for the model that is asked, which is the dear one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CascadeOptions {
+    /// The cheap model.
+    pub cheap: ModelOptions,
+    /// What is promised of categories that have no promise of their own.
+    pub promise: Promise,
+    /// Probability, 0 to 1, both left out, with which all promises hold together. Default: [`CONFIDENCE`].
+    pub confidence: f64,
+    /// Most images that the dear model is asked about, those of the sample among them; `None` is no bound.
+    pub max_asked: Option<u64>,
+    /// Share, 0 to 1, of what the cheap model decides that the dear one is asked about all the same. Default: [`AUDIT`].
+    pub audit: f64,
+    /// What the sample is drawn by.
+    pub seed: u64,
 }
 
 /// Which categories are asked for.

@@ -268,6 +268,22 @@ thread_local! {
     static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
 }
 
+/// Where a window of this `length` begins along a side of `all` pixels so that the first and the last of the `made` pixels do not lie
+/// just on pixels of the source: at its beginning, or a millionth of a pixel beside it, which changes no value.
+///
+/// There all weights but one are zero, and the resizer leaves zeros at the ends out. It takes what the first and the last pixel need for
+/// what all of them need, and reads beside its buffer for the pixels between, which need more (fast_image_resize 6.1.0).
+fn off_the_grid(begin: f64, length: f64, made: u32, all: u32) -> f64 {
+    const ASIDE: f64 = 1e-6;
+    let half = length / f64::from(made) / 2.0;
+    let is_whole = |place: f64| (place - place.round()).abs() < ASIDE / 4.0;
+    let on_it = |begin: f64| is_whole(begin + half - 0.5) || is_whole(begin + length - half - 0.5);
+    let beside = (0..3).map(|steps| begin - f64::from(steps) * ASIDE);
+    let inside = |begin: &f64| *begin > 0.0 && begin + length <= f64::from(all);
+    let mut free = beside.filter(inside).filter(|begin| !on_it(*begin));
+    free.next().unwrap_or(begin)
+}
+
 fn resize(
     pixels: &RgbPixels,
     window: &Window,
@@ -281,9 +297,11 @@ fn resize(
     let source = ImageRef::new(pixels.width, pixels.height, &pixels.data, PixelType::U8x3)
         .map_err(|e| failed(e.to_string()))?;
     let mut target = Image::new(width, height, PixelType::U8x3);
+    let left = off_the_grid(window.left, window.width, width, pixels.width);
+    let top = off_the_grid(window.top, window.height, height, pixels.height);
     let options = ResizeOptions::new()
         .resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom))
-        .crop(window.left, window.top, window.width, window.height);
+        .crop(left, top, window.width, window.height);
     RESIZER
         .with_borrow_mut(|resizer| resizer.resize(&source, &mut target, &options))
         .map_err(|e| failed(e.to_string()))?;
@@ -292,4 +310,43 @@ fn resize(
         height,
         data: target.into_vec(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pictures whose first or last pixel of the crop lies just on one of the source, as that of 275 x 183, a common size of thumbnails.
+    #[test]
+    fn a_crop_that_begins_on_a_pixel_reads_no_other_memory() {
+        let geometry = Geometry::CentreCrop {
+            short_side: 256,
+            size: 224,
+        };
+        for (width, height) in [(275, 183), (183, 275)] {
+            // Grey from the left to the right, so that what is read elsewhere shows.
+            let value = |place: u32| (50 + place % width / 2) as u8;
+            let pixels = RgbPixels {
+                width,
+                height,
+                data: (0..width * height).flat_map(|at| [value(at); 3]).collect(),
+            };
+            let raster = Raster::full_scale(pixels, Orientation::NoTransforms);
+            let made = geometry.apply(raster).unwrap();
+            for row in made.data.chunks(3 * 224) {
+                assert!(row.chunks(3).is_sorted_by_key(|pixel| pixel[0]), "{row:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_window_moves_only_where_it_must() {
+        // The first pixel of 275 x 183 lies on the 57th of the source.
+        let (begin, length) = (80.0 * 275.0 / 385.0, 160.0);
+        let moved = off_the_grid(begin, length, 224, 275);
+        assert!(moved < begin && begin - moved < 1e-5, "{moved}");
+        assert_eq!(off_the_grid(57.3, length, 224, 275), 57.3);
+        // A whole side stays whole.
+        assert_eq!(off_the_grid(0.0, 275.0, 275, 275), 0.0);
+    }
 }

@@ -94,6 +94,13 @@ def label(
     corrections: Path | None = None,
     max_images: int | None = None,
     max_seconds: float | None = None,
+    cascade: str | None = None,
+    min_recall: float | None = None,
+    min_precision: float | None = None,
+    confidence: float | None = None,
+    max_asked: int | None = None,
+    audit: float | None = None,
+    answered_by: bool = False,
     progress: Watcher = None,
     **options: Unpack[EngineOptions],
 ) -> Manifest:
@@ -128,6 +135,13 @@ def label(
         corrections: File of what people said, which wins over the model.
         max_images: Stop after asking about this many images.
         max_seconds: Stop this many seconds after the first image.
+        cascade: A cheaper model that answers where it is sure enough; ``model`` is asked the rest.
+        min_recall: Least share of the model's yeses that have to be found.
+        min_precision: Least share of the yeses that the model has to agree with.
+        confidence: Probability with which that holds.
+        max_asked: Most images that the model is asked about, else an error.
+        audit: Share of what the cheap model decides that the model is asked about all the same.
+        answered_by: Add a column that says which model answered each category.
         progress: ``None`` shows a bar of tqdm's where somebody looks, ``True`` always, ``False`` never; a function is called with
             :class:`Progress` several times a second.
         **options: Model, limits, kept answers and fetching: see ``picsift._words.EngineOptions``.
@@ -166,6 +180,13 @@ def label(
             "corrections": corrections,
             "max_images": max_images,
             "max_seconds": max_seconds,
+            "cascade": cascade,
+            "min_recall": min_recall,
+            "min_precision": min_precision,
+            "confidence": confidence,
+            "max_asked": max_asked,
+            "audit": audit,
+            "answered_by": answered_by,
             **options,
         },
     )

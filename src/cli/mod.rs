@@ -2,6 +2,8 @@
 //!
 //! The only place that knows how flags are parsed. Groups of flags become plain options here; nothing opens a file.
 
+mod calibrate;
+mod cascade;
 mod export;
 mod gallery;
 mod judge;
@@ -18,6 +20,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use picsift_udf::OnError;
 use picsift_vision::store::LEAST_BYTES;
 
+pub use calibrate::CalibrateArgs;
+pub use cascade::{CascadeArgs, PromiseArgs};
 pub use export::ExportArgs;
 pub use gallery::GalleryArgs;
 pub use judge::{EvalArgs, ReportForm, SampleArgs};
@@ -90,6 +94,8 @@ pub enum Command {
     Sample(SampleArgs),
     /// Teach categories from truth or corrections, into a file of heads that `label` and SQL answer by
     Teach(Box<TeachArgs>),
+    /// Find out from which scores on a cheap model may answer for a dear one, for queries
+    Calibrate(Box<CalibrateArgs>),
     /// Make static pages of a labelled table, to look at its pictures and correct them
     Gallery(Box<GalleryArgs>),
     /// Write a labelled table as a data set to train on: WebDataset, folders of classes, or Hugging Face Parquet
@@ -223,6 +229,9 @@ pub struct LabelArgs {
     /// What references may reach.
     #[command(flatten)]
     pub fetch: FetchArgs,
+    /// Which model answers for it.
+    #[command(flatten)]
+    pub cascade: CascadeArgs,
     /// Whether others label the same output.
     #[command(flatten)]
     pub share: ShareArgs,

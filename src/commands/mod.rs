@@ -4,6 +4,7 @@
 //! exits or listens to signals.
 
 mod cache;
+mod calibrate;
 mod devices;
 pub mod engine;
 mod eval;
@@ -55,6 +56,7 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
             Command::Eval(args) => eval::eval(args).await,
             Command::Sample(args) => sample::sample(args).await,
             Command::Teach(args) => teach::teach(*args).await,
+            Command::Calibrate(args) => calibrate::calibrate(*args).await,
             Command::Gallery(args) => gallery::gallery(*args).await,
             Command::Export(args) => export::export(*args).await,
             Command::Image(args) => image::image(args).await,

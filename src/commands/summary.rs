@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::printer::Lines;
 use crate::dataset::Manifest;
+use crate::dataset::cascade::CascadeEntry;
 use crate::label::LabelJob;
 
 /// What a summary says that no manifest knows.
@@ -64,6 +65,7 @@ impl Summary {
             "near_duplicates": manifest.counts.near_duplicates,
             "held": held,
             "partial": manifest.partial,
+            "cascade": manifest.cascade,
             "model": manifest.model,
             "seconds": manifest.seconds,
             "files": manifest.files.len(),
@@ -109,7 +111,10 @@ impl Summary {
             model("dtype").unwrap_or_default(),
             crops.unwrap_or_default()
         )?;
-        let known = counts.images.saturating_sub(counts.asked + counts.failures);
+        let spared = (manifest.cascade.as_ref()).map_or(0, |cascade| cascade.counts.spared);
+        let known = counts
+            .images
+            .saturating_sub(counts.asked + counts.failures + spared);
         if known > 0 {
             writeln!(
                 out,
@@ -123,6 +128,9 @@ impl Summary {
                 "{} images look like another one with other bytes; each was asked by itself",
                 HumanCount(counts.near_duplicates)
             )?;
+        }
+        if let Some(cascade) = &manifest.cascade {
+            write_cascade(out, cascade)?;
         }
         let held: Vec<String> = manifest
             .categories
@@ -181,6 +189,42 @@ impl Summary {
     }
 }
 
+/// What a cheap model decided, and what it keeps.
+fn write_cascade(out: &mut impl Write, cascade: &CascadeEntry) -> std::io::Result<()> {
+    let counts = &cascade.counts;
+    let cheap = cascade.cheap.get("name").and_then(Value::as_str);
+    writeln!(
+        out,
+        "{} answered for {} rows, {} were asked about and {} more as an audit, after a sample of {} of {} rows",
+        cheap.unwrap_or_default(),
+        HumanCount(counts.spared),
+        HumanCount(counts.unsure),
+        HumanCount(counts.audited),
+        HumanCount(cascade.sampled),
+        HumanCount(cascade.rows),
+    )?;
+    for category in cascade.categories.iter().filter(|known| known.decides()) {
+        let kept = |what: &str, least: Option<f64>, bound: f64| match least {
+            Some(_) => format!("{what} at least {bound:.3}"),
+            None => format!("{what} 1"),
+        };
+        let (recall, precision) = (
+            kept("recall", category.min_recall, category.recall),
+            kept("precision", category.min_precision, category.precision),
+        );
+        writeln!(
+            out,
+            "{}: {recall}, {precision} against the dear model, with {} % for all categories together",
+            category.name,
+            100.0 * cascade.confidence
+        )?;
+    }
+    for note in &cascade.notes {
+        writeln!(out, "{note}")?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use picsift_vision::{CropPolicy, InputGeometry, ModelInfo};
@@ -214,6 +258,7 @@ mod tests {
                 partition_by: Vec::new(),
             },
             corrections: None,
+            cascade: None,
             counts: Counts {
                 rows: 1200,
                 images: 1000,

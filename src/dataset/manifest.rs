@@ -10,6 +10,7 @@ use picsift_udf::{Labelling, RunStats};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::cascade::CascadeEntry;
 use crate::corrections::CorrectionsEntry;
 use crate::input::Position;
 use crate::input::files::FileEntry;
@@ -34,6 +35,9 @@ pub struct Manifest {
     /// The corrections that were applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub corrections: Option<CorrectionsEntry>,
+    /// The cheap model that answered for the model, and what it was promised to keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cascade: Option<CascadeEntry>,
     /// What became of the rows.
     pub counts: Counts,
     /// Where the time went.
@@ -321,6 +325,8 @@ mod tests {
             },
             column: name.to_string(),
             head: None,
+            min_recall: None,
+            min_precision: None,
         };
         let categories = [
             category("dog", None),

@@ -6,6 +6,7 @@
 //! nothing is printed.
 
 mod base;
+pub mod cascade;
 pub mod columns;
 pub mod failures;
 pub mod finished;

@@ -44,6 +44,10 @@ impl OutputColumns {
         let corrected = options.corrections.is_some();
         let embedded = options.embedding.then_some(model);
         let added = AddedColumns::new(&names, table, corrected, embedded);
+        let added = match options.answered_by {
+            false => added,
+            true => added.and_then(|added| added.with_answered_by(labelling.names(), table)),
+        };
         let added = added.map_err(AppError::Plan)?;
         let schema = output_schema(table, &added);
         let dropped = match options.keep_images {

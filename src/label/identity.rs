@@ -37,6 +37,8 @@ pub struct Parts<'a> {
     pub dropped: &'a [String],
     /// Digest of the corrections.
     pub corrections: Option<&'a str>,
+    /// The cheap model and what it is to keep.
+    pub cascade: Option<Value>,
 }
 
 /// The identity of the job with these parts.
@@ -83,6 +85,9 @@ pub fn identity(parts: &Parts<'_>) -> Value {
     }
     if let Some(digest) = parts.digest {
         identity.insert("column of digests".to_string(), digest.into());
+    }
+    if let Some(cascade) = &parts.cascade {
+        identity.insert("cascade".to_string(), cascade.clone());
     }
     if let Value::Object(rest) = rest {
         identity.extend(rest);

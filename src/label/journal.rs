@@ -4,9 +4,12 @@
 //! and in object stores, so of two that work on one output the slower finds out at its next record and stops. What a
 //! record says is safe on the disk before it is written.
 
+use picsift_udf::CascadeCounts;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::cascade::SampledRow;
+use crate::dataset::cascade::CascadeEntry;
 use crate::dataset::manifest::{Counts, Seconds};
 use crate::dataset::own;
 use crate::dataset::store::OutputStore;
@@ -26,6 +29,10 @@ pub enum Record {
         /// What stands in the names of the files that it writes into an object store.
         token: String,
     },
+    /// Both models of a cascade have been asked about the next rows of its sample.
+    Sampled(Vec<SampledRow>),
+    /// The thresholds of a cascade are known.
+    Calibrated(Box<CascadeEntry>),
     /// A shard is written.
     Shard(Shard),
     /// All is written; what is left is to publish it.
@@ -75,6 +82,9 @@ pub struct Shard {
     pub held: Vec<u64>,
     /// Where the time went.
     pub seconds: Seconds,
+    /// What became of its rows between two models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cascade: Option<CascadeCounts>,
 }
 
 /// The end of a job.
@@ -94,6 +104,10 @@ pub struct Journal {
     pub shards: Vec<Shard>,
     /// The tokens of all runs.
     pub tokens: Vec<String>,
+    /// The rows of a cascade's sample so far, in the order of the draw.
+    pub sampled: Vec<SampledRow>,
+    /// The thresholds that came of it.
+    pub calibrated: Option<CascadeEntry>,
     /// How it ended, if it did.
     pub finish: Option<Finish>,
 }
@@ -123,6 +137,8 @@ impl Journal {
             begin: begin.clone(),
             shards: Vec::new(),
             tokens: Vec::new(),
+            sampled: Vec::new(),
+            calibrated: None,
             finish: None,
         };
         journal.write(Record::Begin(begin)).await?;
@@ -156,6 +172,8 @@ impl Journal {
                         begin,
                         shards: Vec::new(),
                         tokens: Vec::new(),
+                        sampled: Vec::new(),
+                        calibrated: None,
                         finish: None,
                     });
                 }
@@ -165,6 +183,8 @@ impl Journal {
                     }
                     journal.tokens.push(token);
                 }
+                (Some(journal), Record::Sampled(rows)) => journal.sampled.extend(rows),
+                (Some(journal), Record::Calibrated(entry)) => journal.calibrated = Some(*entry),
                 (Some(journal), Record::Shard(shard)) => {
                     if let Some(strange) = shard.strange_name() {
                         let strange = picsift_images::shown(strange);
@@ -210,6 +230,34 @@ impl Journal {
         .await?;
         self.tokens.push(token);
         Ok(())
+    }
+
+    /// Remembers the next rows of a sample, which the caller keeps.
+    ///
+    /// # Errors
+    /// As [`Journal::shard`].
+    pub async fn sampled(&mut self, rows: &[SampledRow]) -> Result<(), AppError> {
+        self.write(Record::Sampled(rows.to_vec())).await
+    }
+
+    /// Remembers the thresholds that come of the sample.
+    ///
+    /// # Errors
+    /// As [`Journal::shard`].
+    pub async fn calibrated(&mut self, entry: CascadeEntry) -> Result<(), AppError> {
+        self.write(Record::Calibrated(Box::new(entry.clone())))
+            .await?;
+        self.calibrated = Some(entry);
+        Ok(())
+    }
+
+    /// The thresholds that hold after the shards so far.
+    pub fn cascade(&self) -> Option<CascadeEntry> {
+        let shards = self
+            .shards
+            .iter()
+            .filter_map(|shard| shard.cascade.as_ref());
+        Some(self.calibrated.clone()?.after(shards))
     }
 
     /// Remembers a shard.

@@ -103,6 +103,7 @@ impl Labeler {
             threshold: self.options.categories.threshold,
             added: columns.added.clone(),
             on_error: self.options.on_error,
+            cascade: None,
         };
         let losses = Arc::new(Losses::default());
         let table = MemTable::try_new(schema, vec![rows]).map_err(AppError::Plan)?;

@@ -7,6 +7,7 @@
 //! for tables in memory and for pictures ([`mod@image`]), which have no output.
 
 mod cancel;
+pub mod cascade;
 mod chance;
 mod columns;
 mod destination;

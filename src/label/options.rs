@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use picsift_udf::{EngineOptions, OnError};
 
-use crate::options::{CategoryOptions, ModelOptions};
+use crate::options::{CascadeOptions, CategoryOptions, ModelOptions};
 
 /// Rows of a shard unless they are set: a minute or two of the embedded model on two cores.
 pub const SHARD_ROWS: NonZeroUsize = match NonZeroUsize::new(20_000) {
@@ -66,6 +66,10 @@ pub struct LabelOptions {
     pub max_images: Option<u64>,
     /// Time from the first image on; what is done by then is published as a part.
     pub max_time: Option<Duration>,
+    /// A cheap model that answers where it may; the model is asked the rest.
+    pub cascade: Option<CascadeOptions>,
+    /// Whether the output has a column that says which of both answered; default no.
+    pub answered_by: bool,
     /// Limits on an image, what references may reach, where answers are kept.
     pub engine: EngineOptions,
 }
@@ -95,6 +99,8 @@ impl LabelOptions {
             corrections: None,
             max_images: None,
             max_time: None,
+            cascade: None,
+            answered_by: false,
             engine: EngineOptions::default(),
         }
     }

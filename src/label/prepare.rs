@@ -8,11 +8,12 @@ use datafusion::catalog::TableProvider;
 use datafusion::datasource::listing::ListingTableUrl;
 use datafusion::prelude::SessionContext;
 use picsift_udf::{
-    Annotation, AtEnd, Engine, EngineError, EngineOptions, InferenceQuota, Losses, ModelHandle,
-    RunStats, is_digest_type,
+    Annotation, AtEnd, Cascade, Engine, EngineError, EngineOptions, InferenceQuota, Losses,
+    ModelHandle, RunStats, is_digest_type,
 };
 use picsift_vision::ServiceStats;
 
+use super::cascade::CheapModel;
 use super::columns::OutputColumns;
 use super::destination::open_output;
 use super::identity::{Parts, identity};
@@ -45,6 +46,8 @@ pub struct PreparedJob {
     pub columns: OutputColumns,
     /// Where it is written.
     pub output: Output,
+    /// The cheap model that answers where it may.
+    pub cheap: Option<CheapModel>,
     /// The corrections that are applied.
     pub corrections: Option<CorrectionsEntry>,
     /// What a person should know before it begins.
@@ -90,7 +93,7 @@ impl PreparedJob {
                 "--limit 0 leaves no row to label; give at least 1, or leave it out".to_string(),
             ));
         }
-        let categories = options.categories.resolve()?;
+        let mut categories = options.categories.resolve()?;
         let locations = located(&options.inputs)?;
         let loaded = match &options.corrections {
             Some(file) => Some(corrections::load(file).await?),
@@ -102,6 +105,16 @@ impl PreparedJob {
         })?);
         let output = open_output(&options.output, &locations, &engine)?;
         let model = engine.model(&options.model.name, &options.model.load)?;
+        let cheap = match &options.cascade {
+            Some(cascade) => Some(CheapModel::new(
+                &engine,
+                cascade,
+                &options.model,
+                &model,
+                &mut categories,
+            )?),
+            None => None,
+        };
         // One stream keeps the rows in their order; the images of a stream are judged many at a time anyhow.
         let context = session::session(&engine, 1).map_err(AppError::Plan)?;
         let Opened {
@@ -141,6 +154,7 @@ impl PreparedJob {
             partition_by: &columns.partition_by,
             dropped: &columns.dropped,
             corrections: corrections.as_ref().map(|c| c.digest.as_str()),
+            cascade: cheap.as_ref().map(CheapModel::identity),
         });
         let job = Self {
             notes: all_notes(&tables, named_again, notes),
@@ -149,6 +163,7 @@ impl PreparedJob {
             tables,
             columns,
             output,
+            cheap,
             corrections,
             identity,
         };
@@ -188,8 +203,8 @@ impl PreparedJob {
             .collect()
     }
 
-    /// What is asked of a source's images.
-    pub fn annotation(&self, source: &Source) -> Annotation {
+    /// What is asked of a source's images, by which cascade.
+    pub fn annotation(&self, source: &Source, cascade: Option<Arc<Cascade>>) -> Annotation {
         Annotation {
             image: self.tables.image.clone(),
             digest: self.options.digest.clone(),
@@ -200,6 +215,7 @@ impl PreparedJob {
             threshold: self.options.categories.threshold,
             added: self.columns.added.clone(),
             on_error: self.options.on_error,
+            cascade,
         }
     }
 }
@@ -231,7 +247,12 @@ impl Inference {
         options: &LabelOptions,
     ) -> Self {
         let stats = Arc::new(RunStats::default());
-        let quota = InferenceQuota::new(options.max_images, options.max_time, AtEnd::Stop);
+        let most = [
+            options.max_images,
+            options.cascade.as_ref().and_then(|c| c.max_asked),
+        ];
+        let most = most.into_iter().flatten().min();
+        let quota = InferenceQuota::new(most, options.max_time, AtEnd::Stop);
         let quota = Arc::new(quota);
         let losses = Arc::new(Losses::default());
         {

@@ -153,6 +153,7 @@ fn manifest(job: &PreparedJob, journal: &Journal, before: Option<&Manifest>) -> 
     let through = journal.through().unwrap_or_default();
     let through = before.map_or(through, |before| through.max(before.job.through));
     Manifest {
+        cascade: journal.cascade().or_else(|| before?.cascade.clone()),
         partial: match begun.mode {
             Mode::Retry => before.and_then(|before| before.partial.clone()),
             _ => journal
@@ -201,6 +202,7 @@ pub(super) fn draft(job: &PreparedJob, held: &[u64]) -> Manifest {
             partition_by: job.columns.partition_by.clone(),
         },
         corrections: job.corrections.clone(),
+        cascade: None,
         counts: Counts::default(),
         seconds: Seconds::default(),
         files: Vec::new(),

@@ -22,7 +22,8 @@ use crate::input::readable::is_no_text;
 use crate::input::rows::{InputRows, Reopen};
 use crate::input::scan;
 use crate::input::select::{Rows, after};
-use crate::tables::{FileTable, Texts};
+use crate::input::{FILE_COLUMN, ROW_COLUMN};
+use crate::tables::{FileTable, Texts, plain};
 
 /// What reading a source takes.
 struct SourceReader {
@@ -71,6 +72,60 @@ impl PreparedJob {
             }))
         });
         Ok(InputRows::new(rows, limit, stop, reopen))
+    }
+}
+
+impl PreparedJob {
+    /// The places of those rows, as [`PreparedJob::rows_of`] would give them: file and row.
+    ///
+    /// # Errors
+    /// As [`PreparedJob::rows_of`].
+    pub(super) async fn places_of(
+        &self,
+        source: &Source,
+        files: Vec<(InputFile, Rows)>,
+    ) -> std::result::Result<SendableRecordBatchStream, AppError> {
+        let reader = SourceReader {
+            context: self.inference.context.clone(),
+            table: Arc::clone(&source.table),
+            base: source.base.clone(),
+            columns: source.columns.clone(),
+            predicate: self.options.predicate.clone(),
+        };
+        // A predicate may read a text that is none.
+        let texts = match &reader.predicate {
+            Some(_) => Texts::Bytes,
+            None => Texts::Checked,
+        };
+        let rows = reader
+            .located(&files, texts)
+            .await
+            .map_err(AppError::Plan)?;
+        let rows = kept_rows(rows, reader.predicate.as_deref())?;
+        let places = rows.select(vec![plain(FILE_COLUMN), plain(ROW_COLUMN)]);
+        batches::stream(places.map_err(AppError::Plan)?)
+            .await
+            .map_err(AppError::Run)
+    }
+
+    /// All columns of rows that were chosen by their places.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub(super) async fn chosen_rows(
+        &self,
+        source: &Source,
+        files: &[(InputFile, Rows)],
+    ) -> std::result::Result<DataFrame, AppError> {
+        let reader = SourceReader {
+            context: self.inference.context.clone(),
+            table: Arc::clone(&source.table),
+            base: source.base.clone(),
+            columns: source.columns.clone(),
+            predicate: None,
+        };
+        let rows = reader.located(files, Texts::Bytes).await;
+        rows.map_err(AppError::Plan)
     }
 }
 

@@ -17,7 +17,7 @@ use super::resume::{ActiveRun, remove_strays};
 use super::shard::{self, ShardPlace, ShardRows};
 use super::sources::{check_unchanged, error_of};
 use super::tally::{Clock, Tally};
-use super::{publish, retry};
+use super::{cascade, publish, retry};
 use crate::dataset::manifest::Manifest;
 use crate::error::AppError;
 use crate::input::Position;
@@ -49,6 +49,16 @@ pub async fn run(
     let labelled = runner.run().instrument(span).await;
     watch.stop().await;
     let mut active = runner.active;
+    let is_new = active.journal.shards.is_empty() && active.journal.job().mode == Mode::New;
+    let labelled = match labelled {
+        // Refused before anything was labelled, it leaves nothing.
+        Err(error @ AppError::Usage(_)) if is_new => {
+            active.journal.remove().await?;
+            job.output.clear_work().await?;
+            return Err(error);
+        }
+        labelled => labelled,
+    };
     labelled.map_err(|error| resumable(error_of(&job.inference.context, error), &active))?;
     if cancel.is_asked() {
         return Err(AppError::Cancelled {
@@ -99,6 +109,15 @@ impl ShardRunner<'_> {
             .flat_map(|manifest| manifest.files.iter().map(|file| file.path.clone()))
             .collect();
         remove_strays(&self.active.finished, &self.active.journal, &before).await?;
+        if let Some(cheap) = &job.cheap {
+            cascade::calibrate(job, cheap, &mut self.active, self.cancel).await?;
+            if cheap.options.max_asked.is_some() {
+                let journal = &self.active.journal;
+                let sampled = journal.calibrated.as_ref().map_or(0, |entry| entry.sampled);
+                let before = journal.shards.iter().map(|shard| shard.counts.asked);
+                job.inference.quota.spend(sampled + before.sum::<u64>());
+            }
+        }
         for (source, files) in std::mem::take(&mut self.active.left) {
             let (limit, stop) = (self.active.may_take(job), self.cancel.finishing());
             let table = &job.tables.sources[source];
@@ -115,6 +134,9 @@ impl ShardRunner<'_> {
                 };
                 let Some(mut done) = labelled else { break };
                 (done.counts, done.seconds) = self.clock.lap(job, done.counts.rows);
+                if job.cheap.is_some() {
+                    done.cascade = Some(job.inference.stats.cascade().take());
+                }
                 span.in_scope(|| shard::log(&done));
                 self.active.journal.shard(done).await?;
             }
@@ -164,6 +186,8 @@ impl ShardRunner<'_> {
             files: &active.journal.job().files,
             done: active.journal.rows(),
         };
+        let cascade = job.cheap.as_ref().zip(active.journal.cascade());
+        let cascade = cascade.and_then(|(cheap, entry)| cheap.cascade(&entry));
         let place = ShardPlace {
             finished: &active.finished,
             names: PartNames {
@@ -174,7 +198,7 @@ impl ShardRunner<'_> {
             failures: &job.output.failed_shards(),
             list: format!("{number:06}.pq"),
         };
-        shard::label(job, part, place, &mut self.tally).await
+        shard::label(job, part, place, cascade, &mut self.tally).await
     }
 }
 

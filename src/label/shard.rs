@@ -10,7 +10,7 @@ use arrow::array::{AsArray, RecordBatch};
 use datafusion::common::{DataFusionError, Result as DataFusionResult, exec_datafusion_err};
 use datafusion::prelude::DataFrame;
 use futures::TryStreamExt;
-use picsift_udf::annotate;
+use picsift_udf::{Cascade, annotate};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -60,7 +60,7 @@ pub(super) struct ShardPlace<'a> {
     pub(super) list: String,
 }
 
-/// Labels and writes the next part of the rows; `None` when there were no rows for it. Of its counts only the rows are filled in.
+/// Labels and writes the next part of the rows, by both models of a cascade where there is one; `None` when there were no rows for it. Of its counts only the rows are filled in.
 ///
 /// # Errors
 /// What is wrong with the rows, or that the place cannot be written.
@@ -68,6 +68,7 @@ pub(super) async fn label(
     job: &PreparedJob,
     part: ShardRows<'_>,
     place: ShardPlace<'_>,
+    cascade: Option<Arc<Cascade>>,
     tally: &mut Tally,
 ) -> Result<Option<Shard>, AppError> {
     let folder = ShardFolder::new(place.finished)?;
@@ -88,7 +89,7 @@ pub(super) async fn label(
         }
         writer.finish()
     });
-    let labelled = send(job, part, batches, tally).await;
+    let labelled = send(job, part, cascade, batches, tally).await;
     // The channel is closed by now, whatever happened, so the writer ends; it must before its folder goes.
     let written = writing.await;
     let (mut shard, failures, files) = match (labelled, written) {
@@ -125,6 +126,7 @@ pub(super) async fn label(
 async fn send(
     job: &PreparedJob,
     part: ShardRows<'_>,
+    cascade: Option<Arc<Cascade>>,
     batches: mpsc::Sender<RecordBatch>,
     tally: &mut Tally,
 ) -> Result<(Shard, Failures), AppError> {
@@ -134,7 +136,7 @@ async fn send(
         .read_table(Arc::new(table))
         .map_err(AppError::Plan)?;
     let (state, plan) = table.into_parts();
-    let annotation = job.annotation(part.source);
+    let annotation = job.annotation(part.source, cascade);
     let plan = annotate(&job.inference.engine, plan, &annotation).map_err(AppError::Plan)?;
     let mut labelled = batches::stream(DataFrame::new(state, plan))
         .await

@@ -13,7 +13,8 @@ use picsift_images::Sandbox;
 use picsift_vision::FetchProgress;
 
 use crate::cli::{
-    EvalArgs, ExportArgs, GalleryArgs, ImageColumn, LabelArgs, SampleArgs, SqlArgs, TeachArgs,
+    CalibrateArgs, EvalArgs, ExportArgs, GalleryArgs, ImageColumn, LabelArgs, SampleArgs, SqlArgs,
+    TeachArgs,
 };
 use crate::error::AppError;
 use crate::eval::EvalOptions;
@@ -51,9 +52,12 @@ impl fmt::Debug for Host {
 /// As [`engine()`].
 pub fn label(args: LabelArgs, host: &Host) -> Result<LabelOptions, AppError> {
     let engine = engine(&args.limits, Some(&args.cache), Some(&args.fetch), host)?;
+    let model = args.model.options();
     Ok(LabelOptions {
+        cascade: args.cascade.options(model.load).map_err(AppError::Usage)?,
+        answered_by: args.cascade.answered_by,
         categories: args.categories.options(),
-        model: args.model.options(),
+        model,
         image: args.image,
         digest: args.sha256,
         embedding: args.embedding,
@@ -73,6 +77,28 @@ pub fn label(args: LabelArgs, host: &Host) -> Result<LabelOptions, AppError> {
         corrections: args.corrections,
         max_images: args.max_images,
         max_time: args.max_seconds,
+        engine,
+        ..LabelOptions::new(args.inputs, args.output)
+    })
+}
+
+/// What `picsift calibrate` asks for: the rows and models of a job whose output is the file of thresholds.
+///
+/// # Errors
+/// As [`engine()`].
+pub fn calibrate(args: CalibrateArgs, host: &Host) -> Result<LabelOptions, AppError> {
+    let engine = engine(&args.limits, Some(&args.cache), Some(&args.fetch), host)?;
+    let model = args.model.options();
+    Ok(LabelOptions {
+        cascade: Some(args.promise.options(&args.cascade, model.load, args.seed)),
+        categories: args.categories.options(),
+        model,
+        image: args.image,
+        predicate: args.predicate,
+        existing: match args.overwrite {
+            true => Existing::Overwrite,
+            false => Existing::Resume,
+        },
         engine,
         ..LabelOptions::new(args.inputs, args.output)
     })

@@ -3,8 +3,8 @@
 use picsift_images::{hex, sha256};
 use picsift_udf::EngineError;
 use picsift_vision::learn::{
-    Dealt, Examples, Labels, Lesson, Linear, Platt, Validated, all_fit, curve, deal, final_fit,
-    keys, validate,
+    Dealt, Examples, FEWEST, Labels, Lesson, Linear, Platt, Validated, all_fit, calibrated, curve,
+    deal, final_fit, keys, known, validate,
 };
 use picsift_vision::{Head, HeadModel, VisionError};
 use rand::rngs::StdRng;
@@ -21,8 +21,6 @@ use crate::eval::rows::{Row, Rows};
 pub(super) const MOST_JUDGED: usize = 20_000;
 /// Rows of either kind that are drawn for a category however many there are, or all that it has.
 const LEAST_DRAWN: f64 = 250.0;
-/// Fewest pictures of either kind.
-pub(super) const LEAST: usize = 5;
 
 /// Categories that go through the examples together: what each needs to be solved is a few megabytes.
 const TOGETHER: usize = 24;
@@ -104,9 +102,9 @@ impl Learning {
         for (at, name) in self.names.iter().enumerate() {
             let (strength, scores) = &found[at];
             let labels = &judges.labels[at];
-            let platt = Platt::fit(&pairs(labels, scores));
+            let platt = Platt::fit(&known(labels, scores));
             let said = |score: f64| platt.probability(score);
-            let head = head(name, &self.model, &functions[at], platt);
+            let head = calibrated(name, &self.model, &functions[at], platt);
             let head = head.ok_or_else(|| {
                 AppError::Usage(format!(
                     "what was learnt of '{name}' is no finite number; look at its truth"
@@ -177,7 +175,7 @@ impl Learning {
             .names
             .iter()
             .zip(counts)
-            .filter(|(_, (yes, no))| yes.min(no) < &(LEAST as u64))
+            .filter(|(_, (yes, no))| yes.min(no) < &(FEWEST as u64))
             .map(|(name, (yes, no))| format!("'{name}' has {yes} {what} with yes and {no} with no"))
             .collect();
         if few.is_empty() {
@@ -195,7 +193,7 @@ impl Learning {
             }
         };
         Err(AppError::Usage(format!(
-            "a category is taught from at least {LEAST} of either kind, but {}{others}{named}",
+            "a category is taught from at least {FEWEST} of either kind, but {}{others}{named}",
             few.join(", ")
         )))
     }
@@ -330,17 +328,6 @@ fn grouped<T, R>(
     Ok(made)
 }
 
-/// Score, label and weight of what is known.
-fn pairs(labels: &Labels, scores: &[f32]) -> Vec<(f64, f64, f64)> {
-    let each = scores.iter().enumerate().filter_map(|(at, score)| {
-        let (label, weight) = (labels.of(at)?, labels.weight(at));
-        score
-            .is_finite()
-            .then(|| (f64::from(*score), f64::from(label), f64::from(weight)))
-    });
-    each.collect()
-}
-
 /// The figures of scores, of which `said` makes probabilities.
 fn judged(
     judges: &Judges,
@@ -351,7 +338,7 @@ fn judged(
     threshold: f32,
 ) -> Quality {
     let mut rows = Rows::<u64>::default();
-    for (score, label, weight) in pairs(labels, scores) {
+    for (score, label, weight) in known(labels, scores) {
         let score = said(score);
         rows.push(Row {
             truth: Some(label >= 0.5),
@@ -373,7 +360,7 @@ fn judged(
 /// Average precision of scores of any size.
 fn ranked(labels: &Labels, scores: &[f32]) -> Option<f64> {
     let mut rows = Rows::<u64>::default();
-    for (score, label, weight) in pairs(labels, scores) {
+    for (score, label, weight) in known(labels, scores) {
         rows.push(Row {
             truth: Some(label >= 0.5),
             predicted: Some(score >= 0.0),
@@ -384,14 +371,4 @@ fn ranked(labels: &Labels, scores: &[f32]) -> Option<f64> {
     }
     rows.sort();
     rows.summary().ranking.average_precision()
-}
-
-/// A head that says probabilities: what was learnt, calibrated.
-fn head(name: &str, model: &HeadModel, learnt: &Linear, platt: Platt) -> Option<Head> {
-    let weights = learnt
-        .weights
-        .iter()
-        .map(|w| (f64::from(*w) * platt.slope) as f32);
-    let bias = platt.logit(f64::from(learnt.bias)) as f32;
-    Head::new(name, model, weights.collect(), bias)
 }

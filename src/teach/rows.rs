@@ -156,6 +156,7 @@ fn selected(
         let wanted = Lessons {
             image: image.to_string(),
             base: reading.base.clone(),
+            digest: None,
             model: reading.model.name.clone(),
             load: reading.model.load,
             embedding: own.is_none().then(|| EMBEDDING.to_string()),

@@ -9,6 +9,7 @@ mod authority;
 mod bad_input;
 mod batches;
 mod bounds;
+mod cascade;
 mod corpus;
 #[path = "../../images/tests/corpus/mod.rs"]
 mod corpus_files;

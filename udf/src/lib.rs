@@ -28,6 +28,7 @@ pub use exec::InferExec;
 pub use exec::planner::InferPlanner;
 pub use functions::embed::EMBEDDING_MODEL;
 pub use functions::labelling::{Labelling, labels};
+pub use pipeline::cascade::{Answered, Band, Cascade, CascadeCounts, CascadeStats};
 pub use pipeline::checked::is_digest_type;
 pub use pipeline::corrections::Corrections;
 pub use pipeline::engine::{Engine, EngineError, EngineOptions};
@@ -46,7 +47,10 @@ pub use pipeline::{ImagePipeline, QuestionSet};
 pub use plan::annotate::{AddedColumns, Annotation, CLASH_PREFIX, annotate, output_schema};
 pub use plan::embedded::{Lessons, lessons};
 pub use plan::lineage::{LocatedTable, execute, table_base};
-pub use settings::{OnError, PicsiftOptions};
+pub use settings::{
+    CalibratedCategory, CalibratedModel, CascadeError, CascadeFile, OnError, PicsiftOptions,
+    ReadCascade, SampledTable, question_name,
+};
 
 /// A session configuration that knows the `picsift.*` settings.
 pub fn with_settings(config: SessionConfig) -> SessionConfig {

@@ -3,6 +3,8 @@
 //! Owns names, defaults and checks, nothing else: which models there are is the model crate's to say. `SET` checks all that can be
 //! known without loading a model, and `RESET` takes a setting back to what the session began with.
 
+mod cascade;
+
 use std::any::Any;
 use std::fmt;
 use std::path::Path;
@@ -20,6 +22,11 @@ use crate::pipeline::base::typed_folder;
 use crate::pipeline::engine::Engine;
 use crate::pipeline::models::ModelSpec;
 
+pub use cascade::{
+    CalibratedCategory, CalibratedModel, CascadeError, CascadeFile, ReadCascade, SampledTable,
+    question_name,
+};
+
 /// Settings of picsift in a SQL session, `SET picsift.<name> = ...`.
 #[derive(Debug, Clone)]
 pub struct PicsiftOptions {
@@ -33,6 +40,8 @@ pub struct PicsiftOptions {
     pub prompt_style: PromptStyle,
     /// `heads`: what was taught, which answers for the categories that it is about.
     pub heads: Option<Heads>,
+    /// `cascade`: a cheap model that answers where it may.
+    pub cascade: Option<ReadCascade>,
     /// `threshold`: the score from which a category holds, 0 to 1; `None` is the model's own.
     pub threshold: Option<f32>,
     /// `base`: the folder of relative references whose own is not known.
@@ -62,6 +71,7 @@ impl Default for PicsiftOptions {
             generation: Generation::default(),
             prompt_style: PromptStyle::default(),
             heads: None,
+            cascade: None,
             threshold: None,
             base: None,
             on_error: OnError::Null,
@@ -128,6 +138,11 @@ impl ExtensionOptions for PicsiftOptions {
             "heads" => match Heads::read(Path::new(value)) {
                 Ok(heads) => self.heads = Some(heads),
                 Err(error) => return config_err!("picsift.heads: {error}"),
+            },
+            "cascade" if is_none(value) => self.cascade = None,
+            "cascade" => match ReadCascade::read(Path::new(value)) {
+                Ok(cascade) => self.cascade = Some(cascade),
+                Err(error) => return config_err!("picsift.cascade: {error}"),
             },
             "threshold" if is_none(value) => self.threshold = None,
             "threshold" => match value.parse::<f32>() {
@@ -236,6 +251,13 @@ impl ExtensionOptions for PicsiftOptions {
                 "File that picsift teach wrote: the categories that it is about are answered by what was taught; none is none.",
             ),
             entry(
+                "cascade",
+                self.cascade
+                    .as_ref()
+                    .map(|cascade| cascade.path().display().to_string()),
+                "File that picsift calibrate wrote: a cheap model answers in the place of the model where it may; none is none.",
+            ),
+            entry(
                 "threshold",
                 self.threshold.map(|threshold| threshold.to_string()),
                 "Score from which a category holds, 0 to 1; unset, the model's own.",
@@ -313,6 +335,7 @@ impl PicsiftOptions {
             "temperature" => self.generation.temperature = began.generation.temperature,
             "prompt_style" => self.prompt_style = began.prompt_style,
             "heads" => self.heads.clone_from(&began.heads),
+            "cascade" => self.cascade.clone_from(&began.cascade),
             "threshold" => self.threshold = began.threshold,
             "on_error" => self.on_error = began.on_error,
             "max_images" => self.max_images = began.max_images,
@@ -340,7 +363,7 @@ impl PicsiftOptions {
 
 fn unknown(key: &str) -> Result<()> {
     config_err!(
-        "there is no setting picsift.{key}; there are picsift.model, device, dtype, quantize, crops, prompt_style, heads, \
+        "there is no setting picsift.{key}; there are picsift.model, device, dtype, quantize, crops, prompt_style, heads, cascade, \
          threshold, base, max_tokens, temperature, on_error, max_images, max_seconds and memory_limit"
     )
 }

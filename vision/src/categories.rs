@@ -55,6 +55,11 @@ pub struct JobCategory {
     pub column: String,
     /// The file that has what was taught of it, as the categories file names it; [`with_heads`] reads it.
     pub head: Option<PathBuf>,
+    /// Least recall and precision, 0 to 1, both left out, that a cheap model has to keep which answers for another; unset means the
+    /// caller's.
+    pub min_recall: Option<f64>,
+    /// See `min_recall`.
+    pub min_precision: Option<f64>,
 }
 
 /// Why the categories cannot be used.
@@ -120,6 +125,28 @@ struct Entry {
     templates: Vec<Template>,
     /// A file that `picsift teach` wrote, from this file's folder.
     head: Option<PathBuf>,
+    /// Least recall and precision of a cheap model that answers for another.
+    min_recall: Option<Share>,
+    /// See `min_recall`.
+    min_precision: Option<Share>,
+}
+
+/// A share that can be promised: from 0 to 1, both left out.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "f64")]
+struct Share(f64);
+
+impl TryFrom<f64> for Share {
+    type Error = String;
+
+    fn try_from(share: f64) -> Result<Self, String> {
+        match share > 0.0 && share < 1.0 {
+            true => Ok(Self(share)),
+            false => Err(format!(
+                "{share} cannot be promised; it must be a number between 0 and 1, such as 0.95"
+            )),
+        }
+    }
 }
 
 /// A sentence in which `{}` stands for a noun.
@@ -240,6 +267,8 @@ fn plain(name: &str) -> JobCategory {
         spec: CategorySpec::plain(name),
         column: column_name(name),
         head: None,
+        min_recall: None,
+        min_precision: None,
     }
 }
 
@@ -257,6 +286,8 @@ pub fn parse(text: &str) -> Result<Vec<JobCategory>, toml::de::Error> {
             let entry = entries.remove(&name)?;
             Some(JobCategory {
                 head: entry.head,
+                min_recall: entry.min_recall.map(|share| share.0),
+                min_precision: entry.min_precision.map(|share| share.0),
                 column: entry.column.unwrap_or_else(|| column_name(&name)),
                 spec: CategorySpec {
                     category: Category {

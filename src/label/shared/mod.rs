@@ -178,6 +178,11 @@ fn check(options: &LabelOptions, share: Share) -> Result<(), AppError> {
     if options.max_images.is_some() || options.max_time.is_some() {
         return refused("--max-images and --max-seconds bound one program");
     }
+    if options.cascade.is_some() {
+        return refused(
+            "the thresholds of --cascade follow from the whole input, which one program samples",
+        );
+    }
     if options.predicate.is_some() && options.limit.is_some() {
         return refused(
             "which rows --limit leaves of --where is known only when all before them are read",

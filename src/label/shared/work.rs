@@ -163,7 +163,7 @@ impl ModelLabels<'_> {
         };
         // What a unit that failed has counted is not this one's.
         self.clock.lap(job, 0);
-        let labelled = shard::label(job, part, place, &mut self.tally).await?;
+        let labelled = shard::label(job, part, place, None, &mut self.tally).await?;
         let mut shard = labelled.unwrap_or_else(|| Shard {
             held: vec![0; job.columns.categories.len()],
             ..Shard::default()

@@ -16,6 +16,7 @@ use prost::Message;
 
 use crate::functions;
 use crate::pipeline::base;
+use crate::pipeline::cascade;
 use crate::pipeline::engine::Engine;
 use crate::pipeline::models::ModelSpec;
 use crate::pipeline::quota::{AtEnd, InferenceQuota};
@@ -80,6 +81,29 @@ pub(super) struct Call {
     /// Whether the model is asked for the image's embedding.
     #[prost(bool, tag = "10")]
     embedding: bool,
+    /// Absent where no cheap model answers.
+    #[prost(message, optional, tag = "11")]
+    cascade: Option<Cascade>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Cascade {
+    #[prost(message, optional, tag = "1")]
+    model: Option<Model>,
+    #[prost(message, repeated, tag = "2")]
+    bands: Vec<Band>,
+    #[prost(double, tag = "3")]
+    audit: f64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Band {
+    #[prost(message, optional, tag = "1")]
+    category: Option<NamedCategory>,
+    #[prost(float, tag = "2")]
+    low: f32,
+    #[prost(float, tag = "3")]
+    high: f32,
 }
 
 /// The current folder where neither is there.
@@ -201,6 +225,7 @@ impl From<&plan::call::Call> for Call {
             },
             checked: matches!(spec.base, base::Base::Checked(_)),
             on_error: spec.on_error.to_string(),
+            cascade: spec.cascade.as_deref().map(Cascade::from),
             ..Self::default()
         };
         match &spec.kind {
@@ -278,6 +303,51 @@ impl Call {
                 false => base,
             },
             on_error: parsed(&self.on_error)?,
+            cascade: self.cascade.map(Cascade::read).transpose()?.map(Arc::new),
+        })
+    }
+}
+
+impl From<&cascade::Cascade> for Cascade {
+    fn from(cascade: &cascade::Cascade) -> Self {
+        let model = ModelSpec {
+            name: cascade.model.clone(),
+            load: cascade.load,
+        };
+        let bands = cascade.bands.iter().map(|band| Band {
+            category: Some(NamedCategory::from(&band.category)),
+            low: band.low,
+            high: band.high,
+        });
+        Self {
+            model: Some(Model::from(&model)),
+            bands: bands.collect(),
+            audit: cascade.audit,
+        }
+    }
+}
+
+impl Cascade {
+    fn read(self) -> Result<cascade::Cascade> {
+        let Some(model) = self.model else {
+            return plan_err!("a cascade in a plan of picsift has no model");
+        };
+        let model = model.spec()?;
+        let bands = self.bands.into_iter().map(|band| {
+            let Some(category) = band.category else {
+                return plan_err!("a band of a cascade in a plan of picsift has no category");
+            };
+            Ok(cascade::Band {
+                category: category.spec()?,
+                low: band.low,
+                high: band.high,
+            })
+        });
+        Ok(cascade::Cascade {
+            model: model.name,
+            load: model.load,
+            bands: bands.collect::<Result<_>>()?,
+            audit: self.audit,
         })
     }
 }

@@ -4,6 +4,8 @@
 //! partitions. [`stream`] drives a partition, [`work`] takes a batch through its stages, [`stage`] asks about one image
 //! expression, [`order`] says which goes first, [`planner`] makes it of the logical node; [`sorts`] keeps images out of sorts.
 
+mod cheap;
+mod columns;
 mod order;
 pub(crate) mod planner;
 mod sorts;
@@ -128,7 +130,8 @@ impl InferExec {
     /// When one cannot be loaded.
     pub(crate) async fn start_models(&self) -> Result<()> {
         for column in self.groups.iter().flat_map(|group| &group.columns) {
-            if let Some(model) = &column.call.model {
+            let cheap = column.call.cheap.as_ref().map(|cheap| &cheap.model);
+            for model in column.call.model.iter().chain(cheap) {
                 let started = model.started().await;
                 started.map_err(|error| DataFusionError::External(Box::new(error)))?;
             }
@@ -263,24 +266,40 @@ impl ExecutionPlan for InferExec {
         let models: Vec<_> = self
             .groups
             .iter()
-            .map(|group| group.columns.iter().find_map(|c| c.call.model.clone()))
+            .map(|group| {
+                let cheap = group.columns.iter().find_map(|c| c.call.cheap.as_ref());
+                let model = group.columns.iter().find_map(|c| c.call.model.clone());
+                (model, cheap.map(|cheap| cheap.model.clone()))
+            })
             .collect();
+        // Most images come no further than a cheap model.
         let at_once = models
             .iter()
-            .map(|model| self.engine.in_flight(model.as_ref()));
+            .map(|(model, cheap)| self.engine.in_flight(cheap.as_ref().or(model.as_ref())));
         let slots = Arc::new(Semaphore::new(at_once.min().unwrap_or(1)));
         let mut first = width;
         let mut stages = Vec::new();
-        for ((group, model), stage_stats) in self.groups.iter().zip(models).zip(&self.stage_stats) {
-            let pipeline =
-                ImagePipeline::new(Arc::clone(&self.engine), model, Arc::clone(&self.stats));
-            let pipeline = pipeline.within(
-                Arc::clone(&self.quota),
-                Arc::clone(&slots),
-                Arc::clone(&images),
+        for ((group, (model, cheap)), stage_stats) in
+            self.groups.iter().zip(models).zip(&self.stage_stats)
+        {
+            let pipeline = |model, quota: &Arc<InferenceQuota>| {
+                let (engine, stats) = (Arc::clone(&self.engine), Arc::clone(&self.stats));
+                ImagePipeline::new(engine, model, stats).within(
+                    Arc::clone(quota),
+                    Arc::clone(&slots),
+                    Arc::clone(&images),
+                )
+            };
+            // The quota is of what is dear.
+            let cheap = cheap.map(|cheap| pipeline(Some(cheap), &Arc::default()).cheap());
+            let pipeline = pipeline(model, &self.quota).telling(losses.clone());
+            let stage = Stage::new(
+                group.clone(),
+                first,
+                pipeline,
+                cheap,
+                Arc::clone(stage_stats),
             );
-            let pipeline = pipeline.telling(losses.clone());
-            let stage = Stage::new(group.clone(), first, pipeline, Arc::clone(stage_stats));
             first += group.columns.len();
             stages.push(stage);
         }
@@ -316,7 +335,16 @@ impl ExecutionPlan for InferExec {
             ("reused", self.stats.reused()),
             ("failures", self.stats.failures()),
         ];
-        for (name, value) in counts {
+        let cascade = self.stats.cascade();
+        let of_two = [
+            ("cheap_encoded", cascade.encoded()),
+            ("spared", cascade.spared()),
+            ("unsure", cascade.unsure()),
+            ("audited", cascade.audited()),
+        ];
+        let has_two = self.groups.iter().any(|group| group.cascade().is_some());
+        let counts = counts.into_iter();
+        for (name, value) in counts.chain(of_two.into_iter().filter(|_| has_two)) {
             let count = Count::new();
             count.add(value as usize);
             let name = name.into();

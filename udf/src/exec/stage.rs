@@ -11,22 +11,19 @@ use datafusion::physical_expr::utils::collect_columns;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use picsift_images::shown;
-use picsift_vision::{Answer, Embedding, Question};
+use picsift_vision::Question;
 
 use crate::functions::kernel::Kernel;
-use crate::functions::labelling::RowPrediction;
 use crate::pipeline::base::{Base, Images, Placed};
-use crate::pipeline::corrections::Corrections;
-use crate::pipeline::image_key::ImageKey;
 use crate::pipeline::known::Known;
 use crate::pipeline::origin::ReferenceOrigin;
-use crate::pipeline::outcome::{Outcome, RowError};
 use crate::pipeline::quota::Exhausted;
 use crate::pipeline::{End, ImageOutputs, ImagePipeline, Named, RequestedOutputs};
-use crate::plan::call::{Call, CompiledQuestions};
+use crate::plan::call::Cut;
 use crate::plan::inference_group::InferenceGroup;
 use crate::settings::OnError;
 
+use super::cheap::Cheap;
 use super::order::StageStats;
 
 /// Column masks that are remembered: guards give a handful, unless a query is written to give more.
@@ -34,14 +31,16 @@ const MOST_MASKS: usize = 256;
 
 /// A group while it runs in one stream.
 pub(crate) struct Stage {
-    group: InferenceGroup<Arc<dyn PhysicalExpr>>,
+    pub(super) group: InferenceGroup<Arc<dyn PhysicalExpr>>,
     /// Place of the first answer in the operator's schema.
     pub(crate) first: usize,
-    pipeline: ImagePipeline,
+    pub(super) pipeline: ImagePipeline,
+    /// The cheap model that is asked first, where there is one.
+    pub(super) cheap: Option<Cheap>,
     /// All questions of all columns, each once.
-    questions: Vec<Question>,
+    pub(super) questions: Vec<Question>,
     /// For each column, where its answers stand in `questions`.
-    places: Vec<Vec<usize>>,
+    pub(super) places: Vec<Vec<usize>>,
     /// The masks that were made, by the columns that they request.
     masks: Mutex<HashMap<Vec<bool>, Arc<ColumnMask>>>,
     pub(crate) stage_stats: Arc<StageStats>,
@@ -49,10 +48,12 @@ pub(crate) struct Stage {
 
 /// Some of the columns, and what they request of an image.
 #[derive(Debug)]
-struct ColumnMask {
-    requested: RequestedOutputs,
+pub(super) struct ColumnMask {
+    pub(super) requested: RequestedOutputs,
     /// For each question of the stage, its place among those asked.
-    places: Vec<Option<usize>>,
+    pub(super) places: Vec<Option<usize>>,
+    /// What the cheap model is asked before, by the same places; `None` where it decides nothing of them.
+    pub(super) cheap: Option<Arc<ColumnMask>>,
 }
 
 /// The columns of a stage for a batch.
@@ -62,29 +63,52 @@ pub(crate) struct Answered {
     pub(crate) exhausted: Option<(usize, Exhausted)>,
 }
 
-/// A row's images and what was wanted of it.
-type Row = Option<(Arc<ColumnMask>, ImageOutputs)>;
+/// What came of a row's image, and what was wanted of it.
+pub(super) struct Looked {
+    pub(super) mask: Arc<ColumnMask>,
+    pub(super) outputs: ImageOutputs,
+    /// For each question of the stage whether the cheap model answered it; empty where it answered none.
+    pub(super) by_cheap: Vec<bool>,
+}
+
+pub(super) type Row = Option<Looked>;
+
+/// The masks of rows; `None` of a row of which nothing is asked.
+pub(super) type Masks = Vec<Option<Arc<ColumnMask>>>;
 
 impl Stage {
     pub(crate) fn new(
         group: InferenceGroup<Arc<dyn PhysicalExpr>>,
         first: usize,
         pipeline: ImagePipeline,
+        cheap: Option<ImagePipeline>,
         stage_stats: Arc<StageStats>,
     ) -> Self {
         let (mut questions, mut places): (Vec<Question>, Vec<Vec<usize>>) = Default::default();
-        let mut known: HashMap<&Question, usize> = HashMap::new();
+        let mut cuts: Vec<Option<Cut>> = Vec::new();
+        let mut known: HashMap<&Question, Vec<usize>> = HashMap::new();
         for column in &group.columns {
-            let own = column.call.questions().iter().map(|question| {
-                *known.entry(question).or_insert_with(|| {
-                    questions.push(question.clone());
-                    questions.len() - 1
-                })
+            let own = column.call.questions().iter().enumerate();
+            let own = own.map(|(index, question)| {
+                let cheap = column.call.cheap.as_ref();
+                let cut = cheap.and_then(|cheap| cheap.cuts.get(index)?.clone());
+                // Of two categories that are one question each may have a band of its own.
+                let same = known.entry(question).or_default();
+                if let Some(place) = same.iter().find(|&&place| cuts[place] == cut) {
+                    return *place;
+                }
+                questions.push(question.clone());
+                cuts.push(cut);
+                same.push(questions.len() - 1);
+                questions.len() - 1
             });
             places.push(own.collect());
         }
         drop(known);
+        let audit = group.cascade().map_or(0.0, |cascade| cascade.audit);
+        let cheap = cheap.map(|pipeline| Cheap::new(pipeline, cuts, audit));
         Self {
+            cheap,
             group,
             first,
             pipeline,
@@ -122,22 +146,31 @@ impl Stage {
         let masks = self.masks(batch)?;
         let (images, names) = self.images(batch, &masks)?;
         let keys = self.keys(&images, &names).await;
-        let (mut rows, exhausted) = self.look(images, masks).await?;
-        for (place, outputs) in rows.iter_mut().enumerate() {
-            if let Some((_, outputs)) = outputs {
-                self.pipeline.tell(outputs, names[place].as_deref());
+        let cold = self.pipeline.is_cold()
+            || (self.cheap.as_ref()).is_some_and(|cheap| cheap.pipeline.is_cold());
+        let started = Instant::now();
+        let Found {
+            mut rows,
+            exhausted,
+            asked,
+        } = match &self.cheap {
+            Some(cheap) => self.cascaded(cheap, images, masks).await?,
+            None => self.look(&self.pipeline, images, masks).await?,
+        };
+        // A batch that waited for a model to be loaded says nothing of what images cost.
+        if !cold && asked > 0 {
+            self.stage_stats.note_cost(asked, started.elapsed());
+        }
+        for (place, found) in rows.iter_mut().enumerate() {
+            if let Some(found) = found {
+                self.pipeline.tell(&found.outputs, names[place].as_deref());
             }
-            self.check(outputs, || match &names[place] {
+            self.check(found, || match &names[place] {
                 Some(name) => format!("row {} ({name})", row(place)),
                 None => format!("row {}", row(place)),
             })?;
-            if let Some((
-                _,
-                ImageOutputs {
-                    answers: Some(Err(error)),
-                    ..
-                },
-            )) = outputs
+            if let Some(found) = found
+                && let Some(Err(error)) = &mut found.outputs.answers
             {
                 error.reference = names[place].as_deref().map(|name| shown(name).into());
             }
@@ -149,7 +182,7 @@ impl Stage {
     }
 
     /// For each row the columns that are asked for it; `None` where none is.
-    fn masks(&self, batch: &RecordBatch) -> Result<Vec<Option<Arc<ColumnMask>>>> {
+    fn masks(&self, batch: &RecordBatch) -> Result<Masks> {
         let rows = batch.num_rows();
         let columns = &self.group.columns;
         if columns.iter().all(|column| column.guard.is_none()) {
@@ -197,7 +230,12 @@ impl Stage {
         if !asked.is_empty() {
             requested.answers = Some(self.pipeline.questions(asked.into()));
         }
-        let mask = Arc::new(ColumnMask { requested, places });
+        let cheap = self.cheap.as_ref().and_then(|cheap| cheap.mask(&places));
+        let mask = Arc::new(ColumnMask {
+            requested,
+            places,
+            cheap,
+        });
         if made.len() >= MOST_MASKS {
             made.clear();
         }
@@ -237,6 +275,7 @@ impl Stage {
     /// What is known of the rows' images without opening them; rows that request the same are looked up together.
     async fn known(
         &self,
+        pipeline: &ImagePipeline,
         images: &[Option<Placed>],
         masks: &[Option<Arc<ColumnMask>>],
     ) -> std::result::Result<Vec<Option<Known>>, End> {
@@ -253,7 +292,7 @@ impl Stage {
                 .iter()
                 .filter_map(|&row| Some((row, images[row].as_ref()?)));
             let (rows, placed): (Vec<_>, Vec<_>) = placed.unzip();
-            let found = self.pipeline.known(&placed, &mask.requested).await?;
+            let found = pipeline.known(&placed, &mask.requested).await?;
             for (row, found) in rows.into_iter().zip(found) {
                 known[row] = found;
             }
@@ -262,16 +301,16 @@ impl Stage {
         Ok(known)
     }
 
-    async fn look(
+    /// What a pipeline finds out about the images.
+    pub(super) async fn look(
         &self,
+        pipeline: &ImagePipeline,
         images: Vec<Option<Placed>>,
-        masks: Vec<Option<Arc<ColumnMask>>>,
-    ) -> Result<(Vec<Row>, Option<(usize, Exhausted)>)> {
+        masks: Masks,
+    ) -> Result<Found> {
         let mut rows: Vec<Row> = images.iter().map(|_| None).collect();
         let mut exhausted: Option<(usize, Exhausted)> = None;
-        let cold = self.pipeline.is_cold();
-        let started = Instant::now();
-        let known = self.known(&images, &masks).await.map_err(lost)?;
+        let known = self.known(pipeline, &images, &masks).await.map_err(lost)?;
         let mut looks: FuturesUnordered<_> = images
             .into_iter()
             .zip(masks)
@@ -280,7 +319,7 @@ impl Stage {
             .filter_map(|(place, ((image, mask), known))| {
                 let (image, mask) = (image?, mask?);
                 if let Some(Known::Outputs(outputs)) = known {
-                    rows[place] = Some((mask, outputs));
+                    rows[place] = Some(Looked::new(mask, outputs));
                     return None;
                 }
                 Some((place, image, mask, known))
@@ -293,14 +332,14 @@ impl Stage {
                     digest: placed.digest,
                     known,
                 };
-                let outputs = self.pipeline.process(image, &mask.requested).await;
+                let outputs = pipeline.process(image, &mask.requested).await;
                 (place, mask, outputs)
             })
             .collect();
-        let count = looks.len();
+        let asked = looks.len();
         while let Some((place, mask, outputs)) = looks.next().await {
             match outputs {
-                Ok(outputs) => rows[place] = Some((mask, outputs)),
+                Ok(outputs) => rows[place] = Some(Looked::new(mask, outputs)),
                 Err(End::Exhausted(end)) => {
                     if exhausted.is_none_or(|(first, _)| place < first) {
                         exhausted = Some((place, end));
@@ -309,16 +348,16 @@ impl Stage {
                 Err(end) => return Err(lost(end)),
             }
         }
-        // A batch that waited for a model to be loaded says nothing of what images cost.
-        if !cold && count > 0 {
-            self.stage_stats.note_cost(count, started.elapsed());
-        }
-        Ok((rows, exhausted))
+        Ok(Found {
+            rows,
+            exhausted,
+            asked,
+        })
     }
 
     /// An error where an image failed and a call that wanted it stops for that.
     fn check(&self, row: &Row, name: impl Fn() -> String) -> Result<()> {
-        let Some((_, outputs)) = row else {
+        let Some(Looked { outputs, .. }) = row else {
             return Ok(());
         };
         for column in &self.group.columns {
@@ -339,114 +378,25 @@ impl Stage {
         }
         Ok(())
     }
+}
 
-    /// What corrections call each row's image; empty where there are none.
-    async fn keys(
-        &self,
-        images: &[Option<Placed>],
-        names: &[Option<String>],
-    ) -> Vec<Option<ImageKey>> {
-        let Some(corrections) = self.corrections() else {
-            return Vec::new();
-        };
-        let mut keys = Vec::with_capacity(names.len());
-        for (image, name) in images.iter().zip(names) {
-            // Bytes are hashed only where a correction may mean them.
-            keys.push(match name.is_some() || corrections.has_digests() {
-                true => {
-                    let image = image.as_ref().map(|placed| &placed.image);
-                    self.pipeline.key(name.as_deref(), image).await
-                }
-                false => None,
-            });
-        }
-        keys
-    }
-
-    /// What people said of images: the same for all columns, as it is the engine's.
-    fn corrections(&self) -> Option<&Arc<Corrections>> {
-        self.group.columns.first()?.call.corrections.as_ref()
-    }
-
-    /// A column's values for the rows, whose corrections have these keys.
-    fn column(&self, column: usize, rows: &[Row], keys: &[Option<ImageKey>]) -> Result<ArrayRef> {
-        let call = &self.group.columns[column].call;
-        let each = rows.iter().map(|row| row.as_ref());
-        match call.function.kernel() {
-            Kernel::Bytes(kernel) => {
-                let values: Vec<_> = each.map(|row| row?.1.bytes.clone()).collect();
-                kernel(&values)
-            }
-            Kernel::Info(kernel) => {
-                let values: Vec<_> = each.map(|row| row?.1.info.clone()).collect();
-                kernel(&values)
-            }
-            Kernel::Scores(kernel) => {
-                let CompiledQuestions::Labelling(labelling) = &call.compiled else {
-                    return Err(unplanned(call));
-                };
-                let overrides = |place: usize| {
-                    let corrections = self.corrections()?;
-                    let key = keys.get(place)?.as_ref()?;
-                    Some(corrections.said(key.as_str(), labelling.names()))
-                };
-                let values: Vec<RowPrediction> = each
-                    .enumerate()
-                    .map(|(place, row)| {
-                        let scores =
-                            row.and_then(|row| self.select_answers(column, row, Answer::score));
-                        // Unrequested rows are NULL.
-                        let overrides = scores.as_ref().and_then(|_| overrides(place));
-                        RowPrediction::new(scores, overrides.unwrap_or_default())
-                    })
-                    .collect();
-                kernel(labelling, &values)
-            }
-            Kernel::Texts(kernel) => {
-                let values: Vec<Outcome<String>> = each
-                    .map(|row| {
-                        let texts = self.select_answers(column, row?, |answer| {
-                            answer.text().map(str::to_owned)
-                        });
-                        texts.map(|texts| texts.map(|texts| texts.concat()))
-                    })
-                    .collect();
-                kernel(&values)
-            }
-            Kernel::Embeddings(kernel, width) => {
-                let values: Vec<Outcome<Embedding>> = each
-                    .map(|row| {
-                        let one =
-                            self.select_answers(column, row?, |answer| answer.embedding().cloned());
-                        one.map(|one| one?.into_iter().next().ok_or_else(other_answer))
-                    })
-                    .collect();
-                kernel(&values, width)
-            }
+impl Looked {
+    pub(super) fn new(mask: Arc<ColumnMask>, outputs: ImageOutputs) -> Self {
+        Self {
+            mask,
+            outputs,
+            by_cheap: Vec::new(),
         }
     }
+}
 
-    /// A row's answers to one column's questions; `None` where it was not asked them.
-    fn select_answers<T>(
-        &self,
-        column: usize,
-        (mask, outputs): &(Arc<ColumnMask>, ImageOutputs),
-        value: impl Fn(&Answer) -> Option<T>,
-    ) -> Outcome<Vec<T>> {
-        let answers = match outputs.answers.as_ref()? {
-            Ok(answers) => answers,
-            Err(error) => return Some(Err(error.clone())),
-        };
-        let mut values = Vec::with_capacity(self.places[column].len());
-        for &place in &self.places[column] {
-            let answer = answers.get(mask.places[place]?);
-            match answer.and_then(&value) {
-                Some(value) => values.push(value),
-                None => return Some(Err(other_answer())),
-            }
-        }
-        Some(Ok(values))
-    }
+/// What was found out about the rows of a batch.
+pub(super) struct Found {
+    pub(super) rows: Vec<Row>,
+    /// The first row that could not be asked, with why.
+    pub(super) exhausted: Option<(usize, Exhausted)>,
+    /// Rows of which something had to be found out.
+    pub(super) asked: usize,
 }
 
 /// The end of a run as the error of a query.
@@ -455,18 +405,4 @@ fn lost(end: End) -> DataFusionError {
         End::Exhausted(end) => datafusion::common::exec_datafusion_err!("{end}"),
         End::Lost(error) => DataFusionError::External(Box::new(error)),
     }
-}
-
-fn other_answer() -> RowError {
-    RowError::model(
-        "refused",
-        "the model gave another kind of answer than it was asked for",
-    )
-}
-
-fn unplanned(call: &Call) -> DataFusionError {
-    datafusion::common::internal_datafusion_err!(
-        "{} was planned without categories",
-        call.function.name()
-    )
 }

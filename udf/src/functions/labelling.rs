@@ -115,11 +115,35 @@ pub(crate) struct RowPrediction {
     outcome: Outcome<Vec<f32>>,
     /// For each category what was said; empty where nothing was.
     overrides: Vec<Option<bool>>,
+    /// For each category whether a cheap model answered; empty where none did.
+    cheap: Vec<bool>,
 }
 
 impl RowPrediction {
     pub(crate) fn new(outcome: Outcome<Vec<f32>>, overrides: Vec<Option<bool>>) -> Self {
-        Self { outcome, overrides }
+        Self {
+            outcome,
+            overrides,
+            cheap: Vec::new(),
+        }
+    }
+
+    /// The same, in which a cheap model has answered for those categories.
+    pub(crate) fn with_cheap(self, cheap: Vec<bool>) -> Self {
+        Self { cheap, ..self }
+    }
+
+    /// Who answered about a category; `None` where nobody did.
+    pub(crate) fn answered_by(&self, category: usize) -> Option<&'static str> {
+        let person = self.overrides.get(category).copied().flatten();
+        if person.is_some() {
+            return Some("person");
+        }
+        self.scores()?;
+        Some(match self.cheap.get(category) {
+            Some(true) => "cheap",
+            _ => "dear",
+        })
     }
 
     pub(crate) fn outcome(&self) -> &Outcome<Vec<f32>> {

@@ -13,6 +13,7 @@ use crate::functions::placeholder::{ImageFunction, PlaceholderUdf};
 use crate::functions::session_model::SessionModel;
 use crate::functions::similarity::Similarity;
 
+pub(crate) mod answered_by;
 mod ask;
 mod ask_classes;
 pub(crate) mod classify;
@@ -73,7 +74,8 @@ pub(crate) fn all(model: &SessionModel) -> Vec<Arc<ScalarUDF>> {
 /// The function of this name, those that only picsift's own plans have among them.
 pub(crate) fn by_name(name: &str) -> Option<Arc<dyn ImageFunction>> {
     let failure: Arc<dyn ImageFunction> = Arc::new(failure::Failure);
-    let mut known = public().into_iter().chain([failure]);
+    let answered_by: Arc<dyn ImageFunction> = Arc::new(answered_by::AnsweredBy::default());
+    let mut known = public().into_iter().chain([failure, answered_by]);
     known.find(|function| function.name() == name)
 }
 

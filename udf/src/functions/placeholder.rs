@@ -99,6 +99,11 @@ pub(crate) trait ImageFunction: Debug + Send + Sync + 'static {
         Ok(None)
     }
 
+    /// The function as it is for these categories, where its result type follows from them.
+    fn of_categories(&self, _names: &[String]) -> Option<Arc<dyn ImageFunction>> {
+        None
+    }
+
     /// What the field of the result carries beside its type.
     fn metadata(&self) -> Option<HashMap<String, String>> {
         None

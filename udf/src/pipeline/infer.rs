@@ -177,7 +177,7 @@ impl ImagePipeline {
         };
         let place = match self.engine.answers().find(content, asked.id).await {
             Ok(answers) => {
-                self.stats.note_reuse();
+                self.note_reuse();
                 self.stats.note_judged(&content, None);
                 return Ok(predicted(answers, None));
             }
@@ -190,7 +190,7 @@ impl ImagePipeline {
         if let Some(found) = &found
             && let Some(answers) = found.all()
         {
-            self.stats.note_reuse();
+            self.note_reuse();
             self.stats.note_judged(&content, found.similarity);
             let _ = place.insert(Arc::clone(&answers));
             return Ok(predicted(answers, found.similarity));
@@ -237,7 +237,7 @@ impl ImagePipeline {
         }
         let started = Instant::now();
         let answers = service.submit(views, questions).await;
-        self.stats.note_asked(started.elapsed());
+        self.note_asked(started.elapsed());
         let new = answers.map_err(|error| match error.ends_all() {
             true => PipelineError::All(End::Lost(error)),
             false => PipelineError::Row(error.into()),

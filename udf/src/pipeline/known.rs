@@ -100,14 +100,11 @@ impl ImagePipeline {
             (Ok(answers), Some(compared)) => compared.answers(&answers).await?,
             (answers, _) => answers,
         };
-        self.stats.note_image();
         let outputs = ImageOutputs {
             answers: Some(answers),
             ..ImageOutputs::default()
         };
-        if let Some(error) = outputs.failed() {
-            self.stats.note_failure(error);
-        }
+        self.note(&outputs);
         Ok(outputs)
     }
 
@@ -123,7 +120,7 @@ impl ImagePipeline {
         if let Some(digest) = digest {
             digest.check(&before.content)?;
         }
-        self.stats.note_reuse();
+        self.note_reuse();
         self.stats.note_judged(&before.content, before.similarity);
         Ok(before.answers)
     }

@@ -5,6 +5,7 @@
 
 pub(crate) mod base;
 pub(crate) mod budget;
+pub(crate) mod cascade;
 pub(crate) mod checked;
 mod compared;
 pub(crate) mod corrections;
@@ -25,6 +26,7 @@ pub(crate) mod stats;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use picsift_images::{ImageInfo, shown};
@@ -55,6 +57,8 @@ const TYPICAL_BYTES: usize = 256 << 10;
 pub struct ImagePipeline {
     engine: Arc<Engine>,
     model: Option<ModelHandle>,
+    /// Whether the model answers for another, whose pipeline counts the images.
+    cheap: bool,
     stats: Arc<RunStats>,
     losses: Option<Arc<Losses>>,
     quota: Arc<InferenceQuota>,
@@ -138,6 +142,7 @@ impl ImagePipeline {
         Self {
             engine,
             model,
+            cheap: false,
             stats,
             losses: None,
             quota: Arc::default(),
@@ -159,6 +164,12 @@ impl ImagePipeline {
         self.quota = quota;
         self.slots = Some(slots);
         self.budget = Some(budget);
+        self
+    }
+
+    /// The same for a model that answers for another: its images are those of that one's pipeline, which counts them.
+    pub(crate) fn cheap(mut self) -> Self {
+        self.cheap = true;
         self
     }
 
@@ -299,11 +310,37 @@ impl ImagePipeline {
             outputs.answers = Some(compared.answers(embedding).await?);
         }
         // Not before: one that may not be asked is no image of this run.
+        self.note(&outputs);
+        Ok(outputs)
+    }
+
+    /// Counts what became of an image.
+    pub(crate) fn note(&self, outputs: &ImageOutputs) {
+        if self.cheap {
+            return;
+        }
         self.stats.note_image();
         if let Some(error) = outputs.failed() {
             self.stats.note_failure(error);
         }
-        Ok(outputs)
+    }
+
+    fn note_reuse(&self) {
+        if !self.cheap {
+            self.stats.note_reuse();
+        }
+    }
+
+    /// The model has been shown an image, and answered so long after.
+    fn note_asked(&self, waited: Duration) {
+        match self.cheap {
+            true => self.stats.cascade().note_encoded(),
+            false => self.stats.note_asked(waited),
+        }
+    }
+
+    pub(crate) fn stats(&self) -> &RunStats {
+        &self.stats
     }
 
     async fn by_reference(
@@ -317,7 +354,7 @@ impl ImagePipeline {
         let key = (reference, folder, image.digest.clone(), asked.id);
         let answers = match self.references.get_value_or_guard_async(&key).await {
             Ok(found) => {
-                self.stats.note_reuse();
+                self.note_reuse();
                 found
             }
             Err(place) => {

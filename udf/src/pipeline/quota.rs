@@ -80,6 +80,17 @@ impl InferenceQuota {
         self.images.as_ref().map(|images| images.limit)
     }
 
+    /// Takes so many images off what is left: they have been asked about elsewhere.
+    pub fn spend(&self, images: u64) {
+        let Some(bound) = &self.images else { return };
+        let left = bound.limit - bound.asked.load(Ordering::Relaxed).min(bound.limit);
+        let spent = images.min(left);
+        bound.left.forget_permits(spent as usize);
+        if bound.asked.fetch_add(spent, Ordering::Relaxed) + spent >= bound.limit {
+            bound.left.close();
+        }
+    }
+
     /// Why it ended, once it has.
     pub fn exhausted(&self) -> Option<Exhausted> {
         self.exhausted.get().copied()
@@ -187,6 +198,18 @@ mod tests {
         // Nothing is left to wait for.
         let third = third.now_or_never().map(QuotaPermit::take);
         assert_eq!(third, Some(Err(Exhausted::Images(1))));
+    }
+
+    #[tokio::test]
+    async fn what_was_asked_elsewhere_counts() {
+        let quota = InferenceQuota::new(Some(5), None, AtEnd::Stop);
+        quota.spend(4);
+        assert!(quota.reserve(true).await.take().is_ok());
+        assert!(quota.reserve(true).await.take().is_err());
+        let all = InferenceQuota::new(Some(5), None, AtEnd::Stop);
+        all.spend(9);
+        assert_eq!(all.reserve(true).await.take(), Err(Exhausted::Images(5)));
+        InferenceQuota::default().spend(9);
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::pipeline::cascade::CascadeStats;
 use crate::pipeline::outcome::RowError;
 use crate::pipeline::similar::Similar;
 
@@ -31,6 +32,7 @@ pub struct RunStats {
     distinct: Mutex<HashSet<u64>>,
     distinct_is_bound: AtomicBool,
     similar: Mutex<Similar>,
+    cascade: CascadeStats,
 }
 
 macro_rules! counts {
@@ -81,6 +83,11 @@ impl RunStats {
             seen.len() as u64,
             !self.distinct_is_bound.load(Ordering::Relaxed),
         )
+    }
+
+    /// What cheap models have answered for dear ones.
+    pub fn cascade(&self) -> &CascadeStats {
+        &self.cascade
     }
 
     /// Why the last image that failed has no answer, with its stage.

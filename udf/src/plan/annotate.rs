@@ -11,6 +11,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use picsift_vision::{CategorySpec, LoadOptions};
 use url::Url;
 
+use crate::functions::answered_by::{AnsweredBy, answered_by_type};
 use crate::functions::classify::Classify;
 use crate::functions::classify_json::ClassifyJson;
 use crate::functions::classify_label::ClassifyLabel;
@@ -22,6 +23,7 @@ use crate::functions::failure::{Failure, failure_type};
 use crate::functions::label_source::LabelSource;
 use crate::functions::placeholder::{ImageFunction, result_field};
 use crate::pipeline::base::Base;
+use crate::pipeline::cascade::Cascade;
 use crate::pipeline::checked::checked;
 use crate::pipeline::engine::Engine;
 use crate::pipeline::image_column::{IMAGE_TYPES, is_image_type};
@@ -47,6 +49,8 @@ pub struct AddedColumns {
     pub source: Option<String>,
     /// UTF8: JSON object of category to boolean.
     pub answers: String,
+    /// STRUCT of UTF8 with a part for each category: who answered, `cheap`, `dear` or `person`; only where that is asked for.
+    pub answered_by: Option<Field>,
     /// `FIXED_SIZE_LIST<FLOAT>`: the image as a vector of unit length; only where that is asked for.
     pub embedding: Option<Field>,
     /// `STRUCT<stage, kind, message, reference>` of UTF8: why an image failed, NULL when all is well.
@@ -108,6 +112,7 @@ impl AddedColumns {
                 .then(|| free("label_source".to_string()))
                 .transpose()?,
             answers: free("answers".to_string())?,
+            answered_by: None,
             embedding: match embedded {
                 None => None,
                 Some(model) => {
@@ -118,6 +123,29 @@ impl AddedColumns {
             },
             error: free("picsift_error".to_string())?,
         })
+    }
+
+    /// The same with a column that says who answered about each of the categories, beside the columns of `input`.
+    ///
+    /// # Errors
+    /// As [`AddedColumns::new`].
+    pub fn with_answered_by(mut self, categories: &[String], input: &Schema) -> Result<Self> {
+        let has = |name: &str| {
+            let same = |field: &Field| field.name().to_lowercase() == name.to_lowercase();
+            input.fields().iter().any(|field| same(field)) || self.fields().iter().any(same)
+        };
+        let own = "answered_by";
+        let name = match has(own) {
+            true => format!("{CLASH_PREFIX}{own}"),
+            false => own.to_string(),
+        };
+        if has(&name) {
+            return plan_err!(
+                "there are columns '{own}' and '{name}' already; drop or rename one of them"
+            );
+        }
+        self.answered_by = Some(Field::new(name, answered_by_type(categories), true));
+        Ok(self)
     }
 
     /// The fields, all nullable: `is_` and `score_` of each category in turn, then the row's own.
@@ -132,6 +160,7 @@ impl AddedColumns {
         for name in texts.into_iter().flatten() {
             fields.push(Field::new(name, DataType::Utf8, true));
         }
+        fields.extend(self.answered_by.clone());
         fields.extend(self.embedding.clone());
         fields.push(Field::new(&self.error, failure_type(), true));
         fields
@@ -159,6 +188,8 @@ pub struct Annotation {
     pub added: AddedColumns,
     /// What a failed image does.
     pub on_error: OnError,
+    /// The cheap model that answers where it may.
+    pub cascade: Option<Arc<Cascade>>,
 }
 
 /// `input` with the answers' columns after its own; rows keep their order. For a session that has picsift's functions.
@@ -202,6 +233,7 @@ pub fn annotate(
             kind,
             base: base.clone(),
             on_error: annotation.on_error,
+            cascade: annotation.cascade.clone(),
         };
         let call = Arc::new(Call::resolve(engine, function, spec)?);
         Ok(call.over(image.clone(), &[]).alias(name))
@@ -217,6 +249,7 @@ pub fn annotate(
         label,
         source,
         answers,
+        answered_by,
         embedding,
         error,
     } = &annotation.added;
@@ -238,6 +271,10 @@ pub fn annotate(
         columns.push(call(Arc::new(LabelSource), all, source)?);
     }
     columns.push(call(Arc::new(ClassifyJson), all, answers)?);
+    if let Some(answered_by) = answered_by {
+        let function = Arc::new(AnsweredBy::default());
+        columns.push(call(function, all, answered_by.name())?);
+    }
     if let Some(embedding) = embedding {
         columns.push(column(
             Arc::new(Embed::default()),

@@ -19,6 +19,7 @@ use picsift_vision::{CategorySpec, Generation, Question};
 use crate::functions::labelling::Labelling;
 use crate::functions::placeholder::{ImageFunction, result_field};
 use crate::pipeline::base::Base;
+use crate::pipeline::cascade::{Band, Cascade};
 use crate::pipeline::corrections::Corrections;
 use crate::pipeline::engine::Engine;
 use crate::pipeline::models::{ModelHandle, ModelSpec};
@@ -44,6 +45,26 @@ pub(crate) struct CallSpec {
     /// Where relative references belong.
     pub(crate) base: Base,
     pub(crate) on_error: OnError,
+    /// The cheap model that answers about categories where it may.
+    pub(crate) cascade: Option<Arc<Cascade>>,
+}
+
+/// The question that a cheap model is asked in the place of another, and what its score decides.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Cut {
+    pub(crate) category: Arc<str>,
+    pub(crate) question: Question,
+    pub(crate) low: f32,
+    pub(crate) high: f32,
+    /// Score of the dear model from which the category holds.
+    pub(crate) threshold: f32,
+}
+
+/// The cheap model of a call, with what it is asked in the place of each of the call's questions; `None` where it decides nothing.
+#[derive(Debug)]
+pub(crate) struct CheapModel {
+    pub(crate) model: ModelHandle,
+    pub(crate) cuts: Vec<Option<Cut>>,
 }
 
 /// The questions of a call, as the model takes them.
@@ -61,6 +82,7 @@ pub(crate) struct Call {
     pub(crate) function: Arc<dyn ImageFunction>,
     pub(crate) model: Option<ModelHandle>,
     pub(crate) compiled: CompiledQuestions,
+    pub(crate) cheap: Option<CheapModel>,
     /// What people said, which wins.
     pub(crate) corrections: Option<Arc<Corrections>>,
     /// Of the spec: plans with thousands of calls compare each with the others.
@@ -107,6 +129,15 @@ impl Call {
                 (Some(model), CompiledQuestions::One(Question::Embedding))
             }
         };
+        let mut cheap = None;
+        if let CompiledQuestions::Labelling(labelling) = &compiled {
+            if let Some(made) = function.of_categories(labelling.names()) {
+                function = made;
+            }
+            if let Some(cascade) = &spec.cascade {
+                cheap = Some(CheapModel::resolve(engine, cascade, labelling)?);
+            }
+        }
         // Thresholds are floats, which have no hash of their own.
         let mut digest = DefaultHasher::new();
         format!("{name} {spec:?}").hash(&mut digest);
@@ -116,6 +147,7 @@ impl Call {
             function,
             model,
             compiled,
+            cheap,
             corrections: engine.corrections().cloned(),
         })
     }
@@ -157,6 +189,38 @@ impl Call {
             call: self,
             signature: Signature::variadic_any(Volatility::Volatile),
         })
+    }
+}
+
+impl CheapModel {
+    /// # Errors
+    /// A planning error for a model that cannot be had, or that does not know a category.
+    fn resolve(engine: &Engine, cascade: &Cascade, labelling: &Labelling) -> Result<Self> {
+        let model = engine
+            .model(&cascade.model, &cascade.load)
+            .map_err(|e| plan_datafusion_err!("{e}"))?;
+        let categories = labelling.names().iter().zip(labelling.thresholds());
+        let cut = |(name, threshold): (&String, &f32)| {
+            let mut bands = cascade.bands.iter();
+            let band = bands.find(|band| band.category.category.name == *name);
+            // Scores lie within 0 to 1.
+            let decides = |band: &&Band| band.low > 0.0 || band.high <= 1.0;
+            let Some(band) = band.filter(decides) else {
+                return Ok(None);
+            };
+            let question = model
+                .category(&band.category.category)
+                .map_err(|e| plan_datafusion_err!("{e}"))?;
+            Ok(Some(Cut {
+                category: name.as_str().into(),
+                question,
+                low: band.low,
+                high: band.high,
+                threshold: *threshold,
+            }))
+        };
+        let cuts = categories.map(cut).collect::<Result<_>>()?;
+        Ok(Self { model, cuts })
     }
 }
 

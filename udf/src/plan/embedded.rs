@@ -13,6 +13,7 @@ use crate::functions::classify_score::ClassifyScore;
 use crate::functions::embed::Embed;
 use crate::functions::placeholder::ImageFunction;
 use crate::pipeline::base::Base;
+use crate::pipeline::checked::checked;
 use crate::pipeline::engine::Engine;
 use crate::pipeline::image_column::{IMAGE_TYPES, is_image_type};
 use crate::pipeline::models::ModelSpec;
@@ -26,6 +27,8 @@ pub struct Lessons {
     pub image: String,
     /// Folder that relative references belong to; without one they are an error.
     pub base: Option<Url>,
+    /// Column of the digests that the images must have, as [`is_digest_type`](crate::is_digest_type) says.
+    pub digest: Option<String>,
     /// The model that is asked.
     pub model: String,
     /// How it is loaded.
@@ -58,6 +61,13 @@ pub fn lessons(engine: &Engine, input: LogicalPlan, asked: &Lessons) -> Result<L
     }
     let image = Expr::Column(Column::from((qualifier, field)));
     let base = Base::of(asked.base.clone(), &asked.image);
+    let (image, base) = match &asked.digest {
+        None => (image, base),
+        Some(digest) => {
+            let digest = Expr::Column(Column::new_unqualified(digest.clone()));
+            (checked(image, digest), Base::Checked(Box::new(base)))
+        }
+    };
     let model = || ModelSpec {
         name: asked.model.clone(),
         load: asked.load,
@@ -67,6 +77,7 @@ pub fn lessons(engine: &Engine, input: LogicalPlan, asked: &Lessons) -> Result<L
             kind,
             base: base.clone(),
             on_error: OnError::Null,
+            cascade: None,
         };
         let call = Arc::new(Call::resolve(engine, function, spec)?);
         Ok(call.over(image.clone(), &[]).alias(name))

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::FieldRef;
 use datafusion::common::Result;
 
+use crate::pipeline::cascade::Cascade;
 use crate::plan::call::Call;
 
 /// Everything that is asked about one image expression.
@@ -46,6 +47,13 @@ impl<E> InferenceGroup<E> {
         })
     }
 
+    /// The cheap model of its calls, if one answers: the same for all that have one.
+    pub(crate) fn cascade(&self) -> Option<&Cascade> {
+        let mut calls = self.columns.iter().map(|column| &column.call);
+        let call = calls.find(|call| call.cheap.is_some())?;
+        call.spec.cascade.as_deref()
+    }
+
     /// The image and the guards.
     pub(crate) fn expressions(&self) -> impl Iterator<Item = &E> {
         let guards = self.columns.iter().filter_map(|c| c.guard.as_ref());
@@ -74,6 +82,9 @@ pub(crate) fn write<E: fmt::Display>(
         write!(f, "image={}", group.image)?;
         if let Some(model) = group.columns.iter().find_map(|c| c.call.model_spec()) {
             write!(f, ", model={}", model.name)?;
+        }
+        if let Some(cascade) = group.cascade() {
+            write!(f, ", cheap={}", cascade.model)?;
         }
         f.write_str(", asks=[")?;
         for (index, column) in group.columns.iter().enumerate() {

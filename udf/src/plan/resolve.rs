@@ -233,6 +233,12 @@ impl ResolveCalls {
                 }
             }
         };
+        let cascade = match (&settings.cascade, &kind) {
+            (Some(read), CallKind::Categories(model, categories, threshold)) => {
+                read.bind(&self.engine, model, categories, *threshold)?
+            }
+            _ => None,
+        };
         let image = args.remove(0);
         let (image, base) = match folder {
             Named::Null => return null(),
@@ -243,6 +249,7 @@ impl ResolveCalls {
             kind,
             base,
             on_error: settings.on_error,
+            cascade,
         };
         let resolved = Arc::new(Call::resolve(&self.engine, Arc::clone(function), spec)?);
         Ok(resolved.over(image, &args))

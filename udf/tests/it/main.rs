@@ -4,6 +4,7 @@
 
 mod aggregates;
 mod bounds;
+mod cascaded;
 mod embeddings;
 mod engine;
 mod fake;

@@ -208,6 +208,7 @@ async fn labelling(
         categories,
         threshold: None,
         on_error: OnError::Null,
+        cascade: None,
     };
     (input, annotation)
 }

@@ -112,6 +112,7 @@ impl InferenceGroup<Expr> {
                     && (a.model_spec() == b.model_spec()
                         || a.model_spec().is_none()
                         || b.model_spec().is_none())
+                    && (a.spec.cascade == b.spec.cascade || a.cheap.is_none() || b.cheap.is_none())
             })
     }
 }
