@@ -5,6 +5,7 @@
 mod export;
 mod gallery;
 mod judge;
+mod serve;
 mod shared;
 mod teach;
 mod units;
@@ -21,6 +22,7 @@ use picsift_vision::store::LEAST_BYTES;
 pub use export::ExportArgs;
 pub use gallery::GalleryArgs;
 pub use judge::{EvalArgs, ReportForm, SampleArgs};
+pub use serve::{QuotaArgs, ServeArgs, TokenArgs};
 pub use shared::{
     CacheArgs, CategoryArgs, FetchArgs, GenerationArgs, LimitArgs, ModelArgs, TruthArgs,
 };
@@ -94,6 +96,10 @@ pub enum Command {
     Gallery(Box<GalleryArgs>),
     /// Write a labelled table as a data set to train on: WebDataset, folders of classes, or Hugging Face Parquet
     Export(Box<ExportArgs>),
+    /// Serve SQL and labels to many clients, by Arrow Flight SQL and JSON
+    Serve(Box<ServeArgs>),
+    /// Make a token that lets a client ask a server
+    Token(TokenArgs),
     /// Label image files and print one JSON object for each
     Image(ImageArgs),
     /// List, show, fetch and verify models

@@ -16,6 +16,7 @@ mod models;
 pub mod printer;
 mod progress;
 mod sample;
+mod serve;
 mod signals;
 mod sql;
 mod summary;
@@ -41,7 +42,9 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
     if cli.quiet {
         printer::be_quiet();
     }
-    logs::begin(&cli.log)?;
+    // A server says who asked what, wherever nobody says otherwise.
+    let serves = matches!(cli.command, Command::Serve(_));
+    logs::begin(&cli.log, serves.then_some(logs::SERVING))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -57,6 +60,8 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
             Command::Teach(args) => teach::teach(*args).await,
             Command::Gallery(args) => gallery::gallery(*args).await,
             Command::Export(args) => export::export(*args).await,
+            Command::Serve(args) => serve::serve(*args).await,
+            Command::Token(args) => serve::token(&args),
             Command::Image(args) => image::image(args).await,
             Command::Models(args) => models::models(&args),
             Command::Completions(args) => completions(args.shell),
