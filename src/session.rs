@@ -8,8 +8,9 @@ use std::sync::Arc;
 use datafusion::catalog::{DynamicFileCatalog, TableProviderFactory, UrlTableFactory};
 use datafusion::common::Result;
 use datafusion::common::config::MaxRowGroupBytes;
-use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use picsift_images::Stores;
 use picsift_udf::Engine;
@@ -17,6 +18,12 @@ use picsift_udf::Engine;
 use crate::error::AppError;
 use crate::stores::{StoreRegistry, Versions};
 use crate::tables::{BoundedParquet, ExternalTables, Notes, PathTables, PlainCopies};
+
+/// The catalog of a server's clients.
+pub const CATALOG: &str = "picsift";
+
+/// The schema of their bare names.
+pub const PUBLIC: &str = "public";
 
 /// Bytes of a Parquet row group in memory while it is written.
 pub const ROW_GROUP_BYTES: usize = 32 << 20;
@@ -33,8 +40,41 @@ pub fn session(engine: &Arc<Engine>, partitions: usize) -> Result<SessionContext
     Ok(context)
 }
 
-/// A session whose tables are paths and URLs in these stores.
-fn of_tables(stores: &Arc<Stores>, partitions: usize) -> Result<SessionContext> {
+/// What the clients of a server share beside the engine.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// What their queries' sorts, joins and groups take memory from.
+    pub memory: Arc<dyn MemoryPool>,
+    /// Most bytes of what queries put on the disk for want of memory.
+    pub spilled_bytes: u64,
+}
+
+/// A session of a server's clients: its tables are those of the catalog that is registered as [`CATALOG`], of which [`PUBLIC`] is the
+/// schema of bare names. No path and no URL is a table, and no statement makes one of a file.
+///
+/// # Errors
+/// As [`session`].
+pub fn of_clients(
+    engine: &Arc<Engine>,
+    partitions: usize,
+    shared: &Shared,
+) -> Result<SessionContext> {
+    let config = config(partitions)
+        .with_create_default_catalog_and_schema(false)
+        .with_default_catalog_and_schema(CATALOG, PUBLIC);
+    let versions = Arc::new(Versions::default());
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::clone(&shared.memory))
+        .with_max_temp_directory_size(shared.spilled_bytes);
+    let state = state(config, runtime, engine.stores(), &versions)?;
+    let context = SessionContext::new_with_state(state);
+    picsift_udf::register_all(&context, engine)?;
+    with_views(&context);
+    Ok(context)
+}
+
+/// The settings that every session begins with.
+fn config(partitions: usize) -> SessionConfig {
     let mut config = SessionConfig::new()
         .with_target_partitions(partitions)
         .with_information_schema(true);
@@ -51,19 +91,39 @@ fn of_tables(stores: &Arc<Stores>, partitions: usize) -> Result<SessionContext> 
     options.execution.listing_table_ignore_subdirectory = false;
     // A hive folder's value is text unless the table says otherwise, and stays a plain column when written again.
     options.execution.listing_table_factory_infer_partitions = true;
-    let config = picsift_udf::with_settings(config);
+    picsift_udf::with_settings(config)
+}
 
-    let versions = Arc::new(Versions::default());
-    let registry = StoreRegistry::new(Arc::clone(stores), Arc::clone(&versions));
-    let runtime = RuntimeEnvBuilder::new()
+/// A session's state over these stores, which reads files at their `versions`.
+fn state(
+    config: SessionConfig,
+    runtime: RuntimeEnvBuilder,
+    stores: &Arc<Stores>,
+    versions: &Arc<Versions>,
+) -> Result<SessionState> {
+    let registry = StoreRegistry::new(Arc::clone(stores), Arc::clone(versions));
+    let runtime = runtime
         .with_object_store_registry(Arc::new(registry))
         .build_arc()?;
-    let state = SessionStateBuilder::new()
+    let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
         .with_physical_optimizer_rule(Arc::new(BoundedParquet))
         .build();
+    state.config_mut().set_extension(Arc::clone(versions));
+    Ok(state)
+}
+
+/// A session whose tables are paths and URLs in these stores.
+fn of_tables(stores: &Arc<Stores>, partitions: usize) -> Result<SessionContext> {
+    let versions = Arc::new(Versions::default());
+    let state = state(
+        config(partitions),
+        RuntimeEnvBuilder::new(),
+        stores,
+        &versions,
+    )?;
     let notes = Notes::default();
     let tables = Arc::new(PathTables::new(notes.clone()));
     let externals = Arc::new(ExternalTables::new(notes.clone()));
@@ -75,7 +135,6 @@ fn of_tables(stores: &Arc<Stores>, partitions: usize) -> Result<SessionContext> 
         .with_catalog_list(catalogs)
         .build();
     state.config_mut().set_extension(Arc::new(notes));
-    state.config_mut().set_extension(versions);
     for format in ["PARQUET", "CSV", "JSON"] {
         let factory = Arc::clone(&externals) as Arc<dyn TableProviderFactory>;
         state

@@ -6,6 +6,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use object_store::aws::AmazonS3ConfigKey;
+use object_store::azure::AzureConfigKey;
+use object_store::gcp::GoogleConfigKey;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
@@ -159,6 +162,70 @@ impl fmt::Display for Bucket {
     }
 }
 
+/// Options and credentials of one bucket, by the names of the environment's variables.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BucketKeys {
+    bucket: Bucket,
+    options: Vec<(String, String)>,
+}
+
+impl fmt::Debug for BucketKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("BucketKeys").field(&self.bucket).finish()
+    }
+}
+
+impl BucketKeys {
+    /// Those in the lines of a text, each `NAME=VALUE` such as `AWS_ACCESS_KEY_ID=...`; lines that begin with # are remarks.
+    ///
+    /// # Errors
+    /// In one sentence without any value, for a line of another form and a name that the bucket's service does not know.
+    pub fn parse(bucket: Bucket, text: &str) -> Result<Self, String> {
+        let mut options = Vec::new();
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let wrong = |what: &str| format!("line {} {what}", number + 1);
+            let (name, value) = line
+                .split_once('=')
+                .ok_or_else(|| wrong("is not NAME=VALUE"))?;
+            let name = name.trim().to_ascii_lowercase();
+            let known = match bucket.service {
+                Service::S3 => name.parse::<AmazonS3ConfigKey>().is_ok(),
+                Service::Google => name.parse::<GoogleConfigKey>().is_ok(),
+                Service::Azure => name.parse::<AzureConfigKey>().is_ok(),
+                Service::Hub => return Err("a data set of the hub has no keys of its own".into()),
+            };
+            if !known {
+                return Err(wrong("has a name that the bucket's service does not know"));
+            }
+            options.push((name, value.trim().to_string()));
+        }
+        match options.is_empty() {
+            true => Err("it has no key".to_string()),
+            false => Ok(Self { bucket, options }),
+        }
+    }
+
+    /// Whose they are.
+    pub fn bucket(&self) -> &Bucket {
+        &self.bucket
+    }
+
+    /// Gives a store's builder all of them.
+    pub(crate) fn fill<B, K: FromStr>(&self, builder: B, with: impl Fn(B, K, &str) -> B) -> B {
+        self.options.iter().fold(builder, |builder, (name, value)| {
+            match name.parse() {
+                Ok(key) => with(builder, key, value),
+                // Every name was looked at when it was read.
+                Err(_) => builder,
+            }
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,6 +297,23 @@ mod tests {
             "https://b",
         ] {
             assert!(text.parse::<Bucket>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn keys_are_names_that_the_service_knows_and_are_shown_nowhere() {
+        let bucket: Bucket = "s3://photos".parse().unwrap();
+        let text = "# ours\nAWS_ACCESS_KEY_ID = id\n\nAWS_SECRET_ACCESS_KEY=se=cret\n";
+        let keys = BucketKeys::parse(bucket.clone(), text).unwrap();
+        assert!(!format!("{keys:?}").contains("cret"));
+        assert_eq!(keys.options[1].1, "se=cret");
+        for (wrong, said) in [
+            ("", "no key"),
+            ("secret", "line 1 is not"),
+            ("AWS_REGION=x\nPATH=secret", "line 2 has a name"),
+        ] {
+            let error = BucketKeys::parse(bucket.clone(), wrong).unwrap_err();
+            assert!(error.contains(said) && !error.contains("secret"), "{error}");
         }
     }
 }

@@ -56,7 +56,7 @@ mod version;
 mod webp;
 mod work;
 
-pub use bucket::{Bucket, BucketError};
+pub use bucket::{Bucket, BucketError, BucketKeys};
 pub use copies::{DisplayCopies, display_copies};
 pub use decode::{ImageInfo, PIXELS_REVISION, image_info, prepare};
 pub use digest::{hex, sha256};

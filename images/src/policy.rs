@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use url::{Host, Url};
 
 use crate::address::is_public;
-use crate::bucket::Bucket;
+use crate::bucket::{Bucket, BucketKeys};
 use crate::hub::Hub;
 use crate::limits::Limits;
 
@@ -56,6 +56,12 @@ pub struct FetchPolicy {
     pub folders: Vec<PathBuf>,
     /// Buckets that references may reach besides the table's own; none by default.
     pub buckets: Vec<Bucket>,
+    /// Where files and buckets may be read at all, as URLs of folders that end with a slash, whatever folder a query or table says that
+    /// references belong to; no HTTP server is then trusted for being such a folder. For queries by strangers. `None`, the default,
+    /// bounds nothing further.
+    pub within: Option<Vec<Url>>,
+    /// Buckets that have options and credentials of their own, in the place of the environment's; none by default.
+    pub keys: Vec<BucketKeys>,
     /// Whether an HTTP answer whose `X-Robots-Tag` says `noai` or `noimageai`, to all or to `picsift`, is refused;
     /// `true` by default.
     pub respect_robots: bool,
@@ -71,6 +77,17 @@ impl FetchPolicy {
     pub const SCHEMES: [&str; 11] = [
         "file", "s3", "s3a", "gs", "az", "abfs", "abfss", "hf", "http", "https", "data",
     ];
+
+    /// Whether the object at `url` in a bucket lies where everything must.
+    pub(crate) fn is_within(&self, url: &Url) -> bool {
+        let Some(places) = &self.within else {
+            return true;
+        };
+        let bucket = Bucket::of(url);
+        places.iter().any(|place| {
+            bucket.is_some() && Bucket::of(place) == bucket && url.path().starts_with(place.path())
+        })
+    }
 
     /// Whether a person allowed the host of the http(s) `url`, whatever its address.
     pub(crate) fn allows_host(&self, url: &Url) -> bool {
@@ -115,6 +132,8 @@ impl Default for FetchPolicy {
             hosts: Vec::new(),
             folders: Vec::new(),
             buckets: Vec::new(),
+            within: None,
+            keys: Vec::new(),
             respect_robots: true,
             at_once_per_host: 16,
             per_second_per_host: None,

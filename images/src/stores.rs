@@ -21,7 +21,7 @@ use object_store::path::Path;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use url::{Position, Url};
 
-use crate::bucket::{Bucket, own_account};
+use crate::bucket::{Bucket, BucketKeys, own_account};
 use crate::error::ImageError;
 use crate::error::root_cause;
 use crate::hub::Hub;
@@ -72,6 +72,7 @@ pub struct Stores {
     /// The client that sends the hub's token.
     of_hub: Connector,
     hub: Hub,
+    keys: Vec<BucketKeys>,
 }
 
 /// Who sends a bucket what says who asks.
@@ -112,6 +113,7 @@ impl Stores {
 
     /// Stores that may lead to the hosts that `policy` allows; the `hub` to any public one.
     pub fn within(policy: FetchPolicy, hub: &Hub) -> Self {
+        let keys = policy.keys.clone();
         let buckets = Bounds {
             policy: Arc::new(policy),
             hub: None,
@@ -127,7 +129,14 @@ impl Stores {
             of_hub: Connector::shared(web),
             buckets: Connector::each(buckets),
             hub: hub.clone(),
+            keys,
         }
+    }
+
+    /// What a bucket has in the place of the environment's options and credentials.
+    fn own_keys(&self, url: &Url) -> Option<&BucketKeys> {
+        let bucket = Bucket::of(url)?;
+        self.keys.iter().find(|keys| *keys.bucket() == bucket)
     }
 
     /// The store that serves `url`, and the place of `url` in it.
@@ -201,8 +210,15 @@ impl Stores {
             "file" => return Ok(Arc::new(LocalFileSystem::new())),
             "http" | "https" => return self.http_store(url, root),
             "s3" | "s3a" => {
-                let builder = AmazonS3Builder::from_env();
+                let own = self.own_keys(url);
+                let builder = match own {
+                    Some(own) => own.fill(AmazonS3Builder::new(), |builder, key, value| {
+                        builder.with_config(key, value)
+                    }),
+                    None => AmazonS3Builder::from_env(),
+                };
                 let anonymous = asker == Asker::Reference
+                    && own.is_none()
                     && !S3_CREDENTIALS.iter().any(|key| {
                         let value = builder.get_config_value(key);
                         value.is_some()
@@ -219,8 +235,16 @@ impl Stores {
                     .map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
             }
             "gs" => {
-                let builder = GoogleCloudStorageBuilder::from_env();
+                let own = self.own_keys(url);
+                let builder = match own {
+                    Some(own) => own
+                        .fill(GoogleCloudStorageBuilder::new(), |builder, key, value| {
+                            builder.with_config(key, value)
+                        }),
+                    None => GoogleCloudStorageBuilder::from_env(),
+                };
                 let anonymous = asker == Asker::Reference
+                    && own.is_none()
                     && !GOOGLE_CREDENTIALS.iter().any(|key| {
                         let value = builder.get_config_value(key);
                         value.is_some()
@@ -237,7 +261,13 @@ impl Stores {
                     .map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
             }
             "az" | "abfs" | "abfss" => {
-                let builder = MicrosoftAzureBuilder::from_env();
+                let own = self.own_keys(url);
+                let builder = match own {
+                    Some(own) => own.fill(MicrosoftAzureBuilder::new(), |builder, key, value| {
+                        builder.with_config(key, value)
+                    }),
+                    None => MicrosoftAzureBuilder::from_env(),
+                };
                 let has = |keys: &[AzureConfigKey]| {
                     let mut values = keys.iter().map(|key| builder.get_config_value(key));
                     values.any(|value| value.is_some_and(|value| value != "false"))
@@ -249,7 +279,7 @@ impl Stores {
                     own_account().is_some_and(|own| account != Some(&own)) && has(&AZURE_KEYS);
                 let unnamed =
                     asker == Asker::Reference && !has(&AZURE_KEYS) && !has(&AZURE_IDENTITIES);
-                let builder = match foreign || unnamed {
+                let builder = match own.is_none() && (foreign || unnamed) {
                     true => builder.with_skip_signature(true),
                     false => builder,
                 };

@@ -86,7 +86,7 @@ pub(crate) fn label(
     }
     let idle = job.nothing_to_do().is_some();
     let losses = job.losses();
-    let manifest = attended(py, progress, |tell, cancel| async move {
+    let manifest = attended(py, progress, move |tell, cancel| async move {
         job.run(tell, &cancel).await
     })?;
     if let Some(lost) = losses.said() {

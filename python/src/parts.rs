@@ -44,7 +44,7 @@ pub(crate) fn part(
         warn(py, note)?;
     }
     let idle = job.nothing_to_do().is_some();
-    let outcome = attended(py, progress, |tell, cancel| async move {
+    let outcome = attended(py, progress, move |tell, cancel| async move {
         job.run(tell, &cancel).await
     })?;
     if let Some(lost) = losses.said() {

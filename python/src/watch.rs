@@ -8,7 +8,7 @@ use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 
 use crate::errors::{error, tell};
-use crate::process::begin;
+use crate::process::begin_here;
 
 /// Whom a job tells how far it is.
 pub(crate) type Tell = Box<dyn Fn(&Progress) + Send + Sync>;
@@ -84,10 +84,10 @@ impl Raised {
 pub(crate) fn attended<T: Send + 'static, F>(
     py: Python<'_>,
     progress: Option<Bound<'_, PyAny>>,
-    run: impl FnOnce(Tell, Cancel) -> F,
+    run: impl FnOnce(Tell, Cancel) -> F + Send + 'static,
 ) -> PyResult<T>
 where
-    F: Future<Output = Result<T, AppError>> + Send + 'static,
+    F: Future<Output = Result<T, AppError>>,
 {
     let cancel = Cancel::default();
     let now: Arc<Mutex<Option<Progress>>> = Arc::default();
@@ -100,7 +100,8 @@ where
     };
     let mut watcher = Watcher::new(progress);
     let mut raised = Raised::default();
-    let done = begin(run(told, cancel.clone()))?.wait(py, |signals| {
+    let ended = cancel.clone();
+    let done = begin_here(move || run(told, ended))?.wait(py, |signals| {
         if let Err(error) = signals.and_then(|()| watcher.look(latest())) {
             raised.hear(py, error, &cancel);
         }

@@ -7,6 +7,7 @@ mod cascade;
 mod export;
 mod gallery;
 mod judge;
+mod serve;
 mod shared;
 mod teach;
 mod units;
@@ -25,6 +26,7 @@ pub use cascade::{CascadeArgs, PromiseArgs};
 pub use export::ExportArgs;
 pub use gallery::GalleryArgs;
 pub use judge::{EvalArgs, ReportForm, SampleArgs};
+pub use serve::{QuotaArgs, ServeArgs, TokenArgs};
 pub use shared::{
     CacheArgs, CategoryArgs, FetchArgs, GenerationArgs, LimitArgs, ModelArgs, TruthArgs,
 };
@@ -100,6 +102,10 @@ pub enum Command {
     Gallery(Box<GalleryArgs>),
     /// Write a labelled table as a data set to train on: WebDataset, folders of classes, or Hugging Face Parquet
     Export(Box<ExportArgs>),
+    /// Serve SQL and labels to many clients, by Arrow Flight SQL and JSON
+    Serve(Box<ServeArgs>),
+    /// Make a token that lets a client ask a server
+    Token(TokenArgs),
     /// Label image files and print one JSON object for each
     Image(ImageArgs),
     /// List, show, fetch and verify models

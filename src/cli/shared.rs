@@ -74,7 +74,7 @@ impl GenerationArgs {
 }
 
 /// What one image may take.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Limits on one image")]
 pub struct LimitArgs {
     /// Bytes of its file
@@ -131,7 +131,7 @@ impl FetchArgs {
         let default = FetchPolicy::default();
         FetchPolicy {
             schemes: match self.allow_schemes.is_empty() {
-                true => default.schemes,
+                true => default.schemes.clone(),
                 false => self.allow_schemes.clone(),
             },
             hosts: self.allow_hosts.clone(),
@@ -140,6 +140,7 @@ impl FetchArgs {
             respect_robots: !self.ignore_robots,
             at_once_per_host: self.fetches_per_host.get(),
             per_second_per_host: self.host_rate,
+            ..default
         }
     }
 }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use picsift_udf::{Engine, EngineError, ImageSource, Labelling, Losses};
-use serde::Serialize;
 use url::Url;
 use walkdir::WalkDir;
 
@@ -18,22 +17,13 @@ use super::engine;
 use super::printer::{Lines, note};
 use crate::cli::ImageArgs;
 use crate::error::AppError;
-use crate::label::image::{ImageLabeler, ImageLabels};
+use crate::label::image::{ImageLabeler, ImageLabels, ImageLine};
 use crate::requests;
 
 /// Ends of names that are taken for images inside a folder; a file that is named itself may be called anything.
 const EXTENSIONS: [&str; 10] = [
     "jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "jfif", "jxl",
 ];
-
-/// What is printed of one file.
-#[derive(Debug, Serialize)]
-struct Line<'a> {
-    file: &'a str,
-    #[serde(flatten)]
-    labels: ImageLabels,
-    error: Option<String>,
-}
 
 /// Runs the command.
 ///
@@ -68,7 +58,7 @@ pub(super) async fn image(args: ImageArgs) -> Result<(), AppError> {
             Ok(labels) => (labels, None),
             Err(error) => (ImageLabels::default(), Some(error.to_string())),
         };
-        let line = Line {
+        let line = ImageLine {
             file,
             labels,
             error,

@@ -16,15 +16,21 @@ use crate::error::AppError;
 /// The variable that stands for `--log-level`.
 const VARIABLE: &str = "PICSIFT_LOG";
 
-/// Begins to log, where that is asked for.
+/// What a server logs unless something else is asked for: who asked what, what was fetched for it, and what went wrong.
+pub(super) const SERVING: &str = "warn,picsift::audit=info,picsift::serve=info";
+
+/// Begins to log, where that is asked for or `usual` says so.
 ///
 /// # Errors
 /// [`AppError::Usage`] for what is no level and no directive.
-pub(super) fn begin(args: &LogArgs) -> Result<(), AppError> {
+pub(super) fn begin(args: &LogArgs, usual: Option<&str>) -> Result<(), AppError> {
     let (asked, by) = match (&args.log_level, std::env::var(VARIABLE)) {
         (Some(level), _) => (level.clone(), "--log-level"),
         (None, Ok(level)) if !level.is_empty() => (level, VARIABLE),
-        _ => return Ok(()),
+        _ => match usual {
+            Some(usual) => (usual.to_string(), "--log-level"),
+            None => return Ok(()),
+        },
     };
     let wrong = || {
         AppError::Usage(format!(

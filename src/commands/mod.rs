@@ -17,6 +17,7 @@ mod models;
 pub mod printer;
 mod progress;
 mod sample;
+mod serve;
 mod signals;
 mod sql;
 mod summary;
@@ -42,7 +43,9 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
     if cli.quiet {
         printer::be_quiet();
     }
-    logs::begin(&cli.log)?;
+    // A server says who asked what, wherever nobody says otherwise.
+    let serves = matches!(cli.command, Command::Serve(_));
+    logs::begin(&cli.log, serves.then_some(logs::SERVING))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -59,6 +62,8 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
             Command::Calibrate(args) => calibrate::calibrate(*args).await,
             Command::Gallery(args) => gallery::gallery(*args).await,
             Command::Export(args) => export::export(*args).await,
+            Command::Serve(args) => serve::serve(*args).await,
+            Command::Token(args) => serve::token(&args),
             Command::Image(args) => image::image(args).await,
             Command::Models(args) => models::models(&args),
             Command::Completions(args) => completions(args.shell),

@@ -1,10 +1,9 @@
 //! A gallery shown on this machine, whose corrections are kept beside it.
 //!
 //! It listens on the loopback address alone. `door` decides who may see it, before anything but the head of a request is read;
-//! `connections` bounds what strangers can hold; files come from [`plain`], which follows no link. Corrections must be about
+//! [`listen`] bounds what strangers can hold; files come from [`plain`], which follows no link. Corrections must be about
 //! this gallery: its own images, its categories, a time that can be read.
 
-mod connections;
 mod door;
 
 use std::collections::hash_map::RandomState;
@@ -34,8 +33,17 @@ use crate::corrections;
 use crate::corrections::kept::{self, Correction};
 use crate::disk::{self, plain};
 use crate::error::AppError;
-use connections::Shown;
+use crate::listen::{self, Bounds, Listener, Shown};
 use door::{Door, Guest};
+
+/// What is open at once: browsers open six connections.
+const BOUNDS: Bounds = Bounds {
+    most: 64,
+    oldest_goes: true,
+    stranger: Duration::from_secs(5),
+    parting: Duration::from_secs(2),
+    streams: None,
+};
 
 /// Most bytes of corrections that are taken at once: some hundred thousand of them.
 const MOST_BYTES: usize = 32 << 20;
@@ -121,7 +129,7 @@ pub async fn serve(
         .fallback(file)
         .layer(middleware::from_fn_with_state(Arc::clone(&gallery), guard))
         .with_state(gallery);
-    connections::answer(listener, app, ended)
+    listen::answer(Listener::Tcp(listener, None), app, BOUNDS, ended)
         .await
         .map_err(failed)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use picsift_udf::{
     Engine, EngineError, ImagePipeline, ImageSource, Labelling, ModelHandle, QuestionSet, RowError,
-    labels,
+    RunStats, labels,
 };
 use picsift_vision::{Answer, Question};
 use serde::Serialize;
@@ -16,6 +16,18 @@ pub struct ImageLabeler {
     pipeline: ImagePipeline,
     questions: QuestionSet,
     labelling: Option<Labelling>,
+}
+
+/// What is said of one picture, as a line of JSON.
+#[derive(Debug, Serialize)]
+pub struct ImageLine<'a> {
+    /// What the picture is called.
+    pub file: &'a str,
+    /// What was found out about it.
+    #[serde(flatten)]
+    pub labels: ImageLabels,
+    /// Why nothing was.
+    pub error: Option<String>,
 }
 
 /// What was found out about one picture; the parts that were not asked for are left out.
@@ -45,9 +57,20 @@ impl ImageLabeler {
         labelling: Option<Labelling>,
         open: Option<Question>,
     ) -> Self {
+        Self::counted(engine, model, labelling, open, Arc::default())
+    }
+
+    /// The same, which counts what it does in `stats`.
+    pub fn counted(
+        engine: &Arc<Engine>,
+        model: ModelHandle,
+        labelling: Option<Labelling>,
+        open: Option<Question>,
+        stats: Arc<RunStats>,
+    ) -> Self {
         let categories = labelling.iter().flat_map(|l| l.questions().to_vec());
         let questions: Vec<Question> = categories.chain(open).collect();
-        let pipeline = ImagePipeline::new(Arc::clone(engine), Some(model), Arc::default());
+        let pipeline = ImagePipeline::new(Arc::clone(engine), Some(model), stats);
         Self {
             questions: pipeline.questions(questions.into()),
             pipeline,

@@ -7,14 +7,17 @@ mod engine;
 
 use std::fmt;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use picsift_images::Sandbox;
+use picsift_udf::EngineOptions;
 use picsift_vision::FetchProgress;
+use picsift_vision::store::StoreOptions;
 
 use crate::cli::{
-    CalibrateArgs, EvalArgs, ExportArgs, GalleryArgs, ImageColumn, LabelArgs, SampleArgs, SqlArgs,
-    TeachArgs,
+    CalibrateArgs, EvalArgs, ExportArgs, GalleryArgs, ImageColumn, LabelArgs, LimitArgs, SampleArgs, ServeArgs,
+    SqlArgs, TeachArgs,
 };
 use crate::error::AppError;
 use crate::eval::EvalOptions;
@@ -24,10 +27,14 @@ use crate::gallery::GalleryOptions;
 use crate::label::{Existing, LabelOptions};
 use crate::options::CategoryOptions;
 use crate::sample::SampleOptions;
+use crate::serve::{Place, ServeOptions, TlsFiles};
 use crate::sql::SessionOptions;
 use crate::teach::TeachOptions;
 
 pub use engine::{engine, store_options};
+
+/// Where clients find a server unless something else is said.
+const PORT: u16 = 8815;
 
 /// The program that the work is done in.
 #[derive(Clone)]
@@ -166,6 +173,60 @@ pub fn teach(args: TeachArgs, host: &Host) -> Result<TeachOptions, AppError> {
         image: args.image,
         base: args.base,
         seed: args.seed,
+    })
+}
+
+/// The server that `picsift serve` asks for.
+///
+/// # Errors
+/// As [`engine()`]; [`AppError::Usage`] for places that are none.
+pub fn serve(args: ServeArgs, host: &Host) -> Result<ServeOptions, AppError> {
+    let limits = LimitArgs {
+        sandbox: !args.no_sandbox,
+        ..args.limits.clone()
+    };
+    let folders = args.folders.iter().map(|text| Place::folder(text));
+    let buckets = args.buckets.iter().map(|text| Place::bucket(text));
+    let mut places = folders.chain(buckets).collect::<Result<Vec<_>, _>>()?;
+    for keys in &args.bucket_keys {
+        Place::give_keys(&mut places, keys)?;
+    }
+    let answers = match args.cache.no_cache {
+        true => None,
+        false => {
+            let usual = store_options(args.cache.cache_dir.clone(), args.cache.cache_size, host)?;
+            Some(StoreOptions {
+                folder: usual.folder.join("tenants"),
+                ..usual
+            })
+        }
+    };
+    Ok(ServeOptions {
+        listen: match (args.listen, &args.unix) {
+            (None, None) => Some(SocketAddr::from((Ipv4Addr::LOCALHOST, PORT))),
+            (listen, _) => listen,
+        },
+        metrics: Some(args.metrics),
+        tls: match (&args.tls_cert, &args.tls_key) {
+            (Some(certificate), Some(key)) => Some(TlsFiles {
+                certificate: certificate.clone(),
+                key: key.clone(),
+            }),
+            _ => None,
+        },
+        places,
+        model: args.model.options(),
+        engine: EngineOptions {
+            policy: args.policy(),
+            fetch_concurrency: args.fetches.get(),
+            ..engine(&limits, None, None, host)?
+        },
+        answers,
+        quotas: args.quotas.quotas(),
+        memory: args.memory.get(),
+        unix: args.unix,
+        tokens: args.tokens,
+        models: args.models,
     })
 }
 

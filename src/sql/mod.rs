@@ -2,6 +2,7 @@
 //!
 //! A [`Session`] owns which statements there are and how they run; where their rows go is whoever asked's to know.
 
+mod columns;
 mod parameters;
 mod statement;
 
@@ -12,15 +13,17 @@ use datafusion::common::TableReference;
 use datafusion::common::config::ExtensionOptions;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::prelude::{DataFrame, SessionContext};
+use datafusion::prelude::{DataFrame, SQLOptions, SessionContext};
 use datafusion::sql::parser::{DFParser, Statement};
-use picsift_udf::{Corrections, Engine, EngineOptions, Losses, PicsiftOptions};
+use picsift_udf::{Corrections, Engine, EngineOptions, Losses, PicsiftOptions, RunStats};
 
 use crate::error::AppError;
 use crate::options::ModelOptions;
 use crate::{batches, corrections, depth, session, tables};
 
+pub(crate) use columns::{distinct, under};
 pub use parameters::Parameter;
+pub(crate) use parameters::{count, numbered};
 
 /// What a session begins with.
 #[derive(Debug, Clone, Default)]
@@ -89,6 +92,28 @@ impl Prepared {
         matches!(plan, LogicalPlan::Dml(_) | LogicalPlan::Copy(_))
     }
 
+    /// Whether it gives nothing, not even a table without rows.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.silent
+    }
+
+    /// Refuses it if anything in it does what `allowed` does not.
+    ///
+    /// # Errors
+    /// [`AppError::Plan`] with what is not allowed.
+    pub(crate) fn verify(&self, allowed: &SQLOptions) -> Result<(), AppError> {
+        let plan = self.frame.logical_plan();
+        allowed.verify_plan(plan).map_err(AppError::Plan)
+    }
+
+    /// The same, which runs with these counters.
+    pub(crate) fn counted(mut self, stats: Arc<RunStats>) -> Self {
+        let (mut state, plan) = self.frame.into_parts();
+        state.config_mut().set_extension(stats);
+        self.frame = DataFrame::new(state, plan);
+        self
+    }
+
     /// The same that ends after so many rows.
     ///
     /// # Errors
@@ -155,6 +180,15 @@ impl Session {
         })
     }
 
+    /// A session whose tables, functions and settings are those of `context`.
+    pub(crate) fn over(context: SessionContext, engine: Arc<Engine>) -> Self {
+        Self {
+            context,
+            engine,
+            corrections: None,
+        }
+    }
+
     /// Runs one statement.
     ///
     /// # Errors
@@ -173,7 +207,18 @@ impl Session {
         statement: &str,
         values: &[Parameter],
     ) -> Result<Prepared, AppError> {
-        let mut statement = single(statement)?;
+        self.prepare_parsed(single(statement)?, values).await
+    }
+
+    /// The same of a statement of [`parse`].
+    ///
+    /// # Errors
+    /// As [`Session::prepare`], of values and planning.
+    pub(crate) async fn prepare_parsed(
+        &self,
+        mut statement: Statement,
+        values: &[Parameter],
+    ) -> Result<Prepared, AppError> {
         parameters::bind(&mut statement, values)?;
         let Planned {
             frame,
@@ -256,7 +301,10 @@ impl Session {
 }
 
 /// The statement that a text is.
-fn single(text: &str) -> Result<Statement, AppError> {
+///
+/// # Errors
+/// As [`Session::prepare`].
+pub(crate) fn single(text: &str) -> Result<Statement, AppError> {
     let mut statements = parse(text)?;
     match (statements.pop(), statements.len()) {
         (Some(statement), 0) => Ok(statement),
@@ -271,7 +319,10 @@ fn single(text: &str) -> Result<Statement, AppError> {
 }
 
 /// Makes the options the settings that the session begins with.
-fn choose_model(context: &SessionContext, model: &ModelOptions) -> datafusion::common::Result<()> {
+pub(crate) fn choose_model(
+    context: &SessionContext,
+    model: &ModelOptions,
+) -> datafusion::common::Result<()> {
     let state = context.state_ref();
     let mut state = state.write();
     let options = state.config_mut().options_mut();

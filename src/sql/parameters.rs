@@ -100,6 +100,72 @@ pub(super) fn bind(statement: &mut Statement, values: &[Parameter]) -> Result<()
     }
 }
 
+/// Gives the `?` of a statement, as JDBC writes placeholders, the numbers in which they stand: `$1` and so on.
+///
+/// # Errors
+/// [`AppError::Usage`] for a statement that has placeholders of both kinds.
+pub(crate) fn numbered(statement: &mut Statement) -> Result<(), AppError> {
+    let mut names = Names::default();
+    let _ = names.statement(statement);
+    if names.marks > 0 && !names.named.is_empty() {
+        return Err(AppError::Usage(
+            "the statement has parameters as ? and as $1; write all of one kind".to_string(),
+        ));
+    }
+    Ok(())
+}
+
+/// How many values a statement wants: the highest number of its placeholders.
+pub(crate) fn count(statement: &Statement) -> usize {
+    let mut names = Names::default();
+    let _ = names.statement(&mut statement.clone());
+    let numbers = names.named.iter().filter_map(|name| number(name));
+    numbers.max().unwrap_or(0)
+}
+
+fn number(placeholder: &str) -> Option<usize> {
+    placeholder.strip_prefix('$')?.parse().ok()
+}
+
+/// Collects placeholders and numbers those without a name.
+#[derive(Default)]
+struct Names {
+    marks: usize,
+    named: Vec<String>,
+}
+
+impl Names {
+    fn statement(&mut self, statement: &mut Statement) -> ControlFlow<()> {
+        match statement {
+            Statement::Statement(inner) => inner.visit(self),
+            Statement::Explain(explained) => self.statement(&mut explained.statement),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+impl VisitorMut for Names {
+    type Break = ();
+
+    // Before its parts: in the order in which they stand.
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Value(ValueWithSpan {
+            value: Value::Placeholder(name),
+            ..
+        }) = expr
+        {
+            match name.as_str() {
+                "?" => {
+                    self.marks += 1;
+                    *name = format!("${}", self.marks);
+                }
+                _ => self.named.push(name.clone()),
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
 /// Replaces placeholders; breaks at the first that has no value.
 struct Binder<'a> {
     values: &'a [Parameter],
@@ -131,8 +197,7 @@ impl VisitorMut for Binder<'_> {
         else {
             return ControlFlow::Continue(());
         };
-        let number = name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok());
-        let place = number.and_then(|number| number.checked_sub(1));
+        let place = number(name).and_then(|number| number.checked_sub(1));
         match place.and_then(|place| Some((place, self.values.get(place)?))) {
             None => ControlFlow::Break(name.clone()),
             Some((place, value)) => {
@@ -174,6 +239,22 @@ mod tests {
             .unwrap(),
             "EXPLAIN SELECT classify(X'00ff', 'dog')"
         );
+    }
+
+    #[test]
+    fn question_marks_are_numbered_as_they_stand() {
+        let mut statement = parse("SELECT classify(image, ?) FROM t WHERE a = ? LIMIT ?")
+            .unwrap()
+            .pop()
+            .unwrap();
+        numbered(&mut statement).unwrap();
+        assert_eq!(
+            statement.to_string(),
+            "SELECT classify(image, $1) FROM t WHERE a = $2 LIMIT $3"
+        );
+        let mut both = parse("SELECT ?, $1").unwrap().pop().unwrap();
+        assert!(numbered(&mut both).is_err());
+        assert_eq!(count(&parse("SELECT $2, $1").unwrap()[0]), 2);
     }
 
     #[test]

@@ -35,6 +35,7 @@ use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::ListingTableUrl;
 use datafusion::execution::SessionState;
 use datafusion::execution::context::SessionContext;
+use futures::{StreamExt, future};
 use picsift_udf::{LocatedTable, table_base};
 
 pub use bounded::{BoundedParquet, check_bytes, check_file, check_pages};
@@ -56,6 +57,9 @@ use merge::Merge;
 use names::LeftOut;
 use provider::value_of;
 use widen::Values;
+
+/// Files of a folder that [`is_table`] looks at.
+const LOOKED_AT: usize = 10_000;
 
 /// The folder's value for rows whose partition column is NULL, as Hive names it.
 pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -101,6 +105,27 @@ pub async fn open(state: &SessionState, locations: &[ListingTableUrl]) -> Result
     let mut table = FileTable::new(locations.to_vec(), names, kind, format, &schema, keys);
     table.note = note;
     Ok(Arc::new(table))
+}
+
+/// Whether the folder at `location` looks like a table, or like pictures that are one: whether there is a file of one among the first
+/// files in it.
+pub async fn is_table(state: &SessionState, location: &ListingTableUrl) -> bool {
+    let Ok(store) = state.runtime_env().object_store(location) else {
+        return false;
+    };
+    let files = store.list(Some(location.prefix())).take(LOOKED_AT);
+    let tables = files.filter(|file| {
+        let Ok(file) = file else {
+            return future::ready(false);
+        };
+        let below: Option<Vec<&str>> = location.strip_prefix(&file.location).map(Iterator::collect);
+        future::ready(below.is_some_and(|below| {
+            let is_file = |name: &&str| Kind::of(name).is_some() || pictures::is_picture(name);
+            below.last().is_some_and(is_file) && names::is_data(below.iter().copied(), None)
+        }))
+    });
+    let mut tables = std::pin::pin!(tables);
+    tables.next().await.is_some()
 }
 
 /// The pictures at `locations`, of which `first` is at the first, as one table.

@@ -67,6 +67,11 @@ impl Picture {
     }
 }
 
+/// Whether a file's name says that it is a picture in a format that is read.
+pub(super) fn is_picture(name: &str) -> bool {
+    ENDS.iter().any(|end| ends_with(name, end))
+}
+
 /// Pictures of a folder, and how many of other formats it has.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pictures {
@@ -82,7 +87,7 @@ impl Pictures {
         below: &[&str],
         keys: impl FnOnce() -> Vec<(String, String)>,
     ) {
-        if ENDS.iter().any(|end| ends_with(name, end)) {
+        if is_picture(name) {
             self.all.push(Picture {
                 path: below.join("/"),
                 keys: keys(),

@@ -42,6 +42,7 @@ mod sandbox;
 mod secrets;
 mod seeds;
 mod served;
+mod serving;
 mod shapes;
 mod shell;
 mod siglip;

@@ -88,6 +88,15 @@ impl Server {
         output
     }
 
+    /// What a server needs to know of the bucket, by the names of variables.
+    pub(crate) fn variables(&self) -> String {
+        format!(
+            "AWS_ENDPOINT_URL=http://127.0.0.1:{}\nAWS_ALLOW_HTTP=true\nAWS_REGION=us-east-1\n\
+             AWS_ACCESS_KEY_ID=test\nAWS_SECRET_ACCESS_KEY={SECRET}\n",
+            self.port
+        )
+    }
+
     /// Tells the server something.
     pub(crate) fn ask(&self, path: &str) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();

@@ -281,7 +281,9 @@ impl Inner {
                 let trusted = match author {
                     // Whoever typed the URL of a server wants to read from it.
                     Author::Person => url.join("/").ok(),
-                    Author::Table { base, relative } => base.filter(|_| relative).map(http_folder),
+                    Author::Table { base, relative } => base
+                        .filter(|_| relative && self.policy.within.is_none())
+                        .map(http_folder),
                 };
                 let server = trusted.map(|folder| Server {
                     folder,
@@ -291,6 +293,9 @@ impl Inner {
             }
             "hf" => {
                 let refused = self.check_bucket(url, &author).err();
+                if let Some(refused @ ImageError::OutsideRoot { .. }) = refused {
+                    return Err(refused);
+                }
                 let server = Server {
                     folder: self.hub.root()?,
                     // Others' data sets are read as anybody reads them.
@@ -328,6 +333,13 @@ impl Inner {
             Author::Person => return Ok(true),
             Author::Table { base, .. } => *base,
         };
+        if !self.policy.is_within(url) {
+            return Err(ImageError::OutsideRoot {
+                reference: shown(url.as_str()),
+                root: "what this server gives access to".to_owned(),
+                advice: "ask whoever runs it",
+            });
+        }
         let Some(bucket) = Bucket::of(url) else {
             return Err(ImageError::BadReference {
                 reference: shown(url.as_str()),
@@ -382,7 +394,7 @@ impl Inner {
             Content::Unchanged => Ok(Fetch::Unchanged),
             Content::TooLarge(size) => Err(self.too_large(url, size)),
             Content::NotAFile(what) => Err(unreadable(url, format!("it is {what}"), None)),
-            Content::Outside => Err(outside(url, author)),
+            Content::Outside => Err(outside(url, author, self.policy.within.is_some())),
         }
     }
 
@@ -394,6 +406,10 @@ impl Inner {
                 unreadable(url, reason, Some(Arc::new(error)))
             })
         };
+        if let Some(within) = &self.policy.within {
+            let files = within.iter().filter(|place| place.scheme() == "file");
+            return files.map(local_path).collect();
+        }
         let mut folders = match base {
             None => vec![here()?],
             Some(base) if base.scheme() == "file" => vec![local_path(base)?],
@@ -443,7 +459,14 @@ impl Body {
     }
 }
 
-fn outside(url: &Url, author: &Author<'_>) -> ImageError {
+fn outside(url: &Url, author: &Author<'_>, is_bounded: bool) -> ImageError {
+    if is_bounded {
+        return ImageError::OutsideRoot {
+            reference: shown(url.as_str()),
+            root: "what this server gives access to".to_owned(),
+            advice: "ask whoever runs it",
+        };
+    }
     let root = match author {
         Author::Table {
             base: Some(base), ..

@@ -348,3 +348,49 @@ async fn a_pipe_that_takes_a_files_place_does_not_hang() {
     changer.join().unwrap();
     assert!(files > 0 && pipes > 0, "{files} {pipes}");
 }
+
+/// Whoever names a table's folder decides nothing where places are given.
+#[tokio::test]
+async fn no_base_leads_out_of_the_places_that_are_given() {
+    let scene = scene();
+    let real = scene.dir.path().canonicalize().unwrap();
+    let place = |name: &str| Url::from_directory_path(real.join(name)).unwrap();
+    let options = FetchOptions {
+        policy: FetchPolicy {
+            within: Some(vec![
+                place("root"),
+                Url::parse("s3://bucket/given/").unwrap(),
+            ]),
+            ..FetchPolicy::default()
+        },
+        ..FetchOptions::default()
+    };
+    let fetcher = Fetcher::new(Arc::new(Stores::new()), options);
+    let own = fetcher.fetch("sub/x.jpg", Some(&place("root"))).await;
+    assert_eq!(own.unwrap().bytes, "root/sub");
+    let up = fetcher.fetch("../x.jpg", Some(&place("root/sub"))).await;
+    assert_eq!(up.unwrap().bytes, "root");
+    let bucket = Url::parse("s3://bucket/other/").unwrap();
+    let server = Url::parse("http://127.0.0.1:1/").unwrap();
+    let outside = real.join("outside/x.jpg").display().to_string();
+    for (reference, base) in [
+        ("x.jpg", Some(place("outside"))),
+        ("x.jpg", Some(place("root-2"))),
+        ("../outside/x.jpg", Some(place("root"))),
+        (outside.as_str(), Some(place("root"))),
+        (outside.as_str(), None),
+        ("Cargo.toml", None),
+        ("x.jpg", Some(bucket.clone())),
+        ("s3://bucket/given-not/x.jpg", Some(bucket.clone())),
+        ("s3://bucket/given/../other/x.jpg", None),
+        ("s3://elsewhere/given/x.jpg", Some(bucket)),
+        ("hf://datasets/owner/name/x.jpg", None),
+    ] {
+        let error = fetcher.fetch(reference, base.as_ref()).await.unwrap_err();
+        let kind = error.kind();
+        assert_eq!(kind, "outside_root", "{reference} {base:?}: {error}");
+    }
+    // A server that is called a folder is trusted no more than any other.
+    let error = fetcher.fetch("x.jpg", Some(&server)).await.unwrap_err();
+    assert_eq!(error.kind(), "refused_address", "{error}");
+}

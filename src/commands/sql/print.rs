@@ -3,14 +3,13 @@
 //! Programs get every row as it comes, in constant memory. A person gets as many rows as can be read, and images as a note
 //! of their size: a screen of hexadecimal helps nobody.
 
-use std::collections::HashSet;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, StructArray};
 use arrow::compute::cast;
 use arrow::csv;
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow::util::pretty::pretty_format_batches_with_options;
 use datafusion::common::Result as DataFusionResult;
@@ -25,6 +24,7 @@ use super::super::printer::plain;
 use super::{terminal, unwritable};
 use crate::cli::Format;
 use crate::error::AppError;
+use crate::sql::{distinct, under};
 
 /// Rows of a table that are printed; the query is stopped there.
 const TABLE_ROWS: usize = 500;
@@ -203,39 +203,6 @@ async fn parquet_file(mut stream: SendableRecordBatchStream) -> Result<usize, Ap
     }
     writer.close().map_err(unwritable)?;
     Ok(rows)
-}
-
-/// The schema with a name of its own for each column: readers of JSON and Parquet take columns by their names, and of two alike one
-/// would be lost. The second `id` is `id_1`, as DuckDB calls it.
-fn distinct(schema: &SchemaRef) -> SchemaRef {
-    let mut names: HashSet<String> = HashSet::new();
-    let own: HashSet<&String> = schema.fields().iter().map(|field| field.name()).collect();
-    let fields = schema.fields().iter().map(|field| {
-        let name = field.name();
-        if names.insert(name.clone()) {
-            return Arc::clone(field);
-        }
-        let others = (1..).map(|number| format!("{name}_{number}"));
-        let free = others
-            .into_iter()
-            .find(|other| !own.contains(other) && !names.contains(other))
-            .unwrap_or_default();
-        names.insert(free.clone());
-        Arc::new(field.as_ref().clone().with_name(free))
-    });
-    let fields: Vec<FieldRef> = fields.collect();
-    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
-}
-
-/// The batch with the names of `schema`.
-fn under(batch: &RecordBatch, schema: &SchemaRef) -> DataFusionResult<RecordBatch> {
-    let options =
-        arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(
-        Arc::clone(schema),
-        batch.columns().to_vec(),
-        &options,
-    )?)
 }
 
 /// The batch with bytes as a note of their size, at the top and inside structs.

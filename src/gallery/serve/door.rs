@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderName, Uri, header};
 use subtle::ConstantTimeEq;
 
 use crate::error::AppError;
+use crate::listen::secret;
 
 /// The header with the page's token.
 const TOKEN: &str = "x-picsift-token";
@@ -44,8 +45,8 @@ impl Door {
         Ok(Self {
             port,
             hosts: [format!("127.0.0.1:{port}"), format!("localhost:{port}")],
-            link: token()?,
-            page: token()?,
+            link: secret()?,
+            page: secret()?,
         })
     }
 
@@ -113,13 +114,6 @@ impl Door {
 /// Compares in a time that does not tell how much of it is right.
 fn same(found: &str, token: &str) -> bool {
     found.as_bytes().ct_eq(token.as_bytes()).into()
-}
-
-fn token() -> Result<String, AppError> {
-    let mut bytes = [0; 32];
-    getrandom::getrandom(&mut bytes)
-        .map_err(|error| AppError::file("read", "the system's random numbers")(error.into()))?;
-    Ok(picsift_images::hex(&bytes))
 }
 
 #[cfg(test)]

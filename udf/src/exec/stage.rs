@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use datafusion::common::{DataFusionError, Result, exec_err};
+use datafusion::common::{DataFusionError, Result};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::collect_columns;
 use futures::StreamExt;
@@ -17,6 +17,7 @@ use crate::functions::kernel::Kernel;
 use crate::pipeline::base::{Base, Images, Placed};
 use crate::pipeline::known::Known;
 use crate::pipeline::origin::ReferenceOrigin;
+use crate::pipeline::outcome::FailedImage;
 use crate::pipeline::quota::Exhausted;
 use crate::pipeline::{End, ImageOutputs, ImagePipeline, Named, RequestedOutputs};
 use crate::plan::call::Cut;
@@ -373,7 +374,10 @@ impl Stage {
                 }
             };
             if let Some(error) = error {
-                return exec_err!("{}: {error}", name());
+                return Err(DataFusionError::External(Box::new(FailedImage {
+                    name: name(),
+                    error: error.clone(),
+                })));
             }
         }
         Ok(())
@@ -402,7 +406,7 @@ pub(super) struct Found {
 /// The end of a run as the error of a query.
 fn lost(end: End) -> DataFusionError {
     match end {
-        End::Exhausted(end) => datafusion::common::exec_datafusion_err!("{end}"),
+        End::Exhausted(end) => DataFusionError::External(Box::new(end)),
         End::Lost(error) => DataFusionError::External(Box::new(error)),
     }
 }

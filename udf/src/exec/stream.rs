@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use datafusion::common::{DataFusionError, Result, exec_datafusion_err};
+use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::metrics::{BaselineMetrics, RecordOutput};
 use futures::future::BoxFuture;
@@ -212,5 +212,5 @@ impl<W: BatchPipeline> Driver<W> {
 }
 
 fn exhausted(end: &crate::pipeline::quota::Exhausted) -> DataFusionError {
-    exec_datafusion_err!("{end}")
+    DataFusionError::External(Box::new(*end))
 }

@@ -51,6 +51,9 @@ pub struct EngineOptions {
     pub corrections: Option<Arc<Corrections>>,
     /// Batching and queue of each model's service.
     pub service: ServiceOptions,
+    /// Whose part of the models this is where several engines share them; all of one number have one part together. `None` takes no
+    /// turns.
+    pub share: Option<u64>,
     /// Receives the progress of fetching a model.
     pub progress: Arc<dyn FetchProgress>,
 }
@@ -67,6 +70,7 @@ impl Default for EngineOptions {
             store: None,
             corrections: None,
             service: ServiceOptions::default(),
+            share: None,
             progress: Arc::new(()),
         }
     }
@@ -89,9 +93,12 @@ pub struct Engine {
     stores: Arc<Stores>,
     fetcher: Fetcher,
     pool: DecodePool,
-    models: Mutex<HashMap<(String, LoadOptions), Slot>>,
+    models: Arc<Models>,
     answers: MemoryAnswerCache,
 }
+
+/// The models of an engine, or of several.
+type Models = Mutex<HashMap<(String, LoadOptions), Slot>>;
 
 /// The place of one model, empty until it is described. Its own lock, so that describing one keeps only those waiting who ask
 /// for the same.
@@ -111,6 +118,19 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Pool`] when the decode threads cannot be started.
     pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
+        Self::with_models(options, Arc::default())
+    }
+
+    /// An engine of its own that shares this one's models: stores, processes that decode and what is known of images are not shared.
+    /// Who is to have a fair part of the models beside others says so by [`EngineOptions::share`].
+    ///
+    /// # Errors
+    /// As [`Engine::new`].
+    pub fn beside(&self, options: EngineOptions) -> Result<Self, EngineError> {
+        Self::with_models(options, Arc::clone(&self.models))
+    }
+
+    fn with_models(options: EngineOptions, models: Arc<Models>) -> Result<Self, EngineError> {
         let fetch = FetchOptions {
             concurrency: options.fetch_concurrency,
             limits: options.limits.clone(),
@@ -133,7 +153,7 @@ impl Engine {
             stores,
             fetcher,
             pool,
-            models: Mutex::new(HashMap::new()),
+            models,
             answers: MemoryAnswerCache::new(),
         })
     }
@@ -146,6 +166,11 @@ impl Engine {
     /// What earlier runs have found out, if it is kept.
     pub fn store(&self) -> Option<&Store> {
         self.options.store.as_ref()
+    }
+
+    /// Whose part of the models this engine has.
+    pub(crate) fn share(&self) -> Option<u64> {
+        self.options.share
     }
 
     /// What people said of images.
@@ -238,6 +263,16 @@ impl Engine {
         let models = lock(&self.models);
         let mut named = models.iter().filter(|((name, _), _)| name == model);
         named.any(|(_, slot)| slot.try_lock().is_ok_and(|described| described.is_some()))
+    }
+
+    /// The services of the models that have been loaded, in no order; one that is being loaded is not among them yet.
+    pub fn services(&self) -> Vec<Service> {
+        let models = lock(&self.models);
+        let services = models.values().filter_map(|slot| {
+            let described = slot.try_lock().ok()?;
+            described.as_ref()?.running().cloned()
+        });
+        services.collect()
     }
 
     /// The models that have been loaded, each with the options that it was asked for with, in no order. A model that is

@@ -110,12 +110,26 @@ impl ImagePipeline {
             None => None,
         };
         let started = Instant::now();
+        let place = || place(reference, origin);
         let fetched = match before {
-            None => self.engine.load(image, origin).await?,
+            None => {
+                let loaded = self.engine.load(image.clone(), origin).await;
+                let came = loaded.as_ref().map(|fetched| fetched.bytes.len());
+                self.stats
+                    .note_fetch(place, came.map_err(|error| error.kind()));
+                loaded?
+            }
             Some(before) => {
                 let folder = origin.folder();
                 let fetch = (self.engine).load_if_changed(reference, folder, &before.version);
-                match fetch.await? {
+                let fetch = fetch.await;
+                let came = fetch.as_ref().map(|fetch| match fetch {
+                    Fetch::Changed(fetched) => fetched.bytes.len(),
+                    Fetch::Unchanged => 0,
+                });
+                self.stats
+                    .note_fetch(place, came.map_err(|error| error.kind()));
+                match fetch? {
                     Fetch::Changed(fetched) => fetched,
                     Fetch::Unchanged => {
                         return Ok(Opened::Known(self.reused(before, digest.as_ref())?));
@@ -236,6 +250,10 @@ impl ImagePipeline {
             held.resize(views.data.len());
         }
         let started = Instant::now();
+        let _turn = match self.engine.share() {
+            Some(share) => Some(model.turn(share).await),
+            None => None,
+        };
         let answers = service.submit(views, questions).await;
         self.note_asked(started.elapsed());
         let new = answers.map_err(|error| match error.ends_all() {
@@ -253,6 +271,14 @@ impl ImagePipeline {
         // The cache may have no room for it; then the next one asks again.
         let _ = place.insert(Arc::clone(&answers));
         Ok(predicted(answers, Some(similarity)))
+    }
+}
+
+/// Where an image is, as an audit has it: without credentials, and of one that its reference holds only that.
+fn place(reference: &str, origin: ReferenceOrigin<'_>) -> String {
+    match picsift_images::resolve(reference, origin.folder()) {
+        Ok(url) => picsift_images::shown(url.as_str()),
+        Err(_) => picsift_images::shown(reference),
     }
 }
 

@@ -23,6 +23,7 @@ pub(crate) mod persistent_cache;
 pub(crate) mod quota;
 pub(crate) mod similar;
 pub(crate) mod stats;
+pub(crate) mod turns;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

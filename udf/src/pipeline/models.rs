@@ -18,6 +18,8 @@ use picsift_vision::{
 use quick_cache::sync::Cache;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
+use crate::pipeline::turns::{Turn, Turns};
+
 /// Questions that a model's handle remembers, each a few hundred bytes.
 const QUESTIONS: usize = 8192;
 
@@ -42,6 +44,8 @@ struct Inner {
     /// The same for tasks: those that wait keep no thread.
     starting: tokio::sync::Mutex<()>,
     questions: Cache<Category, Question>,
+    /// In which order the images of several sharers are asked.
+    turns: Arc<Turns>,
 }
 
 struct Start {
@@ -69,6 +73,8 @@ impl ModelHandle {
 
     fn with(description: ModelDescription, start: Option<Start>) -> Self {
         Self(Arc::new(Inner {
+            // What the model is at and what comes next; no more, or the order would be that in which they came.
+            turns: Turns::new(description.batch.max_images.saturating_mul(2)),
             description,
             start,
             service: OnceLock::new(),
@@ -254,6 +260,11 @@ impl ModelHandle {
             Some(start) => &*start.progress,
             None => &(),
         }
+    }
+
+    /// The right to ask about one image, which those who share the model get in turn, however many images each has.
+    pub(crate) async fn turn(&self, share: u64) -> Turn {
+        self.0.turns.take(share).await
     }
 
     /// The model's service, if it has been started.

@@ -22,6 +22,16 @@ pub struct RowError {
     pub reference: Option<Arc<str>>,
 }
 
+/// An image whose failure ends its query, as `picsift.on_error = 'fail'` wants it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name}: {error}")]
+pub struct FailedImage {
+    /// What the query calls it.
+    pub name: String,
+    /// Why it has no answer.
+    pub error: RowError,
+}
+
 impl RowError {
     /// The same with names as they are below the folder of the image's table.
     pub(crate) fn beside(mut self, folder: Option<&Url>) -> Self {

@@ -3,8 +3,9 @@
 //! Owns the counters and what each means; who shows them (EXPLAIN ANALYZE, a progress bar, a manifest) reads them here.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::pipeline::cascade::CascadeStats;
@@ -14,9 +15,16 @@ use crate::pipeline::similar::Similar;
 /// Distinct images that are counted exactly; past it the count is a lower bound, so that memory stays flat.
 const DISTINCT_LIMIT: usize = 1_000_000;
 
+/// Is told of every image that a run fetches, as an audit wants to know.
+pub trait FetchObserver: fmt::Debug + Send + Sync {
+    /// A fetch has ended: where the image is, without credentials, and how many bytes came or the kind of the error.
+    fn fetched(&self, place: &str, came: Result<usize, &'static str>);
+}
+
 /// Counts and times of a run, added to by all of its streams.
 #[derive(Debug, Default)]
 pub struct RunStats {
+    observer: Option<Arc<dyn FetchObserver>>,
     rows: AtomicU64,
     images: AtomicU64,
     fetched: AtomicU64,
@@ -42,6 +50,25 @@ macro_rules! counts {
 }
 
 impl RunStats {
+    /// Counters of a run whose fetches this one is told of.
+    pub fn observed(observer: Arc<dyn FetchObserver>) -> Self {
+        Self {
+            observer: Some(observer),
+            ..Self::default()
+        }
+    }
+
+    /// A fetch of the image at `place` has ended.
+    pub(crate) fn note_fetch(
+        &self,
+        place: impl FnOnce() -> String,
+        came: Result<usize, &'static str>,
+    ) {
+        if let Some(observer) = &self.observer {
+            observer.fetched(&place(), came);
+        }
+    }
+
     counts! {
         /// Rows seen, NULL images among them.
         rows,

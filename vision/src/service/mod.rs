@@ -140,6 +140,16 @@ impl Service {
         self.shared.description.batch
     }
 
+    /// Whether it answers nothing more: the device broke, or the thread has ended otherwise.
+    pub fn has_ended(&self) -> bool {
+        self.queue.is_closed()
+    }
+
+    /// Jobs that wait for the model.
+    pub fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
     /// What the service has done so far.
     pub fn stats(&self) -> ServiceStats {
         let counters = &self.shared.counters;

@@ -1,0 +1,212 @@
+//! Who may come in, by the head of a request: whoever shows a token, or, where there are none, programs of this machine.
+//!
+//! Without tokens the server listens to this machine alone (`mod` sees to that). A browser could still be made to send requests here by
+//! another site (CSRF), whose name may lead here (DNS rebinding): so a request must then call this machine by a name of its own, and come
+//! from no page. Nothing but the head of a request is read before it passes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, Uri, header};
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use tokio::sync::Semaphore;
+
+use super::refusal::Refusal;
+use super::tokens::Tokens;
+
+/// The tenant of a server without tokens.
+pub(super) const LOCAL: &str = "local";
+
+/// Some clients leave the padding out.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Somebody who may ask: the holder of a token.
+#[derive(Debug)]
+pub(super) struct Client {
+    /// The token's name, with its tenant's before it: the owner of handles.
+    pub(super) owner: Arc<str>,
+    /// Whose places and kept answers it has.
+    pub(super) tenant: String,
+    /// The right to run a statement.
+    pub(super) slots: Arc<Semaphore>,
+}
+
+/// What a request must show.
+#[derive(Debug)]
+pub(super) struct Door {
+    /// `None` lets in every program of this machine.
+    tokens: Option<Tokens>,
+    clients: BTreeMap<String, Arc<Client>>,
+}
+
+impl Door {
+    /// A door for the holders of these tokens, each with so many statements at once.
+    pub(super) fn new(tokens: Option<Tokens>, at_once: usize) -> Self {
+        let client = |tenant: &str, name: &str| {
+            let owner = format!("{tenant}/{name}");
+            let client = Client {
+                owner: owner.as_str().into(),
+                tenant: tenant.to_string(),
+                slots: Arc::new(Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS))),
+            };
+            (owner, Arc::new(client))
+        };
+        let clients = match &tokens {
+            Some(tokens) => tokens
+                .holders()
+                .map(|(name, tenant)| client(tenant, name))
+                .collect(),
+            None => BTreeMap::from([client(LOCAL, LOCAL)]),
+        };
+        Self { tokens, clients }
+    }
+
+    /// Who asks.
+    ///
+    /// # Errors
+    /// [`Refusal::Unknown`].
+    pub(super) fn client(&self, uri: &Uri, headers: &HeaderMap) -> Result<Arc<Client>, Refusal> {
+        let Some(tokens) = &self.tokens else {
+            if !is_local(uri, headers) {
+                return Err(Refusal::Unknown(
+                    "without tokens the server answers programs that call this machine 127.0.0.1, ::1 or localhost, and no page",
+                ));
+            }
+            return Ok(Arc::clone(&self.clients[&format!("{LOCAL}/{LOCAL}")]));
+        };
+        let shown = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(shown);
+        let Some((user, token)) = shown else {
+            return Err(Refusal::Unknown(
+                "show a token: authorization: Bearer TOKEN, or its name and itself as user and password",
+            ));
+        };
+        let holder = tokens.holder(&token);
+        let holder = holder.filter(|(name, _)| user.is_none_or(|user| user == *name));
+        let client =
+            holder.and_then(|(name, tenant)| self.clients.get(&format!("{tenant}/{name}")));
+        client
+            .map(Arc::clone)
+            .ok_or(Refusal::Unknown("the token is none of this server's"))
+    }
+}
+
+/// The user, if one is said, and the token in an `Authorization` header.
+fn shown(header: &str) -> Option<(Option<String>, String)> {
+    let (scheme, rest) = header.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some((None, rest.trim().to_string()));
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let text = String::from_utf8(BASE64.decode(rest.trim()).ok()?).ok()?;
+    let (user, token) = text.split_once(':')?;
+    Some((Some(user.to_string()), token.to_string()))
+}
+
+/// The token of a request that was let in, for a client that wants to show it as a bearer's from now on.
+pub(super) fn bearer(header: Option<&str>) -> Option<String> {
+    header.and_then(shown).map(|(_, token)| token)
+}
+
+/// Whether a request calls this machine by its own name and is no page's.
+fn is_local(uri: &Uri, headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).map(|host| host.to_str());
+    let host = match (uri.authority(), host) {
+        (Some(authority), _) => authority.host().to_string(),
+        (None, Some(Ok(host))) => match host.parse::<Authority>() {
+            Ok(authority) => authority.host().to_string(),
+            Err(_) => return false,
+        },
+        _ => return false,
+    };
+    let ours = ["127.0.0.1", "localhost", "[::1]"].contains(&host.as_str());
+    ours && !headers.contains_key(header::ORIGIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(
+                axum::http::HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                value.parse().unwrap(),
+            );
+        }
+        headers
+    }
+
+    #[test]
+    fn tokens_come_as_bearer_or_as_password_with_or_without_padding() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens.toml");
+        let token = super::super::tokens::add(&path, "research", "anna").unwrap();
+        let door = Door::new(Some(Tokens::read(&path).unwrap()), 2);
+        let uri = Uri::from_static("/");
+        let basic = |user: &str| {
+            let encoded =
+                base64::engine::general_purpose::STANDARD.encode(format!("{user}:{token}"));
+            format!("Basic {encoded}")
+        };
+        let padded = basic("anna");
+        assert!(padded.ends_with('='), "{padded}");
+        for header in [
+            format!("Bearer {token}"),
+            format!("bearer {token}"),
+            padded.trim_end_matches('=').to_string(),
+            padded,
+        ] {
+            let client = door
+                .client(&uri, &head(&[("authorization", &header)]))
+                .unwrap();
+            assert_eq!(
+                (&*client.owner, client.tenant.as_str()),
+                ("research/anna", "research")
+            );
+        }
+        for header in [
+            "Bearer x".to_string(),
+            format!("Bearer {}", &token[..20]),
+            "Basic !!".to_string(),
+            basic("bob"),
+            basic(""),
+            token.clone(),
+            format!("Digest {token}"),
+        ] {
+            let refused = door.client(&uri, &head(&[("authorization", &header)]));
+            assert!(matches!(refused, Err(Refusal::Unknown(_))), "{header}");
+        }
+        assert!(door.client(&uri, &head(&[("host", "127.0.0.1")])).is_err());
+    }
+
+    #[test]
+    fn without_tokens_only_programs_of_this_machine_come_in() {
+        let door = Door::new(None, 2);
+        let client = |uri: &'static str, pairs: &[(&str, &str)]| {
+            door.client(&Uri::from_static(uri), &head(pairs)).is_ok()
+        };
+        assert!(client("/", &[("host", "127.0.0.1:8815")]));
+        assert!(client("/", &[("host", "[::1]:8815")]));
+        assert!(client("http://localhost:8815/x", &[]));
+        assert!(!client("/", &[]));
+        assert!(!client("/", &[("host", "evil.example:8815")]));
+        assert!(!client("http://evil.example/x", &[("host", "localhost")]));
+        assert!(!client(
+            "/",
+            &[("host", "localhost"), ("origin", "http://localhost")]
+        ));
+        assert!(!client("/", &[("host", "localhost@evil.example")]));
+    }
+}

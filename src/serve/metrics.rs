@@ -1,0 +1,307 @@
+//! What the server has done, for Prometheus and for whoever asks whether it is well.
+//!
+//! Counts are kept here as numbers and given Prometheus' form when they are asked for; those of models are their services'. It answers
+//! on a port of its own, to anybody who reaches it, so nothing here names a client, a table or an image.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use picsift_udf::{Engine, RunStats};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+/// What Prometheus expects an answer in this form to be called.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Counts of everything that was done.
+#[derive(Debug, Default)]
+pub(super) struct Metrics {
+    images: AtomicU64,
+    asked: AtomicU64,
+    reused: AtomicU64,
+    failures: AtomicU64,
+    fetched: AtomicU64,
+    bytes: AtomicU64,
+    rows: AtomicU64,
+    fetch_nanos: AtomicU64,
+    decode_nanos: AtomicU64,
+    model_nanos: AtomicU64,
+    running: AtomicI64,
+    /// How requests ended, by way in and outcome.
+    ended: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+}
+
+/// What has been counted of a run so far, so that only what is new is added.
+#[derive(Debug, Default, Clone, Copy)]
+struct Counted {
+    images: u64,
+    asked: u64,
+    reused: u64,
+    failures: u64,
+    fetched: u64,
+    bytes: u64,
+    fetch: Duration,
+    decode: Duration,
+    model: Duration,
+}
+
+impl Counted {
+    fn of(stats: &RunStats) -> Self {
+        Self {
+            images: stats.images(),
+            asked: stats.asked(),
+            reused: stats.reused(),
+            failures: stats.failures(),
+            fetched: stats.fetched(),
+            bytes: stats.bytes(),
+            fetch: stats.fetch(),
+            decode: stats.decode(),
+            model: stats.model(),
+        }
+    }
+}
+
+/// A request that is under way; dropped, it is not any more.
+#[derive(Debug)]
+pub(super) struct Run {
+    metrics: Arc<Metrics>,
+    stats: Arc<RunStats>,
+    counted: Counted,
+    way: &'static str,
+    outcome: &'static str,
+}
+
+impl Run {
+    /// A request that came this way begins, and counts in `stats`.
+    pub(super) fn begin(metrics: &Arc<Metrics>, way: &'static str, stats: Arc<RunStats>) -> Self {
+        metrics.running.fetch_add(1, Ordering::Relaxed);
+        Self {
+            metrics: Arc::clone(metrics),
+            stats,
+            counted: Counted::default(),
+            way,
+            outcome: "cancelled",
+        }
+    }
+
+    /// What it counts in.
+    pub(super) fn stats(&self) -> &Arc<RunStats> {
+        &self.stats
+    }
+
+    /// Adds what is new.
+    pub(super) fn add(&mut self) {
+        let (now, before, all) = (Counted::of(&self.stats), self.counted, &self.metrics);
+        let nanos = |now: Duration, before: Duration| {
+            u64::try_from(now.saturating_sub(before).as_nanos()).unwrap_or(u64::MAX)
+        };
+        for (total, new) in [
+            (&all.images, now.images - before.images),
+            (&all.asked, now.asked - before.asked),
+            (&all.reused, now.reused - before.reused),
+            (&all.failures, now.failures - before.failures),
+            (&all.fetched, now.fetched - before.fetched),
+            (&all.bytes, now.bytes - before.bytes),
+            (&all.fetch_nanos, nanos(now.fetch, before.fetch)),
+            (&all.decode_nanos, nanos(now.decode, before.decode)),
+            (&all.model_nanos, nanos(now.model, before.model)),
+        ] {
+            total.fetch_add(new, Ordering::Relaxed);
+        }
+        self.counted = now;
+    }
+
+    /// So many rows were given.
+    pub(super) fn add_rows(&self, rows: u64) {
+        self.metrics.rows.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    /// How it ended, where nobody broke it off.
+    pub(super) fn ended(&mut self, outcome: &'static str) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.add();
+        self.metrics.running.fetch_sub(1, Ordering::Relaxed);
+        self.metrics.note(self.way, self.outcome);
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    way: String,
+    outcome: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Stage {
+    stage: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Model {
+    model: String,
+    device: String,
+}
+
+impl Metrics {
+    /// A request that came this way ended so.
+    pub(super) fn note(&self, way: &'static str, outcome: &'static str) {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        *ended.entry((way, outcome)).or_default() += 1;
+    }
+
+    /// All of it in Prometheus' form.
+    fn text(&self, engine: &Engine) -> Result<String, std::fmt::Error> {
+        let mut registry = Registry::with_prefix("picsift");
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let seconds = |nanos: &AtomicU64| read(nanos) as f64 / 1e9;
+        let mut count = |name: &str, help: &str, value: &AtomicU64| {
+            let counter = Counter::<u64>::default();
+            counter.inc_by(read(value));
+            registry.register(name, help, counter);
+        };
+        count(
+            "images",
+            "Images that something was to be found out about",
+            &self.images,
+        );
+        count(
+            "images_asked",
+            "Images that a model was asked about",
+            &self.asked,
+        );
+        count(
+            "cache_hits",
+            "Images whose answers were known",
+            &self.reused,
+        );
+        count("image_failures", "Images without an answer", &self.failures);
+        count(
+            "images_fetched",
+            "Images fetched for a reference",
+            &self.fetched,
+        );
+        count("rows", "Rows given to clients", &self.rows);
+        let bytes = Counter::<u64>::default();
+        bytes.inc_by(read(&self.bytes));
+        registry.register_with_unit(
+            "images",
+            "Encoded images that were read",
+            Unit::Bytes,
+            bytes,
+        );
+        let stages = Family::<Stage, Counter<f64, AtomicU64>>::default();
+        for (stage, nanos) in [
+            ("fetch", &self.fetch_nanos),
+            ("decode", &self.decode_nanos),
+            ("model", &self.model_nanos),
+        ] {
+            let stage = stage.to_string();
+            stages
+                .get_or_create(&Stage { stage })
+                .inc_by(seconds(nanos));
+        }
+        registry.register_with_unit(
+            "stage",
+            "Time in a stage, summed over images",
+            Unit::Seconds,
+            stages,
+        );
+        let requests = Family::<Request, Counter>::default();
+        let ended = self
+            .ended
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        for ((way, outcome), number) in ended {
+            let (way, outcome) = (way.to_string(), outcome.to_string());
+            requests
+                .get_or_create(&Request { way, outcome })
+                .inc_by(number);
+        }
+        registry.register("requests", "Requests that ended, by how", requests);
+        let running = Gauge::<i64>::default();
+        running.set(self.running.load(Ordering::Relaxed));
+        registry.register("running", "Requests that are under way", running);
+        models(engine, &mut registry);
+        let mut text = String::new();
+        encode(&mut text, &registry)?;
+        Ok(text)
+    }
+}
+
+fn models(engine: &Engine, registry: &mut Registry) {
+    let (images, batches) = (
+        Family::<Model, Counter>::default(),
+        Family::<Model, Counter>::default(),
+    );
+    let waiting = Family::<Model, Gauge>::default();
+    let busy = Family::<Model, Counter<f64, AtomicU64>>::default();
+    for service in engine.services() {
+        let (info, stats) = (service.info(), service.stats());
+        let model = Model {
+            model: info.name.clone(),
+            device: info.device.to_string(),
+        };
+        images.get_or_create(&model).inc_by(stats.images);
+        batches.get_or_create(&model).inc_by(stats.batches);
+        busy.get_or_create(&model).inc_by(stats.busy.as_secs_f64());
+        let queue = i64::try_from(service.waiting()).unwrap_or(i64::MAX);
+        waiting.get_or_create(&model).set(queue);
+    }
+    registry.register("model_images", "Images that a model is done with", images);
+    registry.register("model_batches", "Calls of a model", batches);
+    registry.register("model_queue", "Images that wait for a model", waiting);
+    registry.register_with_unit("model_busy", "Time spent in a model", Unit::Seconds, busy);
+}
+
+/// What the port answers from.
+struct Watched {
+    metrics: Arc<Metrics>,
+    engine: Arc<Engine>,
+}
+
+/// The routes of the port.
+pub(super) fn routes(metrics: Arc<Metrics>, engine: Arc<Engine>) -> Router {
+    Router::new()
+        .route("/healthz", get(health))
+        .route("/metrics", get(text))
+        .with_state(Arc::new(Watched { metrics, engine }))
+}
+
+async fn health(State(watched): State<Arc<Watched>>) -> Response {
+    match watched
+        .engine
+        .services()
+        .iter()
+        .find(|service| service.has_ended())
+    {
+        None => "ok\n".into_response(),
+        Some(service) => {
+            let text = format!("the model '{}' answers nothing more\n", service.info().name);
+            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+        }
+    }
+}
+
+async fn text(State(watched): State<Arc<Watched>>) -> Response {
+    match watched.metrics.text(&watched.engine) {
+        Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}

@@ -1,0 +1,364 @@
+//! A client's statement from its text to its rows, within what it may take.
+//!
+//! A task of its own reads the rows, so that bounds hold and counts go on however slowly the client takes them; it ends with the client.
+//! An end that was not reached is never taken for one: the last message says that all rows came.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::compute::cast;
+use arrow::datatypes::SchemaRef;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::prelude::{SQLOptions, SessionContext};
+use datafusion::sql::parser::Statement as SqlStatement;
+use futures::{Stream, StreamExt};
+use picsift_udf::{FetchObserver, RunStats};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::{interval, timeout};
+
+use super::Server;
+use super::door::Client;
+use super::metrics::Run;
+use super::quotas::Quotas;
+use super::refusal::Refusal;
+use super::rules::MOST_SQL;
+use super::tenant::Tenant;
+use crate::error::AppError;
+use crate::listen::secret;
+use crate::sql::{self, Parameter, Prepared, Session};
+
+/// Batches that wait for a client.
+const AHEAD: usize = 2;
+
+/// How often bounds are looked at and counts are added while no row comes.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Characters of the name that logs have a request by.
+const ID: usize = 12;
+
+/// A statement that is planned and waits to run.
+pub(super) struct Ready {
+    prepared: Prepared,
+    /// The columns of its rows.
+    pub(super) schema: SchemaRef,
+    /// Whether it gave all that it gives when it was planned, as SET does.
+    pub(super) is_silent: bool,
+    /// What logs call it.
+    pub(super) id: String,
+    /// What the client set by it, to be kept as its session.
+    pub(super) set: Option<SessionContext>,
+}
+
+/// Tells the audit log what a request fetches.
+#[derive(Debug)]
+struct Audit {
+    client: Arc<str>,
+    id: String,
+}
+
+impl FetchObserver for Audit {
+    fn fetched(&self, place: &str, came: Result<usize, &'static str>) {
+        let (bytes, outcome) = match came {
+            Ok(bytes) => (bytes, "ok"),
+            Err(kind) => (0, kind),
+        };
+        tracing::info!(
+            target: "picsift::audit",
+            client = %self.client,
+            query = %self.id,
+            place,
+            bytes,
+            outcome,
+            "image fetched"
+        );
+    }
+}
+
+/// Counters of a request whose fetches the audit log is told of.
+pub(super) fn stats(client: &Client, id: &str) -> Arc<RunStats> {
+    Arc::new(RunStats::observed(Arc::new(Audit {
+        client: Arc::clone(&client.owner),
+        id: id.to_string(),
+    })))
+}
+
+/// A new name for a request in the logs.
+///
+/// # Errors
+/// [`Refusal::Failed`] when the system has no random numbers.
+pub(super) fn id() -> Result<String, Refusal> {
+    let mut id = secret().map_err(|error| Refusal::of(&error, "random"))?;
+    id.truncate(ID);
+    Ok(id)
+}
+
+/// The statement that a text is, with its placeholders numbered.
+///
+/// # Errors
+/// [`Refusal::Wrong`].
+pub(super) fn parsed(sql: &str) -> Result<SqlStatement, Refusal> {
+    if sql.len() > MOST_SQL {
+        return Err(Refusal::Wrong(format!(
+            "a statement has at most {MOST_SQL} bytes here"
+        )));
+    }
+    let wrong = |error| Refusal::of(&error, "parse");
+    let mut statement = sql::single(sql).map_err(wrong)?;
+    sql::numbered(&mut statement).map_err(wrong)?;
+    Ok(statement)
+}
+
+impl Server {
+    /// What the client's tenant has.
+    ///
+    /// # Errors
+    /// [`Refusal::Failed`].
+    pub(super) async fn tenant(&self, client: &Client) -> Result<Arc<Tenant>, Refusal> {
+        let tenant = self.tenants.get(&client.tenant).await;
+        tenant.map_err(|error| Refusal::of(&error, &client.tenant))
+    }
+
+    /// The session that a client shows, or a new one as the tenant's begin.
+    ///
+    /// # Errors
+    /// [`Refusal::Failed`].
+    pub(super) async fn session(
+        &self,
+        client: &Client,
+        shown: Option<&str>,
+    ) -> Result<SessionContext, Refusal> {
+        let known = shown.and_then(|handle| {
+            self.sessions
+                .with(&client.owner, handle, |session| session.clone())
+        });
+        match known {
+            Some(session) => Ok(session),
+            None => {
+                let template = self.tenant(client).await?.template.state();
+                Ok(SessionContext::new_with_state(template))
+            }
+        }
+    }
+
+    /// Plans a client's statement in a session. A setting is made at once.
+    ///
+    /// # Errors
+    /// What is wrong with it, and what it may not do.
+    pub(super) async fn prepare(
+        &self,
+        client: &Client,
+        session: SessionContext,
+        statement: SqlStatement,
+        values: &[Parameter],
+    ) -> Result<Ready, Refusal> {
+        self.rules.check(&statement)?;
+        let is_setting = !matches!(
+            &statement,
+            SqlStatement::Statement(inner)
+                if !matches!(**inner, datafusion::sql::sqlparser::ast::Statement::Set(_))
+        );
+        let (id, engine) = (id()?, Arc::clone(&self.tenant(client).await?.engine));
+        tracing::info!(
+            target: "picsift::audit",
+            client = %client.owner,
+            query = %id,
+            sql = %picsift_images::escaped(&picsift_images::redacted(&statement.to_string())),
+            "statement"
+        );
+        let work = async {
+            let over = Session::over(session.clone(), engine);
+            let prepared = over.prepare_parsed(statement, values).await?;
+            let reads = SQLOptions::new()
+                .with_allow_ddl(false)
+                .with_allow_dml(false);
+            prepared.verify(&reads)?;
+            Ok::<_, AppError>(prepared)
+        };
+        let prepared = match timeout(self.rules.quotas.time, work).await {
+            Ok(prepared) => prepared.map_err(|error| Refusal::of(&error, &id))?,
+            Err(_) => return Err(self.rules.quotas.late()),
+        };
+        Ok(Ready {
+            schema: prepared.schema(),
+            is_silent: prepared.is_silent(),
+            prepared,
+            id,
+            set: is_setting.then_some(session),
+        })
+    }
+
+    /// The right of a client to have one more request under way.
+    ///
+    /// # Errors
+    /// [`Refusal::Exhausted`].
+    pub(super) fn slot(&self, client: &Client) -> Result<OwnedSemaphorePermit, Refusal> {
+        let slot = Arc::clone(&client.slots).try_acquire_owned();
+        slot.map_err(|_| {
+            Refusal::Exhausted(format!(
+                "a token runs {} statements at once here; wait until one has ended",
+                self.rules.quotas.at_once
+            ))
+        })
+    }
+
+    /// Runs a statement, whose rows then come.
+    ///
+    /// # Errors
+    /// [`Refusal::Exhausted`] where the client runs too many already; what starting it gives.
+    pub(super) async fn run(
+        &self,
+        client: &Client,
+        ready: Ready,
+        way: &'static str,
+    ) -> Result<Rows, Refusal> {
+        let slot = self.slot(client)?;
+        let (begun, quotas) = (Instant::now(), self.rules.quotas);
+        let stats = stats(client, &ready.id);
+        let mut run = Run::begin(&self.metrics, way, Arc::clone(&stats));
+        let prepared = ready.prepared.counted(stats);
+        let started = match timeout(quotas.time, prepared.run()).await {
+            Ok(started) => started.map_err(|error| Refusal::of(&error, &ready.id)),
+            Err(_) => Err(quotas.late()),
+        };
+        let rows = match started {
+            Ok(results) => results.rows,
+            Err(refusal) => {
+                run.ended(refusal.kind());
+                return Err(refusal);
+            }
+        };
+        let (send, receive) = mpsc::channel(AHEAD);
+        let reading = Reading {
+            rows,
+            schema: Arc::clone(&ready.schema),
+            quotas,
+            id: ready.id.clone(),
+            send,
+        };
+        let left = quotas.time.saturating_sub(begun.elapsed());
+        tokio::spawn(async move {
+            let _slot = slot;
+            reading.to_end(run, left).await;
+        });
+        Ok(Rows {
+            schema: ready.schema,
+            id: ready.id,
+            receive,
+            ended: false,
+        })
+    }
+}
+
+/// What comes to whoever reads rows; `None` says that these were all.
+type Message = Option<Result<RecordBatch, Refusal>>;
+
+/// The task that reads rows.
+struct Reading {
+    rows: SendableRecordBatchStream,
+    schema: SchemaRef,
+    quotas: Quotas,
+    id: String,
+    send: mpsc::Sender<Message>,
+}
+
+impl Reading {
+    async fn to_end(mut self, mut run: Run, left: Duration) {
+        let gone = self.send.clone();
+        let outcome = tokio::select! {
+            biased;
+            () = gone.closed() => return,
+            outcome = timeout(left, self.pass_on(&mut run)) => outcome,
+        };
+        let refusal = match outcome {
+            Ok(Ok(())) => None,
+            Ok(Err(refusal)) => Some(refusal),
+            Err(_) => Some(self.quotas.late()),
+        };
+        run.ended(refusal.as_ref().map_or("ok", Refusal::kind));
+        // Before the client knows the end, so that whoever then asks for the counts finds them.
+        drop(run);
+        let last = refusal.map(Err);
+        // A client that does not take the end is waited for no longer than any other.
+        let _ = timeout(left, self.send.send(last)).await;
+    }
+
+    async fn pass_on(&mut self, run: &mut Run) -> Result<(), Refusal> {
+        let mut ticks = interval(TICK);
+        let mut count = 0;
+        loop {
+            let next = tokio::select! {
+                next = self.rows.next() => next,
+                _ = ticks.tick() => {
+                    run.add();
+                    self.quotas.check(run.stats(), count)?;
+                    continue;
+                }
+            };
+            let batch = match next {
+                None => return self.quotas.check(run.stats(), count),
+                Some(Err(error)) => return Err(Refusal::of_engine(&error, &self.id)),
+                Some(Ok(batch)) => batch,
+            };
+            count += batch.num_rows() as u64;
+            run.add_rows(batch.num_rows() as u64);
+            self.quotas.check(run.stats(), count)?;
+            let batch = of_schema(batch, &self.schema)
+                .map_err(|error| Refusal::of_engine(&error.into(), &self.id))?;
+            if self.send.send(Some(Ok(batch))).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The batch with the very schema that the client was told: plans may know more of their columns than their statements do.
+fn of_schema(
+    batch: RecordBatch,
+    schema: &SchemaRef,
+) -> Result<RecordBatch, arrow::error::ArrowError> {
+    if batch.schema_ref() == schema {
+        return Ok(batch);
+    }
+    let columns = batch.columns().iter().zip(schema.fields());
+    let columns = columns
+        .map(
+            |(column, field)| match column.data_type() == field.data_type() {
+                true => Ok(Arc::clone(column)),
+                false => cast(column, field.data_type()),
+            },
+        )
+        .collect::<Result<_, _>>()?;
+    let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &rows)
+}
+
+/// The rows of a statement as they come. Dropped, it ends.
+pub(super) struct Rows {
+    pub(super) schema: SchemaRef,
+    id: String,
+    receive: mpsc::Receiver<Message>,
+    ended: bool,
+}
+
+impl Stream for Rows {
+    type Item = Result<RecordBatch, Refusal>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let message = std::task::ready!(self.receive.poll_recv(context));
+        let item = match message {
+            Some(Some(Ok(batch))) => return Poll::Ready(Some(Ok(batch))),
+            Some(Some(Err(refusal))) => Some(Err(refusal)),
+            Some(None) => None,
+            // The task is gone without a word: it panicked, and its rows are not all.
+            None => Some(Err(Refusal::Failed(self.id.clone()))),
+        };
+        self.ended = true;
+        Poll::Ready(item)
+    }
+}

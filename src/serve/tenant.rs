@@ -1,0 +1,187 @@
+//! Tenants: each with an engine and a session to copy of its own, made when it first asks.
+//!
+//! Kept answers tell by how soon they come that somebody has asked before, and a picture that takes a process over that decodes sees what
+//! the process decodes after it. So neither is shared between tenants. Models are, as is the memory of sorts and joins.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider};
+use datafusion::common::config::ExtensionOptions;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::prelude::SessionContext;
+use picsift_images::Bucket;
+use picsift_udf::{Engine, EngineOptions, PicsiftOptions};
+use picsift_vision::store::{Store, StoreOptions};
+use tokio::sync::OnceCell;
+
+use super::ServeOptions;
+use super::catalog::{Place, PlaceSchema, WholeSchema};
+use crate::error::AppError;
+use crate::session::{self, CATALOG, PUBLIC, Shared};
+use crate::sql::choose_model;
+
+/// Most bytes that the statements of one tenant put on the disk for want of memory.
+const SPILLED_BYTES: u64 = 16 << 30;
+
+/// One tenant.
+pub(super) struct Tenant {
+    pub(super) engine: Arc<Engine>,
+    /// What each session begins as.
+    pub(super) template: SessionContext,
+    pub(super) schemas: Vec<Arc<PlaceSchema>>,
+}
+
+/// All of them.
+pub(super) struct Tenants {
+    each: BTreeMap<String, (u64, Vec<Place>, OnceCell<Arc<Tenant>>)>,
+    models: Arc<Engine>,
+    shared: Shared,
+    options: ServeOptions,
+}
+
+impl Tenants {
+    /// Those with these names, each with the places that it may read, which share the models of an engine.
+    ///
+    /// # Errors
+    /// [`AppError::Usage`] for places that have one name, and a tenant's that are not there.
+    pub(super) fn new(
+        tenants: BTreeMap<String, Option<Vec<String>>>,
+        models: Arc<Engine>,
+        options: ServeOptions,
+    ) -> Result<Self, AppError> {
+        let places = &options.places;
+        for (at, place) in places.iter().enumerate() {
+            if places[..at]
+                .iter()
+                .any(|one| one.name.eq_ignore_ascii_case(&place.name))
+            {
+                return Err(AppError::Usage(format!(
+                    "two places have the name '{}'",
+                    place.name
+                )));
+            }
+            let bucket = |place: &Place| Bucket::of(&place.root);
+            let other = places[..at].iter().find(|other| {
+                bucket(place).is_some()
+                    && bucket(place) == bucket(other)
+                    && place.keys != other.keys
+            });
+            if let Some(other) = other {
+                return Err(AppError::Usage(format!(
+                    "'{}' and '{}' are in one bucket, which has one set of keys: give both the same",
+                    other.name, place.name
+                )));
+            }
+        }
+        let mut each = BTreeMap::new();
+        for (number, (tenant, folders)) in tenants.into_iter().enumerate() {
+            let own = match folders {
+                None => places.clone(),
+                Some(names) => {
+                    let place = |name: &String| {
+                        let found = places.iter().find(|place| place.name == *name);
+                        found.cloned().ok_or_else(|| {
+                            AppError::Usage(format!(
+                                "the tenant '{tenant}' may read '{name}', which no --allow-folder and no --allow-bucket names"
+                            ))
+                        })
+                    };
+                    names.iter().map(place).collect::<Result<_, _>>()?
+                }
+            };
+            each.insert(tenant, (number as u64, own, OnceCell::new()));
+        }
+        Ok(Self {
+            each,
+            models,
+            shared: Shared {
+                memory: Arc::new(FairSpillPool::new(options.memory)),
+                spilled_bytes: SPILLED_BYTES,
+            },
+            options,
+        })
+    }
+
+    /// The tenant of this name, which the door knows.
+    ///
+    /// # Errors
+    /// When its engine or its store of answers cannot be had.
+    pub(super) async fn get(&self, name: &str) -> Result<Arc<Tenant>, AppError> {
+        let Some((share, places, made)) = self.each.get(name) else {
+            return Err(AppError::Usage(format!("there is no tenant '{name}'")));
+        };
+        let made = made.get_or_try_init(|| async {
+            tokio::task::block_in_place(|| self.make(name, *share, places)).map(Arc::new)
+        });
+        made.await.map(Arc::clone)
+    }
+
+    fn make(&self, name: &str, share: u64, places: &[Place]) -> Result<Tenant, AppError> {
+        let store = match &self.options.answers {
+            None => None,
+            Some(answers) => Some(Store::open(StoreOptions {
+                folder: answers.folder.join(name),
+                ..answers.clone()
+            })?),
+        };
+        let mut policy = self.options.engine.policy.clone();
+        policy.folders.clear();
+        policy.buckets = places
+            .iter()
+            .filter_map(|place| Bucket::of(&place.root))
+            .collect();
+        policy.keys = places
+            .iter()
+            .filter_map(|place| place.keys.clone())
+            .collect();
+        policy.within = Some(places.iter().map(|place| place.root.clone()).collect());
+        let engine = Arc::new(self.models.beside(EngineOptions {
+            policy,
+            store,
+            share: Some(share),
+            ..self.options.engine.clone()
+        })?);
+        let template =
+            session::of_clients(&engine, session::cores(), &self.shared).map_err(AppError::Plan)?;
+        choose_model(&template, &self.options.model).map_err(AppError::Plan)?;
+        self.bound(&template).map_err(AppError::Plan)?;
+        let reader = Arc::new(template.state());
+        let schemas: Vec<_> = places
+            .iter()
+            .map(|place| Arc::new(PlaceSchema::new(place.clone(), Arc::clone(&reader))))
+            .collect();
+        let catalog = MemoryCatalogProvider::new();
+        let registered = (schemas.iter().zip(places))
+            .try_for_each(|(schema, place)| {
+                catalog
+                    .register_schema(&place.name, Arc::clone(schema) as _)
+                    .map(drop)
+            })
+            .and_then(|()| {
+                let whole = WholeSchema(schemas.clone());
+                catalog.register_schema(PUBLIC, Arc::new(whole)).map(drop)
+            });
+        registered.map_err(AppError::Plan)?;
+        template.register_catalog(CATALOG, Arc::new(catalog));
+        Ok(Tenant {
+            engine,
+            template,
+            schemas,
+        })
+    }
+
+    /// What a statement may ask, as settings of its session.
+    fn bound(&self, template: &SessionContext) -> datafusion::common::Result<()> {
+        let state = template.state_ref();
+        let mut state = state.write();
+        let options = state.config_mut().options_mut();
+        if let Some(settings) = options.extensions.get_mut::<PicsiftOptions>() {
+            let quotas = &self.options.quotas;
+            settings.set("max_images", &quotas.images.to_string())?;
+            settings.set("max_seconds", &quotas.time.as_secs_f64().to_string())?;
+            settings.keep_as_defaults();
+        }
+        Ok(())
+    }
+}
