@@ -8,6 +8,7 @@
 pub mod batches;
 pub mod cli;
 pub mod commands;
+pub mod config;
 pub mod corrections;
 pub mod dataset;
 mod depth;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use picsift_udf::{Engine, EngineError, ImageSource, Labelling, Losses};
-use serde::Serialize;
+use serde_json::{Map, Value};
 use url::Url;
 use walkdir::WalkDir;
 
@@ -26,13 +26,28 @@ const EXTENSIONS: [&str; 10] = [
     "jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "jfif", "jxl",
 ];
 
+/// The members of an object for each thing that is asked; NULL of a file that failed, so that all objects have the same.
+const OF_CATEGORIES: [&str; 3] = ["answers", "scores", "labels"];
+const OF_QUESTION: &str = "text";
+
 /// What is printed of one file.
-#[derive(Debug, Serialize)]
-struct Line<'a> {
-    file: &'a str,
-    #[serde(flatten)]
-    labels: ImageLabels,
+fn object(
+    file: &str,
+    labels: &ImageLabels,
     error: Option<String>,
+    asked: &[&'static str],
+) -> serde_json::Result<Value> {
+    let mut object = Map::new();
+    object.insert("file".to_owned(), file.into());
+    for member in asked {
+        object.insert((*member).to_owned(), Value::Null);
+    }
+    object.insert("label".to_owned(), Value::Null);
+    if let Value::Object(found) = serde_json::to_value(labels)? {
+        object.extend(found);
+    }
+    object.insert("error".to_owned(), error.into());
+    Ok(object.into())
 }
 
 /// Runs the command.
@@ -45,6 +60,11 @@ pub(super) async fn image(args: ImageArgs) -> Result<(), AppError> {
     let options = requests::engine(&args.limits, Some(&args.cache), None, &engine::host())?;
     let engine = Arc::new(Engine::new(options)?);
     let labeler = labeler(&args, &engine)?;
+    let mut asked: Vec<&str> = Vec::new();
+    if asks_categories(&args) {
+        asked.extend(OF_CATEGORIES);
+    }
+    asked.extend(args.ask.is_some().then_some(OF_QUESTION));
     let mut lines = stream::iter(&files)
         .map(|file| {
             let labeler = &labeler;
@@ -68,14 +88,9 @@ pub(super) async fn image(args: ImageArgs) -> Result<(), AppError> {
             Ok(labels) => (labels, None),
             Err(error) => (ImageLabels::default(), Some(error.to_string())),
         };
-        let line = Line {
-            file,
-            labels,
-            error,
-        };
-        let text =
-            serde_json::to_string(&line).map_err(|error| AppError::Terminal(error.into()))?;
-        match writeln!(out, "{text}") {
+        let line = object(file, &labels, error, &asked);
+        let line = line.map_err(|error| AppError::Terminal(error.into()))?;
+        match writeln!(out, "{line}") {
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
             other => other.map_err(AppError::Terminal)?,
         }
@@ -92,14 +107,21 @@ pub(super) async fn image(args: ImageArgs) -> Result<(), AppError> {
     }
 }
 
+/// Whether categories are asked for, beside a question in words or alone.
+fn asks_categories(args: &ImageArgs) -> bool {
+    let wanted = &args.categories;
+    args.ask.is_none()
+        || !wanted.categories.is_empty()
+        || wanted.categories_file.is_some()
+        || wanted.heads.is_some()
+}
+
 /// What is asked of every file.
 fn labeler(args: &ImageArgs, engine: &Arc<Engine>) -> Result<ImageLabeler, AppError> {
     let model = args.model.options();
     let model = engine.model(&model.name, &model.load)?;
     let wanted = &args.categories;
-    let named =
-        !wanted.categories.is_empty() || wanted.categories_file.is_some() || wanted.heads.is_some();
-    let labelling = if args.ask.is_some() && !named {
+    let labelling = if !asks_categories(args) {
         None
     } else {
         let specs: Vec<_> = wanted

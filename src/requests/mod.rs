@@ -57,6 +57,7 @@ pub fn label(args: LabelArgs, host: &Host) -> Result<LabelOptions, AppError> {
         image: args.image,
         digest: args.sha256,
         embedding: args.embedding,
+        embed: args.embed,
         keep_images: args.image_column == ImageColumn::Keep,
         predicate: args.predicate,
         limit: args.limit,
@@ -85,6 +86,7 @@ pub fn label(args: LabelArgs, host: &Host) -> Result<LabelOptions, AppError> {
 pub fn session(args: &SqlArgs, host: &Host) -> Result<SessionOptions, AppError> {
     Ok(SessionOptions {
         model: args.model.options(),
+        heads: args.heads.clone(),
         corrections: args.corrections.clone(),
         partitions: None,
         engine: engine(&args.limits, Some(&args.cache), Some(&args.fetch), host)?,
