@@ -1,6 +1,8 @@
--- Which files cannot be used, and why: the errors are values.
-SELECT file, try_classify(image, 'fish')['error'] AS error
-FROM 'datasets/photos/references/'
-WHERE image_info(image)['width'] < 400 OR image_info(image) IS NULL
-ORDER BY file
-LIMIT 10;
+-- Which files cannot be used, and why: errors are values, and the other rows go on.
+SELECT file, error
+FROM (
+    SELECT file, try_classify(load_image(file, 'datasets/photos/'), 'fish')['error'] AS error
+    FROM (VALUES ('references/images/fish27_149.jpg'), ('photos.csv'), ('missing.jpg')) AS files(file)
+)
+WHERE error IS NOT NULL
+ORDER BY file;

@@ -94,6 +94,9 @@ pub enum AppError {
         /// What became of it: `changed` or `was removed`.
         what: &'static str,
     },
+    /// Things of this machine must be put right before jobs run; what was printed says which.
+    #[error("{0} of these must be put right before jobs run")]
+    Unwell(usize),
     /// Not one image could be judged; the results say why of each.
     #[error("all {0} images failed; what was written says why of each")]
     AllFailed(u64),
@@ -138,6 +141,7 @@ impl AppError {
             | Self::Taken(_)
             | Self::TooManyErrors(_)
             | Self::AllFailed(_)
+            | Self::Unwell(_)
             | Self::InputChanged { .. }
             | Self::Store(_)
             | Self::Damaged

@@ -9,6 +9,7 @@ pub mod batches;
 pub mod cascade;
 pub mod cli;
 pub mod commands;
+pub mod config;
 pub mod corrections;
 pub mod dataset;
 mod depth;

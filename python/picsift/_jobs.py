@@ -81,6 +81,7 @@ def label(
     image: str | None = None,
     sha256: str | None = None,
     embedding: bool = False,
+    embed: bool = False,
     image_column: str | None = None,
     where: str | None = None,
     limit: int | None = None,
@@ -122,6 +123,7 @@ def label(
         image: Column of the images, if there is more than one candidate.
         sha256: Column of the SHA-256 that each image must have.
         embedding: Add the image as a vector.
+        embed: Put the pictures themselves into the image column.
         image_column: ``keep`` or ``drop``.
         where: SQL predicate of the rows to label.
         limit: Most rows.
@@ -167,6 +169,7 @@ def label(
             "image": image,
             "sha256": sha256,
             "embedding": embedding,
+            "embed": embed,
             "image_column": image_column,
             "where": where,
             "limit": limit,

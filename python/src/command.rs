@@ -1,7 +1,5 @@
 //! The command `picsift` within Python, and the process that decodes for it.
 
-use clap::Parser;
-use picsift::cli::Cli;
 use picsift::commands::{self, engine};
 use pyo3::prelude::*;
 
@@ -21,20 +19,7 @@ pub(crate) fn run_command(py: Python<'_>, words: Vec<std::ffi::OsString>) -> PyR
     if let Ok(decoder) = decoder() {
         engine::decode_by(decoder);
     }
-    let code = py.detach(|| match Cli::try_parse_from(words) {
-        Ok(cli) => match commands::run(cli) {
-            Ok(()) => 0,
-            Err(error) => {
-                commands::printer::remark(format_args!("picsift: {error}"));
-                error.exit_code()
-            }
-        },
-        Err(error) => {
-            // Help goes to standard output, mistakes to standard error; where nobody reads there is nobody to tell.
-            let _ = error.print();
-            u8::try_from(error.exit_code()).unwrap_or(2)
-        }
-    });
+    let code = py.detach(|| commands::start(words));
     Ok(code)
 }
 

@@ -61,7 +61,7 @@ pub struct SampleArgs {
     #[arg(long, short, value_name = "FILE")]
     pub output: String,
     /// Rows to draw for each category; a row may serve several
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(LEAST..), value_name = "ROWS")]
+    #[arg(long, default_value_t = 50, value_parser = super::shared::at_least(LEAST), value_name = "ROWS")]
     pub per_category: u64,
     /// Which rows are drawn more often; the weights make up for it
     #[arg(long, default_value = "uncertainty", value_name = "WHAT")]

@@ -7,6 +7,7 @@ mod cascade;
 mod export;
 mod gallery;
 mod judge;
+mod parse;
 mod serve;
 mod shared;
 mod teach;
@@ -26,6 +27,7 @@ pub use cascade::{CascadeArgs, PromiseArgs};
 pub use export::ExportArgs;
 pub use gallery::GalleryArgs;
 pub use judge::{EvalArgs, ReportForm, SampleArgs};
+pub use parse::Refused;
 pub use serve::{QuotaArgs, ServeArgs, TokenArgs};
 pub use shared::{
     CacheArgs, CategoryArgs, FetchArgs, GenerationArgs, LimitArgs, ModelArgs, TruthArgs,
@@ -34,7 +36,7 @@ pub use teach::{TeachArgs, TeachForm};
 pub use units::{PublishArgs, ShareArgs, StatusArgs, StatusForm};
 
 use crate::label::options::SHARD_ROWS;
-use shared::CACHE_BYTES;
+use shared::{CACHE_BYTES, at_least};
 
 /// Label images with SQL.
 #[derive(Debug, Parser)]
@@ -63,10 +65,16 @@ pub struct Cli {
 pub struct LogArgs {
     /// Log to standard error what is at least this important: error, warn, info, debug, trace, or directives such as
     /// picsift_images=debug,info [default: PICSIFT_LOG, else nothing]
-    #[arg(long, value_name = "LEVEL", global = true)]
+    #[arg(long, hide_short_help = true, value_name = "LEVEL", global = true)]
     pub log_level: Option<String>,
     /// Form of the logs
-    #[arg(long, default_value = "text", value_name = "FORMAT", global = true)]
+    #[arg(
+        long,
+        hide_short_help = true,
+        default_value = "text",
+        value_name = "FORMAT",
+        global = true
+    )]
     pub log_format: LogFormat,
 }
 
@@ -112,8 +120,40 @@ pub enum Command {
     Models(ModelsArgs),
     /// Show, verify and remove the answers that are kept on this machine
     Cache(CacheCommandArgs),
+    /// Print which settings hold, and from where: flags, picsift.toml here, picsift.toml of the user
+    #[command(after_help = CONFIG_HELP)]
+    Config,
+    /// Look at this machine: processor, GPU, memory, cache, models, hub; and say what to do
+    Doctor,
     /// Print what makes a shell complete picsift's commands and flags
     Completions(CompletionsArgs),
+    /// Print the manual page of the program or of a command
+    Man(ManArgs),
+}
+
+/// What a file of settings may say.
+const CONFIG_HELP: &str = "\
+picsift.toml, in the folder that picsift is run in or in ~/.config/picsift (XDG_CONFIG_HOME):
+  model = \"siglip2\"             as --model
+  device = \"cpu\"                as --device
+  cache = \"/data/answers\"       as --cache-dir, in your own file alone; PICSIFT_CACHE wins over it
+  categories_file = \"pets.toml\" as --categories-file, where no categories are named
+Paths are relative to the file.";
+
+/// `picsift man`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "picsift man | man -l -                            read it\n\
+                  picsift man label | man -l -                      of one command\n\
+                  picsift man --output ~/.local/share/man/man1      man picsift and man picsift-label from then on"
+)]
+pub struct ManArgs {
+    /// The command [default: the program]
+    #[arg(conflicts_with = "output")]
+    pub command: Option<String>,
+    /// Write all pages into this folder
+    #[arg(long, short, value_name = "DIR")]
+    pub output: Option<PathBuf>,
 }
 
 /// `picsift completions`.
@@ -138,7 +178,7 @@ pub struct CacheCommandArgs {
     #[arg(long, value_name = "DIR", global = true)]
     pub cache_dir: Option<PathBuf>,
     /// Bytes that it may take
-    #[arg(long, default_value_t = CACHE_BYTES, value_parser = clap::value_parser!(u64).range(LEAST_BYTES..), value_name = "BYTES", global = true)]
+    #[arg(long, default_value_t = CACHE_BYTES, value_parser = at_least(LEAST_BYTES), value_name = "BYTES", global = true)]
     pub cache_size: u64,
 }
 
@@ -161,67 +201,114 @@ pub struct LabelArgs {
     pub inputs: Vec<String>,
     /// Folder that gets the labelled table, here or as s3://, gs:// or az:// URL. Run the same command again to go on with a
     /// job that was stopped
-    #[arg(long, short, value_name = "DIR")]
+    #[arg(long, short, value_name = "DIR", help_heading = "Output")]
     pub output: String,
     /// Categories to ask for.
     #[command(flatten)]
     pub categories: CategoryArgs,
     /// Column of the images [default: the only candidate]
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", help_heading = "Which rows")]
     pub image: Option<String>,
     /// Column of the SHA-256 that each image must have: an image with another is a failure, one without is not checked
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(
+        long,
+        hide_short_help = true,
+        value_name = "COLUMN",
+        help_heading = "Which rows"
+    )]
     pub sha256: Option<String>,
     /// Add a column 'embedding': each image as a vector of unit length, for search and for models of one's own. For a model that
     /// embeds
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub embedding: bool,
+    /// Put the pictures themselves into the output, which then needs no folder beside it: the image column becomes
+    /// STRUCT<bytes, path>, as Hugging Face datasets has images
+    #[arg(long, help_heading = "Output")]
+    pub embed: bool,
     /// Keep or drop the image column in the output
-    #[arg(long, default_value = "keep", value_name = "WHAT")]
+    #[arg(
+        long,
+        hide_short_help = true,
+        default_value = "keep",
+        value_name = "WHAT",
+        help_heading = "Output"
+    )]
     pub image_column: ImageColumn,
     /// Label only rows for which this SQL predicate holds
-    #[arg(long = "where", value_name = "PREDICATE")]
+    #[arg(long = "where", value_name = "PREDICATE", help_heading = "Which rows")]
     pub predicate: Option<String>,
     /// Label at most this many rows
-    #[arg(long, value_name = "ROWS")]
+    #[arg(long, value_name = "ROWS", help_heading = "Which rows")]
     pub limit: Option<usize>,
     /// Columns whose values become folders: input columns or 'label'
-    #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "COLUMN,...",
+        help_heading = "Output"
+    )]
     pub partition_by: Vec<String>,
     /// What an image that cannot be read does: null labels, or fail to stop the job
-    #[arg(long, default_value_t = OnError::Null, value_name = "WHAT")]
+    #[arg(long, hide_short_help = true, default_value_t = OnError::Null, value_name = "WHAT", help_heading = "Going on with a job")]
     pub on_error: OnError,
     /// Replace the output of an earlier run, or give up an unfinished one of another command
-    #[arg(long)]
+    #[arg(long, help_heading = "Going on with a job")]
     pub overwrite: bool,
     /// Label only files that are new in the input since the output was made, and add their rows to it
-    #[arg(long, conflicts_with_all = ["overwrite", "retry_failed"])]
+    #[arg(long, conflicts_with_all = ["overwrite", "retry_failed"], help_heading = "Going on with a job")]
     pub incremental: bool,
     /// Ask again only for the images of the output that failed
-    #[arg(long, conflicts_with = "overwrite")]
+    #[arg(
+        long,
+        conflicts_with = "overwrite",
+        help_heading = "Going on with a job"
+    )]
     pub retry_failed: bool,
     /// Stop when more than this share of the images fails, 0 to 1, judged from 100 images on and at the end; what is done is kept
-    #[arg(long, value_parser = share, value_name = "RATIO")]
+    #[arg(long, hide_short_help = true, value_parser = share, value_name = "RATIO", help_heading = "Going on with a job")]
     pub max_error_ratio: Option<f64>,
     /// Rows that are written together and remembered: what a job that is killed does again, and what a file of the output holds
     /// at least
-    #[arg(long, default_value_t = SHARD_ROWS, value_name = "ROWS")]
+    #[arg(long, hide_short_help = true, default_value_t = SHARD_ROWS, value_name = "ROWS", help_heading = "Output")]
     pub shard_rows: NonZeroUsize,
     /// Corrections that people made (Parquet, CSV or JSON lines with key, category and is): they win over the model, and the column
     /// label_source says so
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "What is asked")]
     pub corrections: Option<String>,
     /// Stop after asking the model about this many images; what is done by then is published as a partial result
-    #[arg(long, value_name = "IMAGES")]
+    #[arg(
+        long,
+        hide_short_help = true,
+        value_name = "IMAGES",
+        help_heading = "Going on with a job"
+    )]
     pub max_images: Option<u64>,
     /// Stop this many seconds after the first image; what is done by then is published as a partial result
-    #[arg(long, value_parser = seconds, value_name = "SECONDS")]
+    #[arg(long, hide_short_help = true, value_parser = seconds, value_name = "SECONDS", help_heading = "Going on with a job")]
     pub max_seconds: Option<Duration>,
+    /// Check everything and say what would be done, without doing it
+    #[arg(long, help_heading = "Going on with a job")]
+    pub dry_run: bool,
+    /// As --dry-run, and ask about a few images of each table to say how long it will take
+    #[arg(long, help_heading = "Going on with a job")]
+    pub estimate: bool,
     /// How progress is shown on standard error
-    #[arg(long, default_value = "auto", value_name = "FORM")]
+    #[arg(
+        long,
+        hide_short_help = true,
+        default_value = "auto",
+        value_name = "FORM",
+        help_heading = "What is printed"
+    )]
     pub progress: ProgressForm,
     /// Form of the summary
-    #[arg(long, default_value = "text", value_name = "FORM")]
+    #[arg(
+        long,
+        hide_short_help = true,
+        default_value = "text",
+        value_name = "FORM",
+        help_heading = "What is printed"
+    )]
     pub summary: SummaryForm,
     /// The model and how it is loaded.
     #[command(flatten)]
@@ -292,8 +379,11 @@ pub struct SqlArgs {
     #[arg(long, default_value = "table", value_name = "FORMAT")]
     pub format: Format,
     /// With --format csv: put a ' before texts that a spreadsheet would take for formulas
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub csv_safe: bool,
+    /// File that `picsift teach` wrote: its categories are answered by what was taught
+    #[arg(long, value_name = "FILE")]
+    pub heads: Option<PathBuf>,
     /// Corrections that people made (Parquet, CSV or JSON lines with key, category and is): they win over the model
     #[arg(long, value_name = "FILE")]
     pub corrections: Option<String>,

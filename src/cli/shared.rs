@@ -17,6 +17,7 @@ use crate::options::{CategoryOptions, ModelOptions};
 
 /// Which model answers, where, and how it is loaded.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
 pub struct ModelArgs {
     /// Model that answers: a name that `picsift models` lists, owner/name@revision of the hub, or a folder
     #[arg(long, default_value = DEFAULT_MODEL, value_name = "MODEL")]
@@ -25,15 +26,15 @@ pub struct ModelArgs {
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub device: DeviceChoice,
     /// Number format that the model computes in: f32 or bf16 [default: bf16 on a GPU, f32 on a CPU]
-    #[arg(long, value_name = "FORMAT")]
+    #[arg(long, hide_short_help = true, value_name = "FORMAT")]
     pub dtype: Option<ComputeDtype>,
     /// Quantise the weights while they are loaded: q8_0 (8.5 bits each) or q4k (4.5 bits); less memory, answers that
     /// differ a little [default: as published]
-    #[arg(long, value_name = "FORMAT")]
+    #[arg(long, hide_short_help = true, value_name = "FORMAT")]
     pub quantize: Option<Quantization>,
     /// What a model that cuts large images up sees of them: reference, the overview and all crops as published, or global,
     /// the overview alone, several times faster and blind to what is small
-    #[arg(long, default_value_t = CropPolicy::Reference, value_name = "WHICH")]
+    #[arg(long, hide_short_help = true, default_value_t = CropPolicy::Reference, value_name = "WHICH")]
     pub crops: CropPolicy,
 }
 
@@ -54,12 +55,13 @@ impl ModelArgs {
 
 /// How a question is answered in words.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "What is asked")]
 pub struct GenerationArgs {
     /// Most tokens of the answer; it is cut off there
-    #[arg(long, requires = "ask", default_value_t = Generation::default().max_tokens, value_parser = max_tokens, value_name = "TOKENS")]
+    #[arg(long, hide_short_help = true, requires = "ask", default_value_t = Generation::default().max_tokens, value_parser = max_tokens, value_name = "TOKENS")]
     pub max_tokens: usize,
     /// How freely the answer's words are chosen, 0 to 2; at 0 always the likeliest
-    #[arg(long, requires = "ask", default_value_t = Temperature::default(), value_name = "NUMBER")]
+    #[arg(long, hide_short_help = true, requires = "ask", default_value_t = Temperature::default(), value_name = "NUMBER")]
     pub temperature: Temperature,
 }
 
@@ -78,19 +80,19 @@ impl GenerationArgs {
 #[command(next_help_heading = "Limits on one image")]
 pub struct LimitArgs {
     /// Bytes of its file
-    #[arg(long, default_value_t = Limits::default().max_bytes, value_name = "BYTES")]
+    #[arg(long, hide_short_help = true, default_value_t = Limits::default().max_bytes, value_name = "BYTES")]
     pub max_image_bytes: u64,
     /// Width times height, checked before memory is taken
-    #[arg(long, default_value_t = Limits::default().max_pixels, value_name = "PIXELS")]
+    #[arg(long, hide_short_help = true, default_value_t = Limits::default().max_pixels, value_name = "PIXELS")]
     pub max_image_pixels: u64,
     /// Bytes of memory that all images together may take while they are decoded; an image waits for its share
-    #[arg(long, default_value_t = Limits::default().max_memory, value_name = "BYTES")]
+    #[arg(long, hide_short_help = true, default_value_t = Limits::default().max_memory, value_name = "BYTES")]
     pub max_image_memory: u64,
     /// Seconds to fetch it, and again to decode it
-    #[arg(long, default_value_t = Limits::default().timeout.as_secs(), value_name = "SECONDS")]
+    #[arg(long, hide_short_help = true, default_value_t = Limits::default().timeout.as_secs(), value_name = "SECONDS")]
     pub image_timeout: u64,
     /// Decode images in processes of their own that can do nothing else, for pictures by strangers who may know a hole in a decoder
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub sandbox: bool,
 }
 
@@ -99,29 +101,34 @@ pub struct LimitArgs {
 #[command(next_help_heading = "Fetching images that tables refer to")]
 pub struct FetchArgs {
     /// Host that may be asked although it is on this machine or in a private network: localhost:8000, 10.1.2.3, 10.0.0.0/8
-    #[arg(long = "allow-host", value_name = "HOST")]
+    #[arg(long = "allow-host", hide_short_help = true, value_name = "HOST")]
     pub allow_hosts: Vec<AllowedHost>,
     /// Folder whose files references may name, besides the table's own
-    #[arg(long = "allow-folder", value_name = "DIR")]
+    #[arg(long = "allow-folder", hide_short_help = true, value_name = "DIR")]
     pub allow_folders: Vec<PathBuf>,
     /// Bucket that references may name with your credentials, besides the table's own: s3://BUCKET, gs://BUCKET, az://CONTAINER,
     /// hf://datasets/OWNER/NAME
-    #[arg(long = "allow-bucket", value_name = "BUCKET")]
+    #[arg(long = "allow-bucket", hide_short_help = true, value_name = "BUCKET")]
     pub allow_buckets: Vec<Bucket>,
     /// Schemes that references may have [default: file,s3,s3a,gs,az,abfs,abfss,hf,http,https,data]
-    #[arg(long, value_delimiter = ',', value_name = "SCHEME,...")]
+    #[arg(
+        long,
+        hide_short_help = true,
+        value_delimiter = ',',
+        value_name = "SCHEME,..."
+    )]
     pub allow_schemes: Vec<String>,
     /// Fetch images too whose server forbids their use to train models (X-Robots-Tag: noai)
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub ignore_robots: bool,
     /// Images fetched at once
-    #[arg(long, default_value_t = NonZeroUsize::new(EngineOptions::default().fetch_concurrency).unwrap_or(NonZeroUsize::MIN), value_name = "IMAGES")]
+    #[arg(long, hide_short_help = true, default_value_t = NonZeroUsize::new(EngineOptions::default().fetch_concurrency).unwrap_or(NonZeroUsize::MIN), value_name = "IMAGES")]
     pub fetches: NonZeroUsize,
     /// Images fetched at once from one web server
-    #[arg(long, default_value_t = NonZeroUsize::new(FetchPolicy::default().at_once_per_host).unwrap_or(NonZeroUsize::MIN), value_name = "IMAGES")]
+    #[arg(long, hide_short_help = true, default_value_t = NonZeroUsize::new(FetchPolicy::default().at_once_per_host).unwrap_or(NonZeroUsize::MIN), value_name = "IMAGES")]
     pub fetches_per_host: NonZeroUsize,
     /// Requests a second to one web server [default: no bound]
-    #[arg(long, value_name = "REQUESTS")]
+    #[arg(long, hide_short_help = true, value_name = "REQUESTS")]
     pub host_rate: Option<NonZeroU32>,
 }
 
@@ -153,18 +160,27 @@ pub struct CacheArgs {
     #[arg(long, conflicts_with = "cache_dir")]
     pub no_cache: bool,
     /// Folder on a disk of this machine [default: PICSIFT_CACHE, else ~/.cache/picsift]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, hide_short_help = true, value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
     /// Bytes that it may take; the oldest answers go first
-    #[arg(long, default_value_t = CACHE_BYTES, value_parser = clap::value_parser!(u64).range(LEAST_BYTES..), value_name = "BYTES")]
+    #[arg(long, hide_short_help = true, default_value_t = CACHE_BYTES, value_parser = at_least(LEAST_BYTES), value_name = "BYTES")]
     pub cache_size: u64,
 }
 
 /// Bytes of the kept answers unless they are set: about ten million images with ten categories.
 pub(super) const CACHE_BYTES: u64 = 2 << 30;
 
+/// A whole number that is at least this. The end of a range that has none is nothing to tell a person.
+pub(super) fn at_least(least: u64) -> impl Fn(&str) -> Result<u64, String> + Clone {
+    move |text| match text.parse() {
+        Ok(number) if number >= least => Ok(number),
+        _ => Err(format!("it must be a whole number, at least {least}")),
+    }
+}
+
 /// Which categories are asked for.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "What is asked")]
 pub struct CategoryArgs {
     /// Categories, separated by commas: nouns such as fish or 'polar bear'
     #[arg(long, value_delimiter = ',', value_name = "NOUN,...")]
@@ -180,7 +196,7 @@ pub struct CategoryArgs {
     pub threshold: Option<f32>,
     /// How categories are put to a model that reads questions: vendor, in its makers' words, or shared, with the category at the
     /// end, which costs less where there are many; compare both by eval before trusting it
-    #[arg(long, default_value_t = PromptStyle::Vendor, value_name = "STYLE")]
+    #[arg(long, hide_short_help = true, default_value_t = PromptStyle::Vendor, value_name = "STYLE")]
     pub prompt_style: PromptStyle,
 }
 

@@ -25,13 +25,13 @@ const ALONE: [&str; 5] = [
 pub struct ShareArgs {
     /// Label this part of the input, 3/16 for the third of sixteen; other programs, here or on other machines, label the others by the
     /// same command. Whichever is last publishes
-    #[arg(long, value_parser = part, group = "sharing", conflicts_with_all = ALONE, value_name = "PART/PARTS")]
+    #[arg(long, hide_short_help = true, value_parser = part, group = "sharing", conflicts_with_all = ALONE, value_name = "PART/PARTS")]
     pub shard: Option<Part>,
     /// Label whatever part of the input nobody is at, until none is left; any number of programs, which may come and go
-    #[arg(long, group = "sharing", conflicts_with_all = ALONE)]
+    #[arg(long, hide_short_help = true, group = "sharing", conflicts_with_all = ALONE)]
     pub workers_share: bool,
     /// Seconds without a sign of life after which the part that a program is at is taken over by another
-    #[arg(long, default_value = LEASE, value_parser = lease, requires = "sharing", value_name = "SECONDS")]
+    #[arg(long, hide_short_help = true, default_value = LEASE, value_parser = lease, requires = "sharing", value_name = "SECONDS")]
     pub lease: Duration,
 }
 

@@ -17,7 +17,7 @@ use super::engine;
 use super::printer::{Lines, note};
 use crate::cli::ImageArgs;
 use crate::error::AppError;
-use crate::label::image::{ImageLabeler, ImageLabels, ImageLine};
+use crate::label::image::{ImageLabeler, ImageLabels};
 use crate::requests;
 
 /// Ends of names that are taken for images inside a folder; a file that is named itself may be called anything.
@@ -58,14 +58,9 @@ pub(super) async fn image(args: ImageArgs) -> Result<(), AppError> {
             Ok(labels) => (labels, None),
             Err(error) => (ImageLabels::default(), Some(error.to_string())),
         };
-        let line = ImageLine {
-            file,
-            labels,
-            error,
-        };
-        let text =
-            serde_json::to_string(&line).map_err(|error| AppError::Terminal(error.into()))?;
-        match writeln!(out, "{text}") {
+        let line = labeler.object(file, &labels, error);
+        let line = line.map_err(|error| AppError::Terminal(error.into()))?;
+        match writeln!(out, "{line}") {
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
             other => other.map_err(AppError::Terminal)?,
         }
@@ -82,14 +77,21 @@ pub(super) async fn image(args: ImageArgs) -> Result<(), AppError> {
     }
 }
 
+/// Whether categories are asked for, beside a question in words or alone.
+fn asks_categories(args: &ImageArgs) -> bool {
+    let wanted = &args.categories;
+    args.ask.is_none()
+        || !wanted.categories.is_empty()
+        || wanted.categories_file.is_some()
+        || wanted.heads.is_some()
+}
+
 /// What is asked of every file.
 fn labeler(args: &ImageArgs, engine: &Arc<Engine>) -> Result<ImageLabeler, AppError> {
     let model = args.model.options();
     let model = engine.model(&model.name, &model.load)?;
     let wanted = &args.categories;
-    let named =
-        !wanted.categories.is_empty() || wanted.categories_file.is_some() || wanted.heads.is_some();
-    let labelling = if args.ask.is_some() && !named {
+    let labelling = if !asks_categories(args) {
         None
     } else {
         let specs: Vec<_> = wanted

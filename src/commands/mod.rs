@@ -5,14 +5,18 @@
 
 mod cache;
 mod calibrate;
+mod config;
 mod devices;
+mod doctor;
 pub mod engine;
+mod estimates;
 mod eval;
 mod export;
 mod gallery;
 mod image;
 mod label;
 mod logs;
+mod man;
 mod models;
 pub mod printer;
 mod progress;
@@ -24,25 +28,61 @@ mod summary;
 mod teach;
 mod units;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::time::Duration;
 
 use clap::CommandFactory;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Refused};
+use crate::config::Settings;
 use crate::error::AppError;
+use printer::note;
 
 /// How long work that nobody waits for any more may take to end.
 const SHUTDOWN: Duration = Duration::from_secs(1);
+
+/// Runs the program with these words, the first of which is its name, and says what is wrong. The exit code.
+pub fn start(words: impl IntoIterator<Item = OsString>) -> u8 {
+    let mut are_of_folder = false;
+    let settings = || {
+        let settings = Settings::read()?;
+        are_of_folder = settings.are_of_folder();
+        Ok(settings)
+    };
+    let done = match Cli::of(words, settings) {
+        Ok(cli) => {
+            if cli.quiet {
+                printer::be_quiet();
+            }
+            if are_of_folder {
+                note!(
+                    "note: settings of picsift.toml in this folder hold; picsift config shows them"
+                );
+            }
+            run(cli)
+        }
+        Err(Refused::Answer(answer)) => {
+            // Where nobody reads there is nobody to tell.
+            let _ = answer.print();
+            return u8::try_from(answer.exit_code()).unwrap_or(2);
+        }
+        Err(Refused::Wrong(error)) => Err(error),
+    };
+    match done {
+        Ok(()) => 0,
+        Err(error) => {
+            printer::remark(format_args!("picsift: {error}"));
+            error.exit_code()
+        }
+    }
+}
 
 /// Runs one command to its end.
 ///
 /// # Errors
 /// [`AppError`], whose [`AppError::exit_code`] is the program's.
 pub fn run(cli: Cli) -> Result<(), AppError> {
-    if cli.quiet {
-        printer::be_quiet();
-    }
     // A server says who asked what, wherever nobody says otherwise.
     let serves = matches!(cli.command, Command::Serve(_));
     logs::begin(&cli.log, serves.then_some(logs::SERVING))?;
@@ -67,6 +107,9 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
             Command::Image(args) => image::image(args).await,
             Command::Models(args) => models::models(&args),
             Command::Completions(args) => completions(args.shell),
+            Command::Man(args) => man::man(&args),
+            Command::Config => config::config(),
+            Command::Doctor => tokio::task::block_in_place(doctor::doctor),
             Command::Cache(args) => tokio::task::block_in_place(|| cache::cache(args)),
         }
     });

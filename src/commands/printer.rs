@@ -56,9 +56,14 @@ pub(super) fn be_quiet() {
     QUIET.store(true, Ordering::Relaxed);
 }
 
+/// Whether notes are kept to itself.
+pub(super) fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
 /// A note on standard error, unless nobody wants any.
 pub(super) fn hint(line: fmt::Arguments<'_>) {
-    if !QUIET.load(Ordering::Relaxed) {
+    if !is_quiet() {
         remark(line);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A manifest, also one that a Parquet file carries, comes with its table and maybe from a stranger. Whoever opens the table must not
 //! thereby read pictures from wherever it says, so what it names counts only as far as the table itself reaches: its own folder, or
-//! the one that holds that. Anything else is for a person to name. Whether a reference needs a folder at all is not known here.
+//! the one that holds that; or where the same user named it when the output was made ([`origins`]). Anything else is for a person to
+//! name. Whether a reference needs a folder at all is not known here.
 
 use std::path::Path;
 
@@ -11,6 +12,7 @@ use picsift_udf::table_base;
 use url::Url;
 
 use super::manifest::Manifest;
+use super::origins;
 use crate::tables;
 
 /// The folder of a labelled table's references.
@@ -38,7 +40,10 @@ pub(super) fn named<'a>(
                 Some(first) if *first != base => return Base::Several,
                 _ => found = Some(base.clone()),
             }
-            if base.is_none_or(|base| !counts(&base, location)) {
+            let may = |base| {
+                counts(&base, location) || origins::is_remembered(location, &manifest.job.id, text)
+            };
+            if !base.is_some_and(may) {
                 elsewhere.get_or_insert_with(|| text.clone());
             }
         }

@@ -23,6 +23,7 @@ use url::Url;
 use super::base::{self, Base};
 use super::columns::image_column;
 use super::manifest::Manifest;
+use super::objects;
 use crate::batches;
 use crate::error::AppError;
 use crate::tables::{self, FileTable, MANIFEST};
@@ -73,6 +74,8 @@ pub struct Labels {
     elsewhere: Option<String>,
     /// The columns about a whole row.
     pub columns: RowColumns,
+    /// Whether its answers were members of objects, as `picsift image` prints them, and so are no columns of the files.
+    pub of_objects: bool,
     /// The tables as a person would write them.
     pub shown: String,
 }
@@ -140,6 +143,14 @@ impl Labels {
             .map_err(AppError::Plan)?;
         let provider = Arc::clone(&table) as Arc<dyn TableProvider>;
         let frame = context.read_table(provider).map_err(AppError::Plan)?;
+        let objects = match of_schema(frame.schema().as_arrow()).is_empty() {
+            true => objects::categories(frame.schema().as_arrow()),
+            false => Vec::new(),
+        };
+        let frame = match objects.is_empty() {
+            true => frame,
+            false => objects::with_columns(frame, &objects).map_err(AppError::Plan)?,
+        };
         let schema = SchemaRef::new(frame.schema().as_arrow().clone());
         let shown = locations
             .iter()
@@ -176,14 +187,8 @@ impl Labels {
                     Some(first.input.image_column.clone()),
                 )
             }
-            _ => (
-                of_schema(&schema),
-                locations
-                    .first()
-                    .and_then(table_base)
-                    .map_or(Base::Several, Base::At),
-                None,
-            ),
+            _ if !objects.is_empty() => (objects.clone(), own_folder(&locations), None),
+            _ => (of_schema(&schema), own_folder(&locations), None),
         };
         for category in &categories {
             let columns = [Some(&category.is_column), category.score_column.as_ref()];
@@ -214,9 +219,16 @@ impl Labels {
             image,
             base,
             elsewhere,
+            of_objects: !objects.is_empty(),
             shown,
         })
     }
+}
+
+/// The folder that tables without a manifest lie in.
+fn own_folder(locations: &[ListingTableUrl]) -> Base {
+    let first = locations.first().and_then(table_base);
+    first.map_or(Base::Several, Base::At)
 }
 
 impl LabelledCategory {
@@ -298,6 +310,18 @@ impl RowColumns {
             error: own("picsift_error", |t| matches!(t, DataType::Struct(_))),
         }
     }
+}
+
+/// The folder that relative references of the table at `location`, in `store`, belong to: of an output of `picsift label` that of the
+/// table that was labelled, where the output may name it; else the table's own.
+pub async fn base_of(store: &dyn ObjectStore, location: &ListingTableUrl) -> Option<Url> {
+    // What cannot be read is told when the table's files are listed.
+    if let Ok(Some(manifest)) = manifest(store, location).await
+        && let Base::At(folder) = base::named([(location, &manifest)])
+    {
+        return Some(folder);
+    }
+    table_base(location)
 }
 
 /// The values of a column of text, whatever its encoding.

@@ -16,12 +16,14 @@ pub mod labels;
 pub mod lease;
 pub mod manifest;
 mod mounts;
+mod objects;
+pub mod origins;
 mod others;
 pub mod own;
 pub mod publish;
 pub mod store;
 
-pub use labels::{LabelledCategory, Labels};
+pub use labels::{LabelledCategory, Labels, base_of};
 pub use manifest::Manifest;
 
 /// The column that says how many rows one stands for, as a sample has it.

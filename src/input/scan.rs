@@ -2,7 +2,7 @@
 //!
 //! Parquet is read by DataFusion's scan, which numbers rows itself and so may still leave out row groups that a predicate
 //! rules out. Local files with row groups too large to hold are read a page at a time (`pages`). CSV and JSON are
-//! read from their beginning and counted; rows that are not wanted are dropped. What of a row is no text the row says itself (`readable`).
+//! read from their beginning and counted, Arrow too; rows that are not wanted are dropped. What of a row is no text the row says itself (`readable`).
 
 use std::sync::Arc;
 
@@ -98,6 +98,7 @@ pub async fn scan(
         _ => {
             let numbered = Numbered::of(state, table, files).await?;
             Arc::new(Counted {
+                is_lines: table.kind() != Kind::Arrow,
                 rows: files.iter().map(|(f, rows)| (f.id, rows.clone())).collect(),
                 plan: numbered.plan(state, None, None).await?,
                 schema: Arc::clone(&schema),
@@ -271,6 +272,8 @@ impl TableProvider for Numbered {
 /// Numbers the rows of a scan whose format cannot, and drops those that are not wanted.
 #[derive(Debug)]
 struct Counted {
+    /// Whether its files are of text, in which what is none can be marked.
+    is_lines: bool,
     rows: std::collections::HashMap<u32, Rows>,
     plan: Arc<dyn ExecutionPlan>,
     schema: SchemaRef,
@@ -285,7 +288,10 @@ impl PartitionStream for Counted {
         let schema = Arc::clone(&self.schema);
         let rows = self.rows.clone();
         // Their readers end at what is no text, unless it is marked.
-        let context = Arc::new(MarkedStores::under(&context));
+        let context = match self.is_lines {
+            true => Arc::new(MarkedStores::under(&context)),
+            false => context,
+        };
         let stream = Planned::new(Arc::clone(&self.plan)).execute(context);
         let mut counter = Counter::default();
         let out = Arc::clone(&schema);

@@ -5,6 +5,7 @@ use picsift_udf::{AddedColumns, Labelling, ModelHandle, is_binary, output_schema
 use picsift_vision::CategorySpec;
 use picsift_vision::categories::JobCategory;
 
+use super::embedded;
 use super::options::LabelOptions;
 use crate::error::AppError;
 use crate::output::huggingface;
@@ -58,6 +59,10 @@ impl OutputColumns {
         let folders = partition_by.iter().filter(|name| **name != added.label);
         let absent: Vec<String> = folders.chain(&dropped).cloned().collect();
         let schema = huggingface::with_features(&schema, &added.fields(), &absent);
+        let schema = match options.embed {
+            true => embedded::schema(&schema, image, &absent),
+            false => schema,
+        };
         Ok(Self {
             categories,
             labelling,

@@ -27,6 +27,8 @@ pub struct Parts<'a> {
     pub image: &'a str,
     /// The column of the digests.
     pub digest: Option<&'a str>,
+    /// Whether the output has the pictures themselves.
+    pub embed: bool,
     /// The predicate of `--where`.
     pub predicate: Option<&'a str>,
     /// The number of `--limit`.
@@ -88,6 +90,9 @@ pub fn identity(parts: &Parts<'_>) -> Value {
     }
     if let Some(cascade) = &parts.cascade {
         identity.insert("cascade".to_string(), cascade.clone());
+    }
+    if parts.embed {
+        identity.insert("pictures in the output".to_string(), true.into());
     }
     if let Value::Object(rest) = rest {
         identity.extend(rest);

@@ -16,19 +16,15 @@ pub struct ImageLabeler {
     pipeline: ImagePipeline,
     questions: QuestionSet,
     labelling: Option<Labelling>,
+    /// Whether a question is answered in words.
+    in_words: bool,
 }
 
-/// What is said of one picture, as a line of JSON.
-#[derive(Debug, Serialize)]
-pub struct ImageLine<'a> {
-    /// What the picture is called.
-    pub file: &'a str,
-    /// What was found out about it.
-    #[serde(flatten)]
-    pub labels: ImageLabels,
-    /// Why nothing was.
-    pub error: Option<String>,
-}
+/// Members of an object that categories have.
+const OF_CATEGORIES: [&str; 3] = ["answers", "scores", "labels"];
+
+/// The member that a question in words has.
+const OF_QUESTION: &str = "text";
 
 /// What was found out about one picture; the parts that were not asked for are left out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -68,6 +64,7 @@ impl ImageLabeler {
         open: Option<Question>,
         stats: Arc<RunStats>,
     ) -> Self {
+        let in_words = open.is_some();
         let categories = labelling.iter().flat_map(|l| l.questions().to_vec());
         let questions: Vec<Question> = categories.chain(open).collect();
         let pipeline = ImagePipeline::new(Arc::clone(engine), Some(model), stats);
@@ -75,7 +72,34 @@ impl ImageLabeler {
             questions: pipeline.questions(questions.into()),
             pipeline,
             labelling,
+            in_words,
         }
+    }
+
+    /// What is said of one picture: its name, what was found out about it, and why nothing was. All objects of one labeler have the same
+    /// members; of a picture that failed they are NULL.
+    ///
+    /// # Errors
+    /// None that a label gives rise to.
+    pub fn object(
+        &self,
+        file: &str,
+        labels: &ImageLabels,
+        error: Option<String>,
+    ) -> serde_json::Result<Value> {
+        let asked = OF_CATEGORIES.iter().filter(|_| self.labelling.is_some());
+        let asked = asked.chain(self.in_words.then_some(&OF_QUESTION));
+        let mut object = Map::new();
+        object.insert("file".to_owned(), file.into());
+        for member in asked {
+            object.insert((*member).to_owned(), Value::Null);
+        }
+        object.insert("label".to_owned(), Value::Null);
+        if let Value::Object(found) = serde_json::to_value(labels)? {
+            object.extend(found);
+        }
+        object.insert("error".to_owned(), error.into());
+        Ok(object.into())
     }
 
     /// How many pictures should be under way at once.

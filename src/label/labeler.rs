@@ -102,6 +102,7 @@ impl Labeler {
             categories: columns.specs(),
             threshold: self.options.categories.threshold,
             added: columns.added.clone(),
+            bytes: None,
             on_error: self.options.on_error,
             cascade: None,
         };

@@ -6,11 +6,13 @@
 //! listens to signals: who runs a job is called back ([`Progress`]) and holds a handle to end it ([`Cancel`]). A [`Labeler`] does the same
 //! for tables in memory and for pictures ([`mod@image`]), which have no output.
 
+mod arrivals;
 mod cancel;
 pub mod cascade;
 mod chance;
 mod columns;
 mod destination;
+mod embedded;
 pub mod identity;
 pub mod image;
 pub mod journal;
@@ -26,6 +28,7 @@ pub mod run;
 mod shard;
 pub mod shared;
 mod sources;
+mod survey;
 mod tally;
 mod unwritten;
 
@@ -36,6 +39,7 @@ pub use cancel::Cancel;
 pub use labeler::{Labeler, LabelledTable};
 pub use options::{Existing, LabelOptions};
 pub use progress::Progress;
+pub use survey::{Survey, survey};
 
 use picsift_udf::Losses;
 
@@ -160,11 +164,13 @@ impl LabelJob {
         progress: impl Fn(&Progress) + Send + Sync + 'static,
         cancel: &Cancel,
     ) -> Result<Manifest, AppError> {
-        match self.plan {
-            Plan::Nothing { manifest, .. } => Ok(*manifest),
+        let manifest = match self.plan {
+            Plan::Nothing { manifest, .. } => *manifest,
             Plan::Run(active) => {
-                run::run(&self.job, *active, self.started, Arc::new(progress), cancel).await
+                run::run(&self.job, *active, self.started, Arc::new(progress), cancel).await?
             }
-        }
+        };
+        self.job.remember(&manifest).await;
+        Ok(manifest)
     }
 }

@@ -44,6 +44,8 @@ pub struct LabelOptions {
     pub digest: Option<String>,
     /// Whether the output has a column of the images' embeddings; default no.
     pub embedding: bool,
+    /// Whether the column of the images holds the pictures themselves in the output; default no.
+    pub embed: bool,
     /// Whether the output has the column of the images; default yes.
     pub keep_images: bool,
     /// SQL predicate of the rows that are labelled; `None` is all.
@@ -88,6 +90,7 @@ impl LabelOptions {
             image: None,
             digest: None,
             embedding: false,
+            embed: false,
             keep_images: true,
             predicate: None,
             limit: None,

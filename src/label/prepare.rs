@@ -16,6 +16,7 @@ use picsift_vision::ServiceStats;
 use super::cascade::CheapModel;
 use super::columns::OutputColumns;
 use super::destination::open_output;
+use super::embedded::BYTES_COLUMN;
 use super::identity::{Parts, identity};
 use super::options::LabelOptions;
 use super::reading::kept_rows;
@@ -23,6 +24,8 @@ use super::sources::{Opened, Source, open, pin};
 use crate::corrections::{self, CorrectionsEntry, Loaded};
 use crate::dataset::columns::image_column;
 use crate::dataset::publish::Output;
+use crate::dataset::{Manifest, origins};
+use crate::disk::blocking;
 use crate::error::AppError;
 use crate::input::files::InputFile;
 use crate::input::rows::ShardSize;
@@ -93,6 +96,11 @@ impl PreparedJob {
                 "--limit 0 leaves no row to label; give at least 1, or leave it out".to_string(),
             ));
         }
+        if options.embed && !options.keep_images {
+            return Err(AppError::Usage(
+                "--embed puts the pictures into the image column, which --image-column drop leaves out; take one of them".to_string(),
+            ));
+        }
         let mut categories = options.categories.resolve()?;
         let locations = located(&options.inputs)?;
         let loaded = match &options.corrections {
@@ -149,6 +157,7 @@ impl PreparedJob {
             schema: &columns.schema,
             image: &tables.image,
             digest: options.digest.as_deref(),
+            embed: options.embed,
             predicate: options.predicate.as_deref(),
             limit: options.limit,
             partition_by: &columns.partition_by,
@@ -203,6 +212,18 @@ impl PreparedJob {
             .collect()
     }
 
+    /// Remembers on this machine which tables the output was labelled from, so that later commands find its pictures.
+    pub(super) async fn remember(&self, manifest: &Manifest) {
+        let (target, job) = (self.output.target.clone(), manifest.job.id.clone());
+        let tables = self.tables.shown.clone();
+        let remembered = blocking(move || {
+            origins::remember(&target, &job, &tables);
+            Ok(())
+        });
+        // It fails only when the program ends meanwhile.
+        drop(remembered.await);
+    }
+
     /// What is asked of a source's images, by which cascade.
     pub fn annotation(&self, source: &Source, cascade: Option<Arc<Cascade>>) -> Annotation {
         Annotation {
@@ -214,6 +235,7 @@ impl PreparedJob {
             categories: self.columns.specs(),
             threshold: self.options.categories.threshold,
             added: self.columns.added.clone(),
+            bytes: self.options.embed.then(|| BYTES_COLUMN.to_string()),
             on_error: self.options.on_error,
             cascade,
         }

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
+use super::arrivals;
 use super::chance::token;
 use super::identity::difference;
 use super::journal::{Begin, Journal, Mode};
@@ -164,6 +165,7 @@ async fn plan(job: &PreparedJob) -> Result<ResumePlan, AppError> {
         return Box::pin(plan(job)).await;
     }
     let mut files: Vec<(usize, InputFile)> = job.files();
+    arrivals::split(job, before.as_ref(), &mut files).await?;
     let mut notes = Vec::new();
     if let Some(unfinished) = &journal
         && let Some(what) = other_job(unfinished.job(), job, &mut files)

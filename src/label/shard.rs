@@ -14,6 +14,7 @@ use picsift_udf::{Cascade, annotate};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
+use super::embedded::{self, BYTES_COLUMN};
 use super::journal::Shard;
 use super::prepare::PreparedJob;
 use super::sources::Source;
@@ -233,17 +234,21 @@ impl ShardFolder {
     }
 }
 
-/// Columns of a row's place, and of what of it could not be read.
-const POSITION: [&str; 3] = [FILE_COLUMN, UNREADABLE_COLUMN, ROW_COLUMN];
+/// Columns of a row's place, of what of it could not be read, and of the bytes that go into the image column.
+const INTERNAL: [&str; 4] = [FILE_COLUMN, UNREADABLE_COLUMN, ROW_COLUMN, BYTES_COLUMN];
 
 /// The batch as it is written: the columns of the rows' places stand between the table's and the answers.
 fn without_places(job: &PreparedJob, batch: &RecordBatch) -> DataFusionResult<RecordBatch> {
     let schema = batch.schema();
     let columns = schema.fields().iter().zip(batch.columns());
+    let bytes = batch.column_by_name(BYTES_COLUMN);
     let columns = columns
-        .filter(|(field, _)| !POSITION.contains(&field.name().as_str()))
-        .map(|(_, column)| Arc::clone(column))
-        .collect();
+        .filter(|(field, _)| !INTERNAL.contains(&field.name().as_str()))
+        .map(|(field, column)| match bytes {
+            Some(bytes) if *field.name() == job.tables.image => embedded::column(column, bytes),
+            _ => Ok(Arc::clone(column)),
+        })
+        .collect::<DataFusionResult<_>>()?;
     // The table's metadata is not in DataFusion's schema; the values are the same.
     Ok(RecordBatch::try_new(
         Arc::clone(&job.columns.schema),

@@ -11,6 +11,7 @@ use datafusion::prelude::SessionContext;
 use picsift_udf::table_base;
 use url::Url;
 
+use crate::dataset::base_of;
 use crate::error::AppError;
 use crate::input::columns::columns_as;
 use crate::input::files::{self, FileEntry, InputFile};
@@ -150,6 +151,8 @@ pub(super) async fn open(
     let mut sources = Vec::new();
     let (mut seen, mut named_again) = (HashSet::new(), 0);
     for (group, table) in &tables {
+        let store = context.runtime_env().object_store(&group[0]);
+        let store = store.map_err(AppError::Plan)?;
         let table = Arc::new(table.with_types_of(&schema));
         let mut files = files::list(&state, &table, group)
             .await
@@ -167,7 +170,7 @@ pub(super) async fn open(
             columns: columns_as(&schema, &table.schema()),
             table,
             files,
-            base: table_base(&group[0]),
+            base: base_of(store.as_ref(), &group[0]).await,
         });
     }
     let schema = tables::with_metadata_of(&schema, stored.as_deref());

@@ -38,6 +38,25 @@ pub fn with_features(schema: &SchemaRef, added: &[Field], absent: &[String]) -> 
     Arc::new(Schema::new_with_metadata(schema.fields().clone(), metadata))
 }
 
+/// `schema` by which the library knows the column `image` as pictures, and all others but the `absent` ones by their types.
+pub fn with_images(schema: &SchemaRef, image: &str, absent: &[String]) -> SchemaRef {
+    let known = schema.metadata().get(KEY);
+    let known = known.and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let mut value = known.unwrap_or_else(|| {
+        let fields = schema.fields().iter();
+        let fields = fields.filter(|field| !absent.contains(field.name()));
+        let features = fields.map(|field| (field.name().clone(), feature(field)));
+        json!({"info": {"features": features.collect::<serde_json::Map<_, _>>()}})
+    });
+    let features = value.pointer_mut("/info/features");
+    if let Some(features) = features.and_then(Value::as_object_mut) {
+        features.insert(image.to_string(), json!({"_type": "Image"}));
+    }
+    let mut metadata = schema.metadata().clone();
+    metadata.insert(KEY.to_string(), value.to_string());
+    Arc::new(Schema::new_with_metadata(schema.fields().clone(), metadata))
+}
+
 /// `schema` whose metadata is that of one file, which has the columns `stored`: columns that other files or folders gave the table, and
 /// those that they made wider, are named as they are.
 pub fn with_other_files(schema: &SchemaRef, stored: Option<&Schema>) -> SchemaRef {

@@ -68,6 +68,7 @@ pub fn label(args: LabelArgs, host: &Host) -> Result<LabelOptions, AppError> {
         image: args.image,
         digest: args.sha256,
         embedding: args.embedding,
+        embed: args.embed,
         keep_images: args.image_column == ImageColumn::Keep,
         predicate: args.predicate,
         limit: args.limit,
@@ -118,6 +119,7 @@ pub fn calibrate(args: CalibrateArgs, host: &Host) -> Result<LabelOptions, AppEr
 pub fn session(args: &SqlArgs, host: &Host) -> Result<SessionOptions, AppError> {
     Ok(SessionOptions {
         model: args.model.options(),
+        heads: args.heads.clone(),
         corrections: args.corrections.clone(),
         partitions: None,
         engine: engine(&args.limits, Some(&args.cache), Some(&args.fetch), host)?,

@@ -20,7 +20,8 @@ use parquet::arrow::ArrowWriter;
 
 use crate::batches;
 use crate::dataset::labels::METADATA;
-use crate::dataset::{LabelledCategory, Labels, WEIGHT};
+use crate::dataset::store::OutputStore;
+use crate::dataset::{LabelledCategory, Labels, WEIGHT, origins};
 use crate::disk;
 use crate::error::AppError;
 use crate::input::files::{self, InputFile};
@@ -95,6 +96,12 @@ pub async fn sample(args: &SampleOptions) -> Result<Sample, AppError> {
     // One stream, so that rows are in their order.
     let context = session::of_columns(1)?;
     let labelled = Labels::open(&context, &args.inputs).await?;
+    if labelled.of_objects {
+        return Err(AppError::Usage(format!(
+            "{} is what picsift image printed, of which no sample is drawn; label its pictures with picsift label first",
+            labelled.shown
+        )));
+    }
     let mut notes: Vec<String> = labelled.note().map(str::to_string).into_iter().collect();
     notes.extend(check(&labelled, args.by)?);
     let files = files::list(
@@ -115,6 +122,19 @@ pub async fn sample(args: &SampleOptions) -> Result<Sample, AppError> {
         )));
     }
     let rows = write(&context, &labelled, &files, &drawn, output).await?;
+    // What this user may see of the table's pictures, they may of the sample's.
+    if let Some(manifest) = labelled
+        .manifest
+        .as_ref()
+        .filter(|_| labelled.base.is_some())
+    {
+        let (place, manifest) = (OutputStore::Local(output.to_path_buf()), manifest.clone());
+        let remembered = disk::blocking(move || {
+            origins::remember(&place, &manifest.job.id, &manifest.input.tables);
+            Ok(())
+        });
+        drop(remembered.await);
+    }
     let drawn = labelled.categories.iter().zip(&drawn);
     Ok(Sample {
         rows,

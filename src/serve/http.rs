@@ -36,7 +36,7 @@ use super::metrics::Run;
 use super::query::{id, parsed, stats};
 use super::refusal::Refusal;
 use crate::error::AppError;
-use crate::label::image::{ImageLabeler, ImageLabels, ImageLine};
+use crate::label::image::{ImageLabeler, ImageLabels};
 use crate::options::CategoryOptions;
 use crate::sql::{self, Parameter};
 
@@ -294,13 +294,9 @@ async fn labels(
                 Err(error) => (ImageLabels::default(), Some(error)),
             };
             let file = &picture.file;
-            let line = ImageLine {
-                file,
-                labels,
-                error,
-            };
-            let mut text = serde_json::to_vec(&line).map_err(|error| wrong(error.to_string()))?;
-            text.push(b'\n');
+            let line = labeler.object(file, &labels, error);
+            let mut text = line.map_err(|error| wrong(error.to_string()))?.to_string();
+            text.push('\n');
             Ok(Bytes::from(text))
         }
     });

@@ -24,7 +24,7 @@ use super::door::Client;
 use super::metrics::Run;
 use super::quotas::Quotas;
 use super::refusal::Refusal;
-use super::rules::MOST_SQL;
+use super::rules::{MOST_SQL, refused};
 use super::tenant::Tenant;
 use crate::error::AppError;
 use crate::listen::secret;
@@ -106,7 +106,11 @@ pub(super) fn parsed(sql: &str) -> Result<SqlStatement, Refusal> {
         )));
     }
     let wrong = |error| Refusal::of(&error, "parse");
-    let mut statement = sql::single(sql).map_err(wrong)?;
+    // Its rows would be counted while it is planned, which nothing bounds.
+    let mut statement = match sql::single(sql).map_err(wrong)?.rows() {
+        Some(statement) => statement,
+        None => return Err(refused("SUMMARIZE")),
+    };
     sql::numbered(&mut statement).map_err(wrong)?;
     Ok(statement)
 }
@@ -170,7 +174,7 @@ impl Server {
         );
         let work = async {
             let over = Session::over(session.clone(), engine);
-            let prepared = over.prepare_parsed(statement, values).await?;
+            let prepared = over.prepare_parsed(statement.into(), values).await?;
             let reads = SQLOptions::new()
                 .with_allow_ddl(false)
                 .with_allow_dml(false);

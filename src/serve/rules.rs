@@ -140,7 +140,7 @@ fn is_own(name: &str) -> bool {
     OWN.contains(&name)
 }
 
-fn refused(what: &str) -> Refusal {
+pub(super) fn refused(what: &str) -> Refusal {
     Refusal::Forbidden(format!(
         "{what} is not allowed here: queries, SHOW, DESCRIBE and SET are"
     ))
@@ -193,8 +193,8 @@ mod tests {
     fn check(sql: &str) -> Result<(), Refusal> {
         let statements = parse(sql).unwrap();
         statements
-            .iter()
-            .try_for_each(|statement| rules().check(statement))
+            .into_iter()
+            .try_for_each(|statement| rules().check(&statement.rows().unwrap()))
     }
 
     #[test]

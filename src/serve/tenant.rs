@@ -144,7 +144,7 @@ impl Tenants {
         })?);
         let template =
             session::of_clients(&engine, session::cores(), &self.shared).map_err(AppError::Plan)?;
-        choose_model(&template, &self.options.model).map_err(AppError::Plan)?;
+        choose_model(&template, &self.options.model, None).map_err(AppError::Plan)?;
         self.bound(&template).map_err(AppError::Plan)?;
         let reader = Arc::new(template.state());
         let schemas: Vec<_> = places

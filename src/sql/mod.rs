@@ -3,9 +3,13 @@
 //! A [`Session`] owns which statements there are and how they run; where their rows go is whoever asked's to know.
 
 mod columns;
+mod copy;
 mod parameters;
+mod script;
 mod statement;
+mod summary;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -14,22 +18,28 @@ use datafusion::common::config::ExtensionOptions;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{DataFrame, SQLOptions, SessionContext};
-use datafusion::sql::parser::{DFParser, Statement};
+use datafusion::sql::parser::Statement;
 use picsift_udf::{Corrections, Engine, EngineOptions, Losses, PicsiftOptions, RunStats};
 
+use crate::dataset::base_of;
 use crate::error::AppError;
 use crate::options::ModelOptions;
-use crate::{batches, corrections, depth, session, tables};
+use crate::tables::Bases;
+use crate::{batches, corrections, session, tables};
 
 pub(crate) use columns::{distinct, under};
+use copy::Replaced;
 pub use parameters::Parameter;
 pub(crate) use parameters::{count, numbered};
+pub(crate) use script::{Parsed, parse};
 
 /// What a session begins with.
 #[derive(Debug, Clone, Default)]
 pub struct SessionOptions {
     /// The model that functions ask unless `SET picsift.model` names another.
     pub model: ModelOptions,
+    /// File that `picsift teach` wrote; `None` asks the model alone, unless `SET picsift.heads` names one.
+    pub heads: Option<PathBuf>,
     /// File of corrections that win over the model.
     pub corrections: Option<String>,
     /// Streams that a plan runs at once; `None` is the machine's cores.
@@ -70,6 +80,8 @@ pub struct Results {
     pub notes: Vec<String>,
     /// Images that are lost while the rows are read.
     pub losses: Arc<Losses>,
+    /// How far the images of its rows are.
+    pub stats: Arc<RunStats>,
 }
 
 /// A statement that is planned, and runs when it is asked to, as often as it is asked.
@@ -77,6 +89,7 @@ pub struct Prepared {
     frame: DataFrame,
     silent: bool,
     notes: Vec<String>,
+    replaced: Option<Replaced>,
 }
 
 impl Prepared {
@@ -124,6 +137,7 @@ impl Prepared {
             frame: frame.map_err(AppError::Plan)?,
             silent: self.silent,
             notes: self.notes.clone(),
+            replaced: self.replaced.clone(),
         })
     }
 
@@ -132,18 +146,20 @@ impl Prepared {
     /// # Errors
     /// What planning its images or starting it gives.
     pub async fn run(&self) -> Result<Results, AppError> {
-        let losses = Arc::new(Losses::default());
+        let (losses, stats) = (Arc::new(Losses::default()), Arc::new(RunStats::default()));
         let (mut state, plan) = self.frame.clone().into_parts();
         state.config_mut().set_extension(Arc::clone(&losses));
+        state.config_mut().set_extension(Arc::clone(&stats));
         let plan = state.create_physical_plan(&plan).await;
         let plan = plan.map_err(AppError::Plan)?;
         let task = batches::task_context(&state, &plan);
         let rows = datafusion::physical_plan::execute_stream(plan, task).map_err(AppError::Run)?;
         Ok(Results {
-            rows: tables::plain_rows(rows),
+            rows: results(rows, self.replaced.clone()),
             silent: self.silent,
             notes: self.notes.clone(),
             losses,
+            stats,
         })
     }
 }
@@ -153,6 +169,8 @@ pub(crate) struct Planned {
     pub(crate) frame: DataFrame,
     pub(crate) silent: bool,
     pub(crate) notes: Vec<String>,
+    /// Files that go when its rows were written in their place.
+    replaced: Option<Replaced>,
 }
 
 impl Session {
@@ -172,7 +190,8 @@ impl Session {
         let partitions = options.partitions.unwrap_or_else(session::cores);
         let context = session::session(&engine, partitions).map_err(AppError::Plan)?;
         session::with_views(&context);
-        choose_model(&context, &options.model).map_err(AppError::Plan)?;
+        choose_model(&context, &options.model, options.heads.as_deref()).map_err(AppError::Plan)?;
+        find_pictures(&context);
         Ok(Self {
             context,
             engine,
@@ -216,19 +235,21 @@ impl Session {
     /// As [`Session::prepare`], of values and planning.
     pub(crate) async fn prepare_parsed(
         &self,
-        mut statement: Statement,
+        mut statement: Parsed,
         values: &[Parameter],
     ) -> Result<Prepared, AppError> {
-        parameters::bind(&mut statement, values)?;
+        parameters::bind(&mut statement.statement, values)?;
         let Planned {
             frame,
             silent,
             notes,
+            replaced,
         } = self.planned(statement).await?;
         Ok(Prepared {
             frame,
             silent,
             notes,
+            replaced,
         })
     }
 
@@ -239,7 +260,7 @@ impl Session {
     pub fn unknown_tables(&self, statement: &str) -> Result<Vec<String>, AppError> {
         let statement = single(statement)?;
         let state = self.context.state();
-        let named = state.resolve_table_references(&statement);
+        let named = state.resolve_table_references(&statement.statement);
         let mut unknown: Vec<String> = Vec::new();
         for table in named.map_err(AppError::Plan)? {
             let TableReference::Bare { table: name } = &table else {
@@ -258,29 +279,31 @@ impl Session {
     ///
     /// # Errors
     /// What planning or starting it gives.
-    pub(crate) async fn run(&self, statement: Statement) -> Result<Results, AppError> {
-        let losses = statement::watch_losses(&self.context);
+    pub(crate) async fn run(&self, statement: Parsed) -> Result<Results, AppError> {
+        let (losses, stats) = statement::watch(&self.context);
         let Planned {
             frame,
             silent,
             notes,
+            replaced,
         } = self.planned(statement).await?;
         let plan = frame.create_physical_plan().await.map_err(AppError::Plan)?;
         let task = batches::task_context(&self.context.state(), &plan);
         let rows = datafusion::physical_plan::execute_stream(plan, task).map_err(AppError::Run)?;
         Ok(Results {
-            rows: tables::plain_rows(rows),
+            rows: results(rows, replaced),
             silent,
             notes,
             losses,
+            stats,
         })
     }
 
     /// Plans a statement, and runs what it sets up.
     ///
     /// # Errors
-    /// What planning gives.
-    pub(crate) async fn planned(&self, statement: Statement) -> Result<Planned, AppError> {
+    /// What planning gives; for a SUMMARIZE what its query does.
+    pub(crate) async fn planned(&self, statement: Parsed) -> Result<Planned, AppError> {
         statement::planned(&self.context, statement).await
     }
 
@@ -300,11 +323,23 @@ impl Session {
     }
 }
 
+/// The rows of a plan as a person gets them, behind which files go that they replace.
+fn results(
+    rows: SendableRecordBatchStream,
+    replaced: Option<Replaced>,
+) -> SendableRecordBatchStream {
+    let rows = tables::plain_rows(rows);
+    match replaced {
+        Some(replaced) => replaced.after(rows),
+        None => rows,
+    }
+}
+
 /// The statement that a text is.
 ///
 /// # Errors
 /// As [`Session::prepare`].
-pub(crate) fn single(text: &str) -> Result<Statement, AppError> {
+pub(crate) fn single(text: &str) -> Result<Parsed, AppError> {
     let mut statements = parse(text)?;
     match (statements.pop(), statements.len()) {
         (Some(statement), 0) => Ok(statement),
@@ -322,6 +357,7 @@ pub(crate) fn single(text: &str) -> Result<Statement, AppError> {
 pub(crate) fn choose_model(
     context: &SessionContext,
     model: &ModelOptions,
+    heads: Option<&Path>,
 ) -> datafusion::common::Result<()> {
     let state = context.state_ref();
     let mut state = state.write();
@@ -329,22 +365,19 @@ pub(crate) fn choose_model(
     if let Some(settings) = options.extensions.get_mut::<PicsiftOptions>() {
         settings.set("model", &model.name)?;
         settings.load = model.load;
+        if let Some(heads) = heads {
+            settings.set("heads", &heads.to_string_lossy())?;
+        }
         settings.keep_as_defaults();
     }
     Ok(())
 }
 
-/// The statements of a script: all are parsed before one runs, for a slip at its end must not show after an hour.
-///
-/// # Errors
-/// [`AppError::Plan`] for what is no SQL.
-pub(crate) fn parse(script: &str) -> Result<Vec<Statement>, AppError> {
-    // A file may begin with the line that makes it executable.
-    let script = match script.strip_prefix("#!") {
-        Some(rest) => rest.split_once('\n').map_or("", |(_, script)| script),
-        None => script,
-    };
-    depth::check(script)?;
-    let statements = DFParser::parse_sql(script).map_err(AppError::Plan)?;
-    Ok(statements.into())
+/// Lets tables that were labelled find their pictures where the tables that they were labelled from have them.
+fn find_pictures(context: &SessionContext) {
+    let bases = Bases(Box::new(|store, location| {
+        Box::pin(async move { base_of(store.as_ref(), &location).await })
+    }));
+    let state = context.state_ref();
+    state.write().config_mut().set_extension(Arc::new(bases));
 }

@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     fn bound(text: &str, values: &[Parameter]) -> Result<String, String> {
-        let mut statement = parse(text).unwrap().pop().unwrap();
+        let mut statement = parse(text).unwrap().pop().unwrap().statement;
         bind(&mut statement, values).map_err(|error| error.to_string())?;
         Ok(statement.to_string())
     }

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use datafusion::common::Result;
 use datafusion::logical_expr::{LogicalPlan, Statement as PlanStatement};
 use datafusion::prelude::SessionContext;
-use datafusion::sql::parser::{CopyToSource, Statement};
-use datafusion::sql::sqlparser::ast::{self, VisitMut};
-use picsift_udf::{Losses, PicsiftOptions};
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast;
+use picsift_udf::{Losses, PicsiftOptions, RunStats};
 
-use super::Planned;
+use super::script::visit_queries;
+use super::{Parsed, Planned, copy, summary};
 use crate::batches;
 use crate::error::AppError;
 use crate::tables::Notes;
@@ -20,13 +21,17 @@ use crate::tables::Notes;
 ///
 /// # Errors
 /// What planning gives.
-pub(super) async fn planned(
-    context: &SessionContext,
-    statement: Statement,
-) -> Result<Planned, AppError> {
+pub(super) async fn planned(context: &SessionContext, parsed: Parsed) -> Result<Planned, AppError> {
+    let Parsed {
+        mut statement,
+        summarize,
+    } = parsed;
+    visit_queries(&mut statement, &mut Whole);
+    let replaced = copy::prepare(context, &mut statement).await;
+    let replaced = replaced.map_err(AppError::Plan)?;
     let plan = context
         .state()
-        .statement_to_plan(with_none(with_all_columns(statement)))
+        .statement_to_plan(with_none(statement))
         .await
         .map_err(AppError::Plan)?;
     let plan = match reset(context, &plan) {
@@ -40,63 +45,45 @@ pub(super) async fn planned(
     let frame = batches::execute(context, plan)
         .await
         .map_err(AppError::Plan)?;
+    let frame = match summarize {
+        true => summary::of(context, frame).await.map_err(AppError::Run)?,
+        false => frame,
+    };
     let notes = context.state().config().get_extension::<Notes>();
     Ok(Planned {
         // Some statements give nothing back, not even a table without rows.
         silent: frame.schema().fields().is_empty(),
         frame,
         notes: notes.map(|notes| notes.take()).unwrap_or_default(),
+        replaced,
     })
 }
 
-/// `FROM x` alone as `SELECT * FROM x`, in subqueries too, where DataFusion selects nothing.
-fn with_all_columns(mut statement: Statement) -> Statement {
-    struct Whole;
+/// Makes `FROM x` alone `SELECT * FROM x`, in subqueries too, where DataFusion selects nothing.
+struct Whole;
 
-    impl ast::VisitorMut for Whole {
-        type Break = Infallible;
+impl ast::VisitorMut for Whole {
+    type Break = Infallible;
 
-        fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<Infallible> {
-            whole(&mut query.body);
-            ControlFlow::Continue(())
-        }
+    fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<Infallible> {
+        whole(&mut query.body);
+        ControlFlow::Continue(())
     }
+}
 
-    fn whole(body: &mut ast::SetExpr) {
-        match body {
-            ast::SetExpr::Select(select)
-                if select.flavor == ast::SelectFlavor::FromFirstNoSelect =>
-            {
-                let all = ast::WildcardAdditionalOptions::default();
-                select.projection = vec![ast::SelectItem::Wildcard(all)];
-                select.flavor = ast::SelectFlavor::FromFirst;
-            }
-            ast::SetExpr::SetOperation { left, right, .. } => {
-                whole(left);
-                whole(right);
-            }
-            _ => {}
+fn whole(body: &mut ast::SetExpr) {
+    match body {
+        ast::SetExpr::Select(select) if select.flavor == ast::SelectFlavor::FromFirstNoSelect => {
+            let all = ast::WildcardAdditionalOptions::default();
+            select.projection = vec![ast::SelectItem::Wildcard(all)];
+            select.flavor = ast::SelectFlavor::FromFirst;
         }
-    }
-
-    let inner = match &mut statement {
-        Statement::Statement(inner) => Some(inner),
-        Statement::Explain(explain) => match explain.statement.as_mut() {
-            Statement::Statement(inner) => Some(inner),
-            _ => None,
-        },
-        Statement::CopyTo(copy) => {
-            if let CopyToSource::Query(query) = &mut copy.source {
-                let _ = query.visit(&mut Whole);
-            }
-            None
+        ast::SetExpr::SetOperation { left, right, .. } => {
+            whole(left);
+            whole(right);
         }
-        _ => None,
-    };
-    if let Some(inner) = inner {
-        let _ = inner.visit(&mut Whole);
+        _ => {}
     }
-    statement
 }
 
 /// `SET picsift.... = NULL`, which DataFusion does not know, as the value `none`.
@@ -130,11 +117,12 @@ fn reset(context: &SessionContext, plan: &LogicalPlan) -> Option<Result<()>> {
     Some(settings.reset(key))
 }
 
-/// Counts the images that the next statement loses.
-pub(super) fn watch_losses(context: &SessionContext) -> Arc<Losses> {
-    let losses = Arc::new(Losses::default());
+/// Counts the images of the next statement, and those that it loses.
+pub(super) fn watch(context: &SessionContext) -> (Arc<Losses>, Arc<RunStats>) {
+    let (losses, stats) = (Arc::new(Losses::default()), Arc::new(RunStats::default()));
     let state = context.state_ref();
     let mut state = state.write();
     state.config_mut().set_extension(Arc::clone(&losses));
-    losses
+    state.config_mut().set_extension(Arc::clone(&stats));
+    (losses, stats)
 }

@@ -16,7 +16,7 @@ use datafusion::logical_expr::CreateExternalTable;
 use picsift_udf::LocatedTable;
 
 use super::listing::{Found, Listing, Names};
-use super::{FileTable, Kind, Notes, columns_of, locate, note, read_as, typed_keys};
+use super::{FileTable, Kind, Notes, columns_of, infer, locate, note, read_as, typed_keys};
 
 /// Makes the tables of `CREATE EXTERNAL TABLE`.
 #[derive(Debug)]
@@ -82,6 +82,13 @@ impl TableProviderFactory for ExternalTables {
                 self.notes.add(&note);
             }
         }
+        let format = infer::fitting(
+            state,
+            first,
+            format,
+            files.iter().find(|file| file.meta.size > 0),
+        )
+        .await?;
         let (schema, keys) = if command.schema.fields().is_empty() {
             let schema = columns_of(state, first, kind, &format, &files).await?;
             let keys = match command.table_partition_cols.as_slice() {

@@ -12,6 +12,7 @@ use bytes::Buf;
 use datafusion::catalog::Session;
 use datafusion::common::{Result, plan_datafusion_err, plan_err};
 use datafusion::datasource::file_format::FileFormat;
+use datafusion::datasource::file_format::arrow::ArrowFormat;
 use datafusion::datasource::file_format::csv::CsvFormat;
 use datafusion::datasource::file_format::json::JsonFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
@@ -25,6 +26,7 @@ use super::bounded::footer;
 use super::listing::{Found, shown_file};
 use super::merge::Merge;
 use super::names::Kind;
+use super::streams;
 use super::text::MarkedStore;
 use super::widen::Values;
 use crate::error::innermost;
@@ -41,6 +43,9 @@ const FEW_RECORDS: usize = 20;
 /// Bytes of a file that are looked at: a CSV file's for its header, a JSON file's if a record ends in them.
 const BEGINNING: u64 = 1 << 20;
 
+/// Bytes of a JSON file by which it is told whether it is one array.
+const OPENING: u64 = 1 << 10;
+
 /// How files of this kind are read.
 pub(super) fn format_of(kind: Kind, files: usize) -> Arc<dyn FileFormat> {
     let records = match files > MANY_FILES {
@@ -50,6 +55,7 @@ pub(super) fn format_of(kind: Kind, files: usize) -> Arc<dyn FileFormat> {
     match kind {
         // What the file has; `views` says which of it a scan gives as views.
         Kind::Parquet => Arc::new(ParquetFormat::default().with_force_view_types(false)),
+        Kind::Arrow => Arc::new(ArrowFormat),
         Kind::Csv => Arc::new(CsvFormat::default().with_schema_infer_max_rec(records)),
         Kind::Tsv => Arc::new(
             CsvFormat::default()
@@ -58,6 +64,51 @@ pub(super) fn format_of(kind: Kind, files: usize) -> Arc<dyn FileFormat> {
         ),
         Kind::Json => Arc::new(JsonFormat::default().with_schema_infer_max_rec(records)),
     }
+}
+
+/// How files in the store of `location`, of which `first` is one, are read: as `format` says, and JSON that begins with `[` as one array
+/// of records.
+///
+/// # Errors
+/// When the file's beginning cannot be read.
+pub(super) async fn fitting(
+    state: &dyn Session,
+    location: &ListingTableUrl,
+    format: Arc<dyn FileFormat>,
+    first: Option<&Found>,
+) -> Result<Arc<dyn FileFormat>> {
+    let Some(json) = format
+        .downcast_ref::<JsonFormat>()
+        .filter(|json| !json.options().compression.is_compressed())
+    else {
+        return Ok(format);
+    };
+    let Some(first) = first else {
+        return Ok(format);
+    };
+    let store = state.runtime_env().object_store(location)?;
+    let opening = 0..first.meta.size.min(OPENING);
+    let opening = store.get_range(&first.meta.location, opening).await?;
+    Ok(match begins_array(&opening) {
+        true => {
+            let json = JsonFormat::default().with_options(json.options().clone());
+            Arc::new(json.with_newline_delimited(false))
+        }
+        false => format,
+    })
+}
+
+/// Whether files of this format are JSON arrays.
+pub(super) fn is_array(format: &dyn FileFormat) -> bool {
+    let json = format.downcast_ref::<JsonFormat>();
+    json.is_some_and(|json| !json.is_newline_delimited())
+}
+
+/// Whether a JSON file that begins so is one array.
+fn begins_array(opening: &[u8]) -> bool {
+    let opening = opening.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(opening);
+    let sign = opening.iter().find(|byte| !byte.is_ascii_whitespace());
+    sign == Some(&b'[')
 }
 
 /// The columns of `files`, which lie at `location` or in its store.
@@ -73,13 +124,13 @@ pub(super) async fn schema_of(
 ) -> Result<SchemaRef> {
     let store = state.runtime_env().object_store(location)?;
     let store: Arc<dyn ObjectStore> = match kind {
-        Kind::Parquet => store,
+        Kind::Parquet | Kind::Arrow => store,
         // A line that is no text is wrong by itself, and its columns are those of the others.
         Kind::Csv | Kind::Tsv | Kind::Json => Arc::new(MarkedStore(store)),
     };
     let name = |place: usize| shown_file(location, &files[place].meta.location);
     let mut merge = Merge::new(match kind {
-        Kind::Parquet => Values::Typed,
+        Kind::Parquet | Kind::Arrow => Values::Typed,
         Kind::Json => Values::Json,
         Kind::Csv | Kind::Tsv => Values::Text,
     });
@@ -96,9 +147,10 @@ pub(super) async fn schema_of(
             if meta.size == 0 {
                 // A CSV or JSON file without a byte has no rows; a Parquet file has a footer.
                 return match kind {
-                    Kind::Parquet => plan_err!(
-                        "'{}' has no bytes, so it is no Parquet file",
-                        shown_file(location, &meta.location)
+                    Kind::Parquet | Kind::Arrow => plan_err!(
+                        "'{}' has no bytes, so it is no {} file",
+                        shown_file(location, &meta.location),
+                        kind.name()
                     ),
                     _ => Ok((place, None)),
                 };
@@ -132,7 +184,7 @@ pub(super) async fn schema_of(
     let schema = merge.finish();
     Ok(match kind {
         Kind::Csv | Kind::Tsv => with_text(&schema),
-        Kind::Parquet | Kind::Json => schema,
+        Kind::Parquet | Kind::Arrow | Kind::Json => schema,
     })
 }
 
@@ -144,13 +196,14 @@ async fn of_file(
     file: &ObjectMeta,
 ) -> Result<SchemaRef> {
     if kind == Kind::Json
-        && file.size > BEGINNING
         && let Some(schema) = of_json_beginning(store.as_ref(), format.as_ref(), file).await?
     {
         return Ok(schema);
     }
-    if kind == Kind::Parquet {
-        footer::check(state, store.as_ref(), file).await?;
+    match kind {
+        Kind::Parquet => footer::check(state, store.as_ref(), file).await?,
+        Kind::Arrow => streams::check(store.as_ref(), file).await?,
+        Kind::Csv | Kind::Tsv | Kind::Json => {}
     }
     let schema = format
         .infer_schema(state, store, std::slice::from_ref(file))
@@ -159,7 +212,7 @@ async fn of_file(
     let twice = match kind {
         Kind::Parquet => twice_in_footer(state, store, file, &schema).await?,
         Kind::Csv | Kind::Tsv => twice_in_header(store.as_ref(), format.as_ref(), file).await?,
-        Kind::Json => None,
+        Kind::Json | Kind::Arrow => None,
     };
     match twice {
         Some(column) => {
@@ -169,8 +222,8 @@ async fn of_file(
     }
 }
 
-/// The columns of a large JSON file as its beginning has them, which saves fetching all of it; `None` where it is written in another
-/// way than one record a line.
+/// The columns of a JSON array, or of a large file of records, as its beginning has them, which saves fetching all of it; `None` where
+/// it is compressed, small, or no record ends in it.
 async fn of_json_beginning(
     store: &dyn ObjectStore,
     format: &dyn FileFormat,
@@ -179,17 +232,74 @@ async fn of_json_beginning(
     let Some(format) = format.downcast_ref::<JsonFormat>() else {
         return Ok(None);
     };
-    if format.options().compression.is_compressed() || !format.is_newline_delimited() {
+    if format.options().compression.is_compressed() {
+        return Ok(None);
+    }
+    let records = format.options().schema_infer_max_rec.unwrap_or(RECORDS);
+    let is_large = file.size > BEGINNING;
+    if !format.is_newline_delimited() {
+        let beginning = 0..file.size.min(BEGINNING);
+        let beginning = store.get_range(&file.location, beginning).await?;
+        let records = first_of_array(&beginning, records, is_large)?;
+        return Ok(match records.is_empty() && is_large {
+            true => None,
+            false => {
+                let records = records.into_iter().map(Ok);
+                let schema = arrow::json::reader::infer_json_schema_from_iterator(records)?;
+                Some(Arc::new(schema))
+            }
+        });
+    }
+    if !is_large {
         return Ok(None);
     }
     let beginning = store.get_range(&file.location, 0..BEGINNING).await?;
     let Some(end) = beginning.iter().rposition(|&byte| byte == b'\n') else {
         return Ok(None);
     };
-    let records = format.options().schema_infer_max_rec.unwrap_or(RECORDS);
     let (schema, _) =
         arrow::json::reader::infer_json_schema(BufReader::new(&beginning[..end]), Some(records))?;
     Ok(Some(Arc::new(schema)))
+}
+
+/// The first records of a JSON array, at most so many; the bytes may end within one where the file `goes_on` behind them.
+fn first_of_array(bytes: &[u8], records: usize, goes_on: bool) -> Result<Vec<serde_json::Value>> {
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    let Some(mut rest) = bytes.trim_ascii_start().strip_prefix(b"[") else {
+        return plan_err!(
+            "it is not one array as another file of the table is; write all files as arrays, or all with a record a line"
+        );
+    };
+    let mut found = Vec::new();
+    while found.len() < records {
+        rest = rest.trim_ascii_start();
+        match rest.first() {
+            Some(b']') => break,
+            Some(b',') if !found.is_empty() => rest = rest[1..].trim_ascii_start(),
+            None if goes_on => break,
+            _ => {}
+        }
+        let mut values = serde_json::Deserializer::from_slice(rest).into_iter();
+        match values.next() {
+            Some(Ok(value @ serde_json::Value::Object(_))) => found.push(value),
+            Some(Ok(_)) => {
+                return plan_err!(
+                    "record {} of its array is no object; a row is written as {{\"image\": \"https://...\"}}",
+                    found.len() + 1
+                );
+            }
+            Some(Err(error)) if error.is_eof() && goes_on => break,
+            Some(Err(error)) => {
+                return plan_err!(
+                    "record {} of its array is no JSON: {error}",
+                    found.len() + 1
+                );
+            }
+            None => return plan_err!("its array does not end"),
+        }
+        rest = &rest[values.byte_offset()..];
+    }
+    Ok(found)
 }
 
 /// A name that two columns or fields of a Parquet file have, of which DataFusion made `columns`.
@@ -285,4 +395,32 @@ fn with_text(schema: &SchemaRef) -> SchemaRef {
         _ => Arc::clone(field),
     });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_array_gives_the_records_that_end_in_its_beginning() {
+        let count = |text: &str, goes_on| {
+            first_of_array(text.as_bytes(), 3, goes_on)
+                .map(|records| records.len())
+                .map_err(|error| innermost(&error))
+        };
+        assert_eq!(count(" [ {\"a\": \"],{\"} , {\"a\":1}\n]\n", false), Ok(2));
+        assert_eq!(count("[{\"a\":1},{\"a\":2},{\"a\":3},{", false), Ok(3));
+        assert_eq!(count("[{\"a\":1},{\"a", true), Ok(1));
+        assert_eq!(count("[]", false), Ok(0));
+        for (wrong, said) in [
+            ("[\"https://a/b.jpg\", \"https://a/c.jpg\"]", "is no object"),
+            ("[{\"a\":1},{\"a", "is no JSON"),
+            ("[{\"a\":1}", "does not end"),
+            ("{\"a\":1}", "not one array"),
+        ] {
+            let message = count(wrong, false).unwrap_err();
+            assert!(message.contains(said), "{message}");
+        }
+        assert!(begins_array(b"\xEF\xBB\xBF \n[") && !begins_array(b"{\"a\":[]}"));
+    }
 }

@@ -4,7 +4,7 @@
 //! table has all ends of its format, and what is left out is counted, so that it can be said. Of contents only a labelled
 //! folder's manifest is looked at ([`super::listed`]).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use datafusion::catalog::Session;
 use datafusion::common::{Result, plan_datafusion_err, plan_err};
@@ -15,10 +15,12 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use percent_encoding::percent_decode_str;
 
+use super::imagefolder::{Metadata, is_metadata};
 use super::listed::{MANIFEST, PUBLISHING, keep_listed};
 use super::locate::{shown, without_secrets};
 use super::names::{Kind, LeftOut, ends_with, is_data, partitions};
-use super::pictures::Pictures;
+use super::pictures::{Pictures, end_of};
+use super::streams::is_beside;
 use crate::error::innermost;
 
 /// Which files of a folder are the table's.
@@ -39,6 +41,30 @@ impl Names {
     }
 }
 
+/// Which folders have tables and which pictures, to see which have both.
+#[derive(Default)]
+struct Beside {
+    tables: HashSet<String>,
+    pictures: HashMap<String, (usize, &'static str)>,
+}
+
+impl Beside {
+    /// Pictures in the folders that have both, and the end of a name of one.
+    fn both(&self) -> Option<(usize, &'static str)> {
+        let folders = self.tables.iter();
+        let mut pictures = folders.filter_map(|folder| self.pictures.get(folder));
+        let (first, end) = pictures.next()?;
+        Some((first + pictures.map(|(more, _)| more).sum::<usize>(), end))
+    }
+}
+
+fn folder_of(path: &Path) -> String {
+    let path = path.as_ref();
+    path.rsplit_once('/')
+        .map_or("", |(folder, _)| folder)
+        .to_string()
+}
+
 /// A file of a table.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
@@ -57,8 +83,10 @@ pub(super) struct Listing {
     found: Vec<Found>,
     /// What is in no format of tables, or hidden.
     left_out: LeftOut,
-    /// Pictures, as long as no table was found: beside one they are what it refers to.
+    /// Pictures, as long as no table was found: beside one they are what it refers to, unless it only tells of them.
     pictures: Pictures,
+    /// Whether a table was found that is not named as one that tells of pictures.
+    has_table: bool,
     /// All files that were seen.
     pub seen: usize,
     /// Whether it is a labelled table that is changing just now.
@@ -102,7 +130,26 @@ impl Listing {
                 shown(location)
             );
         }
+        if names.is_none_or(|names| *names == Names::Of(Kind::Parquet)) {
+            listing.take_metadata(store.as_ref(), location).await?;
+        }
         Ok(listing)
+    }
+
+    /// Makes files that only tell of the pictures a part of these.
+    async fn take_metadata(
+        &mut self,
+        store: &dyn ObjectStore,
+        location: &ListingTableUrl,
+    ) -> Result<()> {
+        if self.has_table || self.found.is_empty() || self.pictures.all.is_empty() {
+            return Ok(());
+        }
+        if let Some(metadata) = Metadata::of(store, location, &self.found).await? {
+            self.pictures.metadata = Some(metadata);
+            self.found.clear();
+        }
+        Ok(())
     }
 
     fn of_file(meta: ObjectMeta) -> Self {
@@ -116,6 +163,7 @@ impl Listing {
             found: vec![Found { meta, keys }],
             left_out: LeftOut::default(),
             pictures,
+            has_table: false,
             seen: 1,
             is_publishing: false,
         }
@@ -133,9 +181,11 @@ impl Listing {
             found: Vec::new(),
             left_out: LeftOut::default(),
             pictures: Pictures::default(),
+            has_table: false,
             seen: 0,
             is_publishing: false,
         };
+        let mut beside = Beside::default();
         let mut objects = store.list(Some(location.prefix()));
         while let Some(meta) = objects.try_next().await? {
             if !location.contains(&meta.location, false) {
@@ -162,14 +212,25 @@ impl Listing {
             if !is_data(below.iter().copied(), location.get_glob().as_ref()) {
                 listing.left_out.add_hidden();
             } else if Kind::of(name).is_some() || names.is_some_and(|names| names.fit(name)) {
-                listing.pictures = Pictures::default();
+                if !is_metadata(name) {
+                    beside.tables.insert(folder_of(&meta.location));
+                    listing.has_table = true;
+                    listing.pictures = Pictures::default();
+                }
                 listing.found.push(Found { keys: keys(), meta });
             } else {
                 listing.left_out.add(name);
-                if listing.found.is_empty() {
+                if let Some(end) = end_of(name) {
+                    let folder = beside.pictures.entry(folder_of(&meta.location));
+                    folder.or_insert((0, end)).0 += 1;
+                }
+                if !listing.has_table {
                     listing.pictures.add(name, &below, keys);
                 }
             }
+        }
+        if let Some((pictures, end)) = beside.both() {
+            listing.left_out.add_pictures(pictures, end);
         }
         listing
             .found
@@ -222,17 +283,16 @@ impl Listing {
     /// Its files of a table, and the others.
     pub(super) fn split(self, names: &Names) -> (Vec<Found>, LeftOut) {
         let mut left_out = self.left_out;
+        let is_arrow = *names == Names::Of(Kind::Arrow);
         let (ours, others): (Vec<_>, Vec<_>) = self.found.into_iter().partition(|found| {
-            self.is_file
-                || found
-                    .meta
-                    .location
-                    .filename()
-                    .is_some_and(|name| names.fit(name))
+            let name = found.meta.location.filename();
+            let fits = |name| names.fit(name) && !(is_arrow && is_beside(name));
+            self.is_file || name.is_some_and(fits)
         });
         for name in others
             .iter()
             .filter_map(|other| other.meta.location.filename())
+            .filter(|name| !(is_arrow && is_beside(name)))
         {
             left_out.add(name);
         }

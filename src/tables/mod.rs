@@ -1,12 +1,13 @@
 //! Tables from paths and URLs: files, folders (hive-partitioned too) and globs of Parquet, CSV or JSON.
 //!
 //! Owns how a text becomes a table, and what a person is told when it does not. `names` knows which files are data, `listing`
-//! finds them, `infer` reads their columns, `text` reads what is no text, `merge` and `widen` make one schema of them, and `provider` is the table.
+//! finds them, `pictures` and `imagefolder` make a table of a folder of pictures, `infer` reads their columns, `text` reads what is no text, `merge` and `widen` make one schema of them, and `provider` is the table.
 //! No rows are read.
 
 pub(crate) mod bounded;
 mod expressions;
 mod external;
+mod imagefolder;
 mod infer;
 mod listed;
 mod listing;
@@ -17,6 +18,7 @@ mod numbers;
 mod pictures;
 mod provider;
 mod statistics;
+mod streams;
 mod text;
 mod views;
 mod widen;
@@ -35,8 +37,11 @@ use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::ListingTableUrl;
 use datafusion::execution::SessionState;
 use datafusion::execution::context::SessionContext;
-use futures::{StreamExt, future};
+use futures::future::{self, BoxFuture};
+use futures::StreamExt;
+use object_store::ObjectStore;
 use picsift_udf::{LocatedTable, table_base};
+use url::Url;
 
 pub use bounded::{BoundedParquet, check_bytes, check_file, check_pages};
 pub use expressions::{name_of, plain};
@@ -44,7 +49,7 @@ pub use external::ExternalTables;
 pub use listed::{MANIFEST, PUBLISHING, listed_files};
 pub use locate::{locate, shown, without_secrets};
 pub use names::Kind;
-pub use pictures::MADE;
+pub use pictures::{FILE as PICTURE, MADE, Since};
 pub use provider::FileTable;
 pub use text::{
     Converted, MarkedStores, Texts, bytes_reader, bytes_schema, file_reader, from_bytes,
@@ -55,6 +60,7 @@ pub use views::{PlainCopies, plain_rows, without as plain_columns};
 use listing::{Found, Listing, Names, common_keys, shown_file};
 use merge::Merge;
 use names::LeftOut;
+use pictures::Pictures;
 use provider::value_of;
 use widen::Values;
 
@@ -98,6 +104,11 @@ pub async fn open(state: &SessionState, locations: &[ListingTableUrl]) -> Result
     }
     let count = places.iter().map(|(_, files)| files.len()).sum();
     let format = infer::format_of(kind, count);
+    let some = places
+        .iter()
+        .flat_map(|(_, files)| files)
+        .find(|file| file.meta.size > 0);
+    let format = infer::fitting(state, first, format, some).await?;
     let schema = schema_of(state, kind, &format, &places).await?;
     let files: Vec<Found> = places.into_iter().flat_map(|(_, files)| files).collect();
     let keys = typed_keys(first, &schema, &files)?;
@@ -120,7 +131,7 @@ pub async fn is_table(state: &SessionState, location: &ListingTableUrl) -> bool 
         };
         let below: Option<Vec<&str>> = location.strip_prefix(&file.location).map(Iterator::collect);
         future::ready(below.is_some_and(|below| {
-            let is_file = |name: &&str| Kind::of(name).is_some() || pictures::is_picture(name);
+            let is_file = |name: &&str| Kind::of(name).is_some() || pictures::end_of(name).is_some();
             below.last().is_some_and(is_file) && names::is_data(below.iter().copied(), None)
         }))
     });
@@ -134,8 +145,15 @@ async fn pictures_of(
     locations: &[ListingTableUrl],
     first: Listing,
 ) -> Result<Arc<FileTable>> {
-    let mut all = first.pictures();
-    let note = all.note(&locations[0]);
+    let first = first.pictures();
+    let note = first.note(&locations[0]);
+    let mut merge = Merge::new(Values::Typed);
+    let mut add = |location: &ListingTableUrl, pictures: &Pictures| -> Result<()> {
+        let schema = pictures.schema(location)?;
+        let added = merge.add(&schema, || shown(location));
+        added.map_err(|error| plan_datafusion_err!("{error}"))
+    };
+    add(&locations[0], &first)?;
     for location in &locations[1..] {
         let listing = Listing::of(state, location, None).await?;
         if !listing.is_pictures() {
@@ -145,9 +163,9 @@ async fn pictures_of(
                 shown(location)
             );
         }
-        all.all.extend(listing.pictures().all);
+        add(location, &listing.pictures())?;
     }
-    let schema = read_as(state, Kind::Parquet, all.schema(&locations[0])?);
+    let schema = read_as(state, Kind::Parquet, merge.finish());
     let mut table = FileTable::of_pictures(locations.to_vec(), &schema);
     table.note = note;
     Ok(Arc::new(table))
@@ -164,7 +182,7 @@ fn kind_of(location: &ListingTableUrl, listing: &Listing) -> Result<Kind> {
         ),
         None if listing.seen == 0 => plan_err!("there is nothing at '{}'", shown(location)),
         None if listing.is_file => plan_err!(
-            "'{}' is not a table: picsift reads .parquet, .csv, .tsv and .json files, pictures, and folders of them",
+            "'{}' is not a table: picsift reads .parquet, .csv, .tsv, .json and .arrow files, pictures, and folders of them",
             shown(location)
         ),
         None => {
@@ -175,7 +193,7 @@ fn kind_of(location: &ListingTableUrl, listing: &Listing) -> Result<Kind> {
                 ),
             };
             plan_err!(
-                "the folder '{}' holds no .parquet, .csv, .tsv or .json file, and no picture{hidden}",
+                "the folder '{}' holds no .parquet, .csv, .tsv, .json or .arrow file, and no picture{hidden}",
                 shown(location)
             )
         }
@@ -196,7 +214,15 @@ fn note(location: &ListingTableUrl, kind: Kind, left_out: &LeftOut) -> Option<St
             "has {many} files that its {MANIFEST} does not list; they are left out"
         )),
     };
-    let notes: Vec<String> = [unlisted, others].into_iter().flatten().collect();
+    let pictures = left_out.pictures().map(|(count, end)| {
+        let pictures = if count == 1 { "picture" } else { "pictures" };
+        format!(
+            "is read as {}, to which the {count} {pictures} beside it may belong; '{}/*{end}' names the pictures alone",
+            kind.name(),
+            place.trim_end_matches('/')
+        )
+    });
+    let notes: Vec<String> = [unlisted, others, pictures].into_iter().flatten().collect();
     (!notes.is_empty()).then(|| format!("note: '{place}' {}", notes.join(", and ")))
 }
 
@@ -317,7 +343,7 @@ fn fits_folders(data_type: &DataType, place: usize, files: &[Found]) -> bool {
     is_plain && values.all(|value| value_of(value, data_type).is_some())
 }
 
-/// The schema as the first Parquet file at `location` stores it, with the metadata that DataFusion leaves out because files
+/// The schema as the first Parquet or Arrow file at `location` stores it, with the metadata that DataFusion leaves out because files
 /// of one table may differ in it; `None` for other formats.
 ///
 /// # Errors
@@ -327,23 +353,34 @@ pub async fn stored_schema(
     location: &ListingTableUrl,
 ) -> Result<Option<SchemaRef>> {
     let listing = Listing::of(state, location, None).await?;
-    if listing.is_pictures() || kind_of(location, &listing)? != Kind::Parquet {
+    if listing.is_pictures() {
+        return Ok(None);
+    }
+    let kind = kind_of(location, &listing)?;
+    if ![Kind::Parquet, Kind::Arrow].contains(&kind) {
         return Ok(None);
     }
     let store = state.runtime_env().object_store(location)?;
-    let (files, _) = listing.split(&Names::Of(Kind::Parquet));
+    let (files, _) = listing.split(&Names::Of(kind));
     let Some(first) = files.into_iter().next() else {
         return Ok(None);
     };
-    let format = ParquetFormat::default()
-        .with_force_view_types(false)
-        .with_skip_metadata(false);
+    let format: Arc<dyn FileFormat> = match kind {
+        Kind::Parquet => {
+            bounded::footer::check(state, store.as_ref(), &first.meta).await?;
+            let format = ParquetFormat::default().with_force_view_types(false);
+            Arc::new(format.with_skip_metadata(false))
+        }
+        _ => {
+            streams::check(store.as_ref(), &first.meta).await?;
+            infer::format_of(kind, 1)
+        }
+    };
     let place = shown_file(location, &first.meta.location);
-    bounded::footer::check(state, store.as_ref(), &first.meta).await?;
     let schema = format.infer_schema(state, &store, &[first.meta]).await;
     schema.map(Some).map_err(|error| {
         let error = crate::error::innermost(&error);
-        plan_datafusion_err!("cannot read '{place}' as Parquet: {error}")
+        plan_datafusion_err!("cannot read '{place}' as {}: {error}", kind.name())
     })
 }
 
@@ -373,6 +410,13 @@ pub struct PathTables {
     state: OnceLock<Box<dyn Fn() -> Option<SessionState> + Send + Sync>>,
     notes: Notes,
 }
+
+/// How a session finds the folder that relative references of a table belong to, where it is not the table's own.
+pub struct Bases(pub Box<FindBase>);
+
+/// The folder of the table at a location, which lies in this store.
+pub type FindBase =
+    dyn Fn(Arc<dyn ObjectStore>, ListingTableUrl) -> BoxFuture<'static, Option<Url>> + Send + Sync;
 
 /// What a person should know of the tables that a session opened, each once.
 #[derive(Debug, Clone, Default)]
@@ -429,11 +473,15 @@ impl UrlTableFactory for PathTables {
             return plan_err!("the session that '{name}' was named in is closed");
         };
         let location = locate(name)?;
-        let table = open(&state, &[location]).await?;
+        let table = open(&state, std::slice::from_ref(&location)).await?;
         if let Some(note) = table.note() {
             self.notes.add(note);
         }
-        let locations = table.locations().to_vec();
-        Ok(Some(Arc::new(LocatedTable::beside(table, &locations))))
+        if let Some(bases) = state.config().get_extension::<Bases>() {
+            let store = state.runtime_env().object_store(&location)?;
+            let base = (bases.0)(store, location).await;
+            return Ok(Some(Arc::new(LocatedTable::new(table, base.as_ref()))));
+        }
+        Ok(Some(Arc::new(LocatedTable::beside(table, &[location]))))
     }
 }

@@ -13,6 +13,8 @@ use glob::Pattern;
 pub enum Kind {
     /// Apache Parquet.
     Parquet,
+    /// Streams of Arrow, as `datasets.save_to_disk` writes them.
+    Arrow,
     /// Values with commas between them, under a header.
     Csv,
     /// The same with tabs.
@@ -22,10 +24,11 @@ pub enum Kind {
 }
 
 /// All ends of a file's name that say its format, in small letters; of the formats that a folder holds the first is its table.
-const FORMATS: [(&str, Kind); 8] = [
+const FORMATS: [(&str, Kind); 9] = [
     (".parquet", Kind::Parquet),
     (".parq", Kind::Parquet),
     (".pq", Kind::Parquet),
+    (".arrow", Kind::Arrow),
     (".csv", Kind::Csv),
     (".tsv", Kind::Tsv),
     (".ndjson", Kind::Json),
@@ -34,9 +37,9 @@ const FORMATS: [(&str, Kind); 8] = [
 ];
 
 /// Ends of names of files that hold rows too but in no format that is read.
-const OTHER_TABLES: [&str; 15] = [
-    "arrow", "avro", "bz2", "db", "feather", "gz", "ipc", "orc", "sqlite", "tar", "xls", "xlsx",
-    "xz", "zip", "zst",
+const OTHER_TABLES: [&str; 14] = [
+    "avro", "bz2", "db", "feather", "gz", "ipc", "orc", "sqlite", "tar", "xls", "xlsx", "xz",
+    "zip", "zst",
 ];
 
 impl Kind {
@@ -52,6 +55,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Parquet => "Parquet",
+            Self::Arrow => "Arrow",
             Self::Csv => "CSV",
             Self::Tsv => "TSV",
             Self::Json => "JSON",
@@ -113,6 +117,8 @@ pub(super) struct LeftOut {
     tables: BTreeMap<String, usize>,
     hidden: usize,
     unlisted: usize,
+    /// Pictures in one folder with files of the table, and the end of the name of one.
+    pictures: Option<(usize, &'static str)>,
 }
 
 impl LeftOut {
@@ -135,6 +141,16 @@ impl LeftOut {
     /// So many files that a labelled folder's manifest does not list.
     pub(super) fn add_unlisted(&mut self, files: usize) {
         self.unlisted += files;
+    }
+
+    /// So many pictures that lie in one folder with files of the table, with such an end of a name.
+    pub(super) fn add_pictures(&mut self, pictures: usize, end: &'static str) {
+        self.pictures = Some((pictures, end));
+    }
+
+    /// Those pictures.
+    pub(super) fn pictures(&self) -> Option<(usize, &'static str)> {
+        self.pictures
     }
 
     /// Files that a manifest does not list.

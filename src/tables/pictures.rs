@@ -1,10 +1,11 @@
 //! A folder of pictures as a table: a row for each, with what its place says.
 //!
-//! The table is `file` and `image`, both the picture's path below the folder, and a column for each folder `key=value`. It is written as
+//! The table is `file` and `image`, both the picture's path below the folder, a column for each folder `key=value`, and those that a file of
+//! metadata has (`imagefolder`). It is written as
 //! Parquet into a store in memory ([`MADE`]) under the digest of what is in it, so that all that reads tables reads it, and a folder in which
 //! nothing came, went or moved is the same table. No picture is opened here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringArray};
@@ -21,6 +22,7 @@ use parquet::arrow::ArrowWriter;
 use sha2::{Digest, Sha256};
 
 use super::NULL_PARTITION;
+use super::imagefolder::Metadata;
 use super::locate::shown;
 use super::names::ends_with;
 
@@ -28,7 +30,7 @@ use super::names::ends_with;
 pub const MADE: &str = "made://pictures/";
 
 /// Column of the picture's path below the folder; UTF8, never NULL.
-const FILE: &str = "file";
+pub const FILE: &str = "file";
 
 /// Column of the picture, as a reference relative to the folder; UTF8, never NULL.
 const IMAGE: &str = "image";
@@ -50,6 +52,11 @@ const KEPT: usize = 64;
 /// Rows of a group: a label job of a million pictures asks for a place among them.
 const GROUP: usize = 1 << 16;
 
+/// The end by which a name says that it is a picture's in a format that is read.
+pub(super) fn end_of(name: &str) -> Option<&'static str> {
+    ENDS.into_iter().find(|end| ends_with(name, end))
+}
+
 /// A picture below a location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Picture {
@@ -67,15 +74,12 @@ impl Picture {
     }
 }
 
-/// Whether a file's name says that it is a picture in a format that is read.
-pub(super) fn is_picture(name: &str) -> bool {
-    ENDS.iter().any(|end| ends_with(name, end))
-}
-
 /// Pictures of a folder, and how many of other formats it has.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pictures {
     pub(super) all: Vec<Picture>,
+    /// What files beside them say of them.
+    pub(super) metadata: Option<Metadata>,
     others: BTreeMap<&'static str, usize>,
 }
 
@@ -87,7 +91,7 @@ impl Pictures {
         below: &[&str],
         keys: impl FnOnce() -> Vec<(String, String)>,
     ) {
-        if is_picture(name) {
+        if end_of(name).is_some() {
             self.all.push(Picture {
                 path: below.join("/"),
                 keys: keys(),
@@ -97,20 +101,38 @@ impl Pictures {
         }
     }
 
-    /// One sentence on what of the folder is read.
+    /// One sentence on what of the folder is read, where that is not all that a person may expect.
     pub(super) fn note(&self, location: &ListingTableUrl) -> Option<String> {
-        let others: Vec<String> = self
-            .others
-            .iter()
-            .map(|(end, count)| format!("{count} {end}"))
-            .collect();
+        let mut parts = Vec::new();
+        if !self.others.is_empty() {
+            let others = self.others.iter();
+            let others: Vec<String> = others
+                .map(|(end, count)| format!("{count} {end}"))
+                .collect();
+            parts.push(format!(
+                "left out are files that picsift does not decode: {}",
+                others.join(" and ")
+            ));
+        }
+        if let Some(metadata) = &self.metadata {
+            let known = self.all.iter().filter(|one| metadata.names(&one.path));
+            let known = known.count();
+            match self.all.len() - known {
+                0 => {}
+                unknown => parts.push(format!("its metadata has no row for {unknown} of them")),
+            }
+            match metadata.len() - known {
+                0 => {}
+                gone => parts.push(format!("{gone} rows of its metadata name no picture there")),
+            }
+        }
         let count = self.all.len();
         let pictures = if count == 1 { "picture" } else { "pictures" };
-        (!others.is_empty()).then(|| {
+        (!parts.is_empty()).then(|| {
             format!(
-                "note: '{}' is read as a table of its {count} {pictures}; left out are files that picsift does not decode: {}",
+                "note: '{}' is read as a table of its {count} {pictures}; {}",
                 shown(location),
-                others.join(" and ")
+                parts.join("; ")
             )
         })
     }
@@ -139,6 +161,16 @@ impl Pictures {
             }
             fields.push(Field::new(key, DataType::Utf8, true));
         }
+        for field in self.metadata.iter().flat_map(Metadata::fields) {
+            if fields.iter().any(|own| own.name() == field.name()) {
+                return plan_err!(
+                    "the metadata of the pictures in '{}' has a column '{}', as the folder itself has; rename it",
+                    shown(location),
+                    field.name()
+                );
+            }
+            fields.push(field.as_ref().clone());
+        }
         Ok(Arc::new(Schema::new(fields)))
     }
 
@@ -152,6 +184,9 @@ impl Pictures {
         for key in self.keys() {
             let values: StringArray = rows.iter().map(|row| row.value(key)).collect();
             columns.push(Arc::new(values));
+        }
+        if let Some(metadata) = &self.metadata {
+            columns.extend(metadata.columns(rows.iter().map(|row| row.path.as_str()))?);
         }
         let schema = self.schema(location)?;
         let batch = RecordBatch::try_new(Arc::clone(&schema), columns)?;
@@ -190,6 +225,50 @@ impl Pictures {
         // A version that another process gives the same folder too.
         meta.e_tag = Some(digest);
         Ok(PartitionedFile::from(meta))
+    }
+}
+
+/// Pictures of a folder beside some that are known.
+#[derive(Debug)]
+pub struct Since {
+    /// One of the known ones that is not there any more.
+    pub gone: Option<String>,
+    /// How many others there are.
+    pub new: usize,
+    /// Those as a file of the table.
+    pub file: PartitionedFile,
+    /// A file of the table without a row.
+    pub none: PartitionedFile,
+}
+
+impl Pictures {
+    /// Which pictures there are beside the known ones, by their paths.
+    ///
+    /// # Errors
+    /// As [`Self::schema`].
+    pub(super) async fn since(
+        mut self,
+        state: &dyn Session,
+        location: &ListingTableUrl,
+        known: &HashSet<String>,
+    ) -> Result<Since> {
+        let there: HashSet<&str> = self.all.iter().map(|one| one.path.as_str()).collect();
+        let mut gone: Vec<&String> = known
+            .iter()
+            .filter(|one| !there.contains(one.as_str()))
+            .collect();
+        gone.sort_unstable();
+        let gone = gone.first().map(|gone| (*gone).clone());
+        self.all.retain(|picture| !known.contains(&picture.path));
+        let (new, file) = (self.all.len(), self.file(state, location).await?);
+        self.all.clear();
+        let none = self.file(state, location).await?;
+        Ok(Since {
+            gone,
+            new,
+            file,
+            none,
+        })
     }
 }
 

@@ -27,16 +27,17 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::{ExecutionPlan, Partitioning};
 use futures::{StreamExt, TryStreamExt};
 
 use super::NULL_PARTITION;
 use super::bounded::footer;
-use super::infer::format_of;
+use super::infer::{self, format_of};
 use super::listing::{Found, Listing, Names, shown_file};
 use super::locate::shown;
 use super::names::Kind;
+use super::pictures::Since;
 use super::statistics::{grouped, with_known};
 use super::{pictures, views};
 use crate::error::innermost;
@@ -203,6 +204,23 @@ impl FileTable {
                 Ok(part)
             })
             .collect()
+    }
+
+    /// The pictures at a location of a table of pictures beside those that are `known` by their paths.
+    ///
+    /// # Errors
+    /// When the location cannot be listed, or is no folder of pictures.
+    pub async fn pictures_since(
+        &self,
+        state: &dyn Session,
+        location: &ListingTableUrl,
+        known: &HashSet<String>,
+    ) -> Result<Since> {
+        let listing = Listing::of(state, location, Some(&self.names)).await?;
+        match self.is_pictures && listing.is_pictures() {
+            true => listing.pictures().since(state, location, known).await,
+            false => plan_err!("'{}' is no folder of pictures", shown(location)),
+        }
     }
 
     fn values_of(&self, location: &ListingTableUrl, file: &Found) -> Result<Vec<ScalarValue>> {
@@ -397,7 +415,11 @@ impl TableProvider for FileTable {
             .with_table_partition_cols(self.partitions.clone())
             .build();
         let source = self.format.file_source(table);
+        // A JSON array has no line at which a reader could begin; who says how it is read has it read whole.
+        let whole = infer::is_array(self.format.as_ref());
+        let partitions = whole.then(|| Partitioning::UnknownPartitioning(groups.len()));
         let config = FileScanConfigBuilder::new(self.store_url()?, source)
+            .with_output_partitioning(partitions)
             .with_file_groups(groups)
             .with_statistics(statistics)
             .with_projection_indices(projection.cloned())?

@@ -30,6 +30,30 @@ fn every_query_of_the_sql_folder_runs() {
             .unwrap();
         let printed = stdout(&run);
         let name = query.file_stem().unwrap().to_str().unwrap();
+        // The first things that people see show the product at its best.
+        match name {
+            "01_first_look" => assert_eq!(
+                printed,
+                "file,collection,label\n\
+                 cat_010.webp,animals,cat\n\
+                 dog_008.jpg,animals,dog\n\
+                 horse_009.jpg,animals,horse\n\
+                 chair_081.jpg,objects,chair\n\
+                 hammer1_102.jpg,tools,hammer\n\
+                 hammer2_101.jpg,tools,hammer\n"
+            ),
+            "05_broken_images" => {
+                assert!(
+                    printed.contains("missing.jpg") && printed.contains("photos.csv"),
+                    "{printed}"
+                );
+                assert!(
+                    printed.contains("does not exist") && printed.contains("is a text file"),
+                    "{printed}"
+                );
+            }
+            _ => {}
+        }
         assert!(printed.lines().count() >= 2, "{name} printed {printed:?}");
     }
 }

@@ -54,7 +54,12 @@ fn a_folder_gives_its_images_and_their_errors() {
             .unwrap()
             .starts_with("decode: ")
     );
-    assert!(objects[0].get("answers").is_none());
+    let keys = |object: &Value| -> Vec<String> {
+        let members = object.as_object().unwrap().keys();
+        members.cloned().collect()
+    };
+    assert_eq!(keys(&objects[0]), keys(&objects[1]));
+    assert_eq!(objects[0]["answers"], Value::Null);
     assert_eq!(objects[1]["label"], "fish");
 }
 
@@ -134,4 +139,48 @@ fn a_name_that_is_no_text_is_a_file_like_any_other() {
     for file in [OsStr::new(printed), folder.path().as_os_str()] {
         assert_eq!(judged(file), named);
     }
+}
+
+#[test]
+fn objects_go_on_to_the_gallery_and_to_eval() {
+    let folder = tempdir().unwrap();
+    for name in ["fish27_149.jpg", "dog_008.jpg"] {
+        fs::write(folder.path().join(name), photo(name)).unwrap();
+    }
+    fs::write(folder.path().join("broken.png"), "text").unwrap();
+    let cache = tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let mut command = command(args, cache.path());
+        stdout(&command.current_dir(folder.path()).output().unwrap())
+    };
+    let all = ["fish27_149.jpg", "dog_008.jpg", "broken.png"];
+    let args = ["image", "--categories", "fish,dog"];
+    let printed = run(&[&args[..], &all].concat());
+    fs::write(folder.path().join("out.jsonl"), &printed).unwrap();
+    let said = run(&["gallery", "out.jsonl", "-o", "pages"]);
+    assert!(said.contains("3 rows of"), "{said}");
+    assert!(said.contains("1 without a picture"), "{said}");
+    assert!(folder.path().join("pages/thumbs/000/000000.jpg").exists());
+    fs::write(
+        folder.path().join("truth.csv"),
+        "key,truth\nfish27_149.jpg,fish\ndog_008.jpg,fish\n",
+    )
+    .unwrap();
+    let said = run(&[
+        "eval",
+        "out.jsonl",
+        "--truth-file",
+        "truth.csv",
+        "--truth",
+        "truth",
+        "--format",
+        "json",
+    ]);
+    let report: Value = serde_json::from_str(&said).unwrap();
+    let categories = report["categories"].as_array().unwrap();
+    let fish = categories.iter().find(|one| one["name"] == "fish");
+    assert!(fish.is_some(), "{said}");
+    let mut sample = command(["sample", "out.jsonl", "-o", "s.parquet"], cache.path());
+    let said = refused(&sample.current_dir(folder.path()).output().unwrap());
+    assert!(said.contains("picsift label"), "{said}");
 }

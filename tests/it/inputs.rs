@@ -78,3 +78,126 @@ fn a_glob_names_files_in_several_folders() {
     let said = refused(&label("d*/*.parquet"));
     assert!(said.contains("nothing matches"), "{said}");
 }
+
+#[test]
+fn a_json_array_is_a_table_and_one_of_texts_says_what_is_wanted() {
+    let folder = tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    fs::write(path("fish.jpg"), photo("fish27_149.jpg")).unwrap();
+    fs::write(
+        path("rows.json"),
+        " [\n  {\"image\": \"fish.jpg\", \"id\": 1, \"note\": \"a, ] b\"},\n  {\"image\": \"gone.jpg\", \"id\": 2}\n]\n",
+    )
+    .unwrap();
+    let rows = path("rows.json");
+    let query = format!("SELECT id, note FROM '{rows}' ORDER BY id");
+    let found = stdout(&picsift(["sql", "--format", "csv", "-c", &query]));
+    assert_eq!(found, "id,note\n1,\"a, ] b\"\n2,\n");
+    let out = path("out");
+    stdout(&picsift([
+        "label",
+        &rows,
+        "-o",
+        &out,
+        "--categories",
+        "fish",
+    ]));
+    let table = read_table(folder.path().join("out").as_path());
+    let fish = column::<arrow::array::BooleanArray>(&table, "is_fish");
+    assert_eq!(fish.iter().collect::<Vec<_>>(), [Some(true), None]);
+
+    // Also where it is larger than what is looked at, and would be read in parts.
+    let many: Vec<String> = (0..300_000)
+        .map(|id| format!("{{\"id\": {id}, \"text\": \"{:060}\"}}", id % 7))
+        .collect();
+    fs::write(path("many.json"), format!("[{}]", many.join(",\n"))).unwrap();
+    let query = format!(
+        "SELECT count(*) AS n, sum(id) AS s FROM '{}'",
+        path("many.json")
+    );
+    let found = stdout(&picsift(["sql", "--format", "csv", "-c", &query]));
+    assert_eq!(found, "n,s\n300000,44999850000\n");
+
+    let urls: Vec<String> = (0..500)
+        .map(|n| format!("\"https://example.org/{n}.jpg\""))
+        .collect();
+    fs::write(path("urls.json"), format!("[{}]", urls.join(","))).unwrap();
+    let said = refused(&picsift([
+        "label",
+        &path("urls.json"),
+        "-o",
+        &path("none"),
+        "--categories",
+        "fish",
+    ]));
+    assert!(said.contains("is no object") && said.len() < 300, "{said}");
+}
+
+#[test]
+fn what_datasets_saves_to_a_disk_is_a_table() {
+    use arrow::ipc::writer::StreamWriter;
+
+    let folder = tempdir().unwrap();
+    let saved = folder.path().join("saved");
+    fs::create_dir(&saved).unwrap();
+    let fields = arrow::datatypes::Fields::from(vec![
+        arrow::datatypes::Field::new("bytes", arrow::datatypes::DataType::Binary, true),
+        arrow::datatypes::Field::new("path", arrow::datatypes::DataType::Utf8, true),
+    ]);
+    let rows = |names: &[&str]| {
+        let bytes: Vec<Vec<u8>> = names.iter().map(|name| photo(name)).collect();
+        let bytes = arrow::array::BinaryArray::from_iter_values(&bytes);
+        let paths = StringArray::from(names.to_vec());
+        let image =
+            arrow::array::StructArray::new(fields.clone(), vec![array(bytes), array(paths)], None);
+        let id = StringArray::from(names.to_vec());
+        arrow::array::RecordBatch::try_from_iter([("id", array(id)), ("image", array(image))])
+            .unwrap()
+    };
+    let parts = [
+        &["fish27_149.jpg", "dog_008.jpg"][..],
+        &["giraffe_000.webp"],
+    ];
+    for (number, names) in parts.iter().enumerate() {
+        let file = saved.join(format!("data-0000{number}-of-00002.arrow"));
+        let batch = rows(names);
+        let mut writer =
+            StreamWriter::try_new(fs::File::create(file).unwrap(), &batch.schema()).unwrap();
+        writer.write(&batch).unwrap();
+        writer.finish().unwrap();
+    }
+    for (name, text) in [
+        ("state.json", "{\"_split\": null}"),
+        ("dataset_info.json", "{}"),
+    ] {
+        fs::write(saved.join(name), text).unwrap();
+    }
+    fs::write(saved.join("cache-0123456789abcdef.arrow"), "left over").unwrap();
+    let saved = saved.to_str().unwrap();
+    let query = format!("SELECT count(*) AS n FROM '{saved}'");
+    let run = picsift(["sql", "--format", "csv", "-c", &query]);
+    assert_eq!(stdout(&run), "n\n3\n");
+    assert!(!stderr(&run).contains("left out"), "{}", stderr(&run));
+    let out = folder.path().join("out");
+    let args = [
+        "label",
+        saved,
+        "-o",
+        out.to_str().unwrap(),
+        "--categories",
+        "fish,dog",
+    ];
+    stdout(&picsift(args));
+    let table = read_table(&out);
+    let label: Vec<_> = column::<StringArray>(&table, "label").iter().collect();
+    assert_eq!(label, [Some("fish"), Some("dog"), None]);
+    // A file that is cut off says so.
+    let first = format!("{saved}/data-00000-of-00002.arrow");
+    let bytes = fs::read(&first).unwrap();
+    fs::write(&first, &bytes[..bytes.len() / 2]).unwrap();
+    let said = refused(&picsift(["sql", "-c", &query]));
+    assert!(
+        said.contains("cut off") && said.contains("data-00000"),
+        "{said}"
+    );
+}

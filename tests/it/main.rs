@@ -22,6 +22,7 @@ mod explain;
 mod export;
 mod failing;
 mod gallery;
+mod habits;
 mod image_command;
 mod inputs;
 mod kept;

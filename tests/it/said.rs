@@ -118,3 +118,30 @@ fn logs_have_a_span_for_job_and_shard_and_no_secret() {
     let wrong = refused(&picsift(["sql", "-c", "SELECT 1", "--log-level", "loud"]));
     assert!(wrong.contains("--log-level loud"), "{wrong}");
 }
+
+#[test]
+fn a_dry_run_and_an_estimate_say_what_would_be_done_and_write_nothing() {
+    let folder = tempdir().unwrap();
+    let out = folder.path().join("out").to_string_lossy().into_owned();
+    let said = stdout(&label(&out, &["--dry-run", "--limit", "30"]));
+    for part in [
+        "would label 221 rows of 7 files",
+        "limit   30 rows",
+        "asks    pocket on cpu: fish",
+        "is_fish, score_fish, labels",
+        "nothing was written",
+    ] {
+        assert!(said.contains(part), "no {part} in {said}");
+    }
+    let said = stdout(&label(&out, &["--estimate", "--where", "width > 10"]));
+    assert!(
+        said.contains("images/s") && said.contains("sample  32 rows"),
+        "{said}"
+    );
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    stdout(&label(&out, &[]));
+    let said = stdout(&label(&out, &["--dry-run"]));
+    assert!(said.contains("has 221 rows already"), "{said}");
+    let wrong = refused(&label(&out, &["--dry-run", "--categories", "bluebear"]));
+    assert!(wrong.contains("bluebear"), "{wrong}");
+}

@@ -90,3 +90,98 @@ fn a_shell_completes_commands_and_flags() {
         Err(error) => eprintln!("skipped: no bash: {error}"),
     }
 }
+
+#[test]
+fn a_statement_goes_on_over_lines_and_results_fit_the_terminal() {
+    let Some(shown) = typed(&[
+        "SELECT repeat('wide ', 60) AS text,",
+        "42 AS answer;",
+        "\\x",
+        "SELECT 1 AS one, 'two' AS two;",
+        "\\x off",
+        "\\timing",
+        "SELECT 7 AS seven;",
+        "SELECT image FROM 'datasets/photos/embedded' LIMIT 1;",
+        "\\nothing",
+        "exit",
+    ]) else {
+        return;
+    };
+    assert!(shown.contains("      -> "), "{shown}");
+    let table: Vec<&str> = shown
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .collect();
+    assert!(
+        table.iter().all(|line| line.chars().count() <= 80),
+        "{shown}"
+    );
+    for part in [
+        "wide w\u{2026}",
+        "| 42 ",
+        "-[ row 1 ]---",
+        "one | 1\n",
+        "two | two\n",
+        "1 row in 0.",
+        "<JPEG ",
+        "\\nothing is no command",
+    ] {
+        assert!(shown.contains(part), "no {part} in {shown}");
+    }
+    let behind = shown.split("seven").last().unwrap();
+    assert!(behind.contains("1 row\n"), "{shown}");
+}
+
+#[test]
+fn results_go_into_a_file_until_they_are_wanted_again() {
+    let folder = tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (rows, table) = (path("rows.csv"), path("t.parquet"));
+    let Some(shown) = typed(&[
+        &format!("\\o {rows}"),
+        "SELECT 1 AS one;",
+        &format!("\\o {table}"),
+        "SELECT 2 AS two;",
+        "SELECT 3 AS three;",
+        "\\o",
+        "SELECT 4 AS four;",
+        &format!("\\o {rows}"),
+        "\\o notes",
+        "exit",
+    ]) else {
+        return;
+    };
+    assert_eq!(std::fs::read_to_string(&rows).unwrap(), "one\n1\n");
+    assert_eq!(
+        read_table(folder.path()).schema().field(0).name(),
+        "two",
+        "{shown}"
+    );
+    for part in [
+        &format!("1 row into {rows}"),
+        "has its result, and a Parquet file has one",
+        "| four |",
+        "cannot make",
+        "says no format",
+    ] {
+        assert!(shown.contains(part), "no {part} in {shown}");
+    }
+}
+
+#[test]
+fn a_long_statement_gives_a_sign_of_life() {
+    let Some(shown) = typed(&[
+        "SELECT count(*) FROM generate_series(1, 60000) a, generate_series(1, 60000) b WHERE a.value * b.value % 7 = 3;",
+        "exit",
+    ]) else {
+        return;
+    };
+    let seconds: Option<f64> = shown
+        .split("1 row in ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next()?.parse().ok());
+    // A machine may be too fast for one.
+    if seconds.is_some_and(|seconds| seconds > 1.5) {
+        assert!(shown.contains("Ctrl-C stops it"), "{shown}");
+    }
+}

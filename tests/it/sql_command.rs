@@ -322,3 +322,63 @@ fn a_person_sees_the_beginning_of_a_long_vector_and_a_program_all_of_it() {
     let row: serde_json::Value = serde_json::from_str(&run("json")).unwrap();
     assert_eq!(row["e"].as_array().unwrap().len(), 1280);
 }
+
+#[test]
+fn what_people_type_elsewhere_is_understood_here() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |query: &str| {
+        let mut command = command(["sql", "--format", "csv", "-c", query], folder.path());
+        command.current_dir(folder.path()).output().unwrap()
+    };
+    let copy = "COPY (SELECT 'a' AS k, 1 AS n UNION ALL SELECT 'b', 2) TO 'out/' (FORMAT parquet, PARTITION_BY (k)";
+    stdout(&run(&format!("{copy})")));
+    assert!(folder.path().join("out/k=a").is_dir());
+    let sum = |expected: &str| {
+        let found = stdout(&run("SELECT sum(n) AS s FROM read_parquet('out/')"));
+        assert_eq!(found, format!("s\n{expected}\n"));
+    };
+    sum("3");
+    let said = refused(&run(&format!("{copy})")));
+    assert!(
+        said.contains("has files already") && said.contains("overwrite true"),
+        "{said}"
+    );
+    stdout(&run(&format!("{copy}, APPEND)")));
+    sum("6");
+    std::fs::write(folder.path().join("out/notes.txt"), "by hand").unwrap();
+    // One that fails takes nothing away.
+    let fails = "COPY (SELECT k, n / 0 AS n FROM 'out/') TO 'out/' (FORMAT parquet, PARTITION_BY (k), OVERWRITE)";
+    assert!(!run(fails).status.success());
+    let left = stdout(&run("SELECT count(*) >= 4 AS all_there FROM 'out/'"));
+    assert_eq!(left, "all_there\ntrue\n");
+    stdout(&run(&format!("{copy}, OVERWRITE)")));
+    sum("3");
+    assert!(folder.path().join("out/notes.txt").is_file());
+    let described = stdout(&run("DESCRIBE read_parquet('out/')"));
+    assert!(described.contains("n,Int64"), "{described}");
+    assert_eq!(
+        stdout(&run("SUMMARIZE 'out/'")),
+        "column_name,column_type,count,nulls,distinct,min,max,mean\n\
+         n,Int64,2,0,2,1,2,1.5\n\
+         k,Utf8,2,0,2,a,b,\n"
+    );
+    let bytes = "SUMMARIZE SELECT image FROM 'PHOTOS'"
+        .replace("PHOTOS", root().join(EMBEDDED).to_str().unwrap());
+    let found = stdout(&run(&bytes));
+    assert!(found.contains(",221,0,,,,"), "{found}");
+    // A labelled table is written by labelling alone.
+    std::fs::write(folder.path().join("out/_picsift.json"), "{\"files\": []}").unwrap();
+    let said = refused(&run(&format!("{copy}, APPEND)")));
+    assert!(said.contains("labelled table"), "{said}");
+}
+
+#[test]
+fn what_was_taught_answers_queries_too() {
+    let query =
+        "SELECT count(*) AS n FROM 'datasets/photos/embedded' WHERE classify(image, 'windmill')";
+    let heads = ["--heads", "datasets/photos/heads.safetensors"];
+    let args = ["sql", "--format", "csv", "-c", query];
+    let found = stdout(&picsift(args.iter().chain(&heads)));
+    let count: u32 = found.trim_start_matches("n\n").trim().parse().unwrap();
+    assert!(count > 0, "{found}");
+}

@@ -40,7 +40,9 @@ where
     command
         .args(args)
         .current_dir(root())
-        .env("PICSIFT_CACHE", cache);
+        .env("PICSIFT_CACHE", cache)
+        .env("XDG_CONFIG_HOME", cache)
+        .env("XDG_STATE_HOME", cache);
     command
 }
 

@@ -9,7 +9,7 @@ import select
 import sys
 import time
 
-PROMPT = b"picsift> "
+PROMPT, GOES_ON = b"picsift> ", b"      -> "
 PATIENCE = 60
 
 program, *lines = sys.argv[1:]
@@ -43,10 +43,14 @@ for line in lines:
         before = len(shown)
         os.write(terminal, part.encode())
         if part.endswith("\t"):
-            read_until(lambda fresh: PROMPT in shown[before:])
+            read_until(lambda fresh: PROMPT in shown[before:] or GOES_ON in shown[before:])
     before = len(shown)
     os.write(terminal, b"\r")
-    if not read_until(lambda fresh: shown[before:].count(b"\n") > 0 and PROMPT in shown[before:].rsplit(b"\n", 1)[1]):
+    def is_asked(_):
+        last = shown[before:].rsplit(b"\n", 1)
+        return len(last) > 1 and (PROMPT in last[1] or GOES_ON in last[1])
+
+    if not read_until(is_asked):
         break
 _, status = os.waitpid(pid, 0)
 sys.stdout.buffer.write(shown)

@@ -1,14 +1,12 @@
 //! What the Tab key completes: paths inside quotes; elsewhere words of SQL, functions, tables and settings.
 
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
-use rustyline::{Context, Helper, Highlighter, Hinter};
+use rustyline::{Context, Helper, Highlighter, Hinter, Validator};
 
-use super::shell::is_complete;
 use crate::sql::Session;
-use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 
 /// Words that queries over tables begin and go on with.
-const KEYWORDS: [&str; 50] = [
+const KEYWORDS: [&str; 51] = [
     "SELECT",
     "FROM",
     "WHERE",
@@ -53,6 +51,7 @@ const KEYWORDS: [&str; 50] = [
     "EXPLAIN",
     "EXPLAIN ANALYZE",
     "DESCRIBE",
+    "SUMMARIZE",
     "SHOW TABLES",
     "SHOW FUNCTIONS",
     "SHOW ALL",
@@ -61,8 +60,8 @@ const KEYWORDS: [&str; 50] = [
     "DESC",
 ];
 
-/// What the editor knows of SQL: when a statement ends, and what a word may become.
-#[derive(Helper, Hinter, Highlighter)]
+/// What the editor knows of SQL: what a word may become.
+#[derive(Helper, Hinter, Highlighter, Validator)]
 pub(super) struct Statements<'a> {
     session: &'a Session,
     files: FilenameCompleter,
@@ -104,16 +103,6 @@ impl<'a> Statements<'a> {
             .filter_map(|name| context.catalog(&name)?.schema("public"))
             .flat_map(|schema| schema.table_names())
             .collect()
-    }
-}
-
-impl Validator for Statements<'_> {
-    fn validate(&self, input: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
-        Ok(if is_complete(input.input()) {
-            ValidationResult::Valid(None)
-        } else {
-            ValidationResult::Incomplete
-        })
     }
 }
 

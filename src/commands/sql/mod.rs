@@ -1,26 +1,29 @@
 //! `picsift sql`: statements from the command line, a file, standard input or a shell.
 //!
-//! [`print`](mod@print) owns how results look, `shell` the keyboard.
+//! [`print`](mod@print) owns how results are written, `table` how they look to a person, `shell` the keyboard.
 
 mod complete;
 mod estimate;
+mod line;
 mod print;
 mod shell;
+mod table;
+mod working;
 
-use std::io::{IsTerminal, Read};
+use std::io::{IsTerminal, Read, Write};
 use std::path::Path;
 
 use datafusion::error::DataFusionError;
-use datafusion::sql::parser::Statement;
 
 use super::devices::Devices;
 use super::engine;
 use super::printer::note;
-use crate::cli::SqlArgs;
+use crate::cli::{Format, SqlArgs};
 use crate::error::AppError;
 use crate::requests;
-use crate::sql::{Session, parse};
+use crate::sql::{Parsed, Session, parse};
 use print::Form;
+use working::Working;
 
 /// Runs the command.
 ///
@@ -80,7 +83,7 @@ async fn run_script(session: &Session, script: &str, args: &SqlArgs) -> Result<(
         if args.estimate {
             estimate::estimate(session, statement).await?;
         } else {
-            run_statement(session, statement, form(args)).await?;
+            run_statement(session, statement, form(args), &mut std::io::stdout()).await?;
         }
     }
     Ok(())
@@ -88,28 +91,33 @@ async fn run_script(session: &Session, script: &str, args: &SqlArgs) -> Result<(
 
 /// How results are written.
 fn form(args: &SqlArgs) -> Form {
-    Form {
-        format: args.format,
-        csv_safe: args.csv_safe,
-    }
+    Form::of_output(args.format, args.csv_safe)
 }
 
-/// Runs a statement and prints its result: how many rows were printed, `None` for a statement that has no result.
+/// Runs a statement and prints its result to `out`: how many rows were printed, `None` for a statement that has no result.
 async fn run_statement(
     session: &Session,
-    statement: Statement,
+    statement: Parsed,
     form: Form,
+    out: &mut (dyn Write + Send),
 ) -> Result<Option<usize>, AppError> {
+    // What is printed row by row would run into it.
+    let is_shown = form.format == Format::Table || !form.is_terminal;
+    let working = is_shown.then(Working::begin).flatten();
     let results = session.run(statement).await?;
+    if let Some(working) = &working {
+        working.counts(&results.stats);
+    }
     for note in &results.notes {
         note!("{note}");
     }
     let rows = match results.silent {
         true => {
             print::drain(results.rows).await.map_err(AppError::Run)?;
+            drop(working);
             None
         }
-        false => Some(print::print(results.rows, form).await?),
+        false => Some(print::print(results.rows, form, out, working).await?),
     };
     if let Some(lost) = results.losses.said() {
         note!("warning: {lost}");

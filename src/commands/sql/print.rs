@@ -1,12 +1,11 @@
 //! Results on standard output: a table for reading, or CSV, JSON lines or Parquet for programs.
 //!
-//! Programs get every row as it comes, in constant memory. A person gets as many rows as can be read, and images as a note
-//! of their size: a screen of hexadecimal helps nobody.
+//! Programs get every row as it comes, in constant memory. A person gets as many rows as can be read; how those look is `table`'s.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, StructArray};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::csv;
 use arrow::datatypes::{DataType, Field, Schema};
@@ -16,11 +15,12 @@ use datafusion::common::Result as DataFusionResult;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{StreamExt, TryStreamExt};
-use indicatif::HumanBytes;
 use parquet::arrow::ArrowWriter;
 use picsift_images::escaped;
 
 use super::super::printer::plain;
+use super::table;
+use super::working::Working;
 use super::{terminal, unwritable};
 use crate::cli::Format;
 use crate::error::AppError;
@@ -35,24 +35,47 @@ pub(super) struct Form {
     pub(super) format: Format,
     /// Whether texts in CSV are kept from being formulas.
     pub(super) csv_safe: bool,
+    /// Whether a table has a line for each column of a row.
+    pub(super) expanded: bool,
+    /// Whether a person reads it as it is written.
+    pub(super) is_terminal: bool,
+    /// Characters of a line that a table may take; `None` is no bound.
+    pub(super) width: Option<usize>,
 }
 
-/// Prints all of `stream`, or what a table shows of it: how many rows that was.
+impl Form {
+    /// Results on standard output.
+    pub(super) fn of_output(format: Format, csv_safe: bool) -> Self {
+        let is_terminal = std::io::stdout().is_terminal();
+        let size = is_terminal.then(terminal_size::terminal_size).flatten();
+        Self {
+            format,
+            csv_safe,
+            expanded: false,
+            is_terminal,
+            width: size.map(|(width, _)| usize::from(width.0)),
+        }
+    }
+}
+
+/// Prints all of `stream`, or what a table shows of it, to `out`: how many rows that was. A table ends `working` before it is printed.
 ///
 /// # Errors
 /// The query's, or standard output's.
 pub(super) async fn print(
     stream: SendableRecordBatchStream,
     form: Form,
+    out: &mut (dyn Write + Send),
+    working: Option<Working>,
 ) -> Result<usize, AppError> {
     let stream = match is_plan(&stream.schema()) {
         true => without_secrets(stream),
         false => stream,
     };
     let result = match form.format {
-        Format::Table => table(stream).await,
-        Format::Csv | Format::Json => lines(stream, form).await,
-        Format::Parquet => parquet_file(stream).await,
+        Format::Table => table(stream, form, out, working).await,
+        Format::Csv | Format::Json => lines(stream, form, out).await,
+        Format::Parquet => parquet_file(stream, form, out).await,
     };
     match result {
         // `picsift sql ... | head` has read enough.
@@ -88,7 +111,10 @@ fn without_secrets(stream: SendableRecordBatchStream) -> SendableRecordBatchStre
 }
 
 /// A column of texts with each of them changed; other columns as they are.
-fn map_texts(column: &ArrayRef, map: impl Fn(&str) -> String) -> DataFusionResult<ArrayRef> {
+pub(super) fn map_texts(
+    column: &ArrayRef,
+    map: impl Fn(&str) -> String,
+) -> DataFusionResult<ArrayRef> {
     if !picsift_udf::is_text(column.data_type()) {
         return Ok(Arc::clone(column));
     }
@@ -98,7 +124,12 @@ fn map_texts(column: &ArrayRef, map: impl Fn(&str) -> String) -> DataFusionResul
     cast(&texts, column.data_type()).map_err(Into::into)
 }
 
-async fn table(mut stream: SendableRecordBatchStream) -> Result<usize, AppError> {
+async fn table(
+    mut stream: SendableRecordBatchStream,
+    form: Form,
+    out: &mut (dyn Write + Send),
+    working: Option<Working>,
+) -> Result<usize, AppError> {
     let schema = stream.schema();
     let mut batches = Vec::new();
     let mut rows = 0;
@@ -108,21 +139,31 @@ async fn table(mut stream: SendableRecordBatchStream) -> Result<usize, AppError>
         more = batch.num_rows() > room;
         let batch = batch.slice(0, batch.num_rows().min(room));
         rows += batch.num_rows();
-        batches.push(readable_batch(&batch).map_err(unwritable)?);
+        batches.push(table::readable_batch(&batch).map_err(unwritable)?);
         if more {
             break;
         }
     }
     drop(stream);
+    drop(working);
     if batches.is_empty() {
-        batches.push(readable_batch(&RecordBatch::new_empty(schema)).map_err(unwritable)?);
+        let none = RecordBatch::new_empty(Arc::clone(&schema));
+        batches.push(table::readable_batch(&none).map_err(unwritable)?);
     }
-    let options = FormatOptions::default().with_null("NULL");
-    let text = pretty_format_batches_with_options(&batches, &options).map_err(unwritable)?;
+    let text = match (form.width, form.expanded) {
+        (width, true) => table::expanded(&batches, width).map_err(unwritable)?,
+        // A plan is read line by line, whatever its width.
+        (Some(width), false) if !is_plan(&schema) => {
+            table::fitted(&batches, width).map_err(unwritable)?
+        }
+        _ => {
+            let options = FormatOptions::default().with_null("NULL");
+            let text = pretty_format_batches_with_options(&batches, &options);
+            text.map_err(unwritable)?.to_string()
+        }
+    };
     // What stands in lists and names was not escaped before.
-    let text = text.to_string();
     let text = escaped(&text);
-    let mut out = std::io::stdout().lock();
     writeln!(out, "{text}").map_err(terminal)?;
     if more {
         writeln!(
@@ -135,7 +176,11 @@ async fn table(mut stream: SendableRecordBatchStream) -> Result<usize, AppError>
     Ok(rows)
 }
 
-async fn lines(mut stream: SendableRecordBatchStream, form: Form) -> Result<usize, AppError> {
+async fn lines(
+    mut stream: SendableRecordBatchStream,
+    form: Form,
+    out: &mut (dyn Write + Send),
+) -> Result<usize, AppError> {
     let (mut header, mut rows) = (true, 0);
     let schema = stream.schema();
     let named = distinct(&schema);
@@ -172,19 +217,22 @@ async fn lines(mut stream: SendableRecordBatchStream, form: Form) -> Result<usiz
             }
         }
         header = false;
-        if std::io::stdout().is_terminal() {
+        if form.is_terminal {
             // Programs get the values as they are, a terminal nothing to obey.
             text = plain(&String::from_utf8_lossy(&text)).into_bytes();
         }
-        let mut out = std::io::stdout().lock();
         out.write_all(&text)
             .and_then(|()| out.flush())
             .map_err(terminal)?;
     }
 }
 
-async fn parquet_file(mut stream: SendableRecordBatchStream) -> Result<usize, AppError> {
-    if std::io::stdout().is_terminal() {
+async fn parquet_file(
+    mut stream: SendableRecordBatchStream,
+    form: Form,
+    out: &mut (dyn Write + Send),
+) -> Result<usize, AppError> {
+    if form.is_terminal {
         return Err(AppError::Usage(
             "Parquet is not for a terminal; add > FILE.parquet, or use COPY (...) TO 'FILE.parquet'".to_string(),
         ));
@@ -193,8 +241,8 @@ async fn parquet_file(mut stream: SendableRecordBatchStream) -> Result<usize, Ap
         .set_max_row_group_bytes(Some(crate::session::ROW_GROUP_BYTES))
         .build();
     let named = distinct(&stream.schema());
-    let mut writer = ArrowWriter::try_new(std::io::stdout(), Arc::clone(&named), Some(properties))
-        .map_err(unwritable)?;
+    let mut writer =
+        ArrowWriter::try_new(out, Arc::clone(&named), Some(properties)).map_err(unwritable)?;
     let mut rows = 0;
     while let Some(batch) = stream.try_next().await.map_err(AppError::Run)? {
         rows += batch.num_rows();
@@ -205,88 +253,6 @@ async fn parquet_file(mut stream: SendableRecordBatchStream) -> Result<usize, Ap
     Ok(rows)
 }
 
-/// The batch with bytes as a note of their size, at the top and inside structs.
-fn readable_batch(batch: &RecordBatch) -> DataFusionResult<RecordBatch> {
-    map_columns(batch, readable)
-}
-
-fn readable(column: &ArrayRef) -> DataFusionResult<ArrayRef> {
-    match column.data_type() {
-        data_type if picsift_udf::is_binary(data_type) => {
-            let bytes = cast(column, &DataType::LargeBinary)?;
-            let notes: StringArray = bytes
-                .as_binary::<i64>()
-                .iter()
-                .map(|value| value.map(|value| format!("<{}>", HumanBytes(value.len() as u64))))
-                .collect();
-            Ok(Arc::new(notes))
-        }
-        DataType::Struct(fields) => {
-            let parts = column.as_struct();
-            let columns = parts
-                .columns()
-                .iter()
-                .map(readable)
-                .collect::<DataFusionResult<Vec<_>>>()?;
-            let fields = fields
-                .iter()
-                .zip(&columns)
-                .map(|(field, column)| {
-                    field
-                        .as_ref()
-                        .clone()
-                        .with_data_type(column.data_type().clone())
-                })
-                .collect::<Vec<_>>();
-            Ok(Arc::new(StructArray::try_new(
-                fields.into(),
-                columns,
-                parts.nulls().cloned(),
-            )?))
-        }
-        DataType::FixedSizeList(item, _) | DataType::List(item)
-            if item.data_type().is_numeric() =>
-        {
-            short_lists(column)
-        }
-        _ => map_texts(column, |text| escaped(text).into_owned()),
-    }
-}
-
-/// Numbers of a list that are printed where it has many, as an embedding has.
-const FIRST_NUMBERS: usize = 4;
-/// Numbers up to which a list is printed whole.
-const SHORT_LIST: usize = 16;
-
-/// Lists of numbers as text, long ones with their first numbers and how many there are.
-fn short_lists(column: &ArrayRef) -> DataFusionResult<ArrayRef> {
-    let lists = cast(column, &DataType::List(Arc::new(item_of(column))))?;
-    let lists = lists.as_list::<i32>();
-    let options = FormatOptions::default().with_null("NULL");
-    let texts = lists.iter().map(|list| {
-        let Some(list) = list else { return Ok(None) };
-        let formatter = ArrayFormatter::try_new(&list, &options)?;
-        let shown = match list.len() {
-            few if few <= SHORT_LIST => few,
-            _ => FIRST_NUMBERS,
-        };
-        let mut numbers: Vec<_> = (0..shown)
-            .map(|at| formatter.value(at).to_string())
-            .collect();
-        if shown < list.len() {
-            numbers.push(format!("... {} numbers", list.len()));
-        }
-        Ok(Some(format!("[{}]", numbers.join(", "))))
-    });
-    let texts: StringArray = texts.collect::<DataFusionResult<_>>()?;
-    Ok(Arc::new(texts))
-}
-
-fn item_of(column: &ArrayRef) -> Field {
-    match column.data_type() {
-        DataType::FixedSizeList(item, _) | DataType::List(item) => item.as_ref().clone(),
-        other => Field::new_list_field(other.clone(), true),
-    }
 }
 
 /// The batch with lists, structs and bytes as text, which CSV has no other form for.
@@ -323,7 +289,7 @@ fn inert_batch(batch: &RecordBatch) -> DataFusionResult<RecordBatch> {
     under(&batch, &schema)
 }
 
-fn map_columns(
+pub(super) fn map_columns(
     batch: &RecordBatch,
     map: impl Fn(&ArrayRef) -> DataFusionResult<ArrayRef>,
 ) -> DataFusionResult<RecordBatch> {
@@ -355,8 +321,8 @@ fn map_columns(
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{BinaryArray, Int64Array};
-    use arrow::datatypes::Fields;
+    use arrow::array::{BinaryArray, Int64Array, StructArray};
+    use arrow::datatypes::{Field, Fields};
 
     use super::*;
 
@@ -370,16 +336,6 @@ mod tests {
         let image: ArrayRef = Arc::new(StructArray::new(fields, vec![bytes, path], None));
         let id: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
         RecordBatch::try_from_iter([("id", id), ("image", image)]).unwrap()
-    }
-
-    #[test]
-    fn a_table_shows_the_size_of_an_image() {
-        let shown = readable_batch(&image_batch()).unwrap();
-        let text = arrow::util::pretty::pretty_format_batches(&[shown])
-            .unwrap()
-            .to_string();
-        assert!(text.contains("{bytes: <2.00 KiB>, path: a.jpg}"), "{text}");
-        assert!(text.contains("path: b.jpg"), "{text}");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The interactive shell: statements over several lines, ended by a semicolon, with a history that outlives it.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rustyline::error::ReadlineError;
@@ -8,63 +10,154 @@ use rustyline::history::FileHistory;
 use rustyline::{CompletionType, Config, Editor};
 
 use super::complete::Statements;
+use super::line::Line;
 use super::print::Form;
 use super::{is_about_the_terminal, run_statement};
+use crate::cli::Format;
 use crate::commands::devices::Devices;
 use crate::commands::printer::{note, say};
+use crate::disk::state_folder;
 use crate::error::AppError;
-use crate::sql::{Session, parse};
+use crate::sql::{Parsed, Session, parse};
 
 const WELCOME: &str = "picsift shell: SQL ends with a semicolon; help, or exit to leave";
 
 const HELP: &str = "\
 SELECT file, classify(image, 'dog') FROM 'photos/' LIMIT 10;   a path or URL is a table
+DESCRIBE 'photos/';   SUMMARIZE 'photos/';                     its columns; what they hold
 SHOW FUNCTIONS LIKE 'classify%';                               what can be called
 SHOW ALL;                                                      settings; SET picsift.threshold = 0.3;
-COPY (SELECT ...) TO 'out/' STORED AS PARQUET PARTITIONED BY (label);
+COPY (SELECT ...) TO 'out/' (FORMAT parquet, PARTITION_BY (label));
 \\d           the tables and views of this session     \\d NAME or \\d 'photos/'   columns of a table
+\\x           a line for each column, on and off       \\timing   the time of statements, on and off
+\\o FILE      results into a .csv, .jsonl or .parquet file, until \\o alone
 help or \\?   this     exit, quit, \\q or Ctrl-D   leave     Ctrl-C   stop the query     Tab   complete";
+
+/// What stands before a statement, and before each further line of it.
+const PROMPT: &str = "picsift> ";
+const GOES_ON: &str = "      -> ";
 
 /// Statements kept in the history.
 const HISTORY: usize = 1000;
 
-/// Tables and views that a session made.
-const TABLES: &str = "SELECT table_name, table_type FROM information_schema.tables \
-                      WHERE table_schema <> 'information_schema' ORDER BY table_name";
-
-/// What a line asks of the shell.
-#[derive(Debug, PartialEq, Eq)]
-enum Line {
-    Nothing,
-    Leave,
-    Help,
-    /// Statements to run.
-    Script(String),
-    Unknown(String),
+/// How a person wants results.
+struct Results {
+    form: Form,
+    /// Whether the time of a statement is said.
+    timing: bool,
+    /// Where they go but the terminal.
+    file: Option<Output>,
 }
 
-impl Line {
-    fn of(line: &str) -> Self {
-        let line = line.trim();
-        let word = line.trim_end_matches(';').trim_end();
-        match word.to_ascii_lowercase().as_str() {
-            "" => Self::Nothing,
-            "\\q" | "exit" | "quit" => Self::Leave,
-            "\\?" | "\\h" | "help" => Self::Help,
-            "\\d" => Self::Script(TABLES.to_owned()),
-            _ => match word.strip_prefix("\\d ") {
-                Some(table) => Self::Script(format!("DESCRIBE {}", table.trim())),
-                None if word.starts_with('\\') => Self::Unknown(word.to_owned()),
-                None => Self::Script(line.to_owned()),
-            },
-        }
+/// A file that gets results.
+struct Output {
+    path: PathBuf,
+    file: File,
+    form: Form,
+    /// Whether it has one.
+    written: bool,
+}
+
+impl Output {
+    /// A new file, whose name says its format.
+    fn new(path: &str, csv_safe: bool) -> Result<Self, AppError> {
+        let path = PathBuf::from(path);
+        let end = path.extension().map(|end| end.to_ascii_lowercase());
+        let format = match end.as_ref().and_then(|end| end.to_str()) {
+            Some("csv") => Format::Csv,
+            Some("json" | "jsonl" | "ndjson") => Format::Json,
+            Some("parquet") => Format::Parquet,
+            _ => {
+                return Err(AppError::Usage(format!(
+                    "the name of '{}' says no format; \\o takes .csv, .jsonl and .parquet",
+                    path.display()
+                )));
+            }
+        };
+        let file = File::create_new(&path).map_err(AppError::file("make", &path))?;
+        let form = Form {
+            format,
+            csv_safe,
+            expanded: false,
+            is_terminal: false,
+            width: None,
+        };
+        Ok(Self {
+            path,
+            file,
+            form,
+            written: false,
+        })
     }
 }
 
-/// Whether the shell takes the input as it is: a command, nothing, or text whose last statement is ended.
-pub(super) fn is_complete(input: &str) -> bool {
-    input.trim_end().ends_with(';')
-        || !matches!(Line::of(input), Line::Script(text) if text == input.trim())
+impl Results {
+    /// Runs a statement, and says how many rows there were.
+    async fn run(&mut self, session: &Session, statement: Parsed) -> Result<(), AppError> {
+        let begun = Instant::now();
+        let rows = match &mut self.file {
+            None => run_statement(session, statement, self.form, &mut std::io::stdout()).await?,
+            Some(output) => {
+                if output.written && output.form.format == Format::Parquet {
+                    return Err(AppError::Usage(format!(
+                        "'{}' has its result, and a Parquet file has one; \\o names another, or the terminal",
+                        output.path.display()
+                    )));
+                }
+                let rows = run_statement(session, statement, output.form, &mut output.file).await?;
+                output.written |= rows.is_some();
+                let flushed = output.file.flush();
+                flushed.map_err(AppError::file("write", &output.path))?;
+                rows
+            }
+        };
+        let Some(rows) = rows else { return Ok(()) };
+        let unit = if rows == 1 { "row" } else { "rows" };
+        let place = match &self.file {
+            Some(output) => format!(" into {}", output.path.display()),
+            None => String::new(),
+        };
+        match self.timing {
+            true => say!(
+                "{rows} {unit}{place} in {:.2} s",
+                begun.elapsed().as_secs_f64()
+            ),
+            false => say!("{rows} {unit}{place}"),
+        }
+        Ok(())
+    }
+
+    /// Runs the statements of a script until one fails, which is said.
+    async fn run_all(&mut self, session: &Session, script: &str) -> Result<(), AppError> {
+        let outcome = async {
+            for statement in parse(script)? {
+                // The terminal may be another size by now.
+                self.form.width = Form::of_output(self.form.format, false).width;
+                self.run(session, statement).await?;
+            }
+            Ok(())
+        };
+        match outcome.await {
+            Err(error) if is_about_the_terminal(&error) => Err(error),
+            Err(error) => {
+                note!("{error}");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn put_into(&mut self, path: Option<String>) {
+        self.file = None;
+        match path.map(|path| Output::new(&path, self.form.csv_safe)) {
+            None => say!("results come to the terminal"),
+            Some(Err(error)) => note!("{error}"),
+            Some(Ok(output)) => {
+                say!("results go into {} until \\o", output.path.display());
+                self.file = Some(output);
+            }
+        }
+    }
 }
 
 /// Reads and runs statements until the person leaves.
@@ -75,13 +168,13 @@ pub(super) async fn run(session: &Session, form: Form) -> Result<(), AppError> {
     let config = Config::builder()
         .max_history_size(HISTORY)
         .map_err(readline)?
-        .auto_add_history(true)
+        .auto_add_history(false)
         .completion_type(CompletionType::List)
         .build();
     let mut editor: Editor<Statements<'_>, FileHistory> =
         Editor::with_config(config).map_err(readline)?;
     editor.set_helper(Some(Statements::new(session)));
-    let history = history_file();
+    let history = state_folder().map(|state| state.join("history"));
     if let Some(path) = &history
         && path.exists()
         && let Err(error) = editor.load_history(path)
@@ -90,25 +183,62 @@ pub(super) async fn run(session: &Session, form: Form) -> Result<(), AppError> {
     }
     say!("{WELCOME}");
     let mut devices = Devices::default();
+    let mut results = Results {
+        form,
+        timing: true,
+        file: None,
+    };
+    let mut typed = String::new();
     loop {
         // Nothing else runs while the shell waits for a line, so waiting here keeps no task from its turn.
-        match editor.readline("picsift> ") {
-            Ok(line) => match Line::of(&line) {
-                Line::Nothing => {}
-                Line::Leave => break,
-                Line::Help => say!("{HELP}"),
-                Line::Unknown(command) => say!("{command} is no command; help lists them"),
-                Line::Script(script) => {
-                    tokio::select! {
-                        done = run_all(session, &script, form) => done?,
-                        _ = tokio::signal::ctrl_c() => say!("stopped"),
-                    }
-                    devices.say(session.engine());
+        let prompt = if typed.is_empty() { PROMPT } else { GOES_ON };
+        match editor.readline(prompt) {
+            Ok(line) => {
+                if !typed.is_empty() {
+                    typed.push('\n');
                 }
-            },
-            Err(ReadlineError::Interrupted) => {}
+                typed.push_str(&line);
+            }
+            Err(ReadlineError::Interrupted) => {
+                typed.clear();
+                continue;
+            }
             Err(ReadlineError::Eof) => break,
             Err(error) => return Err(readline(error)),
+        }
+        if !Line::is_complete(&typed) {
+            continue;
+        }
+        let input = std::mem::take(&mut typed);
+        // One that is there already is not added.
+        editor.add_history_entry(&input).map_err(readline)?;
+        match Line::of(&input) {
+            Line::Nothing => {}
+            Line::Leave => break,
+            Line::Help => say!("{HELP}"),
+            Line::Unknown(command) => say!("{command} is no command; help lists them"),
+            Line::Expanded(on) => {
+                results.form.expanded = on.unwrap_or(!results.form.expanded);
+                match results.form.expanded {
+                    true => say!("each column of a row has a line"),
+                    false => say!("each row has a line"),
+                }
+            }
+            Line::Timing(on) => {
+                results.timing = on.unwrap_or(!results.timing);
+                match results.timing {
+                    true => say!("the time of statements is said"),
+                    false => say!("the time of statements is not said"),
+                }
+            }
+            Line::Output(path) => results.put_into(path),
+            Line::Script(script) => {
+                tokio::select! {
+                    done = results.run_all(session, &script) => done?,
+                    _ = tokio::signal::ctrl_c() => say!("stopped"),
+                }
+                devices.say(session.engine());
+            }
         }
     }
     if let Some(path) = &history
@@ -119,81 +249,13 @@ pub(super) async fn run(session: &Session, form: Form) -> Result<(), AppError> {
     Ok(())
 }
 
-async fn run_all(session: &Session, script: &str, form: Form) -> Result<(), AppError> {
-    let outcome = async {
-        for statement in parse(script)? {
-            let begun = Instant::now();
-            if let Some(rows) = run_statement(session, statement, form).await? {
-                let unit = if rows == 1 { "row" } else { "rows" };
-                say!("{rows} {unit} in {:.2} s", begun.elapsed().as_secs_f64());
-            }
-        }
-        Ok(())
-    };
-    match outcome.await {
-        Err(error) if is_about_the_terminal(&error) => Err(error),
-        Err(error) => {
-            note!("{error}");
-            Ok(())
-        }
-        Ok(()) => Ok(()),
-    }
-}
-
-fn save(
-    editor: &mut Editor<Statements<'_>, FileHistory>,
-    path: &std::path::Path,
-) -> rustyline::Result<()> {
+fn save(editor: &mut Editor<Statements<'_>, FileHistory>, path: &Path) -> rustyline::Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
     editor.save_history(path)
 }
 
-/// Where the history is kept: the XDG state folder; nowhere for a person without a home.
-fn history_file() -> Option<PathBuf> {
-    let state = match std::env::var_os("XDG_STATE_HOME") {
-        Some(state) if !state.is_empty() => PathBuf::from(state),
-        _ => std::env::home_dir()?.join(".local/state"),
-    };
-    Some(state.join("picsift/history"))
-}
-
 fn readline(error: ReadlineError) -> AppError {
     AppError::Terminal(std::io::Error::other(error))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Line, TABLES, is_complete};
-
-    #[test]
-    fn people_leave_and_ask_for_help_by_the_words_of_other_shells() {
-        for (line, expected) in [
-            ("exit", Line::Leave),
-            ("QUIT;", Line::Leave),
-            ("\\q", Line::Leave),
-            ("help", Line::Help),
-            (" ; ", Line::Nothing),
-            ("\\d", Line::Script(TABLES.to_owned())),
-            (
-                "\\d 'photos/'",
-                Line::Script("DESCRIBE 'photos/'".to_owned()),
-            ),
-            ("\\x", Line::Unknown("\\x".to_owned())),
-            ("SELECT 1;", Line::Script("SELECT 1;".to_owned())),
-        ] {
-            assert_eq!(Line::of(line), expected, "{line}");
-        }
-    }
-
-    #[test]
-    fn a_statement_ends_with_its_semicolon() {
-        assert!(!is_complete("SELECT 1"));
-        assert!(!is_complete("SELECT 1\nFROM x"));
-        assert!(is_complete("SELECT 1;  "));
-        assert!(is_complete("\\q") && is_complete("exit") && is_complete("\\d t"));
-        assert!(!is_complete("exits"));
-        assert!(is_complete("  "));
-    }
 }

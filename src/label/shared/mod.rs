@@ -137,13 +137,17 @@ impl SharedJob {
         progress: impl Fn(&Progress) + Send + Sync + 'static,
         cancel: &Cancel,
     ) -> Result<Outcome, AppError> {
-        match self.found {
-            Found::Nothing { manifest, .. } => Ok(Outcome::Published(manifest)),
+        let outcome = match self.found {
+            Found::Nothing { manifest, .. } => Outcome::Published(manifest),
             Found::Joined(joined) => {
                 let progress = std::sync::Arc::new(progress);
-                work::run(&self.job, *joined, self.share, progress, cancel).await
+                work::run(&self.job, *joined, self.share, progress, cancel).await?
             }
+        };
+        if let Outcome::Published(manifest) = &outcome {
+            self.job.remember(manifest).await;
         }
+        Ok(outcome)
     }
 }
 

@@ -29,7 +29,7 @@ mod image_info;
 pub(crate) mod kernel;
 pub(crate) mod label_source;
 pub(crate) mod labelling;
-mod load_image;
+pub(crate) mod load_image;
 pub(crate) mod placeholder;
 pub(crate) mod session_model;
 pub(crate) mod similarity;

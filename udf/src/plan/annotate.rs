@@ -21,6 +21,7 @@ use crate::functions::columns;
 use crate::functions::embed::Embed;
 use crate::functions::failure::{Failure, failure_type};
 use crate::functions::label_source::LabelSource;
+use crate::functions::load_image::LoadImage;
 use crate::functions::placeholder::{ImageFunction, result_field};
 use crate::pipeline::base::Base;
 use crate::pipeline::cascade::Cascade;
@@ -186,6 +187,8 @@ pub struct Annotation {
     pub threshold: Option<f32>,
     /// Names of the added columns.
     pub added: AddedColumns,
+    /// Name of a column after them with the bytes of each image, BINARY; `None` gives none.
+    pub bytes: Option<String>,
     /// What a failed image does.
     pub on_error: OnError,
     /// The cheap model that answers where it may.
@@ -283,6 +286,9 @@ pub fn annotate(
         )?);
     }
     columns.push(call(Arc::new(Failure), all, error)?);
+    if let Some(bytes) = &annotation.bytes {
+        columns.push(column(Arc::new(LoadImage), CallKind::File, bytes)?);
+    }
     LogicalPlanBuilder::from(input).project(columns)?.build()
 }
 

@@ -207,6 +207,7 @@ async fn labelling(
         added: AddedColumns::new(&names, input.schema().as_arrow(), false, None).unwrap(),
         categories,
         threshold: None,
+        bytes: None,
         on_error: OnError::Null,
         cascade: None,
     };

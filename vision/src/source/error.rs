@@ -120,7 +120,8 @@ pub enum SourceError {
     },
     /// No connection could be made.
     #[error(
-        "the hub at {endpoint} cannot be reached for {file}: {source}; check the network and HF_ENDPOINT"
+        "the hub at {endpoint} cannot be reached for {file}: {source}; check the network and HF_ENDPOINT, or bring the model by hand: \
+         `picsift models show NAME` lists its files, and --model FOLDER takes a folder that has them"
     )]
     NoNetwork {
         /// The file, with its repository.

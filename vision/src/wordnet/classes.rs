@@ -26,10 +26,12 @@ impl Lexicon {
 
     fn unknown(&self, noun: &str, bare: &str, problem: Problem) -> UnknownNoun {
         let known = singular(self.nouns, bare);
+        let (near, says_kind) = near(self, bare, known.as_ref());
         UnknownNoun {
             noun: noun.trim().to_owned(),
             problem,
-            near: near(self, bare, known.as_ref()),
+            near,
+            says_kind,
         }
     }
 
@@ -101,6 +103,7 @@ pub(crate) fn classes_in(lexicons: &[&Lexicon], noun: &str) -> Result<Vec<Vec<u1
         noun: noun.trim().to_owned(),
         problem: Problem::NoClass,
         near: Vec::new(),
+        says_kind: false,
     }))
 }
 

@@ -35,6 +35,8 @@ pub struct UnknownNoun {
     pub(super) noun: String,
     pub(super) problem: Problem,
     pub(super) near: Vec<String>,
+    /// Whether one of them says what the noun is, as `person` does of a woman.
+    pub(super) says_kind: bool,
 }
 
 /// Why a noun has no classes.
@@ -60,15 +62,20 @@ impl UnknownNoun {
     }
 
     /// One error for a noun that neither of two lists of classes knows: where one of them knows some kinds of it, that is the
-    /// reason; the nouns near it are those of both by turns.
+    /// reason; the nouns near it are those of both by turns, or where one says what the noun is, of that one.
     pub(super) fn or(self, other: Self) -> Self {
         let (first, second) = match (&self.problem, &other.problem) {
             (Problem::NoClass, Problem::TooFew(_) | Problem::TooMany(_)) => (other, self),
             _ => (self, other),
         };
+        let says_kind = first.says_kind || second.says_kind;
+        let of = |one: &Self| match one.says_kind == says_kind {
+            true => one.near.clone(),
+            false => Vec::new(),
+        };
         let mut near = Vec::new();
-        let mut others = second.near.into_iter();
-        for name in first.near {
+        let mut others = of(&second).into_iter();
+        for name in of(&first) {
             near.push(name);
             near.extend(others.next());
         }
@@ -76,7 +83,11 @@ impl UnknownNoun {
         let mut met = HashSet::new();
         near.retain(|name| met.insert(name.clone()));
         near.truncate(MOST_NEAR);
-        Self { near, ..first }
+        Self {
+            near,
+            says_kind,
+            ..first
+        }
     }
 
     fn sentence(&self) -> String {

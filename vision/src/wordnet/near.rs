@@ -9,8 +9,11 @@ use super::fold::fold;
 use super::lexicon::{Lexicon, usual};
 use super::table::Noun;
 
-/// A hypernym over more classes than a tenth of them all (object, device, animal) says nothing.
-const WIDEST: usize = 100;
+/// A hypernym over more classes than a tenth of them all (object, device, organism) says nothing; of a short list over more than ten.
+fn widest(lexicon: &Lexicon) -> usize {
+    (usize::from(lexicon.list.count()) / 10).max(10)
+}
+
 /// Nor does one that is further up than this (substance for the sky).
 const FURTHEST: usize = 3;
 /// How many hypernyms to name before the nouns beside the unknown one.
@@ -21,10 +24,13 @@ const ALIKE: f64 = 0.9;
 /// At most five nouns that `classes_of` accepts, the most helpful first: the nearest hypernyms (`ruminant` for
 /// a giraffe) and the nouns most used under them (`sheep`). For what WordNet does not list: the head of
 /// a compound (`car` for a blue car), else nouns spelt alike, else those that share a word with it.
-pub(super) fn near(lexicon: &Lexicon, key: &str, noun: Option<&Noun<'_>>) -> Vec<String> {
+/// Beside them whether one says what the noun is: without that they are only other kinds of the same.
+pub(super) fn near(lexicon: &Lexicon, key: &str, noun: Option<&Noun<'_>>) -> (Vec<String>, bool) {
     let mut near = Vec::new();
+    let mut says_kind = true;
     if let Some(noun) = noun {
         let above = hypernyms(lexicon, noun);
+        says_kind = !above.is_empty();
         near.extend(
             above
                 .iter()
@@ -38,7 +44,7 @@ pub(super) fn near(lexicon: &Lexicon, key: &str, noun: Option<&Noun<'_>>) -> Vec
         for sense in usual(&noun.senses) {
             for (synset, distance) in lexicon.synsets.at_or_above(sense.synset) {
                 let classes = lexicon.cover(synset).len();
-                if (1..=WIDEST).contains(&classes) && distance <= FURTHEST {
+                if (1..=widest(lexicon)).contains(&classes) && distance <= FURTHEST {
                     near.extend(under(lexicon, synset));
                 }
             }
@@ -50,10 +56,8 @@ pub(super) fn near(lexicon: &Lexicon, key: &str, noun: Option<&Noun<'_>>) -> Vec
         near.extend(sharing_a_word(lexicon, key));
     }
     let mut met = HashSet::new();
-    near.into_iter()
-        .filter(|name| met.insert(name.clone()))
-        .take(MOST)
-        .collect()
+    let near = near.into_iter().filter(|name| met.insert(name.clone()));
+    (near.take(MOST).collect(), says_kind)
 }
 
 /// The longest end of a compound that has classes: English puts the kind last.
@@ -75,7 +79,7 @@ fn hypernyms<'a>(lexicon: &'a Lexicon, noun: &Noun<'_>) -> Vec<(u32, &'a str)> {
     for (order, sense) in usual(&noun.senses).enumerate() {
         for (synset, distance) in lexicon.synsets.at_or_above(sense.synset) {
             let classes = lexicon.cover(synset).len();
-            if (1..=WIDEST).contains(&classes) && distance <= FURTHEST {
+            if (1..=widest(lexicon)).contains(&classes) && distance <= FURTHEST {
                 above.push((distance, order, synset));
             }
         }

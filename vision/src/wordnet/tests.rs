@@ -119,6 +119,9 @@ fn several_lists_take_a_noun_in_one_form_and_give_one_reason() {
     assert_eq!(counts("castle"), [1, 0]);
     // Spectacles in one list are no glasses to drink from in the other.
     assert_eq!(counts("glasses"), [1, 0]);
+    // What a noun is says more than other kinds of the same: no ballplayer for a woman.
+    assert_eq!(found("woman").unwrap_err().near(), ["person"]);
+    assert_eq!(found("sea").unwrap_err().near(), [""; 0]);
     let error = found("moose").unwrap_err();
     assert!(
         !error.near().is_empty() && error.near().len() <= 5,

@@ -1,0 +1,271 @@
+//! From words to flags: what a person typed, what they keep in a file, and what is wrong with it in one sentence.
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
+
+use super::{CacheArgs, CategoryArgs, Cli, Command, ModelArgs};
+use crate::config::Settings;
+use crate::error::AppError;
+
+/// Why words are no command.
+#[derive(Debug)]
+pub enum Refused {
+    /// They ask for help or the version, which is their answer.
+    Answer(clap::Error),
+    /// They are wrong.
+    Wrong(AppError),
+}
+
+impl From<AppError> for Refused {
+    fn from(error: AppError) -> Self {
+        Self::Wrong(error)
+    }
+}
+
+impl Cli {
+    /// The command that these words ask for, the first of which is the program's name; what they leave open is as `settings` gives it,
+    /// which are read for commands that have such flags.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn of(
+        words: impl IntoIterator<Item = OsString>,
+        settings: impl FnOnce() -> Result<Settings, AppError>,
+    ) -> Result<Self, Refused> {
+        let matches = Self::command()
+            .try_get_matches_from(words)
+            .map_err(refused)?;
+        let mut cli = Self::from_arg_matches(&matches).map_err(refused)?;
+        cli.command.settle(&matches, settings)?;
+        Ok(cli)
+    }
+}
+
+/// What of a command's flags a person typed.
+struct Typed<'a>(&'a ArgMatches);
+
+impl Typed<'_> {
+    fn has(&self, flag: &str) -> bool {
+        self.0.value_source(flag) == Some(ValueSource::CommandLine)
+    }
+}
+
+impl Command {
+    fn settle(
+        &mut self,
+        matches: &ArgMatches,
+        settings: impl FnOnce() -> Result<Settings, AppError>,
+    ) -> Result<(), AppError> {
+        let Some((_, matches)) = matches.subcommand() else {
+            return Ok(());
+        };
+        let typed = Typed(matches);
+        match self {
+            Self::Label(args) => {
+                let settings = settings()?;
+                args.model.settle(&typed, &settings);
+                args.cache.settle(&settings);
+                args.categories.settle(&settings);
+            }
+            Self::Image(args) => {
+                let settings = settings()?;
+                args.model.settle(&typed, &settings);
+                args.cache.settle(&settings);
+                // Who asks a question in words need not ask for categories.
+                if args.ask.is_none() {
+                    args.categories.settle(&settings);
+                }
+            }
+            Self::Sql(args) => {
+                let settings = settings()?;
+                args.model.settle(&typed, &settings);
+                args.cache.settle(&settings);
+            }
+            Self::Teach(args) => {
+                let settings = settings()?;
+                args.model.settle(&typed, &settings);
+                args.cache.settle(&settings);
+            }
+            Self::Cache(args) => args.cache_dir = kept_cache(args.cache_dir.take(), &settings()?),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl ModelArgs {
+    fn settle(&mut self, typed: &Typed<'_>, settings: &Settings) {
+        if let Some(model) = settings.model.as_ref().filter(|_| !typed.has("model")) {
+            self.model.clone_from(&model.value);
+        }
+        if let Some(device) = settings.device.as_ref().filter(|_| !typed.has("device")) {
+            self.device = device.value;
+        }
+    }
+}
+
+impl CacheArgs {
+    fn settle(&mut self, settings: &Settings) {
+        if !self.no_cache {
+            self.cache_dir = kept_cache(self.cache_dir.take(), settings);
+        }
+    }
+}
+
+impl CategoryArgs {
+    fn settle(&mut self, settings: &Settings) {
+        let named = !self.categories.is_empty() || self.heads.is_some();
+        if !named && self.categories_file.is_none() {
+            let kept = settings.categories_file.as_ref();
+            self.categories_file = kept.map(|kept| kept.value.clone());
+        }
+    }
+}
+
+/// The folder of kept answers: as it was typed, as the environment has it, or as a file says.
+fn kept_cache(
+    typed: Option<std::path::PathBuf>,
+    settings: &Settings,
+) -> Option<std::path::PathBuf> {
+    let is_in_environment = || std::env::var_os("PICSIFT_CACHE").is_some_and(|v| !v.is_empty());
+    typed.or_else(|| {
+        let kept = settings.cache.as_ref().filter(|_| !is_in_environment());
+        kept.map(|kept| kept.value.clone())
+    })
+}
+
+/// What clap says over several lines, in the one that every other error has.
+fn refused(error: clap::Error) -> Refused {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    ) {
+        return Refused::Answer(error);
+    }
+    let said = error.render().to_string();
+    let mut sentence = String::new();
+    for line in said.lines().map(str::trim) {
+        if line.starts_with("Usage:") || line.starts_with("For more information") {
+            break;
+        }
+        let part = line.strip_prefix("error: ").unwrap_or(line);
+        let (part, joint) = match part.strip_prefix("tip: ") {
+            Some(tip) => (tip, "; "),
+            None => (part, " "),
+        };
+        if !part.is_empty() {
+            if !sentence.is_empty() {
+                sentence.push_str(joint);
+            }
+            sentence.push_str(part);
+        }
+    }
+    let usage = said
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Usage: "));
+    let words: Vec<&str> = usage
+        .into_iter()
+        .flat_map(str::split_whitespace)
+        .take_while(|word| word.chars().all(|c| c.is_ascii_lowercase()))
+        .collect();
+    let program = if words.is_empty() {
+        "picsift".to_owned()
+    } else {
+        words.join(" ")
+    };
+    Refused::Wrong(AppError::Usage(format!(
+        "{sentence}; {program} --help says what there is"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use picsift_vision::DEFAULT_MODEL;
+
+    use super::*;
+    use crate::config::Kept;
+
+    fn kept<T>(value: T) -> Option<Kept<T>> {
+        let from = PathBuf::from("picsift.toml");
+        Some(Kept { value, from })
+    }
+
+    fn parsed(line: &str) -> Result<Cli, String> {
+        let settings = || {
+            Ok(Settings {
+                model: kept("siglip2".to_owned()),
+                categories_file: kept(PathBuf::from("pets.toml")),
+                ..Settings::default()
+            })
+        };
+        let words = line.split(' ').map(OsString::from);
+        Cli::of(words, settings).map_err(|refused| match refused {
+            Refused::Answer(answer) => answer.render().to_string(),
+            Refused::Wrong(error) => error.to_string(),
+        })
+    }
+
+    fn label(line: &str) -> Box<super::super::LabelArgs> {
+        match parsed(&format!("picsift label in -o out {line}"))
+            .unwrap()
+            .command
+        {
+            Command::Label(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn flags_win_over_what_is_kept() {
+        let args = label("--threshold 0.5");
+        assert_eq!(args.model.model, "siglip2");
+        assert_eq!(
+            args.categories.categories_file.as_deref(),
+            Some(Path::new("pets.toml"))
+        );
+        // The default, typed.
+        let args = label(&format!("--model {DEFAULT_MODEL} --categories dog"));
+        assert_eq!(args.model.model, DEFAULT_MODEL);
+        assert_eq!(args.categories.categories_file, None);
+    }
+
+    #[test]
+    fn what_is_wrong_is_one_sentence() {
+        for (line, said) in [
+            (
+                "picsift label in -o out --categoris dog",
+                "unexpected argument '--categoris' found; a similar argument exists: '--categories'; picsift label --help says what \
+                 there is",
+            ),
+            (
+                "picsift lable",
+                "unrecognized subcommand 'lable'; a similar subcommand exists: 'label'; picsift --help says what there is",
+            ),
+            (
+                "picsift sample t -o s --per-category 5",
+                "invalid value '5' for '--per-category <ROWS>': it must be a whole number, at least 20; picsift --help says what there is",
+            ),
+        ] {
+            assert_eq!(parsed(line).unwrap_err(), said);
+        }
+        let missing = parsed("picsift label").unwrap_err();
+        assert!(
+            missing.starts_with(
+                "the following required arguments were not provided: --output <DIR> <INPUT>..."
+            ),
+            "{missing}"
+        );
+        assert!(
+            parsed("picsift --version")
+                .unwrap_err()
+                .starts_with("picsift ")
+        );
+    }
+}
