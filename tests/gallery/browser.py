@@ -84,6 +84,49 @@ def save(page, said):
     until(page, f"document.querySelector('#unsaved').textContent === '{said}'")
 
 
+def overtaken(page, kept):
+    """Saves begun while another is under way come after it, and what is undone meanwhile is taken back."""
+    before = kept.read_text()
+    page.evaluate("""() => {
+        const real = window.fetch;
+        window.under = window.most = 0;
+        window.fetch = async (...all) => {
+            window.most = Math.max(window.most, ++window.under);
+            try { return await real(...all); } finally { window.under -= 1; }
+        };
+    }""")
+    press = """keys => keys.forEach(key => document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true })))"""
+    page.evaluate("picsift.view.select(20, true)")
+    row = selected(page)
+    # Each key moves on by one picture, so one back before the next word about the same.
+    page.evaluate(press, ["y", "s", "k", "n", "s", "s"])
+    until(page, "document.querySelector('#unsaved').textContent === '4 saved' && window.under === 0")
+    check(page.evaluate("window.most") == 1, f"{page.evaluate('window.most')} saves were under way at once")
+    last = json.loads(kept.read_text().splitlines()[-1])
+    check((last["row"], last["is"]) == (row, False), f"the last word about row {row} is {last}")
+    # Undone until nothing is left of them, the last time while the one before is being sent.
+    page.evaluate(press, ["u", "s", "u", "s"])
+    until(page, "document.querySelector('#unsaved').textContent === '3 saved' && window.under === 0")
+    check(kept.read_text() == before, f"what was undone is still kept: {kept.read_text()}")
+    page.evaluate("picsift.view.select(20, true)")
+    page.evaluate(press, ["y", "s", "u", "s"])
+    until(page, "document.querySelector('#unsaved').textContent === '3 saved' && window.under === 0")
+    check(kept.read_text() == before, f"what was undone while it was sent is still kept: {kept.read_text()}")
+
+
+def reopened(page):
+    """A large view that is open again before its close event has come shows its picture as before."""
+    page.locator("#card-0").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#large[open]")
+    page.evaluate("picsift.large.close(); picsift.large.open()")
+    until(page, "document.querySelectorAll('#answers tbody tr').length >= picsift.meta().categories.length")
+    lines = page.locator("#answers tbody tr").count()
+    check(lines == page.evaluate("picsift.meta().categories.length"), f"{lines} lines of answers")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#large", state="hidden")
+
+
 def walk(page):
     """Filters, keys, the large view, three corrections, undo and save."""
     rows = shown(page)
@@ -122,6 +165,7 @@ def walk(page):
     page.keyboard.press("Escape")
     page.wait_for_selector("#large", state="hidden")
 
+    reopened(page)
     # Three are flipped, of which one is undone and another taken instead.
     flipped = []
     for row in (0, 1, 2, 3):
@@ -144,11 +188,14 @@ def walk(page):
     page.keyboard.press("s")
     page.wait_for_selector("#keys[open]")
     page.fill("#who", "Ada <b>")
-    page.click("#keys-close")
+    # The next key may come before the dialog's close event does: here it comes in the same task.
+    page.evaluate("""document.querySelector("#keys-close").click();
+        document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "s", bubbles: true, cancelable: true }))""")
+    check(not page.evaluate("document.querySelector('#keys').open"), "s asks for the name again that it was just told")
     target = given.out / "corrections.jsonl"
     if given.url:
         kept = pathlib.Path(given.gallery) / "corrections.jsonl"
-        save(page, "3 saved")
+        until(page, "document.querySelector('#unsaved').textContent === '3 saved'")
         # What is undone leaves the file too.
         page.locator("body").press("u")
         check(page.inner_text("#unsaved") == "1 unsaved", page.inner_text("#unsaved"))
@@ -160,6 +207,7 @@ def walk(page):
         page.keyboard.press("y" if last["is"] else "n")
         save(page, "3 saved")
         shutil.copy(kept, target)
+        overtaken(page, kept)
     else:
         with page.expect_download() as download:
             page.locator("body").press("s")

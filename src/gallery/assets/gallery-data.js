@@ -59,8 +59,8 @@ const picsift = (() => {
   const digits = (n, width) => String(n).padStart(width, "0");
   const file = (kind, r) => `${kind}/${digits(Math.floor(r / 1000), 3)}/${digits(r, 6)}.jpg`;
 
-  // Corrections by row and category. `saved`: a file has this very word; `kept`: the served gallery has some word about it. What
-  // is taken back of the latter stands here with `is` null until the server knows.
+  // Corrections by row and category. `sent`: this very word may be in a file; `saved`: it is; `kept`: the served gallery may have some
+  // word about it. What is taken back of the latter stands here with `is` null until the server knows.
   const corrections = new Map();
   // What was done, each with what stood there before.
   let history = [];
@@ -108,7 +108,7 @@ const picsift = (() => {
     if (!history.length) return null;
     const [key, before] = history.pop();
     const one = corrections.get(key);
-    if (before) corrections.set(key, { ...before, saved: before.saved && !one.saved, kept: one.kept });
+    if (before) corrections.set(key, { ...before, saved: before.saved && !one.sent, kept: one.kept });
     else if (one.kept) corrections.set(key, { ...one, is: null, when: now(), saved: false });
     else corrections.delete(key);
     keep();
@@ -138,9 +138,21 @@ const picsift = (() => {
   // A download has all that stands; a server is told what is new.
   const toSave = () => (meta.serve ? unsaved() : standing());
 
-  async function save() {
+  // Saves go one after the other: a later word about a picture must not reach the file before an earlier one.
+  let saving = Promise.resolve();
+  function save() {
+    const next = saving.then(saveNow);
+    saving = next.catch(() => {});
+    return next;
+  }
+
+  async function saveNow() {
     const all = toSave();
+    if (!all.length) return;
     const text = await lines(all);
+    // What is undone from here on must be taken back there too.
+    for (const one of all) Object.assign(one, { sent: true, kept: Boolean(meta.serve) });
+    keep();
     if (meta.serve) {
       const answer = await fetch("corrections", {
         method: "POST", body: text,
@@ -161,12 +173,9 @@ const picsift = (() => {
     }
     for (const one of all) {
       const key = name(one.row, one.category);
-      // Somebody may have gone on while it was sent.
-      const newer = corrections.get(key) !== one;
-      one.saved = !newer;
-      one.kept = Boolean(meta.serve) && one.is !== null;
-      if (newer && corrections.has(key)) corrections.get(key).kept = one.kept;
-      else if (one.is === null) corrections.delete(key);
+      one.saved = true;
+      // Somebody may have gone on while it was sent: their word stands, and is saved next.
+      if (corrections.get(key) === one && one.is === null) corrections.delete(key);
     }
     keep();
   }

@@ -3,7 +3,8 @@
 picsift.large = (() => {
   const el = (id) => document.getElementById(id);
   const dialog = el("large");
-  let shown = -1;
+  // Which showing is the last: what others still wait for comes too late.
+  let showing = 0;
 
   function fact(name, value) {
     if (value === null || value === undefined || value === "") return [];
@@ -17,9 +18,9 @@ picsift.large = (() => {
   async function show() {
     const r = picsift.view.row();
     if (r === undefined) { close(); return; }
-    shown = r;
+    const mine = ++showing;
     const row = await picsift.load.row(r);
-    if (shown !== r) return;
+    if (showing !== mine) return;
     const meta = picsift.meta();
     const image = el("large-image");
     const failed = row.width === null;
@@ -43,7 +44,7 @@ picsift.large = (() => {
     el("yes").textContent = `Yes, ${category.called}`;
     el("no").textContent = `No`;
     verdict();
-    answers(r);
+    await answers(r, mine);
   }
 
   function verdict() {
@@ -55,13 +56,13 @@ picsift.large = (() => {
   }
 
   // Scores of all categories, each as soon as it is there.
-  async function answers(r) {
+  async function answers(r, mine) {
     const body = el("answers").tBodies[0];
     body.replaceChildren();
     const categories = picsift.meta().categories;
     for (let k = 0; k < categories.length; k++) {
       const data = await picsift.load.category(k);
-      if (shown !== r || !dialog.open) return;
+      if (showing !== mine || !dialog.open) return;
       body.append(line(r, k, categories[k], data));
     }
   }
@@ -117,6 +118,7 @@ picsift.large = (() => {
     if (dialog.open) dialog.close();
   }
 
-  dialog.addEventListener("close", () => { shown = -1; picsift.view.select(picsift.view.place(), true); });
+  // The event comes after the dialog has closed, when it may be open again.
+  dialog.addEventListener("close", () => { if (!dialog.open) picsift.view.select(picsift.view.place(), true); });
   return { open, close, show: () => { if (dialog.open) show().catch(picsift.problem); }, isOpen: () => dialog.open };
 })();

@@ -6,6 +6,8 @@ picsift.view = (() => {
   const state = { k: 0, answer: "all", sort: "doubt", min: 0, max: 1, errors: false, disagree: false, corrected: false };
   let order = new Uint32Array(0);
   let selected = 0;
+  // How often the order was asked for.
+  let asked = 0;
   let cards = new Map();
   let size = { columns: 1, width: 180, height: 200, gap: 10 };
 
@@ -17,9 +19,12 @@ picsift.view = (() => {
 
   // The rows that pass the filters, in their order.
   async function compute() {
-    const { k } = state;
-    const data = await picsift.load.category(k);
+    const ticket = ++asked;
+    const data = await picsift.load.category(state.k);
     const failed = state.errors ? await picsift.load.failed() : null;
+    // Other filters were set while this one's data came.
+    if (ticket !== asked) return false;
+    const { k } = state;
     const rows = picsift.meta().rows;
     const threshold = picsift.meta().categories[k].threshold;
     const bounded = state.min > 0 || state.max < 1;
@@ -52,11 +57,12 @@ picsift.view = (() => {
     }
     el("shown").textContent = `${count.toLocaleString("en")} of ${rows.toLocaleString("en")} shown`;
     el("nothing").hidden = count > 0;
+    return true;
   }
 
   async function refresh(stay) {
     const row = order[selected];
-    await compute();
+    if (!await compute()) return;
     const place = stay ? order.indexOf(row) : 0;
     selected = Math.max(0, place);
     for (const card of cards.values()) card.remove();

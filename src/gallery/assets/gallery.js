@@ -4,10 +4,12 @@
   const el = (id) => document.getElementById(id);
   const { view, side, large } = picsift;
 
+  let told;
   picsift.problem = (error) => {
     el("problem").textContent = error.message || String(error);
     el("problem").hidden = false;
-    setTimeout(() => { el("problem").hidden = true; }, 8000);
+    clearTimeout(told);
+    told = setTimeout(() => { el("problem").hidden = true; }, 8000);
   };
 
   function tellUnsaved() {
@@ -56,6 +58,11 @@
     tellUnsaved();
   }
 
+  // The name is kept as it is typed: a dialog's close event comes later than the next key may.
+  function named() {
+    picsift.store("picsift-who", el("who").value.trim());
+  }
+
   function move(by) {
     view.select(view.place() + by, !large.isOpen());
     large.show();
@@ -92,6 +99,9 @@
   async function filter() {
     const { state } = view;
     const k = Number(el("category").value);
+    // Cards are drawn and corrected by the state, which must not be of a category that is still to come.
+    await picsift.load.category(k);
+    if (k !== Number(el("category").value)) return;
     const changed = k !== state.k;
     Object.assign(state, {
       k, answer: el("answer").value, sort: el("sort").value, min: number("min", 0), max: number("max", 1),
@@ -105,12 +115,20 @@
     el("filters").addEventListener("input", () => filter().catch(picsift.problem));
     el("filters").addEventListener("submit", (event) => event.preventDefault());
     const clicks = {
-      undo, save: () => save().catch(picsift.problem), help: () => el("keys").showModal(), "keys-close": () => el("keys").close(),
+      undo, save: () => save().catch(picsift.problem), help: () => el("keys").showModal(), "keys-close": () => { named(); el("keys").close(); },
       previous: () => move(-1), next: () => move(1), close: large.close, yes: () => decide(true), no: () => decide(false),
     };
     for (const [id, act] of Object.entries(clicks)) el(id).addEventListener("click", act);
     el("who").value = picsift.stored("picsift-who") || "";
-    el("keys").addEventListener("close", () => picsift.store("picsift-who", el("who").value.trim()));
+    el("who").addEventListener("input", named);
+    el("who").addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.isComposing) return;
+      event.preventDefault();
+      // A name that was offered and is taken as it stands was never typed.
+      named();
+      el("keys").close();
+      save().catch(picsift.problem);
+    });
     let asked = false;
     addEventListener("scroll", () => {
       if (asked) return;
