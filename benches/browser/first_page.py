@@ -47,7 +47,7 @@ with sync_playwright() as playwright:
             page.context.close()
     files = {gallery / url.removeprefix(gallery.as_uri() + "/") for url in read}
     steps = {}
-    for name, choose in {"order": ("#sort", "high"), "filter": ("#answer", "0")}.items():
+    for name, choose in {"order": ("#sort", "high"), "filter": ("#answer", "no")}.items():
         started = time.monotonic()
         page.select_option(*choose)
         until_drawn(page)

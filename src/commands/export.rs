@@ -15,7 +15,12 @@ use crate::requests;
 /// [`AppError`]; the output is as it was before then.
 pub(super) async fn export(args: ExportArgs) -> Result<(), AppError> {
     let options = requests::export(args, &engine::host())?;
-    let exported = signals::unless_stopped(write(&options), "nothing was exported").await?;
+    let exported = signals::unless_stopped(
+        &mut signals::Listener::new(),
+        write(&options),
+        "nothing was exported",
+    )
+    .await?;
     for note in &exported.notes {
         note!("{note}");
     }

@@ -23,6 +23,8 @@ const BAR: &str = "{bar:30} {human_pos}/{human_len} images, {per_sec}, {eta} lef
 pub(super) async fn gallery(args: GalleryArgs) -> Result<(), AppError> {
     let (output, port, serving) = (args.output.clone(), args.port, args.serve);
     let folder = Path::new(&output);
+    // From the beginning: a signal that comes between two steps, or while the gallery is read, must not be lost.
+    let mut signals = signals::Listener::new();
     match args.inputs.is_empty() {
         true if !serving => {
             return Err(AppError::Usage(
@@ -30,7 +32,9 @@ pub(super) async fn gallery(args: GalleryArgs) -> Result<(), AppError> {
             ));
         }
         true => {}
-        false => signals::unless_stopped(written(args), "no gallery was written").await?,
+        false => {
+            signals::unless_stopped(&mut signals, written(args), "no gallery was written").await?;
+        }
     }
     if !serving {
         return Ok(());
@@ -41,11 +45,9 @@ pub(super) async fn gallery(args: GalleryArgs) -> Result<(), AppError> {
             folder.join(CORRECTIONS).display()
         ));
     };
-    // From the beginning: a signal that comes while the gallery is read must not be lost.
-    let stop = tokio::spawn(signals::next());
-    let ended = async {
+    let ended = async move {
         // Where no signal can come it goes on until it is killed.
-        if !matches!(stop.await, Ok(Some(_))) {
+        if signals.next().await.is_none() {
             std::future::pending::<()>().await;
         }
     };

@@ -1,7 +1,7 @@
 //! `picsift sample`: a sample of a labelled table, and what it stands for.
 
 use super::printer::{note, say};
-use super::signals;
+use super::signals::{self, Listener};
 use crate::cli::SampleArgs;
 use crate::dataset::WEIGHT;
 use crate::error::AppError;
@@ -14,7 +14,12 @@ use crate::sample::sample as draw;
 /// [`AppError`]; the output is not there then.
 pub(super) async fn sample(args: SampleArgs) -> Result<(), AppError> {
     let options = requests::sample(args);
-    let drawn = signals::unless_stopped(draw(&options), "no sample was written").await?;
+    let drawn = signals::unless_stopped(
+        &mut Listener::new(),
+        draw(&options),
+        "no sample was written",
+    )
+    .await?;
     for note in &drawn.notes {
         note!("{note}");
     }

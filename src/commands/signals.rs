@@ -26,12 +26,15 @@ impl Signals {
     /// Begins to listen on behalf of the job that `cancel` ends.
     pub(super) fn listen(cancel: Cancel) -> Self {
         let (tell, first) = watch::channel(None);
+        let mut signals = Listener::new();
         let listener = tokio::spawn(async move {
-            let Some(signal) = next().await else { return };
+            let Some(signal) = signals.next().await else {
+                return;
+            };
             note!("stopping: what is under way is finished and kept; once more stops at once");
             tell.send_replace(Some(signal));
             cancel.finish();
-            if next().await.is_some() {
+            if signals.next().await.is_some() {
                 cancel.stop();
             }
         });
@@ -54,34 +57,77 @@ impl Signals {
 /// # Errors
 /// Those of `work`, and [`AppError::Interrupted`].
 pub(super) async fn unless_stopped<T>(
+    signals: &mut Listener,
     work: impl Future<Output = Result<T, AppError>>,
     state: &str,
 ) -> Result<T, AppError> {
     tokio::select! {
         done = work => done,
-        Some(signal) = next() => Err(AppError::Interrupted {
+        Some(signal) = signals.next() => Err(AppError::Interrupted {
             signal,
             state: state.to_string(),
         }),
     }
 }
 
-/// The next signal; `None` where the system gives none.
-pub(super) async fn next() -> Option<Signal> {
+/// Listens from when it is made, so that a signal is not lost which comes before somebody waits for it: once a program has listened,
+/// signals no longer end it by themselves.
+#[derive(Debug)]
+pub(super) struct Listener {
     #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate()).ok()?;
-        tokio::select! {
-            done = tokio::signal::ctrl_c() => done.ok().map(|()| Signal::Interrupt),
-            _ = terminate.recv() => Some(Signal::Terminate),
+    streams: Option<[tokio::signal::unix::Signal; 2]>,
+}
+
+impl Listener {
+    /// Begins to listen.
+    pub(super) fn new() -> Self {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            let [interrupt, terminate] =
+                [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+            Self {
+                streams: interrupt.and_then(|i| Ok([i, terminate?])).ok(),
+            }
+        }
+        #[cfg(not(unix))]
+        Self {}
+    }
+
+    /// The next signal; `None` where the system gives none.
+    pub(super) async fn next(&mut self) -> Option<Signal> {
+        #[cfg(unix)]
+        {
+            let [interrupt, terminate] = self.streams.as_mut()?;
+            tokio::select! {
+                Some(()) = interrupt.recv() => Some(Signal::Interrupt),
+                Some(()) = terminate.recv() => Some(Signal::Terminate),
+                else => None,
+            }
+        }
+        #[cfg(not(unix))]
+        {
+            tokio::signal::ctrl_c()
+                .await
+                .ok()
+                .map(|()| Signal::Interrupt)
         }
     }
-    #[cfg(not(unix))]
-    {
-        tokio::signal::ctrl_c()
-            .await
-            .ok()
-            .map(|()| Signal::Interrupt)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use rustix::process::{Signal as Sent, getpid, kill_process};
+
+    use super::*;
+
+    /// As it is between two things that a command does, of which each waits for signals.
+    #[tokio::test]
+    async fn a_signal_before_anybody_waits_is_not_lost() {
+        let mut listener = Listener::new();
+        kill_process(getpid(), Sent::TERM).unwrap();
+        assert_eq!(listener.next().await, Some(Signal::Terminate));
+        let done = unless_stopped(&mut listener, async { Ok(7) }, "nothing").await;
+        assert_eq!(done.unwrap(), 7);
     }
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::engine;
 use super::printer::{Lines, note};
-use super::signals;
+use super::signals::{self, Listener};
 use crate::cli::{TeachArgs, TeachForm};
 use crate::error::AppError;
 use crate::requests;
@@ -17,7 +17,9 @@ use crate::teach::teach as learn;
 pub(super) async fn teach(args: TeachArgs) -> Result<(), AppError> {
     let (form, output) = (args.format, args.output.clone());
     let options = requests::teach(args, &engine::host())?;
-    let report = signals::unless_stopped(learn(&options), "nothing was written").await?;
+    let report =
+        signals::unless_stopped(&mut Listener::new(), learn(&options), "nothing was written")
+            .await?;
     for note in &report.notes {
         note!("{note}");
     }

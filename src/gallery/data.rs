@@ -8,10 +8,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// Version of the form, for pages and data to know each other.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Rows of one script: the cards in sight are of as many scripts, sorted by score, so each should be small.
 pub const CHUNK: usize = 50;
+
+/// Names of one script: who searches loads those of all rows.
+pub const NAMES: usize = 10_000;
 
 /// Bins of a histogram of scores.
 const BINS: usize = 50;
@@ -33,6 +36,10 @@ pub struct Meta {
     pub rows: usize,
     /// [`CHUNK`].
     pub chunk: usize,
+    /// [`NAMES`].
+    pub names: usize,
+    /// The table's other columns.
+    pub columns: Vec<String>,
     /// Whether there are larger copies than thumbnails.
     pub pictures: bool,
     /// The categories.
@@ -111,6 +118,16 @@ pub struct Row {
     pub width: Option<u32>,
     /// Height of its image in pixels.
     pub height: Option<u32>,
+    /// Values of [`Meta::columns`], in scripts of their own: they are read when the picture is large.
+    #[serde(skip)]
+    pub columns: Vec<Option<String>>,
+}
+
+impl Row {
+    /// What people call its image.
+    pub fn called(&self) -> &str {
+        self.reference.as_deref().unwrap_or(&self.key)
+    }
 }
 
 /// Why an image failed.

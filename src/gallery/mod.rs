@@ -5,6 +5,7 @@
 //! say.
 
 mod assets;
+mod beside;
 pub mod data;
 pub mod rows;
 pub mod serve;
@@ -29,7 +30,8 @@ use crate::eval::{self, EvalOptions, TruthOptions, report::Evaluation};
 use crate::session;
 use crate::tables::{self, plain};
 use assets::ASSETS;
-use data::{CHUNK, CategoryMeta, Column, Meta, VERSION};
+use beside::MOST_COLUMNS;
+use data::{CHUNK, CategoryMeta, Column, Meta, NAMES, VERSION};
 use rows::{Made, Making};
 
 /// The file that says that picsift made the folder.
@@ -136,7 +138,16 @@ pub async fn gallery(
             "more than {PICTURE_ROWS} rows: thumbnails alone are made; --pictures makes larger copies too"
         ));
     }
+    let mut columns = beside::columns(&labelled, &image);
+    if columns.len() > MOST_COLUMNS {
+        notes.push(format!(
+            "the first {MOST_COLUMNS} of {} other columns are shown",
+            columns.len()
+        ));
+        columns.truncate(MOST_COLUMNS);
+    }
     let making = Making {
+        columns,
         engine: &engine,
         labelled: &labelled,
         image: &image,
@@ -151,7 +162,7 @@ pub async fn gallery(
     let rows = selected(frame, &making, args.limit).map_err(AppError::Plan)?;
     let stream = batches::stream(rows).await.map_err(AppError::Run)?;
     let made = making.run(stream).await?;
-    let index = describe(args, &labelled, &made, evaluation.as_ref(), pictures)?;
+    let index = describe(args, &making, &made, evaluation.as_ref())?;
     let former = Path::new(&args.output);
     let corrections = tokio::task::block_in_place(|| publish(folder, former, &index, &made))?;
     if made.credentials > 0 {
@@ -226,6 +237,7 @@ fn selected(
             .flatten()
             .cloned(),
     );
+    names.extend(making.columns.iter().cloned());
     let all: Vec<usize> = (0..labelled.categories.len()).collect();
     names.extend(making.truth.iter().flat_map(|truth| truth.columns(&all)));
     let mut once: Vec<String> = Vec::new();
@@ -243,11 +255,11 @@ fn selected(
 
 fn describe(
     args: &GalleryOptions,
-    labelled: &Labels,
+    making: &Making<'_>,
     made: &Made,
     evaluation: Option<&Evaluation>,
-    pictures: bool,
 ) -> Result<Meta, AppError> {
+    let labelled = making.labelled;
     let part = |name: &str| {
         let value = labelled.model()?.get(name)?.as_str()?;
         Some(value.to_string())
@@ -271,7 +283,9 @@ fn describe(
         revision: part("revision"),
         rows: made.rows,
         chunk: CHUNK,
-        pictures,
+        names: NAMES,
+        columns: making.columns.clone(),
+        pictures: making.pictures,
         categories,
         errors: made.errors.len(),
         notes: evaluation.map(|e| e.notes.clone()).unwrap_or_default(),

@@ -15,7 +15,8 @@ use picsift_udf::{
 };
 use url::Url;
 
-use super::data::{self, CHUNK, Column, Failure, Row, code};
+use super::beside;
+use super::data::{self, CHUNK, Column, Failure, NAMES, Row, code};
 use crate::dataset::folder;
 use crate::dataset::labels::{Labels, texts};
 use crate::disk;
@@ -38,6 +39,8 @@ pub struct Making<'a> {
     pub image: &'a str,
     /// What relative references are relative to.
     pub base: Option<Url>,
+    /// The table's other columns that are shown.
+    pub columns: Vec<String>,
     /// Where truth stands, if it is known.
     pub truth: Option<Truth>,
     /// Whether larger copies are made.
@@ -75,6 +78,7 @@ struct Pending {
     name: Option<String>,
     label: Option<String>,
     error: Option<Failure>,
+    columns: Vec<Option<String>>,
 }
 
 impl Making<'_> {
@@ -97,6 +101,7 @@ impl Making<'_> {
         };
         let mut words = Words::new(&self.labelled.categories);
         let mut chunk = Vec::with_capacity(CHUNK);
+        let mut names = Vec::new();
         let mut rows = rows;
         while let Some(batch) = rows.next().await {
             let batch = batch.map_err(AppError::Run)?;
@@ -122,26 +127,51 @@ impl Making<'_> {
                 }
                 made.bytes += bytes;
                 made.rows += 1;
+                names.push(row.called().to_owned());
                 chunk.push(row);
                 (self.made)();
                 if chunk.len() == CHUNK {
                     self.write(made.rows / CHUNK - 1, &mut chunk)?;
+                }
+                if names.len() == NAMES {
+                    self.write_names(made.rows / NAMES - 1, &mut names)?;
                 }
             }
         }
         if !chunk.is_empty() {
             self.write(made.rows / CHUNK, &mut chunk)?;
         }
+        if !names.is_empty() {
+            self.write_names(made.rows / NAMES, &mut names)?;
+        }
         Ok(made)
     }
 
     fn write(&self, number: usize, chunk: &mut Vec<Row>) -> Result<(), AppError> {
-        let text = data::script("rows", &format!("{number},"), &chunk).map_err(AppError::json)?;
+        self.write_script("rows", number, &chunk)?;
+        if !self.columns.is_empty() {
+            let values: Vec<_> = chunk.iter().map(|row| &row.columns).collect();
+            self.write_script("columns", number, &values)?;
+        }
         chunk.clear();
-        tokio::task::block_in_place(|| {
-            folder::write(self.folder, &format!("data/rows-{number}.js"), text)
-        })?;
         Ok(())
+    }
+
+    fn write_names(&self, number: usize, names: &mut Vec<String>) -> Result<(), AppError> {
+        self.write_script("names", number, &names)?;
+        names.clear();
+        Ok(())
+    }
+
+    fn write_script(
+        &self,
+        kind: &str,
+        number: usize,
+        value: &impl serde::Serialize,
+    ) -> Result<(), AppError> {
+        let text = data::script(kind, &format!("{number},"), value).map_err(AppError::json)?;
+        let name = format!("data/{kind}-{number}.js");
+        tokio::task::block_in_place(|| folder::write(self.folder, &name, text)).map(|_| ())
     }
 
     /// Notes the answers of a batch.
@@ -211,9 +241,11 @@ impl Making<'_> {
         let errors = find(&self.labelled.columns.error).map(|errors| errors.as_struct());
         let sources = image_sources(images)?;
         let names = image_names(images)?;
-        let rows = sources.into_iter().zip(names).enumerate();
+        let columns = beside::texts(batch, &self.columns)?;
+        let rows = sources.into_iter().zip(names).zip(columns).enumerate();
         Ok(rows
-            .map(|(row, (image, name))| Pending {
+            .map(|(row, ((image, name), columns))| Pending {
+                columns,
                 image,
                 name,
                 label: labels.as_ref().and_then(|labels| text(labels, row)),
@@ -231,6 +263,7 @@ impl Making<'_> {
             error: row.error,
             width: None,
             height: None,
+            columns: row.columns,
         };
         let Some(image) = row.image else {
             entry.error.get_or_insert(Failure {

@@ -62,7 +62,10 @@ const MOST_NAME: usize = 200;
 
 /// What the link answers with: behind a redirect a browser that came from elsewhere would not send the cookie.
 const ENTRY: &str = "<!doctype html><title>picsift</title><link rel=\"icon\" href=\"/icon.svg\">\
-                     <meta http-equiv=\"refresh\" content=\"0; url=/\">\n";
+                     <script src=\"/entry.js\"></script>\n";
+
+/// Goes on to the gallery by an address that has the link's state and not its key, in whose place it comes.
+const ENTRY_SCRIPT: &str = "location.replace(\"/\" + location.hash);\n";
 
 /// What pages may load and do; the same stands in them for when they are opened from disk.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -125,6 +128,7 @@ pub async fn serve(
     opened(&gallery.door.link());
     let app = Router::new()
         .route("/data/meta.js", get(meta))
+        .route("/entry.js", get(entry))
         .route("/corrections", post(save))
         .fallback(file)
         .layer(middleware::from_fn_with_state(Arc::clone(&gallery), guard))
@@ -234,6 +238,13 @@ async fn guard(
 
 fn refusal(status: StatusCode, reason: impl Into<String>) -> Response {
     (status, axum::Json(json!({"error": reason.into()}))).into_response()
+}
+
+async fn entry() -> impl IntoResponse {
+    (
+        [(header::CONTENT_TYPE, "text/javascript; charset=utf-8")],
+        ENTRY_SCRIPT,
+    )
 }
 
 /// A file of the gallery.

@@ -71,6 +71,35 @@ fn a_gallery_has_every_row_and_its_picture() {
         (&Value::from(221), &Value::from("labelled"))
     );
     assert_eq!(meta["model"], "pocket");
+    // The table's other columns, which are read when a picture is large; what is an answer stands elsewhere.
+    let columns: Vec<&str> = meta["columns"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|name| name.as_str().unwrap())
+        .collect();
+    assert!(
+        columns.contains(&"license") && columns.contains(&"truth"),
+        "{columns:?}"
+    );
+    for name in [
+        "image",
+        "is_fish",
+        "score_fish",
+        "label",
+        "labels",
+        "answers",
+        "picsift_error",
+    ] {
+        assert!(!columns.contains(&name), "{columns:?}");
+    }
+    let beside = &data(&gallery, "columns-0.js")[0];
+    let place = columns.iter().position(|name| *name == "license").unwrap();
+    assert_eq!(beside.as_array().unwrap().len(), columns.len());
+    assert!(!beside[place].as_str().unwrap().is_empty(), "{beside}");
+    let names = data(&gallery, "names-0.js");
+    assert_eq!(names.as_array().unwrap().len(), 221);
+    assert_eq!(names[0], data(&gallery, "rows-0.js")[0]["reference"]);
     let fish = &meta["categories"][0];
     assert_eq!(
         (&fish["name"], &fish["truth"]),
@@ -222,23 +251,27 @@ fn hostile(path: &Path) -> usize {
     rows
 }
 
-/// Chromium over a gallery; `None` where this machine has none and need not have one.
-pub(crate) fn browse(gallery: &Path, shots: &Path, url: Option<&str>) -> Option<Value> {
+/// The Python that drives Chromium; `None` where this machine has none and need not have one.
+pub(crate) fn browser() -> Option<String> {
     let python = python("playwright").and_then(|python| {
         let found = Command::new("chromium").arg("--version").output();
         found
             .map(|_| python)
             .map_err(|error| format!("chromium cannot be run: {error}"))
     });
-    let python = match python {
-        Ok(python) => python,
+    match python {
+        Ok(python) => Some(python),
         Err(reason) if std::env::var_os("PICSIFT_REQUIRE_READERS").is_some() => panic!("{reason}"),
         Err(reason) => {
             eprintln!("skipped: {reason}");
-            return None;
+            None
         }
-    };
-    let mut command = Command::new(python);
+    }
+}
+
+/// Chromium over a gallery, where there is one.
+pub(crate) fn browse(gallery: &Path, shots: &Path, url: Option<&str>) -> Option<Value> {
+    let mut command = Command::new(browser()?);
     command
         .arg("tests/gallery/browser.py")
         .args([gallery, shots])

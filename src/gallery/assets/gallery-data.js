@@ -1,10 +1,14 @@
-// The data: scripts of data/ loaded when they are needed, answers as typed arrays, corrections that are not saved yet.
+// The data: scripts of data/ loaded when they are needed, answers as typed arrays.
 "use strict";
 const picsift = (() => {
   const MOST_CHUNKS = 120;
   const UNKNOWN = 2;
   const categories = new Map();
   const chunks = new Map();
+  // The table's other columns, by chunk, and the file names of all rows, once somebody looks for one.
+  const beside = new Map();
+  let names = [];
+  let naming = null;
   const waiting = new Map();
   let meta = null;
   let errors = null;
@@ -36,15 +40,35 @@ const picsift = (() => {
     return categories.get(k);
   }
 
-  async function row(r) {
+  async function chunked(kept, kind, r) {
     const c = Math.floor(r / meta.chunk);
-    if (!chunks.has(c)) await load(`data/rows-${c}.js`);
-    const rows = chunks.get(c);
+    if (!kept.has(c)) await load(`data/${kind}-${c}.js`);
+    const rows = kept.get(c);
     // The chunk that was used last goes last.
-    chunks.delete(c);
-    chunks.set(c, rows);
-    while (chunks.size > MOST_CHUNKS) chunks.delete(chunks.keys().next().value);
+    kept.delete(c);
+    kept.set(c, rows);
+    while (kept.size > MOST_CHUNKS) kept.delete(kept.keys().next().value);
     return rows[r - c * meta.chunk];
+  }
+
+  const row = (r) => chunked(chunks, "rows", r);
+
+  // Names and values of the table's other columns.
+  async function columns(r) {
+    if (!meta.columns.length) return [];
+    const values = await chunked(beside, "columns", r);
+    return meta.columns.map((column, i) => [column, values[i]]);
+  }
+
+  // What all rows are called, in small letters; asked for once.
+  function called() {
+    if (naming === null) {
+      names = new Array(meta.rows);
+      const scripts = [];
+      for (let first = 0; first < meta.rows; first += meta.names) scripts.push(load(`data/names-${first / meta.names}.js`));
+      naming = Promise.all(scripts).then(() => names, (error) => { naming = null; throw error; });
+    }
+    return naming;
   }
 
   async function failed() {
@@ -59,120 +83,8 @@ const picsift = (() => {
   const digits = (n, width) => String(n).padStart(width, "0");
   const file = (kind, r) => `${kind}/${digits(Math.floor(r / 1000), 3)}/${digits(r, 6)}.jpg`;
 
-  // Corrections by row and category. `saved`: a file has this very word; `kept`: the served gallery has some word about it. What
-  // is taken back of the latter stands here with `is` null until the server knows.
-  const corrections = new Map();
-  // What was done, each with what stood there before.
-  let history = [];
-  const name = (r, k) => `${r}:${k}`;
   const store = (key, value) => { try { localStorage.setItem(key, value); } catch { /* a browser may keep nothing */ } };
   const stored = (key) => { try { return localStorage.getItem(key); } catch { return null; } };
-  const now = () => new Date().toISOString().replace(/\.\d+Z/, "Z");
-
-  function keep() {
-    store(`picsift-${meta.id}`, JSON.stringify([...corrections.values()]));
-  }
-
-  // What was corrected before: by the server's file where there is one, then by what this browser has not saved.
-  function recall() {
-    const places = new Map(meta.categories.map((category, k) => [category.name, k]));
-    for (const one of meta.serve ? meta.serve.corrections : []) {
-      const k = places.get(one.category);
-      if (k === undefined || one.row === null || one.row >= meta.rows) continue;
-      corrections.set(name(one.row, k), { row: one.row, category: k, was: one.was, is: one.is, when: one.when, saved: true, kept: true });
-    }
-    try {
-      const all = JSON.parse(stored(`picsift-${meta.id}`) || "[]");
-      for (const one of all.sort((a, b) => (a.when < b.when ? -1 : a.when > b.when ? 1 : 0))) {
-        const fits = one.row < meta.rows && one.category < meta.categories.length;
-        if (!fits || (meta.serve && one.saved)) continue;
-        const key = name(one.row, one.category);
-        const before = corrections.get(key);
-        if (one.is === null && !before) continue;
-        corrections.set(key, { ...one, kept: Boolean(before && before.kept) });
-        if (!one.saved) history.push([key, before]);
-      }
-    } catch { /* what cannot be read is not ours */ }
-  }
-
-  function correct(r, k, was, is) {
-    const key = name(r, k);
-    const before = corrections.get(key);
-    history.push([key, before]);
-    corrections.set(key, { row: r, category: k, was, is, when: now(), saved: false, kept: Boolean(before && before.kept) });
-    keep();
-  }
-
-  // The row of what was undone.
-  function undo() {
-    if (!history.length) return null;
-    const [key, before] = history.pop();
-    const one = corrections.get(key);
-    if (before) corrections.set(key, { ...before, saved: before.saved && !one.saved, kept: one.kept });
-    else if (one.kept) corrections.set(key, { ...one, is: null, when: now(), saved: false });
-    else corrections.delete(key);
-    keep();
-    return one.row;
-  }
-
-  function correction(r, k) {
-    const one = corrections.get(name(r, k));
-    return one && one.is !== null ? one : undefined;
-  }
-
-  const standing = () => [...corrections.values()].filter((one) => one.is !== null);
-  const unsaved = () => [...corrections.values()].filter((one) => !one.saved);
-
-  async function lines(all) {
-    const who = stored("picsift-who") || "";
-    const text = [];
-    for (const one of all) {
-      const of = await row(one.row);
-      text.push(JSON.stringify({
-        key: of.key, row: one.row, category: meta.categories[one.category].name, was: one.was, is: one.is, who, when: one.when,
-      }) + "\n");
-    }
-    return text.join("");
-  }
-
-  // A download has all that stands; a server is told what is new.
-  const toSave = () => (meta.serve ? unsaved() : standing());
-
-  async function save() {
-    const all = toSave();
-    const text = await lines(all);
-    if (meta.serve) {
-      const answer = await fetch("corrections", {
-        method: "POST", body: text,
-        headers: { "X-Picsift-Token": meta.serve.token, "Content-Type": "application/x-ndjson" },
-      });
-      if (!answer.ok) {
-        const said = await answer.json().catch(() => ({}));
-        throw new Error(`not saved: ${said.error || answer.statusText}`);
-      }
-    } else {
-      const link = document.createElement("a");
-      link.href = URL.createObjectURL(new Blob([text], { type: "application/x-ndjson" }));
-      link.download = "corrections.jsonl";
-      document.body.append(link);
-      link.click();
-      link.remove();
-      setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-    }
-    for (const one of all) {
-      const key = name(one.row, one.category);
-      // Somebody may have gone on while it was sent.
-      const newer = corrections.get(key) !== one;
-      one.saved = !newer;
-      one.kept = Boolean(meta.serve) && one.is !== null;
-      if (newer && corrections.has(key)) corrections.get(key).kept = one.kept;
-      else if (one.is === null) corrections.delete(key);
-    }
-    keep();
-  }
-
-  // Who saved last, to be offered as who saves now.
-  const lastSaver = () => (meta.serve && meta.serve.corrections.length ? meta.serve.corrections.at(-1).who : "");
 
   return {
     UNKNOWN,
@@ -185,7 +97,8 @@ const picsift = (() => {
           category.called = plain(category.name);
           category.prompt = category.prompt && plain(category.prompt);
         }
-        recall();
+        meta.columns = meta.columns.map(plain);
+        picsift.corrections.recall();
       }
       return meta;
     },
@@ -206,9 +119,12 @@ const picsift = (() => {
       }
       chunks.set(c, value);
     },
+    columns(c, value) { beside.set(c, value.map((row) => row.map((text) => text && plain(text)))); },
+    names(c, value) {
+      value.forEach((name, i) => { names[c * meta.names + i] = plain(name).toLowerCase(); });
+    },
     errors(value) { errors = new Set(value); },
-    load: { start: () => load("data/meta.js"), category, row, failed, known: (k) => categories.get(k) },
-    file, plain, correct, undo, correction, standing, unsaved, toSave, save, store, stored, lastSaver,
-    canUndo: () => history.length > 0,
+    load: { start: () => load("data/meta.js"), category, row, columns, called, failed, known: (k) => categories.get(k) },
+    file, plain, store, stored,
   };
 })();

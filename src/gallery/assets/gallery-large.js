@@ -3,10 +3,13 @@
 picsift.large = (() => {
   const el = (id) => document.getElementById(id);
   const dialog = el("large");
-  let shown = -1;
+  // Which showing is the last: what others still wait for comes too late.
+  let showing = 0;
+  // Each of them brings a line of the table of answers up to date.
+  let lines = [];
 
   function fact(name, value) {
-    if (value === null || value === undefined || value === "") return [];
+    if (value === null || value === undefined || value === "" || value === false) return [];
     const head = document.createElement("dt");
     head.textContent = name;
     const body = document.createElement("dd");
@@ -17,9 +20,9 @@ picsift.large = (() => {
   async function show() {
     const r = picsift.view.row();
     if (r === undefined) { close(); return; }
-    shown = r;
+    const mine = ++showing;
     const row = await picsift.load.row(r);
-    if (shown !== r) return;
+    if (showing !== mine) return;
     const meta = picsift.meta();
     const image = el("large-image");
     const failed = row.width === null;
@@ -29,39 +32,57 @@ picsift.large = (() => {
     if (failed) image.removeAttribute("src");
     else image.src = picsift.file(meta.pictures ? "pictures" : "thumbs", r);
     image.alt = picsift.view.described(row);
+    const { state, place, count } = picsift.view;
     el("large-title").textContent = row.called;
-    const category = meta.categories[picsift.view.state.k];
-    el("facts").replaceChildren(
-      ...fact("Place", `${picsift.view.place() + 1} of ${picsift.view.count()} shown, row ${r}`),
-      ...fact("Label", row.label),
-      ...fact("Question", category.prompt || category.called),
-      ...fact("Pixels", failed ? null : `${row.width} \u00d7 ${row.height}`),
-      ...fact("Key", picsift.plain(row.key)),
-      ...fact("Error", row.error && `${row.error.stage}, ${row.error.kind}: ${row.error.message}`),
-      ...fact("Model", meta.model && [meta.model, meta.revision].filter(Boolean).join(" ")),
-    );
-    el("yes").textContent = `Yes, ${category.called}`;
-    el("no").textContent = `No`;
+    el("place").textContent = `${(place() + 1).toLocaleString("en")} of ${count().toLocaleString("en")}`;
+    el("previous").disabled = place() === 0;
+    el("next").disabled = place() + 1 === count();
+    const category = meta.categories[state.k];
+    el("question").textContent = category.prompt || `Does it show \u201c${category.called}\u201d?`;
     verdict();
-    answers(r);
+    facts(row, []);
+    await Promise.all([answers(r, mine), others(r, row, mine)]);
+  }
+
+  // What the table says besides, as soon as it is there.
+  async function others(r, row, mine) {
+    const columns = await picsift.load.columns(r);
+    if (showing === mine) facts(row, columns);
+  }
+
+  function facts(row, columns) {
+    const key = picsift.plain(row.key);
+    el("facts").replaceChildren(
+      ...fact("Error", row.error && `${row.error.stage}, ${row.error.kind}: ${row.error.message}`),
+      ...fact("Label", row.label),
+      ...columns.flatMap(([name, value]) => fact(name, value)),
+      ...fact("Pixels", row.width !== null && `${row.width} \u00d7 ${row.height}`),
+      ...fact("Key", key !== row.called && key),
+    );
   }
 
   function verdict() {
     const { WORDS, answer, row, state } = picsift.view;
-    const [word, kind] = WORDS[answer(row())];
-    const by = picsift.correction(row(), state.k) ? "corrected" : "answered";
-    el("verdict").textContent = `${by}: ${word}`;
-    el("verdict").className = kind;
+    const r = row();
+    const given = answer(r);
+    const one = picsift.corrections.of(r, state.k);
+    el("yes").setAttribute("aria-pressed", String(given === 1));
+    el("no").setAttribute("aria-pressed", String(given === 0));
+    const before = one && (one.was === null ? "no answer" : one.was ? "yes" : "no");
+    el("verdict").textContent = one ? `corrected; the table says ${before}` : given === picsift.UNKNOWN ? WORDS[given] : "";
+    el("take-back").hidden = !one;
   }
 
   // Scores of all categories, each as soon as it is there.
-  async function answers(r) {
+  async function answers(r, mine) {
     const body = el("answers").tBodies[0];
     body.replaceChildren();
+    lines = [];
     const categories = picsift.meta().categories;
+    el("answers").classList.toggle("without-truth", !categories.some((category) => category.truth));
     for (let k = 0; k < categories.length; k++) {
       const data = await picsift.load.category(k);
-      if (shown !== r || !dialog.open) return;
+      if (showing !== mine || !dialog.open) return;
       body.append(line(r, k, categories[k], data));
     }
   }
@@ -93,30 +114,60 @@ picsift.large = (() => {
     }
     const told = document.createElement("td");
     const flip = document.createElement("button");
+    const truth = document.createElement("td");
+    truth.className = "of-truth";
+    const known = data.truth ? data.truth[r] : picsift.UNKNOWN;
     const tell = () => {
-      const [word, kind] = WORDS[answer(r, k)];
-      flip.textContent = word;
-      flip.className = kind;
-      flip.setAttribute("aria-label", `${category.called}: ${word}; flip`);
+      const given = answer(r, k);
+      flip.textContent = WORDS[given];
+      flip.className = `answer is-${WORDS[given]}`;
+      flip.setAttribute("aria-label", `${category.called}: ${WORDS[given]}; flip`);
+      truth.textContent = known === picsift.UNKNOWN ? "" : WORDS[known];
+      truth.classList.toggle("differs", known !== picsift.UNKNOWN && known !== given);
     };
     flip.type = "button";
-    flip.addEventListener("click", () => { picsift.correctRow(r, k, answer(r, k) !== 1); tell(); verdict(); });
+    flip.addEventListener("click", () => { picsift.correct([r], k, answer(r, k) !== 1); });
     tell();
     told.append(flip);
-    made.append(name, score, told);
+    made.append(name, score, told, truth);
+    lines.push(tell);
     return made;
+  }
+
+  // What is known of the picture has changed.
+  function update() {
+    if (!dialog.open || picsift.view.row() === undefined) return;
+    verdict();
+    for (const tell of lines) tell();
   }
 
   function open() {
     if (picsift.view.row() === undefined) return;
     if (!dialog.open) dialog.showModal();
     show().catch(picsift.problem);
+    picsift.address.write();
   }
 
   function close() {
     if (dialog.open) dialog.close();
   }
 
-  dialog.addEventListener("close", () => { shown = -1; picsift.view.select(picsift.view.place(), true); });
-  return { open, close, show: () => { if (dialog.open) show().catch(picsift.problem); }, isOpen: () => dialog.open };
+  // A finger that wipes the picture aside asks for the next one.
+  const FAR = 60;
+  let touched = null;
+  el("large-image").parentElement.addEventListener("touchstart", (event) => {
+    touched = event.touches.length === 1 ? event.touches[0].clientX : null;
+  }, { passive: true });
+  el("large-image").parentElement.addEventListener("touchend", (event) => {
+    const moved = touched === null ? 0 : event.changedTouches[0].clientX - touched;
+    touched = null;
+    if (Math.abs(moved) >= FAR) picsift.move(moved < 0 ? 1 : -1);
+  }, { passive: true });
+
+  // The event comes after the dialog has closed, when it may be open again.
+  dialog.addEventListener("close", () => {
+    picsift.address.write();
+    if (!dialog.open) picsift.view.select(picsift.view.place(), true);
+  });
+  return { open, close, update, show: () => { if (dialog.open) show().catch(picsift.problem); }, isOpen: () => dialog.open };
 })();

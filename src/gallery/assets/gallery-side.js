@@ -42,7 +42,7 @@ picsift.side = (() => {
     const said = `${total.toLocaleString("en")} scores, about ${above.toLocaleString("en")} of them from the threshold of ${short(category.threshold)} on`;
     svg.setAttribute("aria-label", `Histogram of ${said}`);
     el("histogram").replaceChildren(svg);
-    const colours = layers.length > 1 ? " Green: the truth is yes, red: no." : "";
+    const colours = layers.length > 1 ? " Green: the truth is yes, grey: no." : "";
     el("histogram-text").textContent = `${said}. The height is the square root of the count.${colours}`;
   }
 

@@ -2,85 +2,146 @@
 "use strict";
 (() => {
   const el = (id) => document.getElementById(id);
-  const { view, side, large } = picsift;
+  const { view, side, large, corrections, address } = picsift;
+  const served = () => Boolean(picsift.meta().serve);
 
+  let told;
   picsift.problem = (error) => {
     el("problem").textContent = error.message || String(error);
     el("problem").hidden = false;
-    setTimeout(() => { el("problem").hidden = true; }, 8000);
+    clearTimeout(told);
+    told = setTimeout(() => { el("problem").hidden = true; }, 8000);
   };
 
-  function tellUnsaved() {
-    const unsaved = picsift.unsaved().length;
-    const all = picsift.standing().length;
-    el("unsaved").textContent = unsaved ? `${unsaved} unsaved` : all ? `${all} saved` : "";
-    el("save").disabled = picsift.toSave().length === 0;
+  // Whether the last save failed.
+  let failed = false;
+
+  function tellSaved() {
+    const unsaved = corrections.unsaved().length;
+    const all = corrections.standing().length;
+    const many = (count) => count.toLocaleString("en");
+    el("unsaved").textContent = served() && unsaved && !failed ? "saving\u2026"
+      : unsaved ? `${many(unsaved)} ${served() ? "not saved" : "unsaved"}` : all ? `${many(all)} saved` : "";
+    el("unsaved").classList.toggle("is-error", served() && failed && unsaved > 0);
+    // A served gallery saves by itself; there it is to try again.
+    el("save").hidden = served() ? !(failed && unsaved) : corrections.toSave().length === 0;
     el("save").classList.toggle("primary", unsaved > 0);
-    el("undo").disabled = !picsift.canUndo();
-  }
-
-  picsift.correctRow = (r, k, is) => {
-    const data = picsift.load.known(k);
-    const was = data.answers[r] === picsift.UNKNOWN ? null : data.answers[r] === 1;
-    picsift.correct(r, k, was, is);
-    view.update(r);
-    tellUnsaved();
-  };
-
-  // Yes or no for the picture that is selected, and on to the next.
-  function decide(is) {
-    const r = view.row();
-    if (r === undefined) return;
-    picsift.correctRow(r, view.state.k, is);
-    move(1);
-  }
-
-  function undo() {
-    const row = picsift.undo();
-    if (row === null) return;
-    view.update(row);
-    large.show();
-    tellUnsaved();
+    el("undo").disabled = !corrections.canUndo();
+    el("name").hidden = all === 0 || Boolean(picsift.stored("picsift-who"));
   }
 
   async function save() {
-    if (!picsift.toSave().length) return;
-    if (!picsift.stored("picsift-who")) {
-      el("keys").showModal();
-      el("who").value = picsift.lastSaver();
-      el("who").placeholder = "say who you are, then save";
-      el("who").select();
-      return;
+    try {
+      await corrections.save();
+      failed = false;
+    } catch (error) {
+      failed = true;
+      picsift.problem(error);
+    } finally {
+      tellSaved();
     }
-    await picsift.save();
-    tellUnsaved();
   }
 
-  function move(by) {
+  function changed(rows) {
+    for (const r of rows) view.update(r);
+    large.update();
+    tellSaved();
+    if (served()) save();
+  }
+
+  // What is true of these rows and the category: yes, no, or (null) nothing that anybody said.
+  picsift.correct = (rows, k, is) => {
+    const { answers } = picsift.load.known(k);
+    const was = (r) => (answers[r] === picsift.UNKNOWN ? null : answers[r] === 1);
+    corrections.change(rows.map((row) => ({ row, category: k, was: was(row), is })));
+    changed(rows);
+  };
+
+  // Yes or no for the pictures that are selected; where there are none, for the current one, and on to the next.
+  function decide(is) {
+    const picked = large.isOpen() ? [] : view.picked();
+    if (picked.length) {
+      picsift.correct(picked, view.state.k, is);
+      view.pickNone();
+      return;
+    }
+    const r = view.row();
+    if (r === undefined) return;
+    picsift.correct([r], view.state.k, is);
+    picsift.move(1);
+  }
+
+  function undo() {
+    const rows = corrections.undo();
+    if (rows.length) changed(rows);
+  }
+
+  picsift.move = (by) => {
     view.select(view.place() + by, !large.isOpen());
     large.show();
+    address.write();
+  };
+  const { move } = picsift;
+
+  // With Shift the pictures between are selected.
+  function step(by, event) {
+    if (event.shiftKey && !large.isOpen()) view.extend(view.place() + by);
+    else move(by);
+  }
+
+  // Where a line of pictures counts as one step.
+  const line = () => (large.isOpen() ? 1 : view.columns());
+
+  function pick() {
+    if (!large.isOpen() && view.row() !== undefined) view.pick(view.row());
+  }
+
+  function askName() {
+    if (!picsift.stored("picsift-who")) el("who").value = corrections.lastSaver();
+    if (!el("keys").open) el("keys").showModal();
+  }
+
+  // The name is kept as it is typed: a dialog's close event comes later than the next key may.
+  function named() {
+    picsift.store("picsift-who", el("who").value.trim());
+    tellSaved();
+  }
+
+  function closeKeys() {
+    named();
+    el("keys").close();
   }
 
   const KEYS = {
-    ArrowRight: () => move(1), j: () => move(1), ArrowLeft: () => move(-1), k: () => move(-1),
-    ArrowDown: () => move(large.isOpen() ? 1 : view.columns()), ArrowUp: () => move(large.isOpen() ? -1 : -view.columns()),
-    y: () => decide(true), n: () => decide(false), u: undo, s: () => save().catch(picsift.problem),
-    "?": () => el("keys").showModal(),
+    ArrowRight: (event) => step(1, event), j: () => move(1), ArrowLeft: (event) => step(-1, event), k: () => move(-1),
+    ArrowDown: (event) => step(line(), event), ArrowUp: (event) => step(-line(), event),
+    y: () => decide(true), n: () => decide(false), u: undo, s: save, x: pick,
+    "?": askName, "/": () => { if (!large.isOpen()) { openFilters(true); el("find").select(); } },
     Home: () => move(-view.count()), End: () => move(view.count()),
+    Escape: () => { if (!large.isOpen()) view.pickNone(); },
   };
 
   addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || el("keys").open) return;
-    const target = event.target;
-    if (target.matches("input, select, textarea")) return;
+    if (el("keys").open) return;
+    const { target } = event;
+    if (target.matches("input:not(.pick), select, textarea")) return;
+    if ((event.ctrlKey || event.metaKey) && event.key === "a" && !large.isOpen()) {
+      event.preventDefault();
+      view.pickAll();
+      return;
+    }
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "Enter") {
-      if (target.matches("button")) return;
+      if (target.matches("button, summary")) return;
       event.preventDefault();
       large.open();
       return;
     }
     const act = KEYS[event.key];
-    if (act) { event.preventDefault(); act(); }
+    if (!act) return;
+    // Escape is the dialog's own.
+    if (event.key !== "Escape") event.preventDefault();
+    act(event);
   });
 
   function number(id, fallback) {
@@ -92,25 +153,64 @@
   async function filter() {
     const { state } = view;
     const k = Number(el("category").value);
-    const changed = k !== state.k;
+    address.write();
+    // Cards are drawn and corrected by the state, which must not be of a category that is still to come.
+    await picsift.load.category(k);
+    if (k !== Number(el("category").value)) return;
+    const other = k !== state.k;
     Object.assign(state, {
-      k, answer: el("answer").value, sort: el("sort").value, min: number("min", 0), max: number("max", 1),
+      k, answer: el("answer").value, find: el("find").value.trim().toLowerCase(), sort: el("sort").value, min: number("min", 0), max: number("max", 1),
       errors: el("errors").checked, disagree: el("disagree").checked && picsift.meta().categories[k].truth, corrected: el("corrected").checked,
     });
-    if (changed) side.show(k);
+    if (other) side.show(k);
+    // A word about pictures that nobody sees would be a mistake.
+    view.pickNone();
     await view.refresh(false);
+  }
+
+  function loosen() {
+    for (const id of ["find", "answer", "min", "max"]) el(id).value = { find: "", answer: "all", min: "0", max: "1" }[id];
+    for (const id of ["errors", "disagree", "corrected"]) el(id).checked = false;
+    return filter();
+  }
+
+  function openFilters(is) {
+    el("filters").classList.toggle("open", is);
+    el("more-filters").setAttribute("aria-expanded", String(is));
+  }
+
+  // Shows what the address says.
+  async function arrive() {
+    const row = address.read();
+    await filter();
+    if (row === null) { large.close(); return; }
+    if (view.go(row)) large.open();
+  }
+
+  function takeBack() {
+    if (view.row() !== undefined) picsift.correct([view.row()], view.state.k, null);
   }
 
   function listen() {
     el("filters").addEventListener("input", () => filter().catch(picsift.problem));
     el("filters").addEventListener("submit", (event) => event.preventDefault());
+    el("find").addEventListener("keydown", (event) => {
+      if (event.key === "Enter") view.select(0, true);
+    });
     const clicks = {
-      undo, save: () => save().catch(picsift.problem), help: () => el("keys").showModal(), "keys-close": () => el("keys").close(),
-      previous: () => move(-1), next: () => move(1), close: large.close, yes: () => decide(true), no: () => decide(false),
+      undo, save, help: askName, name: () => { askName(); el("who").select(); }, "keys-close": closeKeys,
+      previous: () => move(-1), next: () => move(1), close: large.close, yes: () => decide(true), no: () => decide(false), "take-back": takeBack,
+      "picked-yes": () => decide(true), "picked-no": () => decide(false), "picked-all": view.pickAll, "picked-clear": view.pickNone,
+      "more-filters": () => openFilters(!el("filters").classList.contains("open")), loosen: () => loosen().catch(picsift.problem),
     };
-    for (const [id, act] of Object.entries(clicks)) el(id).addEventListener("click", act);
+    for (const [id, act] of Object.entries(clicks)) el(id).addEventListener("click", () => act());
     el("who").value = picsift.stored("picsift-who") || "";
-    el("keys").addEventListener("close", () => picsift.store("picsift-who", el("who").value.trim()));
+    el("who").addEventListener("input", named);
+    el("who").addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.isComposing) return;
+      event.preventDefault();
+      closeKeys();
+    });
     let asked = false;
     addEventListener("scroll", () => {
       if (asked) return;
@@ -118,7 +218,8 @@
       requestAnimationFrame(() => { asked = false; view.draw(); });
     }, { passive: true });
     addEventListener("resize", view.layout);
-    addEventListener("beforeunload", (event) => { if (picsift.unsaved().length) event.preventDefault(); });
+    addEventListener("hashchange", () => arrive().catch(picsift.problem));
+    addEventListener("beforeunload", (event) => { if (corrections.unsaved().length) event.preventDefault(); });
   }
 
   async function start() {
@@ -126,16 +227,23 @@
     const meta = picsift.meta();
     document.title = `${meta.title} \u2013 picsift`;
     el("title").textContent = meta.title;
-    const errors = meta.errors ? `, ${meta.errors.toLocaleString("en")} without a picture` : "";
-    const model = meta.model ? `; ${[meta.model, meta.revision].filter(Boolean).join(" ")}` : "";
-    el("about").textContent = `${meta.rows.toLocaleString("en")} rows${errors}${model}`;
+    const model = [meta.model, meta.revision].filter(Boolean).join(", ");
+    el("about").textContent = model ? `Answered by ${model}.` : "";
+    el("saving-how").textContent = served()
+      ? "Corrections are saved as you make them."
+      : "Save gives a file, corrections.jsonl. picsift gallery --serve saves corrections as they are made.";
+    document.body.classList.toggle("served", served());
+    el("errors-label").hidden = meta.errors === 0;
+    el("errors-label").append(` (${meta.errors.toLocaleString("en")})`);
     meta.categories.forEach((category, k) => el("category").append(new Option(category.called, String(k))));
     listen();
     // On a phone the pictures come first.
     el("more").open = innerWidth > 760;
     side.show(0);
-    tellUnsaved();
-    await view.refresh(false);
+    tellSaved();
+    await arrive();
+    // What an earlier page could not save.
+    if (served() && corrections.unsaved().length) save();
     document.body.dataset.ready = "true";
   }
 

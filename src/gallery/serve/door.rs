@@ -95,11 +95,12 @@ impl Door {
         let mut keys = query
             .filter_map(|part| part.split_once('='))
             .filter(|(name, _)| uri.path() == "/" && *name == KEY);
-        if cookies.any(|(_, value)| same(value, &self.link)) {
-            return Guest::Known;
-        }
+        // Who has both is new too: the address must lose the key.
         if keys.any(|(_, value)| same(value, &self.link)) {
             return Guest::New;
+        }
+        if cookies.any(|(_, value)| same(value, &self.link)) {
+            return Guest::Known;
         }
         Guest::Stranger("open the gallery by the link that picsift printed when it was started")
     }
@@ -156,6 +157,7 @@ mod tests {
             ),
             (&entry, vec![host.clone()], Guest::New),
             (&entry, vec![host.clone(), wrong.clone()], Guest::New),
+            (&entry, vec![host.clone(), own.clone()], Guest::New),
         ] {
             assert_eq!(guest(uri, &headers), expected, "{uri} {headers:?}");
         }
