@@ -131,7 +131,7 @@ pub struct ModelInfo {
     pub revision: String,
     /// The weights' licence, as an SPDX expression, where it is known.
     pub licence: Option<&'static str>,
-    /// Where the model runs, as [`crate::DeviceChoice`] writes it, never `auto`.
+    /// Where the model runs, as [`crate::DeviceChoice`] writes it, never `auto`; several devices with commas between.
     pub device: String,
     /// The number format that the model computes in: `f32`, `bf16`, or `q8_0` or `q4k` for quantised weights.
     pub dtype: &'static str,
@@ -393,10 +393,12 @@ impl BatchAdvice {
     /// Batches that wait while one runs.
     pub(crate) const WAITING: usize = 2;
 
-    /// How many images should be on their way to the model at once: the batch that it runs, one that waits and one that is
-    /// made ready. More would only hold memory, and for a model that sees large images much of it.
-    pub fn images_ahead(self) -> usize {
-        self.max_images.saturating_mul(1 + Self::WAITING)
+    /// How many images should be on their way at once to a model on so many devices: for each the batch that it runs, one that
+    /// waits and one that is made ready. More would only hold memory, and for a model that sees large images much of it.
+    pub fn images_ahead(self, devices: usize) -> usize {
+        self.max_images
+            .saturating_mul(1 + Self::WAITING)
+            .saturating_mul(devices.max(1))
     }
 }
 

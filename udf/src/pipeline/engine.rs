@@ -165,7 +165,7 @@ impl Engine {
 
     /// How many images of one stream should be under way at once, on their way to this model if to any.
     pub fn in_flight(&self, model: Option<&ModelHandle>) -> usize {
-        let wanted = model.map_or(WITHOUT_MODEL, |model| model.batch().images_ahead());
+        let wanted = model.map_or(WITHOUT_MODEL, ModelHandle::images_ahead);
         self.options.images_in_flight.unwrap_or(wanted).max(1)
     }
 

@@ -59,6 +59,15 @@ pub(super) fn versions() -> Option<(u32, u32)> {
     Some((u32::try_from(version).ok()?, sys::CUDA_VERSION))
 }
 
+/// How many devices the driver has.
+///
+/// # Errors
+/// The driver's.
+pub(super) fn count() -> std::result::Result<usize, result::DriverError> {
+    result::init()?;
+    Ok(usize::try_from(result::device::get_count()?).unwrap_or(0))
+}
+
 /// Bytes that are free on the device, by the driver's count.
 pub(super) fn free_memory(device: &Device) -> Option<u64> {
     let stream = device.as_cuda_device().ok()?.cuda_stream();

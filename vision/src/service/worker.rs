@@ -1,9 +1,10 @@
-//! The thread that owns the model: takes what waits, runs it in batches, sends each caller its answers.
+//! A thread that owns a model: takes what waits, runs it in batches, sends each caller its answers.
 //!
 //! It sleeps until a job arrives, takes whatever else is queued by then up to the batch limit and runs it: batches
 //! grow by themselves under load, and a lone job never waits for company. What a model does wrong ends here: a panic
 //! and a wrong number of answers become errors of their jobs, and a batch that does not fit the device's memory
-//! is halved until it does. A device that is lost ends it: what waits, and whatever comes later, has that one error.
+//! is halved until it does. A device that is lost ends it: its jobs go back into the queue while there are other devices;
+//! if it was the last one, what waits, and whatever comes later, has that one error.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 
 use super::{Request, Shared};
 use crate::error::VisionError;
@@ -21,13 +22,22 @@ use crate::packing::{PackLimits, pack};
 pub(super) struct Worker {
     model: Box<dyn Model>,
     shared: Arc<Shared>,
+    /// Where jobs go back to; weak, so that the queue is closed when nobody is left who asks.
+    queue: mpsc::WeakSender<Request>,
+    /// Each worker waits for its turn to wait for jobs, in the order in which they came.
+    requests: Arc<Mutex<mpsc::Receiver<Request>>>,
     /// What a batch may hold; the views become fewer when memory runs out and stay so, because what did not fit once
     /// would not fit the next time, after as long a computation.
     limits: PackLimits,
 }
 
 impl Worker {
-    pub(super) fn new(model: Box<dyn Model>, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(
+        model: Box<dyn Model>,
+        shared: Arc<Shared>,
+        queue: mpsc::WeakSender<Request>,
+        requests: Arc<Mutex<mpsc::Receiver<Request>>>,
+    ) -> Self {
         let limits = PackLimits {
             items: shared.description.batch.max_images,
             cost: shared.description.batch.max_views,
@@ -35,14 +45,16 @@ impl Worker {
         Self {
             model,
             shared,
+            queue,
+            requests,
             limits,
         }
     }
 
     /// Answers until every handle is gone or the device is lost.
-    pub(super) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+    pub(super) fn run(mut self) {
         let mut pending = Vec::new();
-        while requests.blocking_recv_many(&mut pending, self.limits.items) > 0 {
+        while self.receive(&mut pending) > 0 {
             while !pending.is_empty() {
                 // A caller that has gone away meanwhile is not worth an encode.
                 pending.retain(|request: &Request| !request.reply.is_closed());
@@ -51,21 +63,48 @@ impl Worker {
                 let Some(batch) = pack(&costs, self.limits).into_iter().next() else {
                     break;
                 };
-                let again = self.answer(pending.drain(batch).collect());
-                if self.shared.lost.get().is_some() {
-                    // What waits is dropped with its replies, which says the same as a reply would. The model is not: the
-                    // libraries of a device that is lost panic when they are told to let go.
-                    std::mem::forget(self.model);
+                let again = match self.answer(pending.drain(batch).collect()) {
+                    Ok(again) => again,
+                    Err(lost) => {
+                        pending.splice(..0, lost.open);
+                        return self.end(pending);
+                    }
+                };
+                pending.splice(..0, again);
+            }
+        }
+    }
+
+    fn receive(&self, pending: &mut Vec<Request>) -> usize {
+        let mut requests = self.requests.blocking_lock();
+        requests.blocking_recv_many(pending, self.limits.items)
+    }
+
+    /// Ends a worker whose device is lost, with the jobs that it has not answered.
+    fn end(self, open: Vec<Request>) {
+        // The model is not dropped: the libraries of a device that is lost panic when they are told to let go.
+        std::mem::forget(self.model);
+        // Before jobs are sent: when the last worker has gone, the queue is closed and nothing waits in it for ever.
+        drop(self.requests);
+        if self.shared.lost.get().is_some() {
+            // What waits is dropped with its replies, which says the same as a reply would.
+            return;
+        }
+        if let Some(queue) = self.queue.upgrade() {
+            for request in open {
+                if queue.blocking_send(request).is_err() {
                     return;
                 }
-                pending.splice(..0, again);
             }
         }
     }
 
     /// Calls the model once. Gives back the jobs that did not fit the memory and had company, having lowered the limit so
     /// that they come in smaller batches; all others are answered.
-    fn answer(&mut self, requests: Vec<Request>) -> Vec<Request> {
+    ///
+    /// # Errors
+    /// [`Lost`] when the device has broken, with the jobs that another one may answer.
+    fn answer(&mut self, requests: Vec<Request>) -> Result<Vec<Request>, Lost> {
         let tried: usize = requests.iter().map(Request::cost).sum();
         let alone = requests.len() == 1;
         let (jobs, replies): (Vec<Job>, Vec<_>) = requests
@@ -77,13 +116,16 @@ impl Worker {
             .iter()
             .filter_map(|result| result.as_ref().err())
             .find(|error| matches!(error, VisionError::DeviceLost { .. }));
-        if let Some(lost) = lost {
-            // Before any reply: a caller that reads one and asks again must find the service closed.
-            let _ = self.shared.lost.set(lost.clone());
-        }
+        let last = lost.is_some_and(|lost| self.lose(lost));
+        let (lost, others) = (lost.is_some(), lost.is_some() && !last);
         let mut again = Vec::new();
         for ((job, reply), result) in jobs.into_iter().zip(replies).zip(results) {
-            if !alone && matches!(result, Err(VisionError::OutOfMemory { .. })) {
+            let open = match &result {
+                Err(VisionError::OutOfMemory { .. }) => others || !alone,
+                Err(VisionError::DeviceLost { .. }) => others,
+                _ => false,
+            };
+            if open {
                 again.push(Request { job, reply });
             } else {
                 add(&self.shared.counters.images, 1);
@@ -91,11 +133,27 @@ impl Worker {
                 let _ = reply.send(result);
             }
         }
+        if lost {
+            return Err(Lost { open: again });
+        }
         if !again.is_empty() {
             self.limits.cost = self.limits.cost.min(tried.div_ceil(2));
             add(&self.shared.counters.halved, 1);
         }
-        again
+        Ok(again)
+    }
+
+    /// Takes note that the device is lost; whether it was the last one. Before any reply: a caller that reads one and asks again
+    /// must find the service closed.
+    fn lose(&self, error: &VisionError) -> bool {
+        let last = self.shared.alive.fetch_sub(1, Ordering::AcqRel) == 1;
+        if last {
+            let _ = self.shared.lost.set(error.clone());
+        } else {
+            add(&self.shared.counters.lost, 1);
+            tracing::warn!(%error, "the other devices go on");
+        }
+        last
     }
 
     /// One result per job, whatever the model does.
@@ -148,6 +206,11 @@ impl Worker {
         };
         jobs.iter().map(|_| Err(failed.clone())).collect()
     }
+}
+
+/// The jobs of a device that has broken, for another.
+struct Lost {
+    open: Vec<Request>,
 }
 
 impl Request {

@@ -5,6 +5,7 @@
 mod checkpoints;
 mod classifier;
 mod coco_ssd;
+mod devices;
 mod golden_data;
 mod goldens;
 mod hub;
