@@ -4,6 +4,7 @@
 //! [`Question`] or says why not, before any image is read. [`Model`] is the one that runs and is owned by a
 //! single thread. Nothing here knows a particular model or how jobs are gathered into batches.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -377,6 +378,32 @@ pub trait Model: Send {
     /// Jobs that did not fit the device's memory together get [`VisionError::OutOfMemory`], and the service asks
     /// again with fewer. A call that panicked may be followed by others, so nothing half-done is kept.
     fn answer(&mut self, jobs: &[Job]) -> Vec<Result<Vec<Answer>, VisionError>>;
+
+    /// What makes views ready for [`Model::answer_staged`] while the model is at work; `None` for a model that has nothing to do for
+    /// an image but its arithmetic.
+    fn stager(&self) -> Option<Arc<dyn Stager>> {
+        None
+    }
+
+    /// The same as [`Model::answer`], with what this model's [`Stager`] has made of each job's views, where it has.
+    fn answer_staged(
+        &mut self,
+        jobs: &[Job],
+        _staged: &[Option<Staged>],
+    ) -> Vec<Result<Vec<Answer>, VisionError>> {
+        self.answer(jobs)
+    }
+}
+
+/// What a [`Stager`] makes of an image's views; meaningful to its model only.
+pub type Staged = Box<dyn Any + Send>;
+
+/// The half of a model that makes views ready for its device, on a thread of its own, while the model computes another batch. What
+/// lies ready is at most one batch.
+pub trait Stager: Send + Sync {
+    /// The views as the model's arithmetic takes them; `None` where they do not fit the model or the device's memory, which is for
+    /// [`Model::answer_staged`] to find out and say.
+    fn stage(&self, views: &Views) -> Option<Staged>;
 }
 
 /// How many images a model likes to be given at once, where it runs and as it was loaded. A larger batch should pay

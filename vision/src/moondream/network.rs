@@ -59,6 +59,15 @@ pub struct Network {
     pub(super) text: TextModel,
 }
 
+/// An image as the encoder takes it, on its device.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// `[views, tokens, 3 * patch * patch]`, the overview first.
+    patches: Tensor,
+    /// Rows and columns of tiles.
+    grid: (usize, usize),
+}
+
 /// Images as the language model has read them: its keys and values over BOS and image tokens.
 #[derive(Debug, Clone)]
 pub struct Prefix {
@@ -146,7 +155,21 @@ impl Network {
     /// # Errors
     /// The tensor library's, and when the views do not fit together.
     pub fn encode(&self, images: &[&Views], watch: &mut Watch<'_>) -> Result<Prefix> {
-        let embeddings = self.embed_images(images, watch)?;
+        let prepared = images.iter().map(|views| self.prepare(views));
+        let prepared: Vec<Prepared> = prepared.collect::<Result<_>>()?;
+        self.encode_prepared(&prepared.iter().collect::<Vec<_>>(), watch)
+    }
+
+    /// [`Network::encode`] of images that have been [prepared](Network::prepare).
+    ///
+    /// # Errors
+    /// The tensor library's.
+    pub fn encode_prepared(
+        &self,
+        images: &[&Prepared],
+        watch: &mut Watch<'_>,
+    ) -> Result<Prefix> {
+        let embeddings = self.embed_prepared(images, watch)?;
         watch(Stage::Projected, &embeddings);
         self.read_images(embeddings)
     }
@@ -298,21 +321,40 @@ impl Network {
     /// # Errors
     /// The tensor library's, and when the views do not fit together.
     pub fn embed_images(&self, images: &[&Views], watch: &mut Watch<'_>) -> Result<Tensor> {
-        let side = self.config.vision.crop;
-        let samples: Vec<Vec<f32>> = images
-            .iter()
-            .map(|views| self.samples(views))
-            .collect::<Result<_>>()?;
-        let counts: Vec<usize> = samples
-            .iter()
-            .map(|samples| samples.len() / (side * side * 3))
-            .collect();
+        let prepared = images.iter().map(|views| self.prepare(views));
+        let prepared: Vec<Prepared> = prepared.collect::<Result<_>>()?;
+        self.embed_prepared(&prepared.iter().collect::<Vec<_>>(), watch)
+    }
+
+    /// An image's views as the encoder takes them, on its device: all of [`Network::embed_images`] that is no arithmetic of the
+    /// network and can be done ahead.
+    ///
+    /// # Errors
+    /// The tensor library's, and when the views do not fit together.
+    pub fn prepare(&self, views: &Views) -> Result<Prepared> {
+        let vision = &self.config.vision;
+        let patches = patch_vectors(&self.samples(views)?, vision.crop, vision.patch, |x| x)?
+            .to_dtype(self.format.dtype)?
+            .to_device(&self.format.device)?;
+        Ok(Prepared {
+            patches,
+            grid: (views.grid.0 as usize, views.grid.1 as usize),
+        })
+    }
+
+    /// [`Network::embed_images`] of images that have been prepared.
+    ///
+    /// # Errors
+    /// The tensor library's.
+    pub fn embed_prepared(&self, images: &[&Prepared], watch: &mut Watch<'_>) -> Result<Tensor> {
+        let counts = images.iter().map(|image| image.patches.dim(0));
+        let counts: Vec<usize> = counts.collect::<Result<_>>()?;
         let vision = &self.config.vision;
         self.fits_launch("views", counts.iter().sum(), vision.tokens() * vision.dim)?;
-        let features = self.encode_views(&samples, watch)?;
+        let features = self.encode_views(images, watch)?;
         let mut start = 0;
         let (mut overviews, mut locals) = (Vec::new(), Vec::new());
-        for (views, count) in images.iter().zip(counts) {
+        for (image, count) in images.iter().zip(counts) {
             let overview = features.get(start)?;
             locals.push(if count == 1 {
                 overview.clone()
@@ -321,9 +363,8 @@ impl Network {
                     Layout::V2025 => self.config.vision.overlap_margin,
                     Layout::V2024 => 0,
                 };
-                let grid = (views.grid.0 as usize, views.grid.1 as usize);
                 let tiles = features.narrow(0, start + 1, count - 1)?;
-                let stitched = stitch(&tiles, grid, self.config.vision.grid(), margin)?;
+                let stitched = stitch(&tiles, image.grid, self.config.vision.grid(), margin)?;
                 watch(Stage::Stitched, &stitched);
                 pool(&stitched, self.config.vision.grid())?
             });
@@ -338,26 +379,22 @@ impl Network {
     }
 
     /// The features of all views, whichever images they belong to, `[views, tokens, dim]`.
-    fn encode_views(&self, samples: &[Vec<f32>], watch: &mut Watch<'_>) -> Result<Tensor> {
-        let vision = &self.config.vision;
+    fn encode_views(&self, images: &[&Prepared], watch: &mut Watch<'_>) -> Result<Tensor> {
         let at_once = if self.format.device.is_cpu() {
             VIEWS_AT_ONCE.0
         } else {
             VIEWS_AT_ONCE.1
         };
-        let views: Vec<&[f32]> = samples
-            .iter()
-            .flat_map(|image| image.chunks_exact(vision.crop * vision.crop * 3))
-            .collect();
+        let patches: Vec<&Tensor> = images.iter().map(|image| &image.patches).collect();
+        let patches = Tensor::cat(&patches, 0)?;
+        let views = patches.dim(0)?;
         let mut features = Vec::new();
-        for some in views.chunks(at_once) {
-            let patches = patch_vectors(&some.concat(), vision.crop, vision.patch, |x| x)?
-                .to_device(&self.format.device)?
-                .to_dtype(self.format.dtype)?;
-            watch(Stage::Patches, &patches);
+        for start in (0..views).step_by(at_once) {
+            let some = patches.narrow(0, start, at_once.min(views - start))?;
+            watch(Stage::Patches, &some);
             let out = self
                 .encoder
-                .forward(&patches, |x| watch(Stage::VisionBlock, x))?;
+                .forward(&some, |x| watch(Stage::VisionBlock, x))?;
             watch(Stage::VisionOut, &out);
             features.push(out);
         }

@@ -2,9 +2,11 @@
 //! owns it there.
 //!
 //! Owns what callers see: the queue with its back-pressure, and what is known of the model without asking its
-//! threads. Their work is `worker`'s, which jobs run together is [`pack`](crate::pack)'s, and the
+//! threads. Their work is `worker`'s, what is done for the next batch beside it `ahead`'s, which jobs run together is [`pack`](crate::pack)'s, and the
 //! arithmetic the model's.
 
+mod ahead;
+mod queue;
 mod worker;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -12,16 +14,20 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::description::{ModelDescription, joined};
 use crate::error::VisionError;
 use crate::model::{
-    Answer, BatchAdvice, Job, Loaded, ModelInfo, Preprocessor, Question, Questions, Views,
+    Answer, BatchAdvice, Job, Loaded, ModelInfo, Preprocessor, Question, Questions, Staged, Views,
 };
+use crate::packing::PackLimits;
+use ahead::Ahead;
+use queue::Queue;
 use worker::Worker;
 
-/// How large batches and the queue may become. Together they bound the images that the service holds.
+/// How large batches and the queue may become. Together they bound the images that the service holds: the queue, and for each
+/// device the batch that runs and one that is made ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ServiceOptions {
     /// Most images and views in one call of the model; unset, what the model advises.
@@ -57,6 +63,8 @@ pub struct Service {
 /// One job on its way, and where its answers go.
 struct Request {
     job: Job,
+    /// What was made ready of it ahead of its batch.
+    staged: Option<Staged>,
     reply: oneshot::Sender<Result<Vec<Answer>, VisionError>>,
 }
 
@@ -130,21 +138,33 @@ impl Service {
             alive: AtomicUsize::new(devices),
             lost: OnceLock::new(),
         });
-        let (queue, requests) = mpsc::channel(queue);
-        let requests = Arc::new(Mutex::new(requests));
+        let (sender, queue) = Queue::new(queue, &shared);
+        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
+            thread.map(drop).map_err(|source| VisionError::Thread {
+                model: shared.description.info.name.clone(),
+                source: Arc::new(source),
+            })
+        };
         let models = std::iter::once(first.model).chain(others.into_iter().map(|one| one.model));
         for model in models {
-            let (queue, requests) = (queue.downgrade(), Arc::clone(&requests));
-            let worker = Worker::new(model, Arc::clone(&shared), queue, requests);
-            thread::Builder::new()
-                .name("picsift-model".to_owned())
-                .spawn(move || worker.run())
-                .map_err(|source| VisionError::Thread {
-                    model: shared.description.info.name.clone(),
-                    source: Arc::new(source),
-                })?;
+            let ahead = match model.stager() {
+                None => None,
+                Some(stager) => {
+                    let ahead = Arc::new(Ahead::new(shared.limits()));
+                    let (queue, lies) = (queue.clone(), Arc::clone(&ahead));
+                    let work = move || ahead::stage_all(&*stager, queue, &lies);
+                    spawn("picsift-stage", Box::new(work))?;
+                    Some(ahead)
+                }
+            };
+            let worker = Worker::new(model, Arc::clone(&shared), queue.clone(), ahead);
+            spawn("picsift-model", Box::new(move || worker.run()))?;
         }
-        Ok(Self { queue, shared })
+        Ok(Self {
+            queue: sender,
+            shared,
+        })
     }
 
     /// What the model is.
@@ -211,10 +231,24 @@ impl Service {
         let (reply, answer) = oneshot::channel();
         let job = Job { views, questions };
         self.queue
-            .send(Request { job, reply })
+            .send(Request {
+                job,
+                staged: None,
+                reply,
+            })
             .await
             .map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
+    }
+}
+
+impl Shared {
+    /// What a batch may hold.
+    fn limits(&self) -> PackLimits {
+        PackLimits {
+            items: self.description.batch.max_images,
+            cost: self.description.batch.max_views,
+        }
     }
 }
 

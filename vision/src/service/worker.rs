@@ -12,49 +12,52 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use tokio::sync::{Mutex, mpsc};
-
+use super::ahead::Ahead;
+use super::queue::Queue;
 use super::{Request, Shared};
 use crate::error::VisionError;
-use crate::model::{Answer, Job, Model};
+use crate::model::{Answer, Job, Model, Staged};
 use crate::packing::{PackLimits, pack};
 
 pub(super) struct Worker {
     model: Box<dyn Model>,
     shared: Arc<Shared>,
-    /// Where jobs go back to; weak, so that the queue is closed when nobody is left who asks.
-    queue: mpsc::WeakSender<Request>,
-    /// Each worker waits for its turn to wait for jobs, in the order in which they came.
-    requests: Arc<Mutex<mpsc::Receiver<Request>>>,
+    queue: Queue,
+    /// What is made ready of the queue, for a model that has something to make ready.
+    ahead: Option<Arc<Ahead>>,
     /// What a batch may hold; the views become fewer when memory runs out and stay so, because what did not fit once
     /// would not fit the next time, after as long a computation.
     limits: PackLimits,
 }
 
 impl Worker {
+    /// A worker with the batches that the service was told to make. `ahead` is where the model's [`Stager`](crate::model::Stager)
+    /// lays what it takes off the queue.
     pub(super) fn new(
         model: Box<dyn Model>,
         shared: Arc<Shared>,
-        queue: mpsc::WeakSender<Request>,
-        requests: Arc<Mutex<mpsc::Receiver<Request>>>,
+        queue: Queue,
+        ahead: Option<Arc<Ahead>>,
     ) -> Self {
-        let limits = PackLimits {
-            items: shared.description.batch.max_images,
-            cost: shared.description.batch.max_views,
-        };
         Self {
             model,
+            limits: shared.limits(),
             shared,
             queue,
-            requests,
-            limits,
+            ahead,
         }
     }
 
     /// Answers until every handle is gone or the device is lost.
     pub(super) fn run(mut self) {
-        let mut pending = Vec::new();
-        while self.receive(&mut pending) > 0 {
+        loop {
+            let mut pending = match &self.ahead {
+                Some(ahead) => ahead.take(self.limits.items),
+                None => self.queue.take(self.limits.items),
+            };
+            if pending.is_empty() {
+                return;
+            }
             while !pending.is_empty() {
                 // A caller that has gone away meanwhile is not worth an encode.
                 pending.retain(|request: &Request| !request.reply.is_closed());
@@ -67,34 +70,15 @@ impl Worker {
                     Ok(again) => again,
                     Err(lost) => {
                         pending.splice(..0, lost.open);
-                        return self.end(pending);
+                        if let Some(ahead) = &self.ahead {
+                            pending.extend(ahead.close());
+                        }
+                        // The libraries of a device that is lost panic when they are told to let go.
+                        std::mem::forget(self.model);
+                        return self.queue.leave(pending);
                     }
                 };
                 pending.splice(..0, again);
-            }
-        }
-    }
-
-    fn receive(&self, pending: &mut Vec<Request>) -> usize {
-        let mut requests = self.requests.blocking_lock();
-        requests.blocking_recv_many(pending, self.limits.items)
-    }
-
-    /// Ends a worker whose device is lost, with the jobs that it has not answered.
-    fn end(self, open: Vec<Request>) {
-        // The model is not dropped: the libraries of a device that is lost panic when they are told to let go.
-        std::mem::forget(self.model);
-        // Before jobs are sent: when the last worker has gone, the queue is closed and nothing waits in it for ever.
-        drop(self.requests);
-        if self.shared.lost.get().is_some() {
-            // What waits is dropped with its replies, which says the same as a reply would.
-            return;
-        }
-        if let Some(queue) = self.queue.upgrade() {
-            for request in open {
-                if queue.blocking_send(request).is_err() {
-                    return;
-                }
             }
         }
     }
@@ -107,11 +91,15 @@ impl Worker {
     fn answer(&mut self, requests: Vec<Request>) -> Result<Vec<Request>, Lost> {
         let tried: usize = requests.iter().map(Request::cost).sum();
         let alone = requests.len() == 1;
-        let (jobs, replies): (Vec<Job>, Vec<_>) = requests
-            .into_iter()
-            .map(|request| (request.job, request.reply))
-            .unzip();
-        let results = self.results(&jobs);
+        let mut jobs = Vec::with_capacity(requests.len());
+        let mut staged = Vec::with_capacity(requests.len());
+        let mut replies = Vec::with_capacity(requests.len());
+        for request in requests {
+            jobs.push(request.job);
+            staged.push(request.staged);
+            replies.push(request.reply);
+        }
+        let results = self.results(&jobs, &staged);
         let lost = results
             .iter()
             .filter_map(|result| result.as_ref().err())
@@ -119,16 +107,20 @@ impl Worker {
         let last = lost.is_some_and(|lost| self.lose(lost));
         let (lost, others) = (lost.is_some(), lost.is_some() && !last);
         let mut again = Vec::new();
-        for ((job, reply), result) in jobs.into_iter().zip(replies).zip(results) {
+        let requests = jobs.into_iter().zip(staged).zip(replies);
+        for (((job, staged), reply), result) in requests.zip(results) {
             let open = match &result {
                 Err(VisionError::OutOfMemory { .. }) => others || !alone,
                 Err(VisionError::DeviceLost { .. }) => others,
                 _ => false,
             };
             if open {
-                again.push(Request { job, reply });
+                again.push(Request { job, staged, reply });
             } else {
                 add(&self.shared.counters.images, 1);
+                if lost {
+                    std::mem::forget(staged);
+                }
                 // The caller may have gone away while the model ran.
                 let _ = reply.send(result);
             }
@@ -157,11 +149,15 @@ impl Worker {
     }
 
     /// One result per job, whatever the model does.
-    fn results(&mut self, jobs: &[Job]) -> Vec<Result<Vec<Answer>, VisionError>> {
+    fn results(
+        &mut self,
+        jobs: &[Job],
+        staged: &[Option<Staged>],
+    ) -> Vec<Result<Vec<Answer>, VisionError>> {
         let counters = &self.shared.counters;
         let started = Instant::now();
         // The model is used again after a panic: models keep nothing between calls that a half-done one spoils.
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.model.answer(jobs)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.model.answer_staged(jobs, staged)));
         let elapsed = started.elapsed();
         tracing::debug!(
             model = %self.shared.description.info.name,
@@ -215,7 +211,7 @@ struct Lost {
 
 impl Request {
     /// Its views; at least 1, so that two jobs always cost more than one.
-    fn cost(&self) -> usize {
+    pub(super) fn cost(&self) -> usize {
         self.job.views.count().max(1)
     }
 }

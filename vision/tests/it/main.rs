@@ -20,4 +20,5 @@ mod seeds;
 mod service;
 mod shapes;
 mod siglip;
+mod staged;
 mod store;
