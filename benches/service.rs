@@ -181,10 +181,7 @@ impl Model for Random {
             .network
             .encode_prepared(&prepared, &mut |_, _| {})
             .unwrap();
-        let asked = self
-            .network
-            .ask(Some(&prefix), &questions, &mut |_, _| {})
-            .unwrap();
+        let asked = self.network.ask(Some(&prefix), &questions, None).unwrap();
         let sums = asked.to_dtype(DType::F32).unwrap().sum(D::Minus1).unwrap();
         assert_eq!(
             sums.to_vec1::<f32>().unwrap().len(),

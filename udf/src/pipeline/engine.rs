@@ -240,16 +240,24 @@ impl Engine {
         named.any(|(_, slot)| slot.try_lock().is_ok_and(|described| described.is_some()))
     }
 
-    /// The models that have been loaded, each with the options that it was asked for with, in no order. A model that is
-    /// being loaded is not among them yet.
-    pub fn loaded(&self) -> Vec<(LoadOptions, ModelInfo)> {
+    /// The services of the models that have been loaded, each with the options that it was asked for with, in no order. A model that
+    /// is being loaded is not among them yet.
+    pub fn services(&self) -> Vec<(LoadOptions, Service)> {
         let models = lock(&self.models);
-        let loaded = models.iter().filter_map(|((_, options), slot)| {
+        let running = models.iter().filter_map(|((_, options), slot)| {
             let described = slot.try_lock().ok()?;
             let service = described.as_ref()?.running()?;
-            Some((*options, service.info().clone()))
+            Some((*options, service.clone()))
         });
-        loaded.collect()
+        running.collect()
+    }
+
+    /// What the models of [`Engine::services`] are.
+    pub fn loaded(&self) -> Vec<(LoadOptions, ModelInfo)> {
+        let services = self.services().into_iter();
+        services
+            .map(|(options, service)| (options, service.info().clone()))
+            .collect()
     }
 
     /// The encoded bytes of an image.

@@ -11,7 +11,7 @@ pub(crate) use failure::Failure;
 use std::fmt;
 use std::str::FromStr;
 
-use candle_core::{Device, DeviceLocation};
+use candle_core::{Device, DeviceLocation, Tensor};
 
 use crate::error::VisionError;
 #[cfg(feature = "cuda")]
@@ -145,6 +145,42 @@ fn cuda(ordinal: usize, options: CudaOptions) -> Result<Device, String> {
         let source = without_backtrace(source);
         format!("no CUDA device answers ({source}); choose 'cpu' or 'auto'")
     })
+}
+
+/// Copies tensors to a device beside what it computes.
+pub(crate) struct Uploads {
+    #[cfg(feature = "cuda")]
+    cuda: Option<cuda::Uploads>,
+}
+
+impl Uploads {
+    /// To this device.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(crate) fn new(device: &Device) -> candle_core::Result<Self> {
+        let _ = device;
+        Ok(Self {
+            #[cfg(feature = "cuda")]
+            cuda: match device {
+                Device::Cuda(device) => Some(cuda::Uploads::new(device)?),
+                _ => None,
+            },
+        })
+    }
+
+    /// The tensor, which is in the CPU's memory, on the device, arrived: any thread may use it at once. What the device
+    /// computes of it must have been waited for when it is let go.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(crate) fn copy(&self, x: Tensor) -> candle_core::Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        if let Some(cuda) = &self.cuda {
+            return cuda.copy(&x);
+        }
+        Ok(x)
+    }
 }
 
 /// Bytes that are free on a device, where it can say.

@@ -10,7 +10,7 @@ use candle_core::{DType, Tensor};
 use super::generate::{NotFinite, Request};
 use super::network::{Network, Prefix, Prepared};
 use super::vocabulary::Vocabulary;
-use crate::device::Failure;
+use crate::device::{Failure, Uploads};
 use crate::error::{VisionError, without_backtrace};
 use crate::model::{
     Answer, Job, Model, Preprocessor, Prompt, Question, RgbImage, Staged, Stager, Views,
@@ -128,11 +128,10 @@ impl Moondream {
         }
         let tokens: Vec<&[u32]> = questions.iter().map(|prompt| &*prompt.tokens).collect();
         let logits = || -> candle_core::Result<Vec<Vec<f32>>> {
-            let asked = self.network.ask(Some(prefix), &tokens, &mut |_, _| {})?;
+            let asked = self.network.ask(Some(prefix), &tokens, None)?;
             self.yes_no
                 .rows
-                .product(&asked)?
-                .broadcast_add(self.yes_no.rows.bias())?
+                .forward(self.network.format().steps, &asked)?
                 .to_dtype(DType::F32)?
                 .to_vec2()
         };
@@ -336,13 +335,16 @@ impl Moondream {
     }
 }
 
-/// Prepares views for the network, which it shares with the model.
-struct Prepare(Arc<Network>);
+/// Prepares views for the network, which it shares with the model, and brings them onto its device.
+struct Prepare {
+    network: Arc<Network>,
+    uploads: Uploads,
+}
 
 impl Stager for Prepare {
     fn stage(&self, views: &Views) -> Option<Staged> {
-        let prepared = self.0.prepare(views).ok()?;
-        Some(Box::new(prepared))
+        let prepared = self.network.prepare(views).ok()?;
+        Some(Box::new(prepared.uploaded(&self.uploads).ok()?))
     }
 }
 
@@ -352,7 +354,16 @@ impl Model for Moondream {
     }
 
     fn stager(&self) -> Option<Arc<dyn Stager>> {
-        Some(Arc::new(Prepare(Arc::clone(&self.network))))
+        match Uploads::new(self.network.device()) {
+            Ok(uploads) => Some(Arc::new(Prepare {
+                network: Arc::clone(&self.network),
+                uploads,
+            })),
+            Err(error) => {
+                tracing::warn!(model = %self.name, %error, "batches are not made ready ahead");
+                None
+            }
+        }
     }
 
     fn answer_staged(

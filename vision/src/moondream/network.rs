@@ -12,12 +12,13 @@ use super::names::Names;
 use super::text::{Cache, Step, TextModel};
 use super::tree::{Tree, runs};
 use super::{Config, Layout};
+use crate::device::Uploads;
 use crate::model::Views;
 use crate::transformer::Format;
 use crate::transformer::LAUNCH;
 use crate::transformer::Reader;
 use crate::transformer::{Checkpoint, Read};
-use crate::transformer::{normalise, patch_vectors};
+use crate::transformer::{normalise, on_device, patch_vectors, prepared};
 
 /// Views that go through the encoder together: more bring nothing on a CPU, whose threads one view keeps busy.
 const VIEWS_AT_ONCE: (usize, usize) = (4, 64);
@@ -59,13 +60,27 @@ pub struct Network {
     pub(super) text: TextModel,
 }
 
-/// An image as the encoder takes it, on its device.
+/// An image as the encoder's device takes it.
 #[derive(Debug, Clone)]
 pub struct Prepared {
-    /// `[views, tokens, 3 * patch * patch]`, the overview first.
+    /// Patch vectors `[views, tokens, 3 * patch * patch]`, or bytes `[views, side, side, 3]` that the device cuts up; the overview
+    /// first.
     patches: Tensor,
     /// Rows and columns of tiles.
     grid: (usize, usize),
+}
+
+impl Prepared {
+    /// The same where `uploads` copies to.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(super) fn uploaded(self, uploads: &Uploads) -> Result<Self> {
+        Ok(Self {
+            patches: uploads.copy(self.patches)?,
+            ..self
+        })
+    }
 }
 
 /// Images as the language model has read them: its keys and values over BOS and image tokens.
@@ -164,11 +179,7 @@ impl Network {
     ///
     /// # Errors
     /// The tensor library's.
-    pub fn encode_prepared(
-        &self,
-        images: &[&Prepared],
-        watch: &mut Watch<'_>,
-    ) -> Result<Prefix> {
+    pub fn encode_prepared(&self, images: &[&Prepared], watch: &mut Watch<'_>) -> Result<Prefix> {
         let embeddings = self.embed_prepared(images, watch)?;
         watch(Stage::Projected, &embeddings);
         self.read_images(embeddings)
@@ -201,11 +212,12 @@ impl Network {
         &self,
         prefix: Option<&Prefix>,
         questions: &[&[u32]],
-        watch: &mut Watch<'_>,
+        mut watch: Option<&mut Watch<'_>>,
     ) -> Result<Tensor> {
         let mut answers = Vec::new();
         for run in runs(questions, PACKED_TOKENS) {
-            let hidden = self.start(prefix, &questions[run.clone()], watch)?.hidden;
+            let some = &questions[run.clone()];
+            let hidden = self.start(prefix, some, watch.as_deref_mut())?.hidden;
             answers.push(hidden.reshape((
                 prefix.map_or(1, Prefix::images),
                 run.len(),
@@ -224,7 +236,7 @@ impl Network {
         &self,
         prefix: Option<&Prefix>,
         questions: &[&[u32]],
-        watch: &mut Watch<'_>,
+        watch: Option<&mut Watch<'_>>,
     ) -> Result<Tensor> {
         let asked = self.ask(prefix, questions, watch)?;
         self.fits_launch("logits", asked.dim(0)?, self.config.text.vocab)?;
@@ -236,7 +248,7 @@ impl Network {
         &self,
         prefix: Option<&Prefix>,
         questions: &[&[u32]],
-        watch: &mut Watch<'_>,
+        watch: Option<&mut Watch<'_>>,
     ) -> Result<Asked> {
         let (tree, leaves) = Tree::of(questions);
         let Some(leaves) = leaves.into_iter().collect::<Option<Vec<usize>>>() else {
@@ -275,7 +287,7 @@ impl Network {
         tokens: &Tensor,
         wanted: &[u32],
         own: &mut Option<Cache>,
-        watch: &mut Watch<'_>,
+        watch: Option<&mut Watch<'_>>,
     ) -> Result<Tensor> {
         let nodes = first..tree.len();
         let positions = tree.positions(nodes.clone(), prefix.map_or(0, Prefix::tokens));
@@ -288,7 +300,7 @@ impl Network {
                 self.config.text.context
             );
         }
-        let mask = Tensor::from_vec(
+        let mask = self.format.steps.mask(
             tree.mask(nodes.clone()),
             (nodes.len(), tree.len()),
             &self.format.device,
@@ -299,10 +311,14 @@ impl Network {
             mask: &mask,
             wanted,
         };
-        self.text
-            .extend(prefix.map(|prefix| &prefix.cache), own, &step, |x| {
-                watch(Stage::TextBlock, x)
-            })
+        let prefix = prefix.map(|prefix| &prefix.cache);
+        match watch {
+            None => self.text.extend(prefix, own, &step, None),
+            Some(watch) => {
+                let mut blocks = |x: &Tensor| watch(Stage::TextBlock, x);
+                self.text.extend(prefix, own, &step, Some(&mut blocks))
+            }
+        }
     }
 
     /// The names of the head's weights and bias in the checkpoint.
@@ -326,20 +342,33 @@ impl Network {
         self.embed_prepared(&prepared.iter().collect::<Vec<_>>(), watch)
     }
 
-    /// An image's views as the encoder takes them, on its device: all of [`Network::embed_images`] that is no arithmetic of the
-    /// network and can be done ahead.
+    /// An image's views as the encoder's device takes them, still in the CPU's memory: what of [`Network::embed_images`] is no
+    /// arithmetic of the network and can be done ahead.
     ///
     /// # Errors
     /// The tensor library's, and when the views do not fit together.
     pub fn prepare(&self, views: &Views) -> Result<Prepared> {
-        let vision = &self.config.vision;
-        let patches = patch_vectors(&self.samples(views)?, vision.crop, vision.patch, |x| x)?
-            .to_dtype(self.format.dtype)?
-            .to_device(&self.format.device)?;
-        Ok(Prepared {
-            patches,
-            grid: (views.grid.0 as usize, views.grid.1 as usize),
-        })
+        let grid = (views.grid.0 as usize, views.grid.1 as usize);
+        if !self.fits(views) {
+            candle_core::bail!(
+                "an image cut into {} x {} has {} views of {} pixels here, not {} of {}",
+                grid.0,
+                grid.1,
+                self.views_of(views.grid),
+                self.config.vision.crop,
+                views.count(),
+                views.side
+            );
+        }
+        let (side, patch) = (self.config.vision.crop, self.config.vision.patch);
+        let patches = match self.config.layout {
+            Layout::V2024 if grid != (1, 1) => {
+                let samples = with_overview(&views.data, side, grid);
+                patch_vectors(&samples, side, patch, |x| x)?.to_dtype(self.format.dtype)?
+            }
+            Layout::V2024 | Layout::V2025 => prepared(&views.data, (side, patch), &self.format)?,
+        };
+        Ok(Prepared { patches, grid })
     }
 
     /// [`Network::embed_images`] of images that have been prepared.
@@ -385,8 +414,11 @@ impl Network {
         } else {
             VIEWS_AT_ONCE.1
         };
-        let patches: Vec<&Tensor> = images.iter().map(|image| &image.patches).collect();
-        let patches = Tensor::cat(&patches, 0)?;
+        let patch = self.config.vision.patch;
+        let patches = images
+            .iter()
+            .map(|image| on_device(&image.patches, patch, &self.format));
+        let patches = Tensor::cat(&patches.collect::<Result<Vec<_>>>()?, 0)?;
         let views = patches.dim(0)?;
         let mut features = Vec::new();
         for start in (0..views).step_by(at_once) {
@@ -416,27 +448,15 @@ impl Network {
         let bytes = self.views_of(views.grid).checked_mul(side * side * 3);
         views.side as usize == side && !views.data.is_empty() && bytes == Some(views.data.len())
     }
+}
 
-    /// The samples of an image's views as the encoder takes them, the overview first.
-    fn samples(&self, views: &Views) -> Result<Vec<f32>> {
-        let side = self.config.vision.crop;
-        let (rows, cols) = (views.grid.0 as usize, views.grid.1 as usize);
-        if !self.fits(views) {
-            candle_core::bail!(
-                "an image cut into {rows} x {cols} has {} views of {side} pixels here, not {} of {}",
-                self.views_of(views.grid),
-                views.count(),
-                views.side
-            );
-        }
-        let samples: Vec<f32> = views.data.iter().map(|&sample| normalise(sample)).collect();
-        if self.config.layout == Layout::V2025 || (rows, cols) == (1, 1) {
-            return Ok(samples);
-        }
-        let mut all = shrink(&samples, side, (rows, cols));
-        all.extend(samples);
-        Ok(all)
-    }
+/// The samples of tiles as the encoder takes them, `[rows * cols, side, side, 3]`, behind those of the whole picture at the size of
+/// one.
+fn with_overview(tiles: &[u8], side: usize, grid: (usize, usize)) -> Vec<f32> {
+    let samples: Vec<f32> = tiles.iter().map(|&sample| normalise(sample)).collect();
+    let mut all = shrink(&samples, side, grid);
+    all.extend(samples);
+    all
 }
 
 /// Questions that the model has read, and where each stands.

@@ -9,6 +9,7 @@ mod devices;
 mod golden_data;
 mod goldens;
 mod hub;
+mod kernels;
 mod moondream;
 mod mutated;
 mod ops;

@@ -65,7 +65,12 @@ fn number(views: &Views) -> Option<Staged> {
 /// A model that stages numbers, reports those of each batch, and waits for a sign; how many it has staged.
 fn gated(
     options: ServiceOptions,
-) -> (Service, UnboundedReceiver<Vec<u8>>, Sender<()>, Arc<AtomicUsize>) {
+) -> (
+    Service,
+    UnboundedReceiver<Vec<u8>>,
+    Sender<()>,
+    Arc<AtomicUsize>,
+) {
     let (report, batches) = unbounded_channel();
     let (go, sign) = channel::<()>();
     let count = Arc::new(AtomicUsize::new(0));
