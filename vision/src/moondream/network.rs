@@ -414,11 +414,8 @@ impl Network {
         } else {
             VIEWS_AT_ONCE.1
         };
-        let patch = self.config.vision.patch;
-        let patches = images
-            .iter()
-            .map(|image| on_device(&image.patches, patch, &self.format));
-        let patches = Tensor::cat(&patches.collect::<Result<Vec<_>>>()?, 0)?;
+        let patches: Vec<&Tensor> = images.iter().map(|image| &image.patches).collect();
+        let patches = on_device(&patches, self.config.vision.patch, &self.format)?;
         let views = patches.dim(0)?;
         let mut features = Vec::new();
         for start in (0..views).step_by(at_once) {

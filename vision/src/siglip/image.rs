@@ -107,7 +107,7 @@ impl ImageTower {
     /// # Errors
     /// The tensor library's.
     pub fn patches(&self, pictures: &[&[u8]]) -> Result<Tensor> {
-        self.prepared_patches(&self.prepare(&pictures.concat())?)
+        self.prepared_patches(&[&self.prepare(&pictures.concat())?])
     }
 
     /// Square pictures, bytes `[images, side, side, 3]`, as the device takes them, still in the CPU's memory: what of
@@ -116,8 +116,8 @@ impl ImageTower {
         prepared(pixels, (self.config.side, self.config.patch), &self.format)
     }
 
-    /// The rest of [`ImageTower::patches`].
-    pub(super) fn prepared_patches(&self, prepared: &Tensor) -> Result<Tensor> {
+    /// The rest of [`ImageTower::patches`], for several together.
+    pub(super) fn prepared_patches(&self, prepared: &[&Tensor]) -> Result<Tensor> {
         on_device(prepared, self.config.patch, &self.format)
     }
 

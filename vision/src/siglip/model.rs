@@ -116,11 +116,16 @@ impl SigLip {
         &self,
         views: &[(&Views, Option<&Tensor>)],
     ) -> candle_core::Result<Vec<Option<Vec<f32>>>> {
-        let patches = views.iter().map(|(views, staged)| match staged {
-            Some(staged) => self.images.prepared_patches(staged),
-            None => self.images.patches(&[&views.data]),
+        let own = views.iter().map(|(views, staged)| match staged {
+            Some(_) => Ok(None),
+            None => self.images.prepare(&views.data).map(Some),
         });
-        let patches = Tensor::cat(&patches.collect::<candle_core::Result<Vec<_>>>()?, 0)?;
+        let own: Vec<Option<Tensor>> = own.collect::<candle_core::Result<_>>()?;
+        let all = views.iter().zip(&own);
+        let all: Vec<&Tensor> = all
+            .filter_map(|((_, staged), own)| staged.or(own.as_ref()))
+            .collect();
+        let patches = self.images.prepared_patches(&all)?;
         let pooled = self.images.pool(&self.images.tokens(&patches, |_| {})?)?;
         let rows: Vec<Vec<f32>> = pooled.to_dtype(DType::F32)?.to_vec2()?;
         Ok(rows.into_iter().map(unit).collect())

@@ -119,7 +119,7 @@ pub(crate) fn checked(format: &Format) -> Format {
         Steps::Fused { .. } | Steps::Plain => format.clone(),
         #[cfg(feature = "cuda")]
         Steps::Cuda(_) => {
-            let wrong = match few(format) {
+            let wrong = match few(&format.apart()) {
                 Ok(found) => found.into_iter().find(|found| !found.holds()),
                 Err(error) => {
                     tracing::warn!(%error, "fused steps cannot be computed; plain ones are taken");
@@ -346,7 +346,7 @@ impl Suite<'_> {
         let grid = side / patch;
         self.poison(views * grid * grid * 3 * patch * patch)?;
         let ready = prepared(&pixels, (side, patch), self.format)?;
-        let ours = on_device(&ready, patch, self.format)?;
+        let ours = on_device(&[&ready], patch, self.format)?;
         let mut expected = Vec::with_capacity(ours.elem_count());
         for place in 0..views * grid * grid {
             let (view, place) = (place / (grid * grid), place % (grid * grid));

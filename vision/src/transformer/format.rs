@@ -28,7 +28,7 @@ pub struct Format {
     pub steps: Steps,
     /// What computes products on its device, once one has been asked for.
     #[cfg(feature = "cuda")]
-    products: Arc<Mutex<Option<cuda::Products>>>,
+    pub(crate) products: Arc<Mutex<Option<cuda::Products>>>,
 }
 
 /// What the fast kernels for quantised weights take at once: rows of weights are padded to a multiple of it, which costs
@@ -80,6 +80,15 @@ impl Format {
             *products = Some(cuda::Products::new(self.device.as_cuda_device()?)?);
         }
         Ok(products.clone())
+    }
+
+    /// The same sharing nothing with this one, so that what it takes of the device's memory goes with it.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn apart(&self) -> Self {
+        Self {
+            products: Arc::default(),
+            ..self.clone()
+        }
     }
 
     /// The same with other than the usual steps on a CUDA device; no other device has them.

@@ -59,15 +59,27 @@ pub(crate) fn prepared(
     }
 }
 
-/// What [`prepared`] has made ready, or patch vectors, on the network's device: `[views, tokens, 3 * patch * patch]`.
-pub(crate) fn on_device(prepared: &Tensor, patch: usize, format: &Format) -> Result<Tensor> {
-    let there = prepared.to_device(&format.device)?;
-    #[cfg(feature = "cuda")]
-    if there.dtype() == DType::U8 {
-        return cuda::patches(&there, patch, format.dtype);
+/// What [`prepared`] has made ready, or patch vectors, together on the network's device: `[views, tokens, 3 * patch * patch]`. Each may
+/// be there already.
+pub(crate) fn on_device(prepared: &[&Tensor], patch: usize, format: &Format) -> Result<Tensor> {
+    let there = prepared.iter().map(|one| one.to_device(&format.device));
+    let there: Vec<Tensor> = there.collect::<Result<_>>()?;
+    let vectors = |some: &Tensor| -> Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        if some.dtype() == DType::U8 {
+            return cuda::patches(some, patch, format.dtype);
+        }
+        let _ = patch;
+        some.to_dtype(format.dtype)
+    };
+    let alike = there.windows(2).all(|two| two[0].dtype() == two[1].dtype());
+    match alike {
+        true => vectors(&Tensor::cat(&there, 0)?),
+        false => {
+            let all = there.iter().map(vectors);
+            Tensor::cat(&all.collect::<Result<Vec<_>>>()?, 0)
+        }
     }
-    let _ = patch;
-    there.to_dtype(format.dtype)
 }
 
 /// A sample as the encoder takes it, -1 to 1: `(x / 255 - 0.5) / 0.5`.

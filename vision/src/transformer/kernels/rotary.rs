@@ -3,7 +3,9 @@
 //! The first half of each head's dimensions is rotated, in pairs `(j, j + rotated / 2)` by the angle
 //! `position * 10000^(-2j / rotated)`; the rest stays. Position and dimension alone decide, so the tables are made once.
 
-use candle_core::{CpuStorage, DType, Device, InplaceOp3, Layout, Result, Tensor};
+#[cfg(feature = "cuda")]
+use candle_core::DType;
+use candle_core::{CpuStorage, Device, InplaceOp3, Layout, Result, Tensor};
 use rayon::prelude::*;
 
 use super::super::format::Format;
