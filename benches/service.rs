@@ -2,8 +2,10 @@
 //! for the next images is hidden behind what the model does with these.
 //!
 //! `cargo bench --bench service -- --device cuda --categories 1,10,50` takes the 2B model's shape with random weights;
-//! `--layers N` makes it N layers deep, for a machine without a GPU. A JSON object a line, beside `model_busy`, the share of
-//! the time in which the model ran: near 1 the model is the bound, below it something keeps it waiting.
+//! `--layers N` makes it N layers deep, for a machine without a GPU, and `--timed 5,20` takes a model that prepares an image in 5
+//! milliseconds and answers one in 20, doing nothing else. A JSON object a line, beside `model_busy`, the share of
+//! the time in which the model ran: near 1 the model is the bound, below it something keeps it waiting. `--behind` has the model
+//! prepare its own batches, for comparison.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,18 +14,18 @@ mod support;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use candle_core::{D, DType};
 use clap::Parser;
 use picsift::session::session;
 use picsift_udf::{Engine, EngineOptions};
-use picsift_vision::moondream::{Config, Network, OverlapCrops};
+use picsift_vision::moondream::{Config, Network, OverlapCrops, Prepared};
 use picsift_vision::transformer::{Checkpoint, Format};
 use picsift_vision::{
     Answer, BatchAdvice, Category, ComputeDtype, CropPolicy, DeviceChoice, Generation,
     InputGeometry, Job, Loaded, Model, ModelInfo, Prompt, Question, Questions, Service,
-    ServiceOptions, Views, VisionError,
+    ServiceOptions, Staged, Stager, Views, VisionError,
 };
 use serde_json::json;
 
@@ -41,6 +43,12 @@ struct Args {
     /// Layers of encoder and language model; default: all of them
     #[arg(long)]
     layers: Option<usize>,
+    /// Milliseconds for preparing an image and for answering one, of a model that only waits
+    #[arg(long, value_delimiter = ',', num_args = 2)]
+    timed: Option<Vec<f64>>,
+    /// Prepare a batch when it is its turn, not while the one before is computed
+    #[arg(long)]
+    behind: bool,
     /// Images of the first query, which is not measured, and of the others
     #[arg(long, default_value_t = 64)]
     images: usize,
@@ -57,7 +65,55 @@ struct Args {
 
 /// The network behind the interface of a model, with questions as long as those of the published one.
 struct Random {
-    network: Network,
+    network: Arc<Network>,
+    behind: bool,
+}
+
+/// Prepares an image and answers one in a set time each.
+struct Timed {
+    prepare: Duration,
+    answer: Duration,
+    behind: bool,
+}
+
+struct Prepare(Arc<Network>);
+
+impl Stager for Prepare {
+    fn stage(&self, views: &Views) -> Option<Staged> {
+        Some(Box::new(self.0.prepare(views).unwrap()))
+    }
+}
+
+struct Wait(Duration);
+
+impl Stager for Wait {
+    fn stage(&self, _: &Views) -> Option<Staged> {
+        std::thread::sleep(self.0);
+        Some(Box::new(()))
+    }
+}
+
+impl Model for Timed {
+    fn answer(&mut self, jobs: &[Job]) -> Vec<Result<Vec<Answer>, VisionError>> {
+        self.answer_staged(jobs, &[])
+    }
+
+    fn stager(&self) -> Option<Arc<dyn Stager>> {
+        (!self.behind).then(|| Arc::new(Wait(self.prepare)) as Arc<dyn Stager>)
+    }
+
+    fn answer_staged(
+        &mut self,
+        jobs: &[Job],
+        staged: &[Option<Staged>],
+    ) -> Vec<Result<Vec<Answer>, VisionError>> {
+        let ready = staged.iter().flatten().count();
+        std::thread::sleep(self.prepare * (jobs.len() - ready) as u32);
+        std::thread::sleep(self.answer * jobs.len() as u32);
+        jobs.iter()
+            .map(|job| Ok(vec![Answer::Score(0.5); job.questions.len()]))
+            .collect()
+    }
 }
 
 struct Asks {
@@ -88,7 +144,31 @@ impl Questions for Asks {
 
 impl Model for Random {
     fn answer(&mut self, jobs: &[Job]) -> Vec<Result<Vec<Answer>, VisionError>> {
-        let views: Vec<&Views> = jobs.iter().map(|job| &job.views).collect();
+        let views = jobs.iter().map(|job| self.network.prepare(&job.views));
+        let staged: Vec<Option<Staged>> = views
+            .map(|prepared| Some(Box::new(prepared.unwrap()) as Staged))
+            .collect();
+        self.answer_staged(jobs, &staged)
+    }
+
+    fn stager(&self) -> Option<Arc<dyn Stager>> {
+        let stager = Prepare(Arc::clone(&self.network));
+        (!self.behind).then(|| Arc::new(stager) as Arc<dyn Stager>)
+    }
+
+    fn answer_staged(
+        &mut self,
+        jobs: &[Job],
+        staged: &[Option<Staged>],
+    ) -> Vec<Result<Vec<Answer>, VisionError>> {
+        if self.behind && staged.iter().any(Option::is_none) {
+            return self.answer(jobs);
+        }
+        let prepared: Vec<&Prepared> = staged
+            .iter()
+            .flatten()
+            .filter_map(|staged| staged.downcast_ref())
+            .collect();
         let questions: Vec<&[u32]> = jobs[0]
             .questions
             .iter()
@@ -97,11 +177,11 @@ impl Model for Random {
                 _ => &[],
             })
             .collect();
-        let prefix = self.network.encode(&views, &mut |_, _| {}).unwrap();
-        let asked = self
+        let prefix = self
             .network
-            .ask(Some(&prefix), &questions, &mut |_, _| {})
+            .encode_prepared(&prepared, &mut |_, _| {})
             .unwrap();
+        let asked = self.network.ask(Some(&prefix), &questions, None).unwrap();
         let sums = asked.to_dtype(DType::F32).unwrap().sum(D::Minus1).unwrap();
         assert_eq!(
             sums.to_vec1::<f32>().unwrap().len(),
@@ -120,7 +200,19 @@ fn service(args: &Args) -> Service {
     if let Some(layers) = args.layers {
         (config.vision.layers, config.text.layers) = (layers, layers);
     }
-    let network = Network::read(config.clone(), &Checkpoint::random(1), &format).unwrap();
+    let behind = args.behind;
+    let model: Box<dyn Model> = match args.timed.as_deref() {
+        Some(&[prepare, answer]) => Box::new(Timed {
+            prepare: Duration::from_secs_f64(prepare / 1e3),
+            answer: Duration::from_secs_f64(answer / 1e3),
+            behind,
+        }),
+        _ => {
+            let network = Network::read(config.clone(), &Checkpoint::random(1), &format);
+            let network = Arc::new(network.unwrap());
+            Box::new(Random { network, behind })
+        }
+    };
     let batch = match device.is_cpu() {
         true => BatchAdvice {
             max_images: 2,
@@ -145,7 +237,7 @@ fn service(args: &Args) -> Service {
         },
         preprocessor: Arc::new(OverlapCrops::new(&config.vision, CropPolicy::Global)),
         questions: Arc::new(Asks { config }),
-        model: Box::new(Random { network }),
+        model,
         batch,
     };
     Service::start(loaded, ServiceOptions::default()).unwrap()
@@ -197,7 +289,7 @@ async fn main() {
                 "{}",
                 json!({
                     "engine": "picsift", "device": args.device.to_string(), "dtype": service.info().dtype,
-                    "images": images, "categories": categories, "images_per_second": images as f64 / seconds,
+                    "prepared": if args.behind { "in its turn" } else { "ahead" }, "images": images, "categories": categories, "images_per_second": images as f64 / seconds,
                     "model_busy": (after.busy - before.busy).as_secs_f64() / seconds,
                     "mean_batch": asked as f64 / (after.batches - before.batches) as f64,
                     "halved": after.halved - before.halved,

@@ -117,7 +117,7 @@ def label(
         categories_file: TOML file of categories.
         heads: File of what :func:`teach` learnt, by which its categories are answered.
         model: A name that ``picsift models`` lists, ``owner/name@revision``, or a folder.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``cuda:all``.
         threshold: Score from which a category holds, 0 to 1.
         prompt_style: ``vendor`` or ``shared``, for models that read questions.
         image: Column of the images, if there is more than one candidate.
@@ -385,7 +385,7 @@ def teach(
         categories: Categories to teach.
         categories_file: TOML file of categories to teach.
         model: A model that embeds images.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``cuda:all``.
         image: Column of the images.
         base: Folder or URL that relative references are relative to.
         seed: Seed of intervals.

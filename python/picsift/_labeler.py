@@ -69,7 +69,7 @@ class Labeler:
             categories_file: TOML file of categories.
             heads: File of what :func:`picsift.teach` learnt, by which its categories are answered.
             model: A name that ``picsift models`` lists, ``owner/name@revision``, or a folder.
-            device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+            device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``cuda:all``.
             threshold: Score from which a category holds, 0 to 1.
             prompt_style: ``vendor`` or ``shared``, for models that read questions.
             image: Column of the images in tables, if there is more than one candidate.

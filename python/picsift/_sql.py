@@ -184,7 +184,7 @@ def connect(
 
     Args:
         model: A name that ``picsift models`` lists, ``owner/name@revision``, or a folder.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``cuda:all``.
         corrections: File of what people said, which wins over the model.
         **options: Model, limits, kept answers and fetching: see ``picsift._words.EngineOptions``.
 

@@ -22,7 +22,7 @@ pub struct ModelArgs {
     /// Model that answers: a name that `picsift models` lists, owner/name@revision of the hub, or a folder
     #[arg(long, default_value = DEFAULT_MODEL, value_name = "MODEL")]
     pub model: String,
-    /// Where the model runs: auto, cpu, cuda or cuda:N
+    /// Where the model runs: auto, cpu, cuda, cuda:N or cuda:all
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub device: DeviceChoice,
     /// Number format that the model computes in: f32 or bf16 [default: bf16 on a GPU, f32 on a CPU]

@@ -202,7 +202,7 @@ impl ExtensionOptions for PicsiftOptions {
             entry(
                 "device",
                 Some(self.load.device.to_string()),
-                "Where the model runs: auto, cpu, cuda or cuda:N.",
+                "Where the model runs: auto, cpu, cuda, cuda:N or cuda:all.",
             ),
             entry(
                 "dtype",

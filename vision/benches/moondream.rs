@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use candle_core::{D, DType, Device, Tensor};
 use clap::Parser;
 use picsift_vision::moondream::{Config, Network, OverlapCrops, Prefix, Request};
-use picsift_vision::transformer::{Checkpoint, Format};
+use picsift_vision::transformer::{Checkpoint, CudaSteps, Format};
 use picsift_vision::{
     ComputeDtype, CropPolicy, CudaOptions, DeviceChoice, Generation, Preprocessor, PromptStyle,
     Quantization, RgbImage, Views,
@@ -60,6 +60,15 @@ struct Args {
     /// CUDA: give freed memory back whenever the device is waited for
     #[arg(long)]
     give_back: bool,
+    /// CUDA: candle's operations for every step
+    #[arg(long)]
+    plain: bool,
+    /// CUDA: products and what follows them apart
+    #[arg(long)]
+    no_products: bool,
+    /// CUDA: attention with its scores in memory
+    #[arg(long)]
+    no_attention: bool,
     /// A name for this variant in its lines
     #[arg(long)]
     name: Option<String>,
@@ -81,7 +90,14 @@ impl Args {
                 Err(_) => (None, Some(name.parse::<Quantization>()?)),
             },
         };
-        Ok(Format::new(&device, dtype, quantize))
+        let format = Format::new(&device, dtype, quantize);
+        if self.plain {
+            return Ok(format.plain());
+        }
+        Ok(format.with_cuda_steps(CudaSteps {
+            products: !self.no_products,
+            attention: !self.no_attention,
+        }))
     }
 }
 
@@ -240,7 +256,7 @@ impl Bench {
 
     /// A score needs two rows of the head: all the rest of the work is here.
     fn scores(&self, prefix: &Prefix, questions: &[&[u32]]) -> Result<(), Box<dyn Error>> {
-        let asked = self.network.ask(Some(prefix), questions, &mut |_, _| {})?;
+        let asked = self.network.ask(Some(prefix), questions, None)?;
         let sums = asked.to_dtype(DType::F32)?.sum(D::Minus1)?;
         black_box(sums.to_vec1::<f32>()?);
         Ok(())

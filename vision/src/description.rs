@@ -32,10 +32,12 @@ impl fmt::Debug for ModelDescription {
 /// Reads the weights, after fetching them if need be; may be called again after a failure.
 type Loader = dyn Fn(&dyn FetchProgress) -> Result<Loaded, VisionError> + Send + Sync;
 
-/// A model that can be loaded.
+/// A model that can be loaded, onto one device or onto several.
 pub struct DescribedModel {
     description: ModelDescription,
     loader: Box<Loader>,
+    /// Those of further devices.
+    others: Vec<Box<Loader>>,
 }
 
 impl DescribedModel {
@@ -47,7 +49,22 @@ impl DescribedModel {
         Self {
             description,
             loader: Box::new(loader),
+            others: Vec::new(),
         }
+    }
+
+    /// The same model on the devices of both, for one service.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        let device = &mut self.description.info.device;
+        *device = joined(device, &other.description.info.device);
+        self.others.push(other.loader);
+        self.others.extend(other.others);
+        self
+    }
+
+    /// How many devices it is loaded onto.
+    pub fn devices(&self) -> usize {
+        1 + self.others.len()
     }
 
     /// What is known of it.
@@ -55,13 +72,27 @@ impl DescribedModel {
         &self.description
     }
 
-    /// Loads it. Blocks: minutes, where the weights are fetched first.
+    /// Loads it onto its first device. Blocks: minutes, where the weights are fetched first.
     ///
     /// # Errors
     /// [`VisionError::Source`] when the weights cannot be fetched; whatever the model's own loading gives.
     pub fn load(&self, progress: &dyn FetchProgress) -> Result<Loaded, VisionError> {
         (self.loader)(progress)
     }
+
+    /// Loads it onto each of its devices, in their order.
+    ///
+    /// # Errors
+    /// As [`DescribedModel::load`], of any device.
+    pub fn load_all(&self, progress: &dyn FetchProgress) -> Result<Vec<Loaded>, VisionError> {
+        let loaders = std::iter::once(&self.loader).chain(&self.others);
+        loaders.map(|loader| loader(progress)).collect()
+    }
+}
+
+/// The devices of a model that runs on several, as [`ModelInfo::device`] has them.
+pub(crate) fn joined(devices: &str, more: &str) -> String {
+    format!("{devices}, {more}")
 }
 
 impl fmt::Debug for DescribedModel {

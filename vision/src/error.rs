@@ -17,7 +17,7 @@ pub enum VisionError {
     #[error(transparent)]
     Source(#[from] SourceError),
     /// A text that names no device.
-    #[error("'{text}' is no device; expected auto, cpu, cuda or cuda:N")]
+    #[error("'{text}' is no device; expected auto, cpu, cuda, cuda:N or cuda:all")]
     UnknownDevice {
         /// The text.
         text: String,

@@ -59,7 +59,8 @@ pub use error::VisionError;
 pub use heads::{HEAD_THRESHOLD, Head, HeadModel, Heads, HeadsError};
 pub use model::{
     Answer, BatchAdvice, Category, Embeddings, InputGeometry, Job, Loaded, Model, ModelInfo,
-    Preprocessor, Prompt, Question, Questions, RgbImage, Scale, TextEmbeddings, Views,
+    Preprocessor, Prompt, Question, Questions, RgbImage, Scale, Staged, Stager, TextEmbeddings,
+    Views,
 };
 pub use options::{
     ComputeDtype, CropPolicy, Generation, LoadOptions, PromptStyle, Quantization, Temperature,

@@ -4,6 +4,7 @@
 //! [`Question`] or says why not, before any image is read. [`Model`] is the one that runs and is owned by a
 //! single thread. Nothing here knows a particular model or how jobs are gathered into batches.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -131,7 +132,7 @@ pub struct ModelInfo {
     pub revision: String,
     /// The weights' licence, as an SPDX expression, where it is known.
     pub licence: Option<&'static str>,
-    /// Where the model runs, as [`crate::DeviceChoice`] writes it, never `auto`.
+    /// Where the model runs, as [`crate::DeviceChoice`] writes it, never `auto`; several devices with commas between.
     pub device: String,
     /// The number format that the model computes in: `f32`, `bf16`, or `q8_0` or `q4k` for quantised weights.
     pub dtype: &'static str,
@@ -377,6 +378,32 @@ pub trait Model: Send {
     /// Jobs that did not fit the device's memory together get [`VisionError::OutOfMemory`], and the service asks
     /// again with fewer. A call that panicked may be followed by others, so nothing half-done is kept.
     fn answer(&mut self, jobs: &[Job]) -> Vec<Result<Vec<Answer>, VisionError>>;
+
+    /// What makes views ready for [`Model::answer_staged`] while the model is at work; `None` for a model that has nothing to do for
+    /// an image but its arithmetic.
+    fn stager(&self) -> Option<Arc<dyn Stager>> {
+        None
+    }
+
+    /// The same as [`Model::answer`], with what this model's [`Stager`] has made of each job's views, where it has.
+    fn answer_staged(
+        &mut self,
+        jobs: &[Job],
+        _staged: &[Option<Staged>],
+    ) -> Vec<Result<Vec<Answer>, VisionError>> {
+        self.answer(jobs)
+    }
+}
+
+/// What a [`Stager`] makes of an image's views; meaningful to its model only.
+pub type Staged = Box<dyn Any + Send>;
+
+/// The half of a model that makes views ready for its device, on a thread of its own, while the model computes another batch. What
+/// lies ready is at most one batch.
+pub trait Stager: Send + Sync {
+    /// The views as the model's arithmetic takes them; `None` where they do not fit the model or the device's memory, which is for
+    /// [`Model::answer_staged`] to find out and say.
+    fn stage(&self, views: &Views) -> Option<Staged>;
 }
 
 /// How many images a model likes to be given at once, where it runs and as it was loaded. A larger batch should pay
@@ -393,10 +420,12 @@ impl BatchAdvice {
     /// Batches that wait while one runs.
     pub(crate) const WAITING: usize = 2;
 
-    /// How many images should be on their way to the model at once: the batch that it runs, one that waits and one that is
-    /// made ready. More would only hold memory, and for a model that sees large images much of it.
-    pub fn images_ahead(self) -> usize {
-        self.max_images.saturating_mul(1 + Self::WAITING)
+    /// How many images should be on their way at once to a model on so many devices: for each the batch that it runs, one that
+    /// waits and one that is made ready. More would only hold memory, and for a model that sees large images much of it.
+    pub fn images_ahead(self, devices: usize) -> usize {
+        self.max_images
+            .saturating_mul(1 + Self::WAITING)
+            .saturating_mul(devices.max(1))
     }
 }
 

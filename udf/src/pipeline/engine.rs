@@ -190,7 +190,7 @@ impl Engine {
 
     /// How many images of one stream should be under way at once, on their way to this model if to any.
     pub fn in_flight(&self, model: Option<&ModelHandle>) -> usize {
-        let wanted = model.map_or(WITHOUT_MODEL, |model| model.batch().images_ahead());
+        let wanted = model.map_or(WITHOUT_MODEL, ModelHandle::images_ahead);
         self.options.images_in_flight.unwrap_or(wanted).max(1)
     }
 
@@ -265,26 +265,24 @@ impl Engine {
         named.any(|(_, slot)| slot.try_lock().is_ok_and(|described| described.is_some()))
     }
 
-    /// The services of the models that have been loaded, in no order; one that is being loaded is not among them yet.
-    pub fn services(&self) -> Vec<Service> {
+    /// The services of the models that have been loaded, each with the options that it was asked for with, in no order. A model that
+    /// is being loaded is not among them yet.
+    pub fn services(&self) -> Vec<(LoadOptions, Service)> {
         let models = lock(&self.models);
-        let services = models.values().filter_map(|slot| {
-            let described = slot.try_lock().ok()?;
-            described.as_ref()?.running().cloned()
-        });
-        services.collect()
-    }
-
-    /// The models that have been loaded, each with the options that it was asked for with, in no order. A model that is
-    /// being loaded is not among them yet.
-    pub fn loaded(&self) -> Vec<(LoadOptions, ModelInfo)> {
-        let models = lock(&self.models);
-        let loaded = models.iter().filter_map(|((_, options), slot)| {
+        let running = models.iter().filter_map(|((_, options), slot)| {
             let described = slot.try_lock().ok()?;
             let service = described.as_ref()?.running()?;
-            Some((*options, service.info().clone()))
+            Some((*options, service.clone()))
         });
-        loaded.collect()
+        running.collect()
+    }
+
+    /// What the models of [`Engine::services`] are.
+    pub fn loaded(&self) -> Vec<(LoadOptions, ModelInfo)> {
+        let services = self.services().into_iter();
+        services
+            .map(|(options, service)| (options, service.info().clone()))
+            .collect()
     }
 
     /// The encoded bytes of an image.

@@ -94,6 +94,13 @@ impl ModelHandle {
         self.0.description.batch
     }
 
+    /// How many images should be on their way to it at once.
+    pub fn images_ahead(&self) -> usize {
+        let started = self.running().map(Service::devices);
+        let planned = self.0.start.as_ref().map(|start| start.model.devices());
+        self.batch().images_ahead(started.or(planned).unwrap_or(1))
+    }
+
     /// The question whose score says whether an image belongs to a category.
     ///
     /// # Errors
@@ -316,8 +323,9 @@ impl ModelHandle {
         }
         let start = self.0.start.as_ref().ok_or_else(|| self.closed())?;
         let began = Instant::now();
-        let loaded = start.model.load(&*start.progress)?;
-        let service = Service::start(loaded, start.service)?;
+        let mut loaded = start.model.load_all(&*start.progress)?.into_iter();
+        let first = loaded.next().ok_or_else(|| self.closed())?;
+        let service = Service::start_all(first, loaded.collect(), start.service)?;
         let info = service.info();
         tracing::info!(
             model = %info.name,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use picsift_udf::{Engine, EngineOptions};
-use picsift_vision::{CropPolicy, DEFAULT_MODEL, LoadOptions, Service, Views};
+use picsift_vision::{CropPolicy, DEFAULT_MODEL, LoadOptions, Service, ServiceOptions, Views};
 
 fn engine() -> Arc<Engine> {
     Arc::new(Engine::new(EngineOptions::default()).unwrap())
@@ -38,6 +38,24 @@ async fn who_asks_for_a_model_while_it_is_loaded_gets_the_same_one() {
         assert_eq!(service.as_ref().unwrap().stats().images, 8);
     }
     assert_eq!(engine.loaded().len(), 1);
+}
+
+#[tokio::test]
+async fn images_on_their_way_are_as_many_as_all_devices_need() {
+    let batches = crate::fake::Batches::default();
+    let loaded = || crate::fake::loaded(&batches);
+    let options = ServiceOptions::default();
+    let one = Service::start(loaded(), options).unwrap();
+    let three = Service::start_all(loaded(), vec![loaded(), loaded()], options).unwrap();
+    let engine = engine();
+    engine.add_service("one", one);
+    engine.add_service("three", three);
+    let in_flight = |name| {
+        let model = engine.model(name, &LoadOptions::default()).unwrap();
+        engine.in_flight(Some(&model))
+    };
+    assert_eq!(in_flight("one"), 3 * 32);
+    assert_eq!(in_flight("three"), 3 * 32 * 3);
 }
 
 #[tokio::test]

@@ -222,7 +222,7 @@ impl Fake {
     }
 }
 
-fn loaded(batches: &Batches) -> Loaded {
+pub(crate) fn loaded(batches: &Batches) -> Loaded {
     Loaded {
         info: ModelInfo {
             name: "fake".to_string(),

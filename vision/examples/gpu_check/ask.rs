@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use picsift_vision::{
-    Category, LoadOptions, Question, RgbImage, Service, ServiceOptions, VisionError, load,
+    Category, LoadOptions, Question, RgbImage, Service, ServiceOptions, VisionError, describe,
 };
 use serde_json::json;
 
@@ -19,7 +19,10 @@ pub(super) fn run(run: &mut Run) -> Outcome {
         dtype: Some(run.args.dtype),
         ..LoadOptions::default()
     };
-    let service = Service::start(load("shapes", &options, &())?, ServiceOptions::default())?;
+    let described = describe("shapes", &options, &())?;
+    let mut loaded = described.load_all(&())?.into_iter();
+    let first = loaded.next().ok_or("no device was opened")?;
+    let service = Service::start_all(first, loaded.collect(), ServiceOptions::default())?;
     let questions: Arc<[Question]> = ["circle", "star"]
         .map(|name| service.questions().category(&Category::named(name)))
         .into_iter()
@@ -50,7 +53,8 @@ pub(super) fn run(run: &mut Run) -> Outcome {
     run.say(
         "ask",
         errors.is_empty(),
-        json!({ "answered": answered, "errors": errors, "batches": stats.batches, "halved": stats.halved }),
+        json!({ "answered": answered, "errors": errors, "batches": stats.batches, "halved": stats.halved,
+                "devices": service.info().device, "lost": stats.lost }),
     );
     Ok(())
 }

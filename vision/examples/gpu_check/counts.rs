@@ -30,13 +30,13 @@ pub(super) fn run(run: &Run) -> Outcome {
     };
     let views = vec![&views; IMAGES];
     wait()?;
-    counter.say("weights")?;
+    counter.say("weights", 0)?;
     let embeddings = network.embed_images(&views, &mut |_, _| {})?;
     wait()?;
-    counter.say("vision")?;
+    counter.say("vision", config.vision.layers)?;
     let prefix = network.read_images(embeddings)?;
     wait()?;
-    counter.say("prefix")?;
+    counter.say("prefix", config.text.layers)?;
     for categories in [1, 10, 50, 75] {
         let questions: Vec<Vec<u32>> = (0..categories)
             .map(|category| {
@@ -47,9 +47,9 @@ pub(super) fn run(run: &Run) -> Outcome {
             })
             .collect();
         let questions: Vec<&[u32]> = questions.iter().map(Vec::as_slice).collect();
-        drop(network.ask(Some(&prefix), &questions, &mut |_, _| {})?);
+        drop(network.ask(Some(&prefix), &questions, None)?);
         wait()?;
-        counter.say(&format!("{categories} categories"))?;
+        counter.say(&format!("{categories} categories"), config.text.layers)?;
     }
     let request = picsift_vision::moondream::Request {
         tokens: &[100, 101, 102],
@@ -60,7 +60,7 @@ pub(super) fn run(run: &Run) -> Outcome {
     };
     network.generate(&prefix, &[request], &[0; IMAGES])?;
     wait()?;
-    counter.say("two words")?;
+    counter.say("two words", 2 * config.text.layers)?;
     Ok(())
 }
 
@@ -71,7 +71,7 @@ struct Counter {
 }
 
 impl Counter {
-    fn say(&mut self, phase: &str) -> Outcome {
+    fn say(&mut self, phase: &str, layers: usize) -> Outcome {
         let text = fs::read_to_string(&self.file)?;
         let lines: Vec<&str> = text.lines().collect();
         let mut sum: serde_json::Map<String, Value> = serde_json::Map::new();
@@ -96,7 +96,7 @@ impl Counter {
             }
         }
         self.seen = lines.len();
-        let mut line = json!({ "counts": phase, "images": IMAGES });
+        let mut line = json!({ "counts": phase, "images": IMAGES, "layers": layers });
         if let Some(line) = line.as_object_mut() {
             line.extend(sum);
         }

@@ -24,7 +24,7 @@ use std::time::Instant;
 use candle_core::{DType, Device, Tensor};
 use clap::{Parser, ValueEnum};
 use picsift_vision::moondream::{Layout, Network, OverlapCrops, Squash};
-use picsift_vision::transformer::{Checkpoint, Format};
+use picsift_vision::transformer::{Checkpoint, CudaSteps, Format};
 use picsift_vision::{ComputeDtype, CropPolicy, CudaOptions, DeviceChoice, Preprocessor, Views};
 use serde_json::{Value, json};
 
@@ -50,6 +50,15 @@ struct Args {
     /// CUDA: give freed memory back whenever the device is waited for
     #[arg(long)]
     give_back: bool,
+    /// CUDA: candle's operations for every step
+    #[arg(long)]
+    plain: bool,
+    /// CUDA: products and what follows them apart
+    #[arg(long)]
+    no_products: bool,
+    /// CUDA: attention with its scores in memory
+    #[arg(long)]
+    no_attention: bool,
     /// What to check
     #[arg(required = true, value_enum)]
     checks: Vec<Check>,
@@ -99,7 +108,9 @@ fn main() -> ExitCode {
 
 fn checks() -> Result<bool, Box<dyn Error>> {
     let args = Args::parse();
-    let device = args.device.open_with(CudaOptions {
+    // The checks are of one device; only `ask` takes all of them.
+    let first = args.device.each()?.into_iter().next();
+    let device = first.unwrap_or_default().open_with(CudaOptions {
         events: args.events,
         keep_memory: !args.give_back,
     })?;
@@ -138,7 +149,19 @@ impl Run {
 
     /// The form in which the device computes in the number format that was asked for.
     fn format(&self) -> Format {
-        Format::new(&self.device, Some(self.args.dtype), None)
+        self.format_of(self.args.dtype)
+    }
+
+    /// The same in this number format.
+    fn format_of(&self, dtype: ComputeDtype) -> Format {
+        let format = Format::new(&self.device, Some(dtype), None);
+        if self.args.plain {
+            return format.plain();
+        }
+        format.with_cuda_steps(CudaSteps {
+            products: !self.args.no_products,
+            attention: !self.args.no_attention,
+        })
     }
 
     fn goldens(&self) -> Result<Vec<Golden>, Box<dyn Error>> {

@@ -64,7 +64,7 @@ fn first_difference(run: &mut Run, golden: &Golden, ours: &Network) -> Outcome {
         };
         let prefix = network.encode(&[&views], &mut watch)?;
         let prompts = prompts(golden);
-        network.ask(Some(&prefix), &[&prompts[0]], &mut watch)?;
+        network.ask(Some(&prefix), &[&prompts[0]], Some(&mut watch))?;
         failed.map_or(Ok(seen), Err)
     };
     for (at, ((stage, ours), (_, theirs))) in stages(ours)?.iter().zip(stages(&theirs)?).enumerate()
@@ -119,7 +119,7 @@ fn logits(
     let prompts = prompts(golden);
     let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
     network
-        .logits(Some(prefix), &prompts, &mut |_, _| {})?
+        .logits(Some(prefix), &prompts, None)?
         .to_device(&Device::Cpu)
 }
 

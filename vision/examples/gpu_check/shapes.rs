@@ -48,7 +48,7 @@ pub(super) fn run(run: &mut Run) -> Outcome {
 
     let ask = |images: &[&Views], questions: &[&[u32]]| -> candle_core::Result<Vec<f32>> {
         let prefix = network.encode(images, &mut |_, _| {})?;
-        values(&network.ask(Some(&prefix), questions, &mut |_, _| {})?)
+        values(&network.ask(Some(&prefix), questions, None)?)
     };
     let all = ask(&views, &questions)?;
     let row =

@@ -48,10 +48,8 @@ impl Encoder {
     /// stream before the first block and after each.
     pub(super) fn forward(&self, patches: &Tensor, watch: impl FnMut(&Tensor)) -> Result<Tensor> {
         let (views, tokens, inputs) = patches.dims3()?;
-        let rows = self
-            .patches
-            .product(&patches.reshape((views * tokens, inputs))?)?;
-        let rows = self.steps.add_bias(rows, self.patches.bias())?;
+        let patches = patches.reshape((views * tokens, inputs))?;
+        let rows = self.patches.forward(self.steps, &patches)?;
         let dim = rows.dim(1)?;
         let x = rows
             .reshape((views, tokens, dim))?
@@ -92,11 +90,9 @@ impl Projection {
     pub(super) fn forward(&self, overview: &Tensor, local: &Tensor) -> Result<Tensor> {
         let both = Tensor::cat(&[overview, local], 2)?;
         let (images, tokens, dim) = both.dims3()?;
-        let hidden = self.layers[0].product(&both.reshape((images * tokens, dim))?)?;
-        let hidden = self.steps.bias_gelu(hidden, self.layers[0].bias())?;
-        let out = self
-            .steps
-            .add_bias(self.layers[1].product(&hidden)?, self.layers[1].bias())?;
+        let both = both.reshape((images * tokens, dim))?;
+        let hidden = self.layers[0].gelu(self.steps, &both)?;
+        let out = self.layers[1].forward(self.steps, &hidden)?;
         let dim = out.dim(1)?;
         out.reshape((images, tokens, dim))
     }

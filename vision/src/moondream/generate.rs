@@ -55,7 +55,7 @@ impl Network {
             .collect();
         // Answers make the trees grow; the bound is for the questions, which are longer.
         for run in runs(&questions, PACKED_TOKENS) {
-            let asked = self.start(Some(prefix), &questions[run.clone()], &mut |_, _| {})?;
+            let asked = self.start(Some(prefix), &questions[run.clone()], None)?;
             let some = self.continue_all(prefix, asked, &requests[run], seeds)?;
             for (image, some) in answers.iter_mut().zip(some) {
                 image.extend(some);
@@ -123,7 +123,7 @@ impl Network {
                 &tokens,
                 &all,
                 &mut asked.own,
-                &mut |_, _| {},
+                None,
             )?;
         }
         Ok(answers

@@ -14,6 +14,7 @@ use crate::error::VisionError;
 use crate::model::{BatchAdvice, InputGeometry, Loaded, ModelInfo, Preprocessor};
 use crate::options::{CropPolicy, LoadOptions};
 use crate::source::{FetchProgress, ModelFiles, PlanningFiles, read_text, shown_hash};
+use crate::transformer::conformance::checked;
 use crate::transformer::{Checkpoint, CheckpointError, Format};
 
 /// Images and views that fill a CPU: with one image its threads are all at work, and an image's prefix takes 290 MB of the
@@ -242,7 +243,7 @@ impl Plan {
             batch,
         } = self.description.clone();
         let device = &self.format.device;
-        let network = read(&info.name, checkpoint, &self.config, &self.format)?;
+        let network = read(&info.name, checkpoint, &self.config, &checked(&self.format))?;
         let preprocessor: Arc<dyn Preprocessor> = match self.config.layout {
             Layout::V2025 => Arc::new(OverlapCrops::new(&self.config.vision, self.crops)),
             Layout::V2024 => Arc::new(Squash::new(&self.config.vision, self.crops)),

@@ -27,7 +27,7 @@ pub(crate) use load::SHAPES_BYTES;
 pub(crate) use load::describe_2025;
 pub use load::{SHAPES_NAME, describe, describe_shapes};
 pub use model::{MAX_QUESTIONS, Moondream};
-pub use network::{Network, Prefix, Stage, Watch};
+pub use network::{Network, Prefix, Prepared, Stage, Watch};
 pub use prompts::{PromptError, Prompts};
 pub use squash::Squash;
 pub use vocabulary::{Vocabulary, VocabularyError};

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use candle_core::{DType, Tensor};
 
 use super::generate::{NotFinite, Request};
-use super::network::{Network, Prefix};
+use super::network::{Network, Prefix, Prepared};
 use super::vocabulary::Vocabulary;
-use crate::device::Failure;
+use crate::device::{Failure, Uploads};
 use crate::error::{VisionError, without_backtrace};
-use crate::model::{Answer, Job, Model, Preprocessor, Prompt, Question, RgbImage, Views};
+use crate::model::{
+    Answer, Job, Model, Preprocessor, Prompt, Question, RgbImage, Staged, Stager, Views,
+};
 use crate::options::Generation;
 use crate::transformer::Linear;
 use crate::transformer::{Checkpoint, Read};
@@ -24,7 +26,7 @@ pub const MAX_QUESTIONS: usize = 1000;
 pub struct Moondream {
     pub(super) name: String,
     pub(super) device: String,
-    network: Network,
+    network: Arc<Network>,
     vocabulary: Arc<Vocabulary>,
     yes_no: YesNo,
 }
@@ -60,7 +62,7 @@ impl Moondream {
                 rows: network.head_rows(checkpoint, &ids)?,
                 yes: vocabulary.yes().len(),
             },
-            network,
+            network: Arc::new(network),
             vocabulary,
         })
     }
@@ -95,10 +97,24 @@ impl Moondream {
     /// # Errors
     /// [`VisionError::OutOfMemory`], or [`VisionError::Tensor`] when the views are not those of this model.
     pub fn encode(&self, images: &[&Views]) -> Result<Prefix> {
-        let views = images.iter().map(|views| views.count()).max().unwrap_or(0);
-        self.network
-            .encode(images, &mut |_, _| {})
-            .map_err(|error| self.failure("reading an image", views, error))
+        let images: Vec<(&Views, Option<&Prepared>)> =
+            images.iter().map(|&views| (views, None)).collect();
+        self.encode_staged(&images)
+    }
+
+    /// The same where some have been prepared.
+    fn encode_staged(&self, images: &[(&Views, Option<&Prepared>)]) -> Result<Prefix> {
+        let most = images.iter().map(|(views, _)| views.count()).max();
+        let encode = || {
+            let prepared = images.iter().map(|&(views, prepared)| match prepared {
+                Some(prepared) => Ok(prepared.clone()),
+                None => self.network.prepare(views),
+            });
+            let prepared: Vec<Prepared> = prepared.collect::<candle_core::Result<_>>()?;
+            let prepared: Vec<&Prepared> = prepared.iter().collect();
+            self.network.encode_prepared(&prepared, &mut |_, _| {})
+        };
+        encode().map_err(|error| self.failure("reading an image", most.unwrap_or(0), error))
     }
 
     /// How strongly the model says yes to each question about each image, `[images][questions]`: P(yes) / (P(yes) + P(no))
@@ -112,11 +128,10 @@ impl Moondream {
         }
         let tokens: Vec<&[u32]> = questions.iter().map(|prompt| &*prompt.tokens).collect();
         let logits = || -> candle_core::Result<Vec<Vec<f32>>> {
-            let asked = self.network.ask(Some(prefix), &tokens, &mut |_, _| {})?;
+            let asked = self.network.ask(Some(prefix), &tokens, None)?;
             self.yes_no
                 .rows
-                .product(&asked)?
-                .broadcast_add(self.yes_no.rows.bias())?
+                .forward(self.network.format().steps, &asked)?
                 .to_dtype(DType::F32)?
                 .to_vec2()
         };
@@ -172,11 +187,13 @@ impl Moondream {
     /// Answers jobs that all have these questions.
     fn answer_alike(
         &self,
-        jobs: &[&Job],
+        jobs: &[(&Job, Option<&Prepared>)],
         questions: &[Question],
     ) -> Result<Vec<Result<Vec<Answer>>>> {
-        let views: Vec<&Views> = jobs.iter().map(|job| &job.views).collect();
-        let seeds: Vec<u64> = views.iter().map(|views| seed(views)).collect();
+        let images: Vec<(&Views, Option<&Prepared>)> = jobs
+            .iter()
+            .map(|&(job, prepared)| (&job.views, prepared))
+            .collect();
         let yes_no: Vec<&Prompt> = questions
             .iter()
             .filter_map(|question| match question {
@@ -191,14 +208,14 @@ impl Moondream {
                 _ => None,
             })
             .collect();
-        let prefix = self.encode(&views)?;
+        let prefix = self.encode_staged(&images)?;
         // What ran out of memory on the questions says how many views there were too.
-        let most = views.iter().map(|views| views.count()).max().unwrap_or(0);
+        let most = images.iter().map(|(views, _)| views.count()).max();
         let seen = |error| match error {
             VisionError::OutOfMemory { model, device, .. } => VisionError::OutOfMemory {
                 model,
                 device,
-                views: most,
+                views: most.unwrap_or(0),
             },
             other => other,
         };
@@ -206,6 +223,15 @@ impl Moondream {
         let words = if open.is_empty() {
             jobs.iter().map(|_| Vec::new()).collect()
         } else {
+            let drawn = open
+                .iter()
+                .any(|(_, generation)| generation.temperature.get() > 0.0);
+            // Of no use where the likeliest words are taken.
+            let seeds = images.iter().map(|(views, _)| match drawn {
+                true => seed(views),
+                false => 0,
+            });
+            let seeds: Vec<u64> = seeds.collect();
             self.answer(&prefix, &open, &seeds).map_err(seen)?
         };
         let in_order = |(scores, words): (Vec<f32>, Vec<Result<String>>)| {
@@ -309,8 +335,43 @@ impl Moondream {
     }
 }
 
+/// Prepares views for the network, which it shares with the model, and brings them onto its device.
+struct Prepare {
+    network: Arc<Network>,
+    uploads: Uploads,
+}
+
+impl Stager for Prepare {
+    fn stage(&self, views: &Views) -> Option<Staged> {
+        let prepared = self.network.prepare(views).ok()?;
+        Some(Box::new(prepared.uploaded(&self.uploads).ok()?))
+    }
+}
+
 impl Model for Moondream {
     fn answer(&mut self, jobs: &[Job]) -> Vec<Result<Vec<Answer>>> {
+        self.answer_staged(jobs, &[])
+    }
+
+    fn stager(&self) -> Option<Arc<dyn Stager>> {
+        match Uploads::new(self.network.device()) {
+            Ok(uploads) => Some(Arc::new(Prepare {
+                network: Arc::clone(&self.network),
+                uploads,
+            })),
+            Err(error) => {
+                tracing::warn!(model = %self.name, %error, "batches are not made ready ahead");
+                None
+            }
+        }
+    }
+
+    fn answer_staged(
+        &mut self,
+        jobs: &[Job],
+        staged: &[Option<Staged>],
+    ) -> Vec<Result<Vec<Answer>>> {
+        let prepared = |index: usize| staged.get(index)?.as_ref()?.downcast_ref::<Prepared>();
         let mut results: Vec<Option<Result<Vec<Answer>>>> = jobs
             .iter()
             .map(|job| match self.check(job) {
@@ -328,7 +389,10 @@ impl Model for Moondream {
                             || jobs[index].questions == *questions)
                 })
                 .collect();
-            let some: Vec<&Job> = alike.iter().map(|&index| &jobs[index]).collect();
+            let some: Vec<(&Job, Option<&Prepared>)> = alike
+                .iter()
+                .map(|&index| (&jobs[index], prepared(index)))
+                .collect();
             match self.answer_alike(&some, questions) {
                 Ok(answers) => {
                     for (index, answers) in alike.into_iter().zip(answers) {

@@ -12,12 +12,13 @@ use super::names::Names;
 use super::text::{Cache, Step, TextModel};
 use super::tree::{Tree, runs};
 use super::{Config, Layout};
+use crate::device::Uploads;
 use crate::model::Views;
 use crate::transformer::Format;
 use crate::transformer::LAUNCH;
 use crate::transformer::Reader;
 use crate::transformer::{Checkpoint, Read};
-use crate::transformer::{normalise, patch_vectors};
+use crate::transformer::{normalise, on_device, patch_vectors, prepared};
 
 /// Views that go through the encoder together: more bring nothing on a CPU, whose threads one view keeps busy.
 const VIEWS_AT_ONCE: (usize, usize) = (4, 64);
@@ -57,6 +58,29 @@ pub struct Network {
     encoder: Encoder,
     projection: Projection,
     pub(super) text: TextModel,
+}
+
+/// An image as the encoder's device takes it.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// Patch vectors `[views, tokens, 3 * patch * patch]`, or bytes `[views, side, side, 3]` that the device cuts up; the overview
+    /// first.
+    patches: Tensor,
+    /// Rows and columns of tiles.
+    grid: (usize, usize),
+}
+
+impl Prepared {
+    /// The same where `uploads` copies to.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(super) fn uploaded(self, uploads: &Uploads) -> Result<Self> {
+        Ok(Self {
+            patches: uploads.copy(self.patches)?,
+            ..self
+        })
+    }
 }
 
 /// Images as the language model has read them: its keys and values over BOS and image tokens.
@@ -146,7 +170,17 @@ impl Network {
     /// # Errors
     /// The tensor library's, and when the views do not fit together.
     pub fn encode(&self, images: &[&Views], watch: &mut Watch<'_>) -> Result<Prefix> {
-        let embeddings = self.embed_images(images, watch)?;
+        let prepared = images.iter().map(|views| self.prepare(views));
+        let prepared: Vec<Prepared> = prepared.collect::<Result<_>>()?;
+        self.encode_prepared(&prepared.iter().collect::<Vec<_>>(), watch)
+    }
+
+    /// [`Network::encode`] of images that have been [prepared](Network::prepare).
+    ///
+    /// # Errors
+    /// The tensor library's.
+    pub fn encode_prepared(&self, images: &[&Prepared], watch: &mut Watch<'_>) -> Result<Prefix> {
+        let embeddings = self.embed_prepared(images, watch)?;
         watch(Stage::Projected, &embeddings);
         self.read_images(embeddings)
     }
@@ -178,11 +212,12 @@ impl Network {
         &self,
         prefix: Option<&Prefix>,
         questions: &[&[u32]],
-        watch: &mut Watch<'_>,
+        mut watch: Option<&mut Watch<'_>>,
     ) -> Result<Tensor> {
         let mut answers = Vec::new();
         for run in runs(questions, PACKED_TOKENS) {
-            let hidden = self.start(prefix, &questions[run.clone()], watch)?.hidden;
+            let some = &questions[run.clone()];
+            let hidden = self.start(prefix, some, watch.as_deref_mut())?.hidden;
             answers.push(hidden.reshape((
                 prefix.map_or(1, Prefix::images),
                 run.len(),
@@ -201,7 +236,7 @@ impl Network {
         &self,
         prefix: Option<&Prefix>,
         questions: &[&[u32]],
-        watch: &mut Watch<'_>,
+        watch: Option<&mut Watch<'_>>,
     ) -> Result<Tensor> {
         let asked = self.ask(prefix, questions, watch)?;
         self.fits_launch("logits", asked.dim(0)?, self.config.text.vocab)?;
@@ -213,7 +248,7 @@ impl Network {
         &self,
         prefix: Option<&Prefix>,
         questions: &[&[u32]],
-        watch: &mut Watch<'_>,
+        watch: Option<&mut Watch<'_>>,
     ) -> Result<Asked> {
         let (tree, leaves) = Tree::of(questions);
         let Some(leaves) = leaves.into_iter().collect::<Option<Vec<usize>>>() else {
@@ -252,7 +287,7 @@ impl Network {
         tokens: &Tensor,
         wanted: &[u32],
         own: &mut Option<Cache>,
-        watch: &mut Watch<'_>,
+        watch: Option<&mut Watch<'_>>,
     ) -> Result<Tensor> {
         let nodes = first..tree.len();
         let positions = tree.positions(nodes.clone(), prefix.map_or(0, Prefix::tokens));
@@ -265,7 +300,7 @@ impl Network {
                 self.config.text.context
             );
         }
-        let mask = Tensor::from_vec(
+        let mask = self.format.steps.mask(
             tree.mask(nodes.clone()),
             (nodes.len(), tree.len()),
             &self.format.device,
@@ -276,10 +311,14 @@ impl Network {
             mask: &mask,
             wanted,
         };
-        self.text
-            .extend(prefix.map(|prefix| &prefix.cache), own, &step, |x| {
-                watch(Stage::TextBlock, x)
-            })
+        let prefix = prefix.map(|prefix| &prefix.cache);
+        match watch {
+            None => self.text.extend(prefix, own, &step, None),
+            Some(watch) => {
+                let mut blocks = |x: &Tensor| watch(Stage::TextBlock, x);
+                self.text.extend(prefix, own, &step, Some(&mut blocks))
+            }
+        }
     }
 
     /// The names of the head's weights and bias in the checkpoint.
@@ -298,21 +337,53 @@ impl Network {
     /// # Errors
     /// The tensor library's, and when the views do not fit together.
     pub fn embed_images(&self, images: &[&Views], watch: &mut Watch<'_>) -> Result<Tensor> {
-        let side = self.config.vision.crop;
-        let samples: Vec<Vec<f32>> = images
-            .iter()
-            .map(|views| self.samples(views))
-            .collect::<Result<_>>()?;
-        let counts: Vec<usize> = samples
-            .iter()
-            .map(|samples| samples.len() / (side * side * 3))
-            .collect();
+        let prepared = images.iter().map(|views| self.prepare(views));
+        let prepared: Vec<Prepared> = prepared.collect::<Result<_>>()?;
+        self.embed_prepared(&prepared.iter().collect::<Vec<_>>(), watch)
+    }
+
+    /// An image's views as the encoder's device takes them, still in the CPU's memory: what of [`Network::embed_images`] is no
+    /// arithmetic of the network and can be done ahead.
+    ///
+    /// # Errors
+    /// The tensor library's, and when the views do not fit together.
+    pub fn prepare(&self, views: &Views) -> Result<Prepared> {
+        let grid = (views.grid.0 as usize, views.grid.1 as usize);
+        if !self.fits(views) {
+            candle_core::bail!(
+                "an image cut into {} x {} has {} views of {} pixels here, not {} of {}",
+                grid.0,
+                grid.1,
+                self.views_of(views.grid),
+                self.config.vision.crop,
+                views.count(),
+                views.side
+            );
+        }
+        let (side, patch) = (self.config.vision.crop, self.config.vision.patch);
+        let patches = match self.config.layout {
+            Layout::V2024 if grid != (1, 1) => {
+                let samples = with_overview(&views.data, side, grid);
+                patch_vectors(&samples, side, patch, |x| x)?.to_dtype(self.format.dtype)?
+            }
+            Layout::V2024 | Layout::V2025 => prepared(&views.data, (side, patch), &self.format)?,
+        };
+        Ok(Prepared { patches, grid })
+    }
+
+    /// [`Network::embed_images`] of images that have been prepared.
+    ///
+    /// # Errors
+    /// The tensor library's.
+    pub fn embed_prepared(&self, images: &[&Prepared], watch: &mut Watch<'_>) -> Result<Tensor> {
+        let counts = images.iter().map(|image| image.patches.dim(0));
+        let counts: Vec<usize> = counts.collect::<Result<_>>()?;
         let vision = &self.config.vision;
         self.fits_launch("views", counts.iter().sum(), vision.tokens() * vision.dim)?;
-        let features = self.encode_views(&samples, watch)?;
+        let features = self.encode_views(images, watch)?;
         let mut start = 0;
         let (mut overviews, mut locals) = (Vec::new(), Vec::new());
-        for (views, count) in images.iter().zip(counts) {
+        for (image, count) in images.iter().zip(counts) {
             let overview = features.get(start)?;
             locals.push(if count == 1 {
                 overview.clone()
@@ -321,9 +392,8 @@ impl Network {
                     Layout::V2025 => self.config.vision.overlap_margin,
                     Layout::V2024 => 0,
                 };
-                let grid = (views.grid.0 as usize, views.grid.1 as usize);
                 let tiles = features.narrow(0, start + 1, count - 1)?;
-                let stitched = stitch(&tiles, grid, self.config.vision.grid(), margin)?;
+                let stitched = stitch(&tiles, image.grid, self.config.vision.grid(), margin)?;
                 watch(Stage::Stitched, &stitched);
                 pool(&stitched, self.config.vision.grid())?
             });
@@ -338,26 +408,22 @@ impl Network {
     }
 
     /// The features of all views, whichever images they belong to, `[views, tokens, dim]`.
-    fn encode_views(&self, samples: &[Vec<f32>], watch: &mut Watch<'_>) -> Result<Tensor> {
-        let vision = &self.config.vision;
+    fn encode_views(&self, images: &[&Prepared], watch: &mut Watch<'_>) -> Result<Tensor> {
         let at_once = if self.format.device.is_cpu() {
             VIEWS_AT_ONCE.0
         } else {
             VIEWS_AT_ONCE.1
         };
-        let views: Vec<&[f32]> = samples
-            .iter()
-            .flat_map(|image| image.chunks_exact(vision.crop * vision.crop * 3))
-            .collect();
+        let patches: Vec<&Tensor> = images.iter().map(|image| &image.patches).collect();
+        let patches = on_device(&patches, self.config.vision.patch, &self.format)?;
+        let views = patches.dim(0)?;
         let mut features = Vec::new();
-        for some in views.chunks(at_once) {
-            let patches = patch_vectors(&some.concat(), vision.crop, vision.patch, |x| x)?
-                .to_device(&self.format.device)?
-                .to_dtype(self.format.dtype)?;
-            watch(Stage::Patches, &patches);
+        for start in (0..views).step_by(at_once) {
+            let some = patches.narrow(0, start, at_once.min(views - start))?;
+            watch(Stage::Patches, &some);
             let out = self
                 .encoder
-                .forward(&patches, |x| watch(Stage::VisionBlock, x))?;
+                .forward(&some, |x| watch(Stage::VisionBlock, x))?;
             watch(Stage::VisionOut, &out);
             features.push(out);
         }
@@ -379,27 +445,15 @@ impl Network {
         let bytes = self.views_of(views.grid).checked_mul(side * side * 3);
         views.side as usize == side && !views.data.is_empty() && bytes == Some(views.data.len())
     }
+}
 
-    /// The samples of an image's views as the encoder takes them, the overview first.
-    fn samples(&self, views: &Views) -> Result<Vec<f32>> {
-        let side = self.config.vision.crop;
-        let (rows, cols) = (views.grid.0 as usize, views.grid.1 as usize);
-        if !self.fits(views) {
-            candle_core::bail!(
-                "an image cut into {rows} x {cols} has {} views of {side} pixels here, not {} of {}",
-                self.views_of(views.grid),
-                views.count(),
-                views.side
-            );
-        }
-        let samples: Vec<f32> = views.data.iter().map(|&sample| normalise(sample)).collect();
-        if self.config.layout == Layout::V2025 || (rows, cols) == (1, 1) {
-            return Ok(samples);
-        }
-        let mut all = shrink(&samples, side, (rows, cols));
-        all.extend(samples);
-        Ok(all)
-    }
+/// The samples of tiles as the encoder takes them, `[rows * cols, side, side, 3]`, behind those of the whole picture at the size of
+/// one.
+fn with_overview(tiles: &[u8], side: usize, grid: (usize, usize)) -> Vec<f32> {
+    let samples: Vec<f32> = tiles.iter().map(|&sample| normalise(sample)).collect();
+    let mut all = shrink(&samples, side, grid);
+    all.extend(samples);
+    all
 }
 
 /// Questions that the model has read, and where each stands.

@@ -3,13 +3,13 @@
 //! Keys and values of the prefix are kept per layer and never copied for a question; what follows the prefix has its own,
 //! and attention reads both where they lie. The last layer is computed only where its output is wanted.
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 
 use super::names::Names;
 use super::{PrefixMask, TextConfig};
 use crate::transformer::Linear;
 use crate::transformer::Read;
-use crate::transformer::{Keys, Rotary, Steps};
+use crate::transformer::{Keys, Mask, Rotary, Steps};
 use crate::transformer::{Norm, Reader};
 
 /// The language model with its weights.
@@ -48,8 +48,8 @@ pub(super) struct Step<'a> {
     pub(super) tokens: &'a Tensor,
     /// The position of each token.
     pub(super) positions: &'a [u32],
-    /// `[tokens, own tokens so far and these]`: 0 where a token sees another, -inf where not.
-    pub(super) mask: &'a Tensor,
+    /// Which of the own tokens so far and these each token sees.
+    pub(super) mask: &'a Mask,
     /// The tokens whose output is wanted.
     pub(super) wanted: &'a [u32],
 }
@@ -72,12 +72,7 @@ impl TextModel {
                 bias,
             })
         };
-        let rotary = Rotary::new(
-            dim / config.heads,
-            config.context,
-            reader.format.dtype,
-            &reader.format.device,
-        );
+        let rotary = Rotary::new(dim / config.heads, config.context, reader.format);
         Ok(Self {
             steps: reader.format.steps,
             heads: config.heads,
@@ -109,7 +104,7 @@ impl TextModel {
         let rotary = self.rotary.at(&positions)?;
         let mask = match self.prefix_mask {
             PrefixMask::Bidirectional => None,
-            PrefixMask::Causal => Some(causal(tokens, embeddings.device())?),
+            PrefixMask::Causal => Some(causal(self.steps, tokens, embeddings.device())?),
         };
         let mut x = embeddings.reshape((batch * tokens, dim))?;
         let mut layers = Vec::with_capacity(self.blocks.len());
@@ -123,10 +118,7 @@ impl TextModel {
                 x = block.finish(self.steps, &x, &h, &seen)?;
             }
             // The queries are not kept.
-            layers.push(Keys {
-                k: keys.k.force_contiguous()?,
-                v: keys.v.force_contiguous()?,
-            });
+            layers.push(self.steps.own(&keys)?);
         }
         Ok(Cache { layers })
     }
@@ -139,7 +131,7 @@ impl TextModel {
         prefix: Option<&Cache>,
         own: &mut Option<Cache>,
         step: &Step<'_>,
-        mut watch: impl FnMut(&Tensor),
+        mut watch: Option<&mut dyn FnMut(&Tensor)>,
     ) -> Result<Tensor> {
         let (batch, tokens) = step.tokens.dims2()?;
         let rotary = self.rotary.at(step.positions)?;
@@ -154,7 +146,9 @@ impl TextModel {
                 .index_select(&wanted, 1)?;
             rows.reshape((batch * step.wanted.len(), width))
         };
-        watch(&rows(&x)?);
+        if let Some(watch) = &mut watch {
+            watch(&rows(&x)?);
+        }
         let former = own.take();
         let mut layers = Vec::with_capacity(self.blocks.len());
         for (index, block) in self.blocks.iter().enumerate() {
@@ -165,10 +159,7 @@ impl TextModel {
                     k: Tensor::cat(&[&former.k, &keys.k], 1)?,
                     v: Tensor::cat(&[&former.v, &keys.v], 1)?,
                 },
-                None => Keys {
-                    k: keys.k.force_contiguous()?,
-                    v: keys.v.force_contiguous()?,
-                },
+                None => self.steps.own(&keys)?,
             };
             let pieces: Vec<&Keys> = prefix
                 .iter()
@@ -180,13 +171,17 @@ impl TextModel {
                     .steps
                     .attention(&q, &pieces, Some(step.mask), self.heads)?;
                 x = block.finish(self.steps, &x, &h, &seen)?;
-                watch(&rows(&x)?);
+                if let Some(watch) = &mut watch {
+                    watch(&rows(&x)?);
+                }
             } else {
                 q = q.contiguous()?.index_select(&wanted, 1)?;
-                let mask = step.mask.index_select(&wanted, 0)?;
+                let mask = step.mask.rows(&wanted)?;
                 let seen = self.steps.attention(&q, &pieces, Some(&mask), self.heads)?;
                 x = block.finish(self.steps, &rows(&x)?, &rows(&h)?, &seen)?;
-                watch(&x);
+                if let Some(watch) = &mut watch {
+                    watch(&x);
+                }
             }
             layers.push(keys);
         }
@@ -201,9 +196,7 @@ impl TextModel {
 
     /// The logits of all tokens, `[rows, dim]` after the norm to `[rows, vocab]` in f32.
     pub(super) fn logits(&self, normed: &Tensor) -> Result<Tensor> {
-        self.steps
-            .add_bias(self.head.product(normed)?, self.head.bias())?
-            .to_dtype(DType::F32)
+        self.head.forward(self.steps, normed)?.to_dtype(DType::F32)
     }
 
     /// Queries, keys and values of a block, rotated, `[batch, tokens, dim]` each.
@@ -215,29 +208,19 @@ impl TextModel {
         rotary: &Rotary,
     ) -> Result<(Tensor, Keys)> {
         let (rows, dim) = h.dims2()?;
-        let qkv = self
-            .steps
-            .add_bias(block.qkv.product(h)?, block.qkv.bias())?;
-        let qkv = self.steps.rotate(
-            qkv.reshape((batch, rows / batch, 3 * dim))?,
-            rotary,
-            self.heads,
-        )?;
-        let keys = Keys {
-            k: qkv.narrow(2, dim, dim)?,
-            v: qkv.narrow(2, 2 * dim, dim)?,
-        };
-        Ok((qkv.narrow(2, 0, dim)?, keys))
+        let qkv = block.qkv.forward(self.steps, h)?;
+        let qkv = qkv.reshape((batch, rows / batch, 3 * dim))?;
+        self.steps.rotate(qkv, rotary, self.heads)
     }
 }
 
 impl Block {
     /// The residual stream after the block: attention and MLP read the same norm and are added together.
     fn finish(&self, steps: Steps, x: &Tensor, h: &Tensor, seen: &Tensor) -> Result<Tensor> {
-        let out = self.out.product(&seen.reshape(x.shape())?)?;
-        let hidden = steps.bias_gelu(self.mlp[0].product(h)?, self.mlp[0].bias())?;
-        let sum = steps.residual(x, out, &self.bias)?;
-        sum + self.mlp[1].product(&hidden)?
+        let seen = seen.reshape(x.shape())?;
+        let sum = self.out.add_to(steps, x, &seen, Some(&self.bias))?;
+        let hidden = self.mlp[0].gelu(steps, h)?;
+        self.mlp[1].add_to(steps, &sum, &hidden, None)
     }
 }
 
@@ -264,8 +247,8 @@ impl Cache {
     }
 }
 
-/// `[tokens, tokens]`, 0 on and below the diagonal and -inf above.
-fn causal(tokens: usize, device: &candle_core::Device) -> Result<Tensor> {
+/// A mask with which each of some tokens sees those before it and itself.
+fn causal(steps: Steps, tokens: usize, device: &Device) -> Result<Mask> {
     let mask = (0..tokens).flat_map(|row| {
         (0..tokens).map(move |column| {
             if column <= row {
@@ -275,5 +258,5 @@ fn causal(tokens: usize, device: &candle_core::Device) -> Result<Tensor> {
             }
         })
     });
-    Tensor::from_vec(mask.collect::<Vec<f32>>(), (tokens, tokens), device)
+    steps.mask(mask.collect(), (tokens, tokens), device)
 }

@@ -70,6 +70,28 @@ pub fn describe(
     options: &LoadOptions,
     progress: &dyn FetchProgress,
 ) -> Result<DescribedModel, VisionError> {
+    let on = |device| describe_on_one(model, &LoadOptions { device, ..*options }, progress);
+    let devices = match options.device {
+        // Before the devices are looked for: a model of the CPU is refused whether there are any or not.
+        DeviceChoice::AllCuda if runs_on_cpu_only(model) => vec![options.device],
+        choice => choice.each()?,
+    };
+    let Some((&first, others)) = devices.split_first() else {
+        return on(options.device);
+    };
+    let mut described = on(first)?;
+    for &device in others {
+        described = described.and(on(device)?);
+    }
+    Ok(described)
+}
+
+/// The same on a single device.
+fn describe_on_one(
+    model: &str,
+    options: &LoadOptions,
+    progress: &dyn FetchProgress,
+) -> Result<DescribedModel, VisionError> {
     match ModelRef::parse(model)? {
         ModelRef::Embedded(entry, embedded) => {
             let device = if entry.cuda {
@@ -129,33 +151,38 @@ fn family(entry: Option<&ModelEntry>) -> Option<Family> {
     }
 }
 
-/// Loads a model: what [`describe`] describes, at once. Blocks for minutes where it is fetched first.
+/// Loads a model onto one device, at once. Blocks for minutes where it is fetched first.
 ///
 /// # Errors
-/// As [`describe`] and [`DescribedModel::load`].
+/// As [`describe`] and [`DescribedModel::load`]; [`VisionError::Device`] for a choice of several devices.
 pub fn load(
     model: &str,
     options: &LoadOptions,
     progress: &dyn FetchProgress,
 ) -> Result<Loaded, VisionError> {
-    describe(model, options, progress)?.load(progress)
+    describe_on_one(model, options, progress)?.load(progress)
 }
 
 /// Why a model for which `auto` chose the CPU is not on a CUDA device; `None` where none is to be expected: in a build
 /// without CUDA, or for a model that runs on the CPU only.
 pub fn why_no_cuda(model: &str) -> Option<String> {
-    if !cfg!(feature = "cuda") || table::find(model).is_some_and(|entry| !entry.cuda) {
+    if !cfg!(feature = "cuda") || runs_on_cpu_only(model) {
         return None;
     }
     let opened = DeviceChoice::Cuda(0).open();
     opened.err().map(|error| error.to_string())
 }
 
+/// Whether it is a known model that runs nowhere else.
+fn runs_on_cpu_only(model: &str) -> bool {
+    table::find(model).is_some_and(|entry| !entry.cuda)
+}
+
 /// The CPU, for a model that runs nowhere else.
 fn cpu(model: &str, choice: DeviceChoice) -> Result<Device, VisionError> {
     match choice {
         DeviceChoice::Auto | DeviceChoice::Cpu => Ok(Device::Cpu),
-        DeviceChoice::Cuda(_) => Err(VisionError::CpuOnly {
+        DeviceChoice::Cuda(_) | DeviceChoice::AllCuda => Err(VisionError::CpuOnly {
             model: model.to_owned(),
             device: choice.to_string(),
         }),
@@ -178,16 +205,14 @@ mod tests {
 
     #[test]
     fn a_cpu_only_model_refuses_cuda() {
-        let error = load(
-            DEFAULT_MODEL,
-            &LoadOptions {
-                device: DeviceChoice::Cuda(0),
+        for device in [DeviceChoice::Cuda(0), DeviceChoice::AllCuda] {
+            let options = LoadOptions {
+                device,
                 ..LoadOptions::default()
-            },
-            &(),
-        )
-        .unwrap_err()
-        .to_string();
-        assert!(error.contains("runs on the CPU only"), "{error}");
+            };
+            let error = describe(DEFAULT_MODEL, &options, &()).unwrap_err();
+            let error = error.to_string();
+            assert!(error.contains("runs on the CPU only"), "{error}");
+        }
     }
 }

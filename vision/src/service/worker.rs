@@ -1,9 +1,10 @@
-//! The thread that owns the model: takes what waits, runs it in batches, sends each caller its answers.
+//! A thread that owns a model: takes what waits, runs it in batches, sends each caller its answers.
 //!
 //! It sleeps until a job arrives, takes whatever else is queued by then up to the batch limit and runs it: batches
 //! grow by themselves under load, and a lone job never waits for company. What a model does wrong ends here: a panic
 //! and a wrong number of answers become errors of their jobs, and a batch that does not fit the device's memory
-//! is halved until it does. A device that is lost ends it: what waits, and whatever comes later, has that one error.
+//! is halved until it does. A device that is lost ends it: its jobs go back into the queue while there are other devices;
+//! if it was the last one, what waits, and whatever comes later, has that one error.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,38 +12,52 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use tokio::sync::mpsc;
-
+use super::ahead::Ahead;
+use super::queue::Queue;
 use super::{Request, Shared};
 use crate::error::VisionError;
-use crate::model::{Answer, Job, Model};
+use crate::model::{Answer, Job, Model, Staged};
 use crate::packing::{PackLimits, pack};
 
 pub(super) struct Worker {
     model: Box<dyn Model>,
     shared: Arc<Shared>,
+    queue: Queue,
+    /// What is made ready of the queue, for a model that has something to make ready.
+    ahead: Option<Arc<Ahead>>,
     /// What a batch may hold; the views become fewer when memory runs out and stay so, because what did not fit once
     /// would not fit the next time, after as long a computation.
     limits: PackLimits,
 }
 
 impl Worker {
-    pub(super) fn new(model: Box<dyn Model>, shared: Arc<Shared>) -> Self {
-        let limits = PackLimits {
-            items: shared.description.batch.max_images,
-            cost: shared.description.batch.max_views,
-        };
+    /// A worker with the batches that the service was told to make. `ahead` is where the model's [`Stager`](crate::model::Stager)
+    /// lays what it takes off the queue.
+    pub(super) fn new(
+        model: Box<dyn Model>,
+        shared: Arc<Shared>,
+        queue: Queue,
+        ahead: Option<Arc<Ahead>>,
+    ) -> Self {
         Self {
             model,
+            limits: shared.limits(),
             shared,
-            limits,
+            queue,
+            ahead,
         }
     }
 
     /// Answers until every handle is gone or the device is lost.
-    pub(super) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
-        let mut pending = Vec::new();
-        while requests.blocking_recv_many(&mut pending, self.limits.items) > 0 {
+    pub(super) fn run(mut self) {
+        loop {
+            let mut pending = match &self.ahead {
+                Some(ahead) => ahead.take(self.limits.items),
+                None => self.queue.take(self.limits.items),
+            };
+            if pending.is_empty() {
+                return;
+            }
             while !pending.is_empty() {
                 // A caller that has gone away meanwhile is not worth an encode.
                 pending.retain(|request: &Request| !request.reply.is_closed());
@@ -51,13 +66,18 @@ impl Worker {
                 let Some(batch) = pack(&costs, self.limits).into_iter().next() else {
                     break;
                 };
-                let again = self.answer(pending.drain(batch).collect());
-                if self.shared.lost.get().is_some() {
-                    // What waits is dropped with its replies, which says the same as a reply would. The model is not: the
-                    // libraries of a device that is lost panic when they are told to let go.
-                    std::mem::forget(self.model);
-                    return;
-                }
+                let again = match self.answer(pending.drain(batch).collect()) {
+                    Ok(again) => again,
+                    Err(lost) => {
+                        pending.splice(..0, lost.open);
+                        if let Some(ahead) = &self.ahead {
+                            pending.extend(ahead.close());
+                        }
+                        // The libraries of a device that is lost panic when they are told to let go.
+                        std::mem::forget(self.model);
+                        return self.queue.leave(pending);
+                    }
+                };
                 pending.splice(..0, again);
             }
         }
@@ -65,45 +85,79 @@ impl Worker {
 
     /// Calls the model once. Gives back the jobs that did not fit the memory and had company, having lowered the limit so
     /// that they come in smaller batches; all others are answered.
-    fn answer(&mut self, requests: Vec<Request>) -> Vec<Request> {
+    ///
+    /// # Errors
+    /// [`Lost`] when the device has broken, with the jobs that another one may answer.
+    fn answer(&mut self, requests: Vec<Request>) -> Result<Vec<Request>, Lost> {
         let tried: usize = requests.iter().map(Request::cost).sum();
         let alone = requests.len() == 1;
-        let (jobs, replies): (Vec<Job>, Vec<_>) = requests
-            .into_iter()
-            .map(|request| (request.job, request.reply))
-            .unzip();
-        let results = self.results(&jobs);
+        let mut jobs = Vec::with_capacity(requests.len());
+        let mut staged = Vec::with_capacity(requests.len());
+        let mut replies = Vec::with_capacity(requests.len());
+        for request in requests {
+            jobs.push(request.job);
+            staged.push(request.staged);
+            replies.push(request.reply);
+        }
+        let results = self.results(&jobs, &staged);
         let lost = results
             .iter()
             .filter_map(|result| result.as_ref().err())
             .find(|error| matches!(error, VisionError::DeviceLost { .. }));
-        if let Some(lost) = lost {
-            // Before any reply: a caller that reads one and asks again must find the service closed.
-            let _ = self.shared.lost.set(lost.clone());
-        }
+        let last = lost.is_some_and(|lost| self.lose(lost));
+        let (lost, others) = (lost.is_some(), lost.is_some() && !last);
         let mut again = Vec::new();
-        for ((job, reply), result) in jobs.into_iter().zip(replies).zip(results) {
-            if !alone && matches!(result, Err(VisionError::OutOfMemory { .. })) {
-                again.push(Request { job, reply });
+        let requests = jobs.into_iter().zip(staged).zip(replies);
+        for (((job, staged), reply), result) in requests.zip(results) {
+            let open = match &result {
+                Err(VisionError::OutOfMemory { .. }) => others || !alone,
+                Err(VisionError::DeviceLost { .. }) => others,
+                _ => false,
+            };
+            if open {
+                again.push(Request { job, staged, reply });
             } else {
                 add(&self.shared.counters.images, 1);
+                if lost {
+                    std::mem::forget(staged);
+                }
                 // The caller may have gone away while the model ran.
                 let _ = reply.send(result);
             }
+        }
+        if lost {
+            return Err(Lost { open: again });
         }
         if !again.is_empty() {
             self.limits.cost = self.limits.cost.min(tried.div_ceil(2));
             add(&self.shared.counters.halved, 1);
         }
-        again
+        Ok(again)
+    }
+
+    /// Takes note that the device is lost; whether it was the last one. Before any reply: a caller that reads one and asks again
+    /// must find the service closed.
+    fn lose(&self, error: &VisionError) -> bool {
+        let last = self.shared.alive.fetch_sub(1, Ordering::AcqRel) == 1;
+        if last {
+            let _ = self.shared.lost.set(error.clone());
+        } else {
+            add(&self.shared.counters.lost, 1);
+            tracing::warn!(%error, "the other devices go on");
+        }
+        last
     }
 
     /// One result per job, whatever the model does.
-    fn results(&mut self, jobs: &[Job]) -> Vec<Result<Vec<Answer>, VisionError>> {
+    fn results(
+        &mut self,
+        jobs: &[Job],
+        staged: &[Option<Staged>],
+    ) -> Vec<Result<Vec<Answer>, VisionError>> {
         let counters = &self.shared.counters;
         let started = Instant::now();
         // The model is used again after a panic: models keep nothing between calls that a half-done one spoils.
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.model.answer(jobs)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.model.answer_staged(jobs, staged)));
         let elapsed = started.elapsed();
         tracing::debug!(
             model = %self.shared.description.info.name,
@@ -150,9 +204,14 @@ impl Worker {
     }
 }
 
+/// The jobs of a device that has broken, for another.
+struct Lost {
+    open: Vec<Request>,
+}
+
 impl Request {
     /// Its views; at least 1, so that two jobs always cost more than one.
-    fn cost(&self) -> usize {
+    pub(super) fn cost(&self) -> usize {
         self.job.views.count().max(1)
     }
 }

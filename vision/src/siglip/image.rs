@@ -7,7 +7,7 @@ use candle_core::{Result, Tensor};
 use super::config::VisionConfig;
 use crate::transformer::{
     BlockNames, BlockSizes, Blocks, Checkpoint, Format, Keys, Linear, Norm, Read, Reader, Steps,
-    normalise, patch_vectors,
+    on_device, prepared,
 };
 
 /// What transformers calls the parts of a block, in both towers.
@@ -107,10 +107,18 @@ impl ImageTower {
     /// # Errors
     /// The tensor library's.
     pub fn patches(&self, pictures: &[&[u8]]) -> Result<Tensor> {
-        let (side, patch) = (self.config.side, self.config.patch);
-        patch_vectors(&pictures.concat(), side, patch, normalise)?
-            .to_device(&self.format.device)?
-            .to_dtype(self.format.dtype)
+        self.prepared_patches(&[&self.prepare(&pictures.concat())?])
+    }
+
+    /// Square pictures, bytes `[images, side, side, 3]`, as the device takes them, still in the CPU's memory: what of
+    /// [`ImageTower::patches`] can be done ahead.
+    pub(super) fn prepare(&self, pixels: &[u8]) -> Result<Tensor> {
+        prepared(pixels, (self.config.side, self.config.patch), &self.format)
+    }
+
+    /// The rest of [`ImageTower::patches`], for several together.
+    pub(super) fn prepared_patches(&self, prepared: &[&Tensor]) -> Result<Tensor> {
+        on_device(prepared, self.config.patch, &self.format)
     }
 
     /// The tokens behind the last norm: `[images, tokens, dim]`. `watch` sees the residual stream before the first block and
@@ -120,11 +128,8 @@ impl ImageTower {
     /// The tensor library's.
     pub fn tokens(&self, patches: &Tensor, watch: impl FnMut(&Tensor)) -> Result<Tensor> {
         let (images, tokens, inputs) = patches.dims3()?;
-        let steps = self.format.steps;
-        let rows = self
-            .patches
-            .product(&patches.reshape((images * tokens, inputs))?)?;
-        let rows = steps.add_bias(rows, self.patches.bias())?;
+        let patches = patches.reshape((images * tokens, inputs))?;
+        let rows = self.patches.forward(self.format.steps, &patches)?;
         let dim = self.config.dim;
         let x = rows
             .reshape((images, tokens, dim))?
@@ -185,8 +190,9 @@ impl Head {
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (images, tokens, dim) = x.dims3()?;
-        let keys = self.keys.product(&x.reshape((images * tokens, dim))?)?;
-        let keys = self.steps.add_bias(keys, self.keys.bias())?;
+        let keys = self
+            .keys
+            .forward(self.steps, &x.reshape((images * tokens, dim))?)?;
         let keys = keys.reshape((images, tokens, 2 * dim))?;
         let keys = Keys {
             k: keys.narrow(2, 0, dim)?,
@@ -194,11 +200,10 @@ impl Head {
         };
         let query = self.query.broadcast_as((images, 1, dim))?.contiguous()?;
         let seen = self.steps.attention(&query, &[&keys], None, self.heads)?;
-        let out = self.out.product(&seen.reshape((images, dim))?)?;
-        let pooled = self.steps.add_bias(out, self.out.bias())?;
-        let hidden = self.mlp[0].product(&self.norm.forward(&pooled)?)?;
-        let hidden = self.steps.bias_gelu(hidden, self.mlp[0].bias())?;
-        let added = self.mlp[1].product(&hidden)?;
-        self.steps.residual(&pooled, added, self.mlp[1].bias())
+        let seen = seen.reshape((images, dim))?;
+        let pooled = self.out.forward(self.steps, &seen)?;
+        let [first, second] = &self.mlp;
+        let hidden = first.gelu(self.steps, &self.norm.forward(&pooled)?)?;
+        second.add_to(self.steps, &pooled, &hidden, Some(second.bias()))
     }
 }

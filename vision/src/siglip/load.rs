@@ -20,6 +20,7 @@ use crate::model::{
 };
 use crate::options::{Generation, LoadOptions};
 use crate::source::{FetchProgress, ModelFiles, PREPROCESSOR, PlanningFiles, read_text};
+use crate::transformer::conformance::checked;
 use crate::transformer::{Checkpoint, Format};
 
 /// Images that fill a CPU: the threads share the rows of all of them.
@@ -198,7 +199,8 @@ impl Plan {
             batch,
         } = self.description.clone();
         let texts = Arc::clone(&self.embedder);
-        let model = SigLip::beside(&info.name, &self.config, &self.format, texts, progress)?;
+        let format = checked(&self.format);
+        let model = SigLip::beside(&info.name, &self.config, &format, texts, progress)?;
         Ok(Loaded {
             info,
             questions,

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 
 use super::config::{Config, Resampling};
 use super::image::ImageTower;
 use super::text::{Embedder, TextTower};
 use crate::comparison::Comparison;
-use crate::device::{Failure, device_name};
+use crate::device::{Failure, Uploads, device_name};
 use crate::embedding::{Embedding, unit};
 use crate::error::{VisionError, without_backtrace};
 use crate::memory::give_back;
-use crate::model::{Answer, Job, Model, Preprocessor, Prompt, Question, RgbImage, Views};
+use crate::model::{
+    Answer, Job, Model, Preprocessor, Prompt, Question, RgbImage, Staged, Stager, Views,
+};
 use crate::source::FetchProgress;
 use crate::transformer::resize::resize;
 use crate::transformer::{Checkpoint, Format, Read};
@@ -51,7 +53,7 @@ pub struct SigLip {
     device: Device,
     device_name: String,
     side: u32,
-    images: ImageTower,
+    images: Arc<ImageTower>,
     width: usize,
     texts: Arc<Embedder>,
     /// The questions that were asked last, with their texts: most jobs ask the same.
@@ -97,7 +99,7 @@ impl SigLip {
             device: format.device.clone(),
             device_name: device_name(&format.device),
             side: config.vision.side as u32,
-            images,
+            images: Arc::new(images),
             width: config.vision.dim,
             texts,
             compared: None,
@@ -110,9 +112,20 @@ impl SigLip {
     }
 
     /// The embeddings of images, of unit length and not rounded; `None` where what is computed is not finite.
-    fn embed(&self, views: &[&Views]) -> candle_core::Result<Vec<Option<Vec<f32>>>> {
-        let pictures: Vec<&[u8]> = views.iter().map(|views| &*views.data).collect();
-        let patches = self.images.patches(&pictures)?;
+    fn embed(
+        &self,
+        views: &[(&Views, Option<&Tensor>)],
+    ) -> candle_core::Result<Vec<Option<Vec<f32>>>> {
+        let own = views.iter().map(|(views, staged)| match staged {
+            Some(_) => Ok(None),
+            None => self.images.prepare(&views.data).map(Some),
+        });
+        let own: Vec<Option<Tensor>> = own.collect::<candle_core::Result<_>>()?;
+        let all = views.iter().zip(&own);
+        let all: Vec<&Tensor> = all
+            .filter_map(|((_, staged), own)| staged.or(own.as_ref()))
+            .collect();
+        let patches = self.images.prepared_patches(&all)?;
         let pooled = self.images.pool(&self.images.tokens(&patches, |_| {})?)?;
         let rows: Vec<Vec<f32>> = pooled.to_dtype(DType::F32)?.to_vec2()?;
         Ok(rows.into_iter().map(unit).collect())
@@ -169,16 +182,61 @@ impl SigLip {
     }
 }
 
+/// Prepares pictures for the image tower, which it shares with the model, and brings them onto its device.
+struct Prepare {
+    images: Arc<ImageTower>,
+    uploads: Uploads,
+    side: u32,
+}
+
+impl Stager for Prepare {
+    fn stage(&self, views: &Views) -> Option<Staged> {
+        if views.side != self.side || views.count() != 1 {
+            return None;
+        }
+        let prepared = self.images.prepare(&views.data).ok()?;
+        Some(Box::new(self.uploads.copy(prepared).ok()?))
+    }
+}
+
 impl Model for SigLip {
     fn answer(&mut self, jobs: &[Job]) -> Vec<Result<Vec<Answer>, VisionError>> {
+        self.answer_staged(jobs, &[])
+    }
+
+    fn stager(&self) -> Option<Arc<dyn Stager>> {
+        match Uploads::new(&self.device) {
+            Ok(uploads) => Some(Arc::new(Prepare {
+                images: Arc::clone(&self.images),
+                uploads,
+                side: self.side,
+            })),
+            Err(error) => {
+                tracing::warn!(model = %self.name, %error, "batches are not made ready ahead");
+                None
+            }
+        }
+    }
+
+    fn answer_staged(
+        &mut self,
+        jobs: &[Job],
+        staged: &[Option<Staged>],
+    ) -> Vec<Result<Vec<Answer>, VisionError>> {
+        let ready = |index: usize| staged.get(index)?.as_ref()?.downcast_ref::<Tensor>();
         let checked: Vec<Result<(), VisionError>> =
             jobs.iter().map(|job| self.check(job)).collect();
-        let fit = || jobs.iter().zip(&checked).filter(|(_, check)| check.is_ok());
+        let fit = || {
+            let jobs = jobs.iter().enumerate().zip(&checked);
+            jobs.filter(|(_, check)| check.is_ok()).map(|(job, _)| job)
+        };
         // The texts of all questions at once: the tower is read at most once for a batch.
         let prompts: Vec<&Prompt> = fit()
-            .flat_map(|(job, _)| Comparison::prompts(&job.questions))
+            .flat_map(|(_, job)| Comparison::prompts(&job.questions))
             .collect();
-        let views: Vec<&Views> = fit().map(|(job, _)| &job.views).collect();
+        let views: Vec<(&Views, Option<&Tensor>)> = fit()
+            .map(|(index, job)| (&job.views, ready(index)))
+            .collect();
         let embedded = match (views.is_empty(), self.texts.embed(&prompts, &())) {
             (true, _) => Ok(Vec::new()),
             (false, Err(error)) => Err(error),

@@ -13,6 +13,7 @@ use crate::error::{VisionError, without_backtrace};
 use crate::memory::give_back;
 use crate::model::{Prompt, Scale};
 use crate::source::FetchProgress;
+use crate::transformer::conformance::checked;
 use crate::transformer::{
     BlockNames, BlockSizes, Blocks, Checkpoint, Format, Linear, Norm, Read, Reader,
 };
@@ -119,8 +120,7 @@ impl TextTower {
         let last = self
             .norm
             .forward(&last.reshape((texts, dim))?.contiguous()?)?;
-        let pooled = self.head.product(&last)?;
-        self.format.steps.add_bias(pooled, self.head.bias())
+        self.head.forward(self.format.steps, &last)
     }
 }
 
@@ -228,7 +228,7 @@ impl Embedder {
             }
             let _last = GivesBack;
             let checkpoint = self.open(progress)?;
-            let tower = TextTower::read(&self.config, &checkpoint, &self.format)?;
+            let tower = TextTower::read(&self.config, &checkpoint, &checked(&self.format))?;
             for texts in new.chunks(TOGETHER) {
                 let ids: Vec<&[u32]> = texts.iter().map(|text| &***text).collect();
                 let pooled = tower.forward(&checkpoint, &ids, |_| {})?;

@@ -86,26 +86,20 @@ impl Blocks {
     ) -> Result<Tensor> {
         let dim = x.dim(1)?;
         watch(&x);
+        let steps = self.steps;
         for block in &self.blocks {
-            let qkv = block.qkv.product(&block.norms[0].forward(&x)?)?;
-            let qkv = self.steps.add_bias(qkv, block.qkv.bias())?;
+            let qkv = block.qkv.forward(steps, &block.norms[0].forward(&x)?)?;
             let qkv = qkv.reshape((sequences, tokens, 3 * dim))?;
             let keys = Keys {
                 k: qkv.narrow(2, dim, dim)?,
                 v: qkv.narrow(2, 2 * dim, dim)?,
             };
-            let seen = self
-                .steps
-                .attention(&qkv.narrow(2, 0, dim)?, &[&keys], None, self.heads)?;
-            let out = block
-                .out
-                .product(&seen.reshape((sequences * tokens, dim))?)?;
-            x = self.steps.residual(&x, out, block.out.bias())?;
-            let hidden = block.mlp[0].product(&block.norms[1].forward(&x)?)?;
-            let hidden = self.steps.bias_gelu(hidden, block.mlp[0].bias())?;
-            x = self
-                .steps
-                .residual(&x, block.mlp[1].product(&hidden)?, block.mlp[1].bias())?;
+            let seen = steps.attention(&qkv.narrow(2, 0, dim)?, &[&keys], None, self.heads)?;
+            let seen = seen.reshape((sequences * tokens, dim))?;
+            x = block.out.add_to(steps, &x, &seen, Some(block.out.bias()))?;
+            let [first, second] = &block.mlp;
+            let hidden = first.gelu(steps, &block.norms[1].forward(&x)?)?;
+            x = second.add_to(steps, &x, &hidden, Some(second.bias()))?;
             watch(&x);
         }
         Ok(x)

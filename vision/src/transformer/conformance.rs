@@ -10,6 +10,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use super::format::Format;
 use super::kernels::{Keys, Rotary, Steps};
 use super::linear::Linear;
+use super::patches::{on_device, prepared};
 use super::weights::Norm;
 
 /// How far one step is from its definition, for inputs of one shape.
@@ -46,7 +47,10 @@ pub fn deviations(format: &Format) -> Result<Vec<Deviation>> {
         found.extend(suite.rows(rows, width)?);
     }
     for (rows, inputs, outputs) in [(1, 64, 3), (7, 588, 1152), (130, 2048, 300)] {
-        found.push(suite.product(rows, inputs, outputs)?);
+        found.extend(suite.products(rows, inputs, outputs)?);
+    }
+    for (views, side, patch) in [(1, 28, 14), (3, 45, 14), (2, 378, 14)] {
+        found.push(suite.patches(views, side, patch)?);
     }
     for (batch, tokens, heads, head_dim) in [(1, 1, 1, 64), (3, 37, 2, 64), (2, 730, 4, 64)] {
         found.push(suite.rotate(batch, tokens, heads, head_dim)?);
@@ -106,6 +110,51 @@ impl Shape {
             ..self
         }
     }
+}
+
+/// The format itself where each kind of step agrees with its definition on its device, else, with a warning, the same with plain
+/// steps: a card or a driver on which a kernel goes wrong costs time and no answers. Takes a fraction of a second.
+pub(crate) fn checked(format: &Format) -> Format {
+    match format.steps {
+        Steps::Fused { .. } | Steps::Plain => format.clone(),
+        #[cfg(feature = "cuda")]
+        Steps::Cuda(_) => {
+            let wrong = match few(&format.apart()) {
+                Ok(found) => found.into_iter().find(|found| !found.holds()),
+                Err(error) => {
+                    tracing::warn!(%error, "fused steps cannot be computed; plain ones are taken");
+                    return format.clone().plain();
+                }
+            };
+            match wrong {
+                None => format.clone(),
+                Some(wrong) => {
+                    tracing::warn!(?wrong, "fused steps are wrong here; plain ones are taken");
+                    format.clone().plain()
+                }
+            }
+        }
+    }
+}
+
+/// Each kind of step once.
+#[cfg(feature = "cuda")]
+fn few(format: &Format) -> Result<Vec<Deviation>> {
+    let suite = Suite {
+        format,
+        seed: Cell::new(1),
+    };
+    let mut found = suite.rows(7, 1152)?;
+    found.extend(suite.products(65, 1152, 304)?);
+    found.push(suite.patches(2, 45, 14)?);
+    found.push(suite.rotate(2, 37, 2, 64)?);
+    for shape in [
+        Shape::new(1, 2, 72).rows(131).keys(&[131]),
+        Shape::new(2, 2, 64).rows(37).keys(&[131, 37]).masked(),
+    ] {
+        found.push(suite.attention(&shape)?);
+    }
+    Ok(found)
 }
 
 struct Suite<'a> {
@@ -228,14 +277,19 @@ impl Suite<'_> {
         Ok(vec![add_bias, bias_gelu, residual, norm])
     }
 
-    fn product(&self, rows: usize, inputs: usize, outputs: usize) -> Result<Deviation> {
+    /// A product by itself and with what follows it.
+    fn products(&self, rows: usize, inputs: usize, outputs: usize) -> Result<Vec<Deviation>> {
+        let steps = self.format.steps;
         let x = self.input(&[rows, inputs])?;
         let weight = self.input(&[outputs, inputs])?;
         let bias = self.input(&[outputs])?;
-        self.poison(rows * outputs)?;
-        let linear = Linear::dense(weight.tensor, bias.tensor);
-        let ours = linear.product(&x.tensor)?;
-        let expected: Vec<f64> = x
+        let through = self.input(&[rows, outputs])?;
+        let plain = Format {
+            quantize: None,
+            ..self.format.clone()
+        };
+        let linear = Linear::new(weight.tensor.clone(), bias.tensor.clone(), &plain)?;
+        let product: Vec<f64> = x
             .values
             .chunks_exact(inputs)
             .flat_map(|x| {
@@ -245,10 +299,66 @@ impl Suite<'_> {
                     .map(|weight| dot(x, weight))
             })
             .collect();
-        let shape = format!("{rows} x {inputs} x {outputs}");
+        let with_bias = product
+            .iter()
+            .zip(bias.values.iter().cycle())
+            .map(|(product, bias)| product + bias);
+        let with_bias: Vec<f64> = with_bias.collect();
+        let shape = || format!("{rows} x {inputs} x {outputs}");
         // Roundings of a sum wander off with the root of their number; of TF32's they would be a thousand times larger.
         let single = 4e-6 * (inputs as f64).sqrt();
-        self.compare("product", shape, &ours, &expected, [single, 8e-3])
+        // Where what follows makes a large product small, its rounding stays.
+        let largest = product.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
+        let followed = [2.0 * single, 8e-3 + largest / 256.0];
+
+        self.poison(rows * outputs)?;
+        let ours = linear.product(&x.tensor)?;
+        let alone = self.compare("product", shape(), &ours, &product, [single, 8e-3])?;
+        self.poison(rows * outputs)?;
+        let ours = linear.forward(steps, &x.tensor)?;
+        let biased = self.compare("product and bias", shape(), &ours, &with_bias, followed)?;
+        self.poison(rows * outputs)?;
+        let ours = linear.gelu(steps, &x.tensor)?;
+        let expected: Vec<f64> = with_bias.iter().map(|&x| gelu(x)).collect();
+        let active = self.compare("product and gelu", shape(), &ours, &expected, followed)?;
+        let sum = |product: &[f64]| -> Vec<f64> {
+            let both = product.iter().zip(&through.values);
+            both.map(|(product, through)| product + through).collect()
+        };
+        self.poison(rows * outputs)?;
+        let ours = linear.add_to(steps, &through.tensor, &x.tensor, None)?;
+        let added = self.compare("product and sum", shape(), &ours, &sum(&product), followed)?;
+        self.poison(rows * outputs)?;
+        let bias = Some(linear.bias());
+        let ours = linear.add_to(steps, &through.tensor, &x.tensor, bias)?;
+        let expected = sum(&with_bias);
+        let both = self.compare("product, bias, sum", shape(), &ours, &expected, followed)?;
+        Ok(vec![alone, biased, active, added, both])
+    }
+
+    fn patches(&self, views: usize, side: usize, patch: usize) -> Result<Deviation> {
+        let pixels: Vec<u8> = self
+            .input(&[views * side * side * 3])?
+            .values
+            .iter()
+            .map(|x| (x * 63.0 + 128.0) as u8)
+            .collect();
+        let grid = side / patch;
+        self.poison(views * grid * grid * 3 * patch * patch)?;
+        let ready = prepared(&pixels, (side, patch), self.format)?;
+        let ours = on_device(&[&ready], patch, self.format)?;
+        let mut expected = Vec::with_capacity(ours.elem_count());
+        for place in 0..views * grid * grid {
+            let (view, place) = (place / (grid * grid), place % (grid * grid));
+            let (top, left) = (place / grid * patch, place % grid * patch);
+            for at in 0..3 * patch * patch {
+                let (channel, row, column) = (at / (patch * patch), at / patch % patch, at % patch);
+                let pixel = (view * side + top + row) * side + left + column;
+                expected.push((f64::from(pixels[pixel * 3 + channel]) / 255.0 - 0.5) / 0.5);
+            }
+        }
+        let shape = format!("{views} of {side}, patches of {patch}");
+        self.compare("patches", shape, &ours, &expected, [1e-6, 8e-3])
     }
 
     fn rotate(
@@ -262,13 +372,13 @@ impl Suite<'_> {
         let qkv = self.input(&[batch, tokens, width])?;
         // Positions as a tree of questions has them: some more than once, not from 0.
         let positions: Vec<u32> = (0..tokens as u32).map(|at| at + 3 - at % 3).collect();
-        let all = Rotary::new(head_dim, tokens + 4, self.format.dtype, &self.format.device)?;
+        let all = Rotary::new(head_dim, tokens + 4, self.format)?;
         self.poison(batch * tokens * width)?;
         let rotary = all.at(&positions)?;
-        let ours = self
-            .format
-            .steps
-            .rotate(qkv.tensor.copy()?, &rotary, heads)?;
+        let steps = self.format.steps;
+        let (q, keys) = steps.rotate(qkv.tensor.copy()?, &rotary, heads)?;
+        let keys = steps.own(&keys)?;
+        let ours = Tensor::cat(&[q, keys.k, keys.v], 2)?;
         let half = head_dim / 4;
         let mut expected = qkv.values;
         for (row, values) in expected.chunks_exact_mut(width).enumerate() {
@@ -316,7 +426,8 @@ impl Suite<'_> {
                 false => f32::NEG_INFINITY,
             })
             .collect();
-        let mask = Tensor::from_vec(mask, (rows, last), &self.format.device)?;
+        let steps = self.format.steps;
+        let mask = steps.mask(mask, (rows, last), &self.format.device)?;
         let keys: Vec<Keys> = pieces
             .iter()
             .map(|(k, v)| Keys {
@@ -327,7 +438,7 @@ impl Suite<'_> {
         let keys: Vec<&Keys> = keys.iter().collect();
         self.poison(batch * rows * width)?;
         let mask = shape.masked.then_some(&mask);
-        let ours = self.format.steps.attention(&q.tensor, &keys, mask, heads)?;
+        let ours = steps.attention(&q.tensor, &keys, mask, heads)?;
 
         let scale = 1.0 / (head_dim as f64).sqrt();
         let mut expected = vec![0.0; batch * rows * width];

@@ -3,10 +3,15 @@
 //! Owns what goes with what, and what a person may ask for of it: a CPU can compute in bf16, slowly, which is of use only to
 //! check a GPU against.
 
+#[cfg(feature = "cuda")]
+use std::sync::{Arc, Mutex, PoisonError};
+
 use candle_core::quantized::GgmlDType;
 use candle_core::{DType, Device};
 
-use super::kernels::Steps;
+#[cfg(feature = "cuda")]
+use super::kernels::cuda;
+use super::kernels::{CudaSteps, Steps};
 use crate::error::VisionError;
 use crate::options::{ComputeDtype, LoadOptions, Quantization};
 
@@ -21,6 +26,9 @@ pub struct Format {
     pub quantize: Option<Quantization>,
     /// How the steps between matrix products are computed.
     pub steps: Steps,
+    /// What computes products on its device, once one has been asked for.
+    #[cfg(feature = "cuda")]
+    pub(crate) products: Arc<Mutex<Option<cuda::Products>>>,
 }
 
 /// What the fast kernels for quantised weights take at once: rows of weights are padded to a multiple of it, which costs
@@ -41,15 +49,60 @@ impl Format {
             (None, None) if !device.is_cpu() => DType::BF16,
             (None, _) => DType::F32,
         };
-        let fused = device.is_cpu() && dtype == DType::F32;
+        let steps = match (device, dtype) {
+            (Device::Cpu, DType::F32) => Steps::Fused { bf16: false },
+            #[cfg(feature = "cuda")]
+            (Device::Cuda(_), _) => Steps::Cuda(CudaSteps::default()),
+            _ => Steps::Plain,
+        };
         Self {
             device: device.clone(),
             dtype,
             quantize,
-            steps: match fused {
-                true => Steps::Fused { bf16: false },
-                false => Steps::Plain,
+            steps,
+            #[cfg(feature = "cuda")]
+            products: Arc::default(),
+        }
+    }
+
+    /// What computes products of its device with what follows them; `None` where nothing does.
+    ///
+    /// # Errors
+    /// The driver's.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn products(&self) -> candle_core::Result<Option<cuda::Products>> {
+        let wanted = matches!(self.steps, Steps::Cuda(steps) if steps.products);
+        if !wanted || self.dtype != DType::BF16 || self.quantize.is_some() {
+            return Ok(None);
+        }
+        let mut products = self.products.lock().unwrap_or_else(PoisonError::into_inner);
+        if products.is_none() {
+            *products = Some(cuda::Products::new(self.device.as_cuda_device()?)?);
+        }
+        Ok(products.clone())
+    }
+
+    /// The same sharing nothing with this one, so that what it takes of the device's memory goes with it.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn apart(&self) -> Self {
+        Self {
+            products: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// The same with other than the usual steps on a CUDA device; no other device has them.
+    pub fn with_cuda_steps(self, steps: CudaSteps) -> Self {
+        match self.steps {
+            #[cfg(feature = "cuda")]
+            Steps::Cuda(_) => Self {
+                steps: Steps::Cuda(steps),
+                ..self
             },
+            _ => {
+                let _ = steps;
+                self
+            }
         }
     }
 
@@ -94,7 +147,7 @@ impl Format {
         let rounds = self.quantize == Some(Quantization::Q8_0);
         let steps = match self.steps {
             Steps::Fused { .. } => Steps::Fused { bf16: rounds },
-            Steps::Plain => Steps::Plain,
+            other => other,
         };
         Self {
             steps,

@@ -1,6 +1,7 @@
 //! A linear layer in the number format that its weights are kept in.
 //!
-//! The bias is left to the caller's next step, which touches every output anyway and adds it there.
+//! A product comes with what follows it, where that touches every output anyway: bias, activation, the sum with what goes
+//! through. On a CUDA device in bf16 both are one launch, elsewhere the second is a step of [`Steps`].
 
 use candle_core::quantized::{QMatMul, QTensor};
 use candle_core::{Module, Result, Tensor};
@@ -8,6 +9,9 @@ use candle_core::{Module, Result, Tensor};
 use super::format::{BLOCK, Format};
 #[cfg(target_arch = "x86_64")]
 use super::kernels::Int8;
+use super::kernels::Steps;
+#[cfg(feature = "cuda")]
+use super::kernels::cuda;
 #[cfg(target_arch = "x86_64")]
 use crate::options::Quantization;
 
@@ -16,6 +20,8 @@ use crate::options::Quantization;
 pub(crate) struct Linear {
     weight: Weight,
     bias: Tensor,
+    #[cfg(feature = "cuda")]
+    products: Option<cuda::Products>,
 }
 
 #[derive(Debug, Clone)]
@@ -48,6 +54,8 @@ impl Linear {
             return Ok(Self {
                 weight: Weight::Int8(weight),
                 bias,
+                #[cfg(feature = "cuda")]
+                products: None,
             });
         }
         let weight = match format.blocks() {
@@ -62,7 +70,12 @@ impl Linear {
             }
             None => Weight::Dense(weight),
         };
-        Ok(Self { weight, bias })
+        Ok(Self {
+            weight,
+            bias,
+            #[cfg(feature = "cuda")]
+            products: format.products()?,
+        })
     }
 
     /// A layer that is not quantised.
@@ -70,6 +83,53 @@ impl Linear {
         Self {
             weight: Weight::Dense(weight),
             bias,
+            #[cfg(feature = "cuda")]
+            products: None,
+        }
+    }
+
+    /// `x` times the weights plus the bias, `[rows, inputs]` to `[rows, outputs]`.
+    pub(crate) fn forward(&self, steps: Steps, x: &Tensor) -> Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        if let Some(out) = self.fused(x, cuda::After::Bias(&self.bias))? {
+            return Ok(out);
+        }
+        steps.add_bias(self.product(x)?, &self.bias)
+    }
+
+    /// The GELU of [`Linear::forward`], in its tanh form.
+    pub(crate) fn gelu(&self, steps: Steps, x: &Tensor) -> Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        if let Some(out) = self.fused(x, cuda::After::Gelu(&self.bias))? {
+            return Ok(out);
+        }
+        steps.bias_gelu(self.product(x)?, &self.bias)
+    }
+
+    /// `through`, `[rows, outputs]`, plus `x` times the weights, plus `bias` (which need not be this layer's own) if there is one.
+    pub(crate) fn add_to(
+        &self,
+        steps: Steps,
+        through: &Tensor,
+        x: &Tensor,
+        bias: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        if let Some(out) = self.fused(x, cuda::After::Sum(through, bias))? {
+            return Ok(out);
+        }
+        match bias {
+            Some(bias) => steps.residual(through, self.product(x)?, bias),
+            None => through + self.product(x)?,
+        }
+    }
+
+    /// Product and what follows in one launch, where that can be.
+    #[cfg(feature = "cuda")]
+    fn fused(&self, x: &Tensor, after: cuda::After<'_>) -> Result<Option<Tensor>> {
+        match (&self.products, &self.weight) {
+            (Some(products), Weight::Dense(weight)) => products.product(x, weight, after),
+            _ => Ok(None),
         }
     }
 

@@ -5,9 +5,11 @@
 mod checkpoints;
 mod classifier;
 mod coco_ssd;
+mod devices;
 mod golden_data;
 mod goldens;
 mod hub;
+mod kernels;
 mod moondream;
 mod mutated;
 mod ops;
@@ -19,4 +21,5 @@ mod seeds;
 mod service;
 mod shapes;
 mod siglip;
+mod staged;
 mod store;

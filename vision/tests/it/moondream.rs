@@ -196,9 +196,11 @@ fn stages(network: &Network, image: &GoldenImage<'_>, check: &mut Check<'_>) {
     for questions in [&prompts[..1], &prompts[..]] {
         seen.clear();
         let logits = network
-            .logits(Some(&prefix), questions, &mut |_, x| {
-                seen.push((Stage::TextBlock, x.clone()))
-            })
+            .logits(
+                Some(&prefix),
+                questions,
+                Some(&mut |_, x| seen.push((Stage::TextBlock, x.clone()))),
+            )
             .unwrap();
         let first: Vec<Tensor> = seen.iter().map(|(_, x)| x.i(0).unwrap()).collect();
         check.tensor(
@@ -321,7 +323,11 @@ fn text_only(network: &Network, check: &mut Check<'_>) {
     };
     let mut last = None;
     let logits = network
-        .logits(None, &[&prompt], &mut |_, x| last = Some(x.i(0).unwrap()))
+        .logits(
+            None,
+            &[&prompt],
+            Some(&mut |_, x| last = Some(x.i(0).unwrap())),
+        )
         .unwrap()
         .i(0)
         .unwrap();

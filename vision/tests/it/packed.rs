@@ -28,7 +28,7 @@ fn pictures(golden: &Golden) -> [&'static str; 3] {
 
 /// A row of logits for each question about each image.
 fn logits(network: &Network, prefix: &Prefix, questions: &[&[u32]]) -> Vec<Vec<f32>> {
-    let logits = network.logits(Some(prefix), questions, &mut |_, _| {});
+    let logits = network.logits(Some(prefix), questions, None);
     logits.unwrap().to_vec2().unwrap()
 }
 
@@ -102,9 +102,13 @@ fn questions_of_several_passes_get_what_they_get_alone() {
         let questions = slices(&questions);
         let mut seen = 0;
         let together = network
-            .logits(Some(&prefix), &questions, &mut |stage, _| {
-                seen += usize::from(stage == Stage::TextBlock);
-            })
+            .logits(
+                Some(&prefix),
+                &questions,
+                Some(&mut |stage, _| {
+                    seen += usize::from(stage == Stage::TextBlock);
+                }),
+            )
             .unwrap()
             .to_vec2::<f32>()
             .unwrap();
@@ -216,7 +220,7 @@ fn what_reaches_beyond_the_context_is_an_error() {
         let room = context - prefix.tokens();
         let word = prompts(&golden)[0][4];
         let fits = vec![word; room];
-        let ask = |question: &[u32]| network.logits(Some(&prefix), &[question], &mut |_, _| {});
+        let ask = |question: &[u32]| network.logits(Some(&prefix), &[question], None);
         ask(&fits).unwrap();
         let error = ask(&vec![word; room + 1]).unwrap_err().to_string();
         assert!(error.contains(&format!("context of {context}")), "{error}");

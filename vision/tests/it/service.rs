@@ -39,7 +39,8 @@ impl<F: FnMut(&[Job]) -> Vec<Result<Vec<Answer>, VisionError>> + Send> Model for
     }
 }
 
-fn start<F>(options: ServiceOptions, model: F) -> Result<Service, VisionError>
+/// A model that answers as `model` does.
+pub(crate) fn loaded<F>(model: F) -> Loaded
 where
     F: FnMut(&[Job]) -> Vec<Result<Vec<Answer>, VisionError>> + Send + 'static,
 {
@@ -57,17 +58,23 @@ where
         default_threshold: 0.5,
         can_talk: false,
     };
-    let loaded = Loaded {
+    Loaded {
         info,
         questions: Arc::new(NoQuestions),
         preprocessor: Arc::new(NoQuestions),
         model: Box::new(Scripted(model)),
         batch: BatchAdvice::default(),
-    };
-    Service::start(loaded, options)
+    }
 }
 
-fn options(max_images: usize, max_views: usize, queue: usize) -> ServiceOptions {
+fn start<F>(options: ServiceOptions, model: F) -> Result<Service, VisionError>
+where
+    F: FnMut(&[Job]) -> Vec<Result<Vec<Answer>, VisionError>> + Send + 'static,
+{
+    Service::start(loaded(model), options)
+}
+
+pub(crate) fn options(max_images: usize, max_views: usize, queue: usize) -> ServiceOptions {
     ServiceOptions {
         batch: Some(BatchAdvice {
             max_images,
@@ -78,7 +85,7 @@ fn options(max_images: usize, max_views: usize, queue: usize) -> ServiceOptions 
 }
 
 /// Views that carry a number: `views` of one pixel, the number in the first byte.
-fn image(number: u8, views: u32) -> Views {
+pub(crate) fn image(number: u8, views: u32) -> Views {
     let mut data = vec![0; views as usize * 3];
     data[0] = number;
     Views {
@@ -88,12 +95,12 @@ fn image(number: u8, views: u32) -> Views {
     }
 }
 
-fn question(class: u16) -> Question {
+pub(crate) fn question(class: u16) -> Question {
     Question::Classes([class].into())
 }
 
 /// Answers each question with image number * 100 + class.
-fn echo(jobs: &[Job]) -> Vec<Result<Vec<Answer>, VisionError>> {
+pub(crate) fn echo(jobs: &[Job]) -> Vec<Result<Vec<Answer>, VisionError>> {
     let answer = |job: &Job, question: &Question| match question {
         Question::Classes(classes) => {
             Answer::Score(f32::from(job.views.data[0]) * 100.0 + f32::from(classes[0]))
@@ -130,10 +137,10 @@ fn gated(options: ServiceOptions) -> (Service, Gate) {
     (service.unwrap(), Gate { batches, go })
 }
 
-type Pending = JoinHandle<Result<Vec<Answer>, VisionError>>;
+pub(crate) type Pending = JoinHandle<Result<Vec<Answer>, VisionError>>;
 
 /// Submits in order: each job is in the queue before the next one is sent.
-async fn submit(service: &Service, number: u8, views: u32) -> Pending {
+pub(crate) async fn submit(service: &Service, number: u8, views: u32) -> Pending {
     let service = service.clone();
     let pending = tokio::spawn(async move {
         service

@@ -153,7 +153,7 @@ fn logits_are_those_of_the_training_program() {
             .map(|asked| asked.prompt_ids.as_slice())
             .collect();
         let logits = network
-            .logits(Some(&prefix), &prompts, &mut |_, _| {})
+            .logits(Some(&prefix), &prompts, None)
             .unwrap()
             .to_vec2::<f32>()
             .unwrap();

@@ -4,6 +4,8 @@ use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Result, Tensor};
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::exp::exp;
 use super::{Steps, contiguous};
 
@@ -19,6 +21,11 @@ impl Steps {
                 x.inplace_op2(bias, &AddBias)?;
                 Ok(x)
             }
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => {
+                cuda::epilogue(&x, bias, cuda::Epilogue::Add)?;
+                Ok(x)
+            }
         }
     }
 
@@ -32,6 +39,11 @@ impl Steps {
                 x.inplace_op2(bias, &BiasGelu)?;
                 Ok(x)
             }
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => {
+                cuda::epilogue(&x, bias, cuda::Epilogue::Gelu)?;
+                Ok(x)
+            }
         }
     }
 
@@ -41,6 +53,11 @@ impl Steps {
             Self::Plain => (x + y.broadcast_add(bias)?)?.contiguous(),
             Self::Fused { .. } => {
                 y.inplace_op3(&x.contiguous()?, bias, &Residual)?;
+                Ok(y)
+            }
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => {
+                cuda::epilogue(&y, bias, cuda::Epilogue::Residual(&x.contiguous()?))?;
                 Ok(y)
             }
         }

@@ -5,13 +5,15 @@
 //! scores, softmax and values for one head at a time, so that the scores stay in the cache: in f32, or where a quantised network bears it and the CPU
 //! can, [in bf16](super::attention_bf16).
 
-use candle_core::{CpuStorage, D, Result, Storage, Tensor};
+use candle_core::{CpuStorage, D, Device, Result, Storage, Tensor};
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 use super::Steps;
 #[cfg(target_arch = "x86_64")]
 use super::attention_bf16;
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::exp::exp;
 use super::product::{Matrix, product};
 
@@ -30,21 +32,93 @@ pub(crate) struct Keys {
     pub(crate) v: Tensor,
 }
 
+/// Which of some keys are seen by each query.
+#[derive(Debug, Clone)]
+pub(crate) struct Mask {
+    /// `[rows, keys]`: 0 where a query sees a key, -inf where not.
+    hidden: Tensor,
+    /// `[rows, words]` of u32: key `i` is seen where bit `i % 32` of word `i / 32` is set.
+    #[cfg(feature = "cuda")]
+    seen: Option<Tensor>,
+}
+
+impl Mask {
+    /// The rows of these queries, `[n]` of u32.
+    pub(crate) fn rows(&self, rows: &Tensor) -> Result<Self> {
+        Ok(Self {
+            hidden: self.hidden.index_select(rows, 0)?,
+            #[cfg(feature = "cuda")]
+            seen: match &self.seen {
+                Some(seen) => Some(seen.index_select(rows, 0)?),
+                None => None,
+            },
+        })
+    }
+}
+
 impl Steps {
+    /// A mask of `[rows, keys]` values, row by row, 0 where a query sees a key and -inf where not.
+    pub(crate) fn mask(
+        self,
+        hidden: Vec<f32>,
+        (rows, keys): (usize, usize),
+        device: &Device,
+    ) -> Result<Mask> {
+        #[cfg(feature = "cuda")]
+        let seen = match self {
+            Self::Cuda(steps) if steps.attention => {
+                let words = keys.div_ceil(32);
+                let bits = hidden.chunks_exact(keys.max(1)).flat_map(|row| {
+                    row.chunks(32).map(|some| {
+                        let set = some
+                            .iter()
+                            .enumerate()
+                            .filter(|(_, hidden)| **hidden == 0.0);
+                        set.fold(0_u32, |word, (bit, _)| word | 1 << bit)
+                    })
+                });
+                Some(Tensor::from_vec(
+                    bits.collect::<Vec<_>>(),
+                    (rows, words),
+                    device,
+                )?)
+            }
+            _ => None,
+        };
+        Ok(Mask {
+            hidden: Tensor::from_vec(hidden, (rows, keys), device)?,
+            #[cfg(feature = "cuda")]
+            seen,
+        })
+    }
+
     /// `softmax(q k^T / sqrt(head_dim)) v` for each head: `q` is `[batch, rows, heads * head_dim]`, and so is the result.
     ///
-    /// `pieces` are all seen by every query, except where `mask`, `[rows, keys of the last piece]` of 0 and -inf, hides
+    /// `pieces` are all seen by every query, except where `mask`, of the rows and the keys of the last piece, hides
     /// keys of the last piece.
     pub(crate) fn attention(
         self,
         q: &Tensor,
         pieces: &[&Keys],
-        mask: Option<&Tensor>,
+        mask: Option<&Mask>,
         heads: usize,
     ) -> Result<Tensor> {
+        let hidden = mask.map(|mask| &mask.hidden);
         match self {
-            Self::Plain => in_groups(q, pieces, mask, heads, SCORES),
-            Self::Fused { bf16 } => fused(q, pieces, mask, heads, bf16),
+            Self::Plain => in_groups(q, pieces, hidden, heads, SCORES),
+            Self::Fused { bf16 } => fused(q, pieces, hidden, heads, bf16),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(steps) => {
+                let seen = mask.and_then(|mask| mask.seen.as_ref());
+                let fused = match steps.attention {
+                    true => cuda::attention(q, pieces, seen, heads)?,
+                    false => None,
+                };
+                match fused {
+                    Some(seen) => Ok(seen),
+                    None => in_groups(q, pieces, hidden, heads, SCORES),
+                }
+            }
         }
     }
 }
@@ -231,7 +305,7 @@ fn fused(
                 }
             },
         );
-        return Tensor::from_vec(output, (batch, rows, width), &candle_core::Device::Cpu);
+        return Tensor::from_vec(output, (batch, rows, width), &Device::Cpu);
     }
     tasks.into_par_iter().for_each_init(
         || vec![0_f32; block * keys],
@@ -284,7 +358,7 @@ fn fused(
             }
         },
     );
-    Tensor::from_vec(output, (batch, rows, width), &candle_core::Device::Cpu)
+    Tensor::from_vec(output, (batch, rows, width), &Device::Cpu)
 }
 
 /// Makes weights of the scores of query rows, each over `keys` keys, of which the mask hides some of the `last`.
@@ -364,8 +438,6 @@ pub(super) fn softmax_weights(row: &mut [f32]) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-
     use super::*;
 
     #[test]
@@ -375,7 +447,9 @@ mod tests {
         let hidden = f32::NEG_INFINITY;
         // The first row does not see the last key; what a mask takes from a score that is none is none.
         let mask = [0.0, 0.0, hidden, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
-        let mask = Tensor::from_vec(mask.to_vec(), (3, 3), &Device::Cpu).unwrap();
+        let mask = Steps::Plain
+            .mask(mask.to_vec(), (3, 3), &Device::Cpu)
+            .unwrap();
         for number in [
             f32::NAN,
             f32::from_bits(0x7fff_ffff),

@@ -1,9 +1,10 @@
 //! The steps of a transformer block between its matrix products, computed in one of two ways.
 //!
 //! candle's own element-wise operations run on one thread and write a new tensor each, which for a model of this size
-//! costs as much time as a quarter of its matrix products. So each step here is there twice: fused for f32 on the CPU, on
-//! all threads of rayon's pool, and in candle's operations for every other device and type. Both compute the same, and
-//! [`conformance`](super::conformance) holds both to one definition.
+//! costs as much time as a quarter of its matrix products; on a GPU its walks over strided tensors cost several times the products.
+//! So each step here is there three times: fused for f32 on the CPU, on all threads of rayon's pool; as a kernel for NVIDIA GPUs
+//! (`cuda/`); and in candle's operations for everything else. All compute the same, and
+//! [`conformance`](super::conformance) holds all to one definition.
 //!
 //! What `pulp` dispatches to a machine's vectors is a type with one method, never a closure: one that could be called again is called through
 //! a function of its own, which is compiled for the vectors that every machine has.
@@ -12,13 +13,15 @@ mod activation;
 mod attention;
 #[cfg(target_arch = "x86_64")]
 mod attention_bf16;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 mod exp;
 #[cfg(target_arch = "x86_64")]
 mod int8;
 mod product;
 mod rotary;
 
-pub(crate) use attention::Keys;
+pub(crate) use attention::{Keys, Mask};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use int8::Int8;
 pub(crate) use rotary::Rotary;
@@ -36,8 +39,29 @@ pub enum Steps {
         /// Whether attention may be computed in bf16, where the CPU has instructions for it.
         bf16: bool,
     },
+    /// A launch for each, on a CUDA device, in bf16 or f32.
+    #[cfg(feature = "cuda")]
+    Cuda(CudaSteps),
     /// One of candle's operations after another, on every device and in every number format.
     Plain,
+}
+
+/// Which steps are fused on a CUDA device; the default is all, and the rest is there to be measured against it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CudaSteps {
+    /// Whether a product in bf16 and what follows it are one launch.
+    pub products: bool,
+    /// Whether attention is one launch, without its scores in memory.
+    pub attention: bool,
+}
+
+impl Default for CudaSteps {
+    fn default() -> Self {
+        Self {
+            products: true,
+            attention: true,
+        }
+    }
 }
 
 /// The values of a contiguous tensor within its storage.

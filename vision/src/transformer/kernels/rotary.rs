@@ -3,9 +3,15 @@
 //! The first half of each head's dimensions is rotated, in pairs `(j, j + rotated / 2)` by the angle
 //! `position * 10000^(-2j / rotated)`; the rest stays. Position and dimension alone decide, so the tables are made once.
 
-use candle_core::{CpuStorage, DType, Device, InplaceOp3, Layout, Result, Tensor};
+#[cfg(feature = "cuda")]
+use candle_core::DType;
+use candle_core::{CpuStorage, Device, InplaceOp3, Layout, Result, Tensor};
 use rayon::prelude::*;
 
+use super::super::format::Format;
+use super::attention::Keys;
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::{Steps, contiguous};
 
 /// Base of the frequencies' geometric series.
@@ -19,14 +25,14 @@ pub(crate) struct Rotary {
 }
 
 impl Rotary {
-    /// Tables for heads of `head_dim` dimensions and positions from 0 to `positions - 1`. Computed in f32, like the
-    /// reference's, on the CPU.
-    pub(crate) fn new(
-        head_dim: usize,
-        positions: usize,
-        dtype: DType,
-        device: &Device,
-    ) -> Result<Self> {
+    /// Tables for heads of `head_dim` dimensions and positions from 0 to `positions - 1`, in the number format of the network; in f32
+    /// for its kernels. Computed in f32, like the reference's, on the CPU.
+    pub(crate) fn new(head_dim: usize, positions: usize, format: &Format) -> Result<Self> {
+        let dtype = match format.steps {
+            #[cfg(feature = "cuda")]
+            Steps::Cuda(_) => DType::F32,
+            _ => format.dtype,
+        };
         let rotated = head_dim / 2;
         let half = rotated / 2;
         let frequencies: Vec<f32> = (0..half)
@@ -36,7 +42,7 @@ impl Rotary {
         let (cos, sin): (Vec<f32>, Vec<f32>) = angles.map(|a| (a.cos(), a.sin())).unzip();
         let table = |values| {
             Tensor::from_vec(values, (positions, half), &Device::Cpu)?
-                .to_device(device)?
+                .to_device(&format.device)?
                 .to_dtype(dtype)
         };
         Ok(Self {
@@ -56,15 +62,46 @@ impl Rotary {
 }
 
 impl Steps {
-    /// Rotates the queries and keys in `qkv`, `[batch, tokens, 3 * heads * head_dim]`, with one row of `rotary` per token.
-    /// May write over `qkv`, which must have no other user.
-    pub(crate) fn rotate(self, qkv: Tensor, rotary: &Rotary, heads: usize) -> Result<Tensor> {
-        match self {
-            Self::Plain => plain(&qkv, rotary, heads),
+    /// Rotates the queries and keys in `qkv`, `[batch, tokens, 3 * heads * head_dim]`, with one row of `rotary` per token, and gives
+    /// queries, keys and values, `[batch, tokens, heads * head_dim]` each. May write over `qkv`, which must have no other user, and
+    /// give parts of it: keys to be kept are to be [made their own](Steps::own).
+    pub(crate) fn rotate(
+        self,
+        qkv: Tensor,
+        rotary: &Rotary,
+        heads: usize,
+    ) -> Result<(Tensor, Keys)> {
+        let qkv = match self {
+            Self::Plain => plain(&qkv, rotary, heads)?,
             Self::Fused { .. } => {
                 qkv.inplace_op3(&rotary.cos, &rotary.sin, &Rotate { heads })?;
-                Ok(qkv)
+                qkv
             }
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => {
+                let (k, v) = cuda::rotate(&qkv, (&rotary.cos, &rotary.sin), heads)?;
+                let width = qkv.dim(2)? / 3;
+                return Ok((qkv.narrow(2, 0, width)?, Keys { k, v }));
+            }
+        };
+        let width = qkv.dim(2)? / 3;
+        let part = |index: usize| qkv.narrow(2, index * width, width);
+        let keys = Keys {
+            k: part(1)?,
+            v: part(2)?,
+        };
+        Ok((part(0)?, keys))
+    }
+
+    /// Keys of [`Steps::rotate`] in memory of their own, without the queries beside them.
+    pub(crate) fn own(self, keys: &Keys) -> Result<Keys> {
+        match self {
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => Ok(keys.clone()),
+            Self::Plain | Self::Fused { .. } => Ok(Keys {
+                k: keys.k.force_contiguous()?,
+                v: keys.v.force_contiguous()?,
+            }),
         }
     }
 }

@@ -1,0 +1,346 @@
+//! What callers notice of a model whose views are made ready ahead of their batch.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use picsift_vision::{
+    Answer, Job, Model, Service, ServiceOptions, Staged, Stager, Views, VisionError,
+};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::service::{Pending, echo, image, loaded, options, question, submit};
+
+type Results = Vec<Result<Vec<Answer>, VisionError>>;
+type Answering = Box<dyn FnMut(&[Job], &[Option<Staged>]) -> Results + Send>;
+type Staging = Arc<dyn Fn(&Views) -> Option<Staged> + Send + Sync>;
+
+/// A model that answers and stages as the test says.
+struct Stages(Staging);
+
+struct Prepared {
+    stage: Staging,
+    answer: Answering,
+}
+
+impl Stager for Stages {
+    fn stage(&self, views: &Views) -> Option<Staged> {
+        (self.0)(views)
+    }
+}
+
+impl Model for Prepared {
+    fn answer(&mut self, _: &[Job]) -> Results {
+        unreachable!("the service has a stager")
+    }
+
+    fn stager(&self) -> Option<Arc<dyn Stager>> {
+        Some(Arc::new(Stages(Arc::clone(&self.stage))))
+    }
+
+    fn answer_staged(&mut self, jobs: &[Job], staged: &[Option<Staged>]) -> Results {
+        (self.answer)(jobs, staged)
+    }
+}
+
+fn start(
+    options: ServiceOptions,
+    stage: impl Fn(&Views) -> Option<Staged> + Send + Sync + 'static,
+    answer: impl FnMut(&[Job], &[Option<Staged>]) -> Results + Send + 'static,
+) -> Service {
+    let mut loaded = loaded(echo);
+    loaded.model = Box::new(Prepared {
+        stage: Arc::new(stage),
+        answer: Box::new(answer),
+    });
+    Service::start(loaded, options).unwrap()
+}
+
+/// The number of an image, as what is made ready of it.
+fn number(views: &Views) -> Option<Staged> {
+    Some(Box::new(views.data[0]))
+}
+
+/// A model that stages numbers, reports those of each batch, and waits for a sign; how many it has staged.
+fn gated(
+    options: ServiceOptions,
+) -> (
+    Service,
+    UnboundedReceiver<Vec<u8>>,
+    Sender<()>,
+    Arc<AtomicUsize>,
+) {
+    let (report, batches) = unbounded_channel();
+    let (go, sign) = channel::<()>();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let service = start(
+        options,
+        move |views| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            number(views)
+        },
+        move |jobs, staged| {
+            let numbers = staged.iter().map(|staged| {
+                let staged = staged.as_ref().unwrap().downcast_ref::<u8>();
+                *staged.unwrap()
+            });
+            report.send(numbers.collect()).unwrap();
+            sign.recv().unwrap();
+            echo(jobs)
+        },
+    );
+    (service, batches, go, count)
+}
+
+async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < Duration::from_secs(20), "{what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+async fn answered(number: u8, pending: Pending) {
+    let answers = pending.await.unwrap().unwrap();
+    assert_eq!(answers, [Answer::Score(f32::from(number) * 100.0)]);
+}
+
+#[tokio::test]
+async fn the_next_batch_is_made_ready_while_one_runs_and_no_more() {
+    let (service, mut batches, go, staged) = gated(options(3, 8, 16));
+    let mut pending = vec![submit(&service, 0, 1).await];
+    assert_eq!(batches.recv().await, Some(vec![0]));
+    for number in 1..9 {
+        pending.push(submit(&service, number, 1).await);
+    }
+    // A batch lies ready, and one image more is held by the thread that has no room for it.
+    eventually("the next batch is made ready", || {
+        staged.load(Ordering::SeqCst) == 5
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(staged.load(Ordering::SeqCst), 5);
+    // What waited runs together, in its order, as without the thread.
+    for expected in [[1, 2, 3], [4, 5, 6]] {
+        go.send(()).unwrap();
+        assert_eq!(batches.recv().await, Some(expected.to_vec()));
+        let all = usize::from(expected[2]) + 4;
+        eventually("and the one after it", || {
+            staged.load(Ordering::SeqCst) >= all.min(9)
+        })
+        .await;
+    }
+    for _ in 0..2 {
+        go.send(()).unwrap();
+    }
+    for (number, pending) in (0..).zip(pending) {
+        answered(number, pending).await;
+    }
+    assert_eq!(staged.load(Ordering::SeqCst), 9);
+}
+
+#[tokio::test]
+async fn views_that_together_exceed_a_batch_do_not_lie_ready_together() {
+    let (service, mut batches, go, staged) = gated(options(8, 10, 16));
+    let mut pending = vec![submit(&service, 0, 1).await];
+    assert_eq!(batches.recv().await, Some(vec![0]));
+    for (number, views) in [(1, 6), (2, 6), (3, 20), (4, 1)] {
+        pending.push(submit(&service, number, views).await);
+    }
+    // The second is staged and has no room beside the first; the third is not begun.
+    eventually("two are made ready", || staged.load(Ordering::SeqCst) == 3).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(staged.load(Ordering::SeqCst), 3);
+    for expected in [1, 2, 3, 4] {
+        go.send(()).unwrap();
+        assert_eq!(batches.recv().await, Some(vec![expected]));
+        // One has been taken, so that the next can lie there.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    go.send(()).unwrap();
+    for (number, pending) in (0..).zip(pending) {
+        answered(number, pending).await;
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_what_lies_ready_is_skipped() {
+    let (service, mut batches, go, staged) = gated(options(2, 8, 16));
+    let first = submit(&service, 0, 1).await;
+    assert_eq!(batches.recv().await, Some(vec![0]));
+    let leaving = submit(&service, 1, 1).await;
+    let staying = submit(&service, 2, 1).await;
+    eventually("both lie ready", || staged.load(Ordering::SeqCst) == 3).await;
+    leaving.abort();
+    assert!(leaving.await.unwrap_err().is_cancelled());
+    go.send(()).unwrap();
+    assert_eq!(batches.recv().await, Some(vec![2]));
+    go.send(()).unwrap();
+    answered(0, first).await;
+    answered(2, staying).await;
+    assert_eq!(service.stats().images, 2);
+}
+
+#[tokio::test]
+async fn what_cannot_be_made_ready_is_the_batches_own_business() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&seen);
+    let service = start(
+        ServiceOptions::default(),
+        |views| match views.data[0] {
+            1 => None,
+            2 => panic!("two is too much"),
+            _ => number(views),
+        },
+        move |jobs, staged| {
+            let ready = staged.iter().map(Option::is_some);
+            told.lock().unwrap().extend(ready);
+            echo(jobs)
+        },
+    );
+    for number in 0..4 {
+        let asked = service.submit(image(number, 1), [question(0)].into());
+        assert_eq!(
+            asked.await.unwrap(),
+            [Answer::Score(f32::from(number) * 100.0)]
+        );
+    }
+    assert_eq!(*seen.lock().unwrap(), [true, false, false, true]);
+}
+
+#[tokio::test]
+async fn what_did_not_fit_the_memory_is_still_ready_when_it_is_asked_again() {
+    let staged = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&staged);
+    let (started, mut running) = unbounded_channel();
+    let (go, sign) = channel::<()>();
+    let service = start(
+        options(4, 4, 16),
+        move |views| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            number(views)
+        },
+        move |jobs, staged| {
+            assert!(staged.iter().all(Option::is_some));
+            if started.send(jobs.len()).is_ok() && jobs[0].views.data[0] == 0 {
+                sign.recv().unwrap();
+            }
+            if jobs.len() < 3 {
+                return echo(jobs);
+            }
+            let out = || VisionError::OutOfMemory {
+                model: "test".to_owned(),
+                device: "cpu".to_owned(),
+                views: 1,
+            };
+            jobs.iter().map(|_| Err(out())).collect()
+        },
+    );
+    let mut pending = vec![submit(&service, 0, 1).await];
+    assert_eq!(running.recv().await, Some(1));
+    for number in 1..5 {
+        pending.push(submit(&service, number, 1).await);
+    }
+    eventually("all lie ready", || staged.load(Ordering::SeqCst) == 5).await;
+    go.send(()).unwrap();
+    for expected in [4, 2, 2] {
+        assert_eq!(running.recv().await, Some(expected));
+    }
+    for (number, pending) in (0..).zip(pending) {
+        answered(number, pending).await;
+    }
+    assert_eq!(staged.load(Ordering::SeqCst), 5);
+    assert_eq!(service.stats().halved, 1);
+}
+
+#[tokio::test]
+async fn what_lies_ready_for_a_device_that_breaks_is_made_ready_for_another() {
+    let (report, mut batches) = unbounded_channel();
+    let gates: [_; 2] = std::array::from_fn(|_| channel::<bool>());
+    let mut models = Vec::new();
+    let mut go = Vec::new();
+    for (device, (send, sign)) in gates.into_iter().enumerate() {
+        go.push(send);
+        let report = report.clone();
+        let mut model = loaded(echo);
+        model.model = Box::new(Prepared {
+            stage: Arc::new(move |views| Some(Box::new((device, views.data[0])))),
+            answer: Box::new(move |jobs, staged| {
+                let staged: Vec<(usize, u8)> = staged
+                    .iter()
+                    .map(|staged| *staged.as_ref().unwrap().downcast_ref().unwrap())
+                    .collect();
+                report.send((device, staged)).unwrap();
+                match sign.recv().unwrap() {
+                    true => echo(jobs),
+                    false => jobs
+                        .iter()
+                        .map(|_| {
+                            Err(VisionError::DeviceLost {
+                                model: "test".to_owned(),
+                                device: format!("cuda:{device}"),
+                                reason: "gone".to_owned(),
+                            })
+                        })
+                        .collect(),
+                }
+            }),
+        });
+        models.push(model);
+    }
+    let second = models.pop().unwrap();
+    let first = models.pop().unwrap();
+    let service = Service::start_all(first, vec![second], options(1, 1, 16)).unwrap();
+    let mut pending = Vec::new();
+    for number in 0..6 {
+        pending.push(submit(&service, number, 1).await);
+    }
+    let (broken, _) = batches.recv().await.unwrap();
+    let whole = 1 - broken;
+    assert_eq!(batches.recv().await.unwrap().0, whole);
+    go[broken].send(false).unwrap();
+    for _ in 0..6 {
+        go[whole].send(true).unwrap();
+    }
+    for (number, pending) in (0..).zip(pending) {
+        answered(number, pending).await;
+    }
+    // Each batch after that is of the other device, and so is what was made ready for it.
+    while let Ok((device, staged)) = batches.try_recv() {
+        assert_eq!(device, whole);
+        assert!(staged.iter().all(|(staged_for, _)| *staged_for == whole));
+    }
+    assert_eq!(service.stats().lost, 1);
+}
+
+#[tokio::test]
+async fn the_threads_end_with_the_last_handle() {
+    struct Farewell(tokio::sync::mpsc::UnboundedSender<()>);
+    impl Drop for Farewell {
+        fn drop(&mut self) {
+            let _ = self.0.send(());
+        }
+    }
+    let (told, mut ended) = unbounded_channel();
+    let (stage, answer) = (Farewell(told.clone()), Farewell(told));
+    let service = start(
+        ServiceOptions::default(),
+        move |views| {
+            let _held = &stage;
+            number(views)
+        },
+        move |jobs, _| {
+            let _held = &answer;
+            echo(jobs)
+        },
+    );
+    let asked = service.submit(image(1, 1), [question(0)].into());
+    asked.await.unwrap();
+    drop(service);
+    for _ in 0..2 {
+        let told = tokio::time::timeout(Duration::from_secs(20), ended.recv());
+        told.await.expect("both threads end").unwrap();
+    }
+}
