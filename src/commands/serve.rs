@@ -31,17 +31,17 @@ fn open_more_files() {
 pub(super) async fn serve(args: ServeArgs) -> Result<(), AppError> {
     #[cfg(unix)]
     open_more_files();
+    // From the beginning: a signal that comes while a model is loaded must not be lost.
+    let mut signals = signals::Listener::new();
     let options = requests::serve(args, &engine::host())?;
     if options.places.is_empty() {
         note!(
             "note: clients can name no table; give them some with --allow-folder NAME=DIR or --allow-bucket NAME=URL"
         );
     }
-    // From the beginning: a signal that comes while a model is loaded must not be lost.
-    let stop = tokio::spawn(signals::next());
-    let ended = async {
+    let ended = async move {
         // Where no signal can come it goes on until it is killed.
-        if !matches!(stop.await, Ok(Some(_))) {
+        if signals.next().await.is_none() {
             std::future::pending::<()>().await;
         }
     };

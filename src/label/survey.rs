@@ -72,7 +72,7 @@ pub async fn survey(options: LabelOptions, estimate: bool) -> Result<Survey, App
             let table = context.read_table(table).map_err(AppError::Plan)?;
             let table = kept_rows(table, job.options.predicate.as_deref())?;
             let (state, plan) = table.into_parts();
-            let plan = annotate(&job.inference.engine, plan, &job.annotation(source));
+            let plan = annotate(&job.inference.engine, plan, &job.annotation(source, None));
             let frame = DataFrame::new(state, plan.map_err(AppError::Plan)?);
             let state = context.state();
             let plan = frame.create_physical_plan().await.map_err(AppError::Plan)?;
@@ -80,6 +80,14 @@ pub async fn survey(options: LabelOptions, estimate: bool) -> Result<Survey, App
             let found = picsift_udf::estimate(&plan, &task).await;
             estimates.extend(found.map_err(AppError::Run)?);
         }
+    }
+    let mut notes = job.notes.clone();
+    if let Some(cheap) = job.cheap.as_ref().filter(|_| estimate) {
+        notes.push(format!(
+            "the estimate is of {} for every image; how many of them {} spares it is known when its sample was asked about",
+            job.inference.model.info().name,
+            cheap.options.cheap.name
+        ));
     }
     let info = job.inference.model.info();
     let categories = job.columns.categories.iter();
@@ -102,7 +110,7 @@ pub async fn survey(options: LabelOptions, estimate: bool) -> Result<Survey, App
         output: job.output.target.to_string(),
         standing: standing(&job).await?,
         added: added.iter().map(|field| field.name().clone()).collect(),
-        notes: job.notes.clone(),
+        notes,
         inputs: job.tables.shown.clone(),
         estimates,
     })

@@ -252,7 +252,7 @@ fn models(engine: &Engine, registry: &mut Registry) {
     );
     let waiting = Family::<Model, Gauge>::default();
     let busy = Family::<Model, Counter<f64, AtomicU64>>::default();
-    for service in engine.services() {
+    for (_, service) in engine.services() {
         let (info, stats) = (service.info(), service.stats());
         let model = Model {
             model: info.name.clone(),
@@ -289,6 +289,7 @@ async fn health(State(watched): State<Arc<Watched>>) -> Response {
         .engine
         .services()
         .iter()
+        .map(|(_, service)| service)
         .find(|service| service.has_ended())
     {
         None => "ok\n".into_response(),

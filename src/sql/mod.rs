@@ -18,7 +18,6 @@ use datafusion::common::config::ExtensionOptions;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{DataFrame, SQLOptions, SessionContext};
-use datafusion::sql::parser::Statement;
 use picsift_udf::{Corrections, Engine, EngineOptions, Losses, PicsiftOptions, RunStats};
 
 use crate::dataset::base_of;

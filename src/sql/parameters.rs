@@ -246,15 +246,16 @@ mod tests {
         let mut statement = parse("SELECT classify(image, ?) FROM t WHERE a = ? LIMIT ?")
             .unwrap()
             .pop()
-            .unwrap();
+            .unwrap()
+            .statement;
         numbered(&mut statement).unwrap();
         assert_eq!(
             statement.to_string(),
             "SELECT classify(image, $1) FROM t WHERE a = $2 LIMIT $3"
         );
-        let mut both = parse("SELECT ?, $1").unwrap().pop().unwrap();
+        let mut both = parse("SELECT ?, $1").unwrap().pop().unwrap().statement;
         assert!(numbered(&mut both).is_err());
-        assert_eq!(count(&parse("SELECT $2, $1").unwrap()[0]), 2);
+        assert_eq!(count(&parse("SELECT $2, $1").unwrap()[0].statement), 2);
     }
 
     #[test]

@@ -20,14 +20,17 @@ use crate::plan::call::Cut;
 /// Sets of open questions that are remembered.
 const MOST_SETS: usize = 256;
 
+/// Open questions of a stage, and whether bytes and header are wanted.
+type OpenQuestions = (Vec<bool>, [bool; 2]);
+
 /// A cheap model while its stage runs in one stream.
 pub(crate) struct Cheap {
     pub(super) pipeline: ImagePipeline,
     /// For each question of the stage what the cheap model is asked in its place; `None` where it decides nothing.
     cuts: Vec<Option<Cut>>,
     audit: f64,
-    /// The masks of what was left open, by their questions and whether bytes and header are wanted.
-    open: Mutex<HashMap<(Vec<bool>, [bool; 2]), Arc<ColumnMask>>>,
+    /// The masks of what was left open.
+    open: Mutex<HashMap<OpenQuestions, Arc<ColumnMask>>>,
 }
 
 /// What the cheap model says of one question.

@@ -41,6 +41,7 @@ async fn labelling(fake: &Fake, bands: Vec<Band>, audit: f64) -> LogicalPlan {
         added: added.with_answered_by(&names, schema).unwrap(),
         categories: names.iter().map(CategorySpec::plain).collect(),
         threshold: None,
+        bytes: None,
         on_error: OnError::Null,
         cascade: Some(Arc::new(Cascade {
             model: "cheap".to_string(),

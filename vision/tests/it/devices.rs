@@ -41,11 +41,11 @@ fn lost(number: usize) -> VisionError {
     }
 }
 
+/// Which device got which pictures, batch by batch.
+type Batches = UnboundedReceiver<(usize, Vec<u8>)>;
+
 /// A service on so many devices.
-fn start(
-    count: usize,
-    options: ServiceOptions,
-) -> (Service, Vec<Device>, UnboundedReceiver<(usize, Vec<u8>)>) {
+fn start(count: usize, options: ServiceOptions) -> (Service, Vec<Device>, Batches) {
     let (report, batches) = unbounded_channel();
     let (models, devices): (Vec<_>, Vec<_>) =
         (0..count).map(|number| device(number, &report)).unzip();
