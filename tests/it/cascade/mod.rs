@@ -25,14 +25,17 @@ const COPIES: usize = 3;
 
 /// What the tests share: made once, read only.
 struct Photos {
-    folder: tempfile::TempDir,
+    folder: PathBuf,
 }
 
 impl Photos {
     fn get() -> &'static Self {
         static PHOTOS: OnceLock<Photos> = OnceLock::new();
         PHOTOS.get_or_init(|| {
-            let folder = tempfile::tempdir().unwrap();
+            // Nothing drops what is static, so the next run makes it anew.
+            let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cascade");
+            let _ = std::fs::remove_dir_all(&folder);
+            std::fs::create_dir_all(&folder).unwrap();
             let photos = Self { folder };
             copies::write(
                 &root().join(REFERENCES).join("images"),
@@ -40,7 +43,7 @@ impl Photos {
                 COPIES,
             );
             // What the cheap model is taught is what the dear one says of the photographs themselves.
-            let labelled = photos.folder.path().join("lesson");
+            let labelled = photos.folder.join("lesson");
             let dear = ["--model", "coco-ssd", "--categories", "person,bird"];
             label(EMBEDDED, &labelled, &photos.cache(), &dear);
             let mut args = vec!["teach", labelled.to_str().unwrap()];
@@ -53,7 +56,7 @@ impl Photos {
                 heads.to_str().unwrap(),
             ]);
             stdout(&command(args, &photos.cache()).output().unwrap());
-            let truth = photos.folder.path().join("truth");
+            let truth = photos.folder.join("truth");
             label(
                 photos.table().to_str().unwrap(),
                 &truth,
@@ -65,21 +68,21 @@ impl Photos {
     }
 
     fn table(&self) -> PathBuf {
-        self.folder.path().join("copies.parquet")
+        self.folder.join("copies.parquet")
     }
 
     fn heads(&self) -> PathBuf {
-        self.folder.path().join("heads.safetensors")
+        self.folder.join("heads.safetensors")
     }
 
     /// Kept answers of what is made here, which the tests do not see.
     fn cache(&self) -> PathBuf {
-        self.folder.path().join("cache")
+        self.folder.join("cache")
     }
 
     /// What the dear model says of every row.
     fn truth(&self) -> RecordBatch {
-        read_table(&self.folder.path().join("truth"))
+        read_table(&self.folder.join("truth"))
     }
 
     /// Flags of a cascade over these photographs.
