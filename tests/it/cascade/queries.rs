@@ -61,7 +61,7 @@ fn a_query_asks_the_dear_model_only_where_the_cheap_one_is_unsure() {
         .filter(|row| holds(*row) && right.value(*row))
         .count() as f64;
     let found = all.filter(|row| holds(*row)).count() as f64;
-    assert!(both / right.true_count() as f64 >= 0.9 && both / found >= 0.9);
+    assert!(both / right.true_count() as f64 >= 0.8 && both / found >= 0.8);
 
     // Both models are named, and what was asked and spared is counted.
     let plan = query(
@@ -99,7 +99,7 @@ fn a_query_asks_the_dear_model_only_where_the_cheap_one_is_unsure() {
         600,
         "{counted}"
     );
-    assert!(count("spared") > 300, "{counted}");
+    assert!(count("spared") > 200, "{counted}");
 
     // A LIMIT still pays for tens of images, and a CASE for those that it needs.
     let limited = query(
@@ -143,7 +143,7 @@ fn a_cascade_of_other_models_or_questions_is_refused() {
         (
             good.clone(),
             "SET picsift.threshold = 0.9;",
-            "a threshold 0.5 of 'person', and here it is 0.9",
+            "a threshold 0.3 of 'person', and here it is 0.9",
         ),
         (
             wrong("a.toml", revision, "revision = \"1\""),

@@ -222,6 +222,13 @@ impl Fake {
     }
 }
 
+/// A service of another name that answers alike.
+pub(crate) fn service(name: &str, batches: &Batches) -> Service {
+    let mut loaded = loaded(batches);
+    loaded.info.name = name.to_string();
+    Service::start(vec![loaded], ServiceOptions::default()).unwrap()
+}
+
 pub(crate) fn loaded(batches: &Batches) -> Loaded {
     Loaded {
         info: ModelInfo {
