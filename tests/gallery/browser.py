@@ -165,6 +165,16 @@ def reopened(page):
     until(page, filled)
     page.keyboard.press("Escape")
     page.wait_for_selector("#large", state="hidden")
+    check(page.evaluate("document.activeElement.id") == "card-0", "the focus does not go back to the picture")
+    # Nor does the event take the focus away from where somebody has gone meanwhile.
+    page.evaluate("""() => new Promise((done) => {
+        picsift.large.open();
+        document.querySelector("#large").addEventListener("close", () => done(), { once: true });
+        picsift.large.close();
+        document.querySelector("#find").focus();
+    })""")
+    check(page.evaluate("document.activeElement.id") == "find", "a closed dialog takes the focus")
+    page.locator("#card-0").focus()
 
 
 def searched(page, rows):

@@ -16,6 +16,7 @@ mod corpus_files;
 mod corrections;
 mod dataset;
 mod differential;
+mod docs;
 mod eval;
 mod examples;
 mod explain;

@@ -149,8 +149,18 @@ picsift.large = (() => {
   }
 
   function close() {
-    if (dialog.open) dialog.close();
+    if (!dialog.open) return;
+    dialog.close();
+    picsift.view.select(picsift.view.place(), true);
+    picsift.address.write();
   }
+
+  // Escape closes as the button does: a dialog's close event comes later, when somebody may be elsewhere, or the dialog open again.
+  dialog.addEventListener("cancel", (event) => {
+    event.preventDefault();
+    close();
+  });
+  dialog.addEventListener("close", () => picsift.address.write());
 
   // A finger that wipes the picture aside asks for the next one.
   const FAR = 60;
@@ -164,10 +174,5 @@ picsift.large = (() => {
     if (Math.abs(moved) >= FAR) picsift.move(moved < 0 ? 1 : -1);
   }, { passive: true });
 
-  // The event comes after the dialog has closed, when it may be open again.
-  dialog.addEventListener("close", () => {
-    picsift.address.write();
-    if (!dialog.open) picsift.view.select(picsift.view.place(), true);
-  });
   return { open, close, update, show: () => { if (dialog.open) show().catch(picsift.problem); }, isOpen: () => dialog.open };
 })();

@@ -144,7 +144,8 @@ picsift.view = (() => {
     box.type = "checkbox";
     box.className = "pick";
     box.tabIndex = -1;
-    box.setAttribute("aria-label", "select");
+    // The card itself says to those who listen whether it is selected.
+    box.setAttribute("aria-hidden", "true");
     const marks = document.createElement("div");
     marks.className = "marks";
     const line = document.createElement("div");

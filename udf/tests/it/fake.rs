@@ -226,7 +226,7 @@ impl Fake {
 pub(crate) fn service(name: &str, batches: &Batches) -> Service {
     let mut loaded = loaded(batches);
     loaded.info.name = name.to_string();
-    Service::start(vec![loaded], ServiceOptions::default()).unwrap()
+    Service::start(loaded, ServiceOptions::default()).unwrap()
 }
 
 pub(crate) fn loaded(batches: &Batches) -> Loaded {
