@@ -2,7 +2,7 @@
 //! for the next images is hidden behind what the model does with these.
 //!
 //! `cargo bench --bench service -- --device cuda --categories 1,10,50` takes the 2B model's shape with random weights;
-//! `--layers N` makes it N layers deep, for a machine without a GPU, and `--timed 5,20` takes a model that prepares an image in 5
+//! `--layers N` makes it N layers deep, for a machine without a GPU, and `--timed 5 20` takes a model that prepares an image in 5
 //! milliseconds and answers one in 20, doing nothing else. A JSON object a line, beside `model_busy`, the share of
 //! the time in which the model ran: near 1 the model is the bound, below it something keeps it waiting. `--behind` has the model
 //! prepare its own batches, for comparison.
@@ -44,7 +44,7 @@ struct Args {
     #[arg(long)]
     layers: Option<usize>,
     /// Milliseconds for preparing an image and for answering one, of a model that only waits
-    #[arg(long, value_delimiter = ',', num_args = 2)]
+    #[arg(long, num_args = 2)]
     timed: Option<Vec<f64>>,
     /// Prepare a batch when it is its turn, not while the one before is computed
     #[arg(long)]

@@ -28,7 +28,7 @@ pub(super) fn run(run: &mut Run) -> Outcome {
         .into_iter()
         .collect::<Result<_, VisionError>>()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().build()?;
-    let mut jobs = Vec::new();
+    let mut views = Vec::new();
     for seed in 0..IMAGES {
         let picture = RgbImage {
             width: 64,
@@ -37,10 +37,16 @@ pub(super) fn run(run: &mut Run) -> Outcome {
                 .map(|at| ((at * 7 + seed * 31) % 251) as u8)
                 .collect(),
         };
-        let views = service.preprocessor().views(picture)?;
-        let (service, questions) = (service.clone(), Arc::clone(&questions));
-        jobs.push(runtime.spawn(async move { service.submit(views, questions).await }));
+        views.push(service.preprocessor().views(picture)?);
     }
+    // All at once, so that batches are as large as they may be.
+    let jobs: Vec<_> = views
+        .into_iter()
+        .map(|views| {
+            let (service, questions) = (service.clone(), Arc::clone(&questions));
+            runtime.spawn(async move { service.submit(views, questions).await })
+        })
+        .collect();
     let mut errors: BTreeMap<String, u32> = BTreeMap::new();
     let mut answered = 0;
     for job in jobs {

@@ -60,7 +60,7 @@ pub(super) fn run(run: &Run) -> Outcome {
     };
     network.generate(&prefix, &[request], &[0; IMAGES])?;
     wait()?;
-    counter.say("two words", 2 * config.text.layers)?;
+    counter.say("two words", config.text.layers)?;
     Ok(())
 }
 

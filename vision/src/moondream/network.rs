@@ -255,9 +255,8 @@ impl Network {
             candle_core::bail!("a question without tokens cannot be asked");
         };
         let images = prefix.map_or(1, Prefix::images);
-        let tokens = Tensor::new(tree.tokens(), &self.format.device)?
-            .unsqueeze(0)?
-            .repeat((images, 1))?;
+        let ids = tree.tokens().repeat(images);
+        let tokens = Tensor::from_vec(ids, (images, tree.len()), &self.format.device)?;
         let mut asked = Asked {
             tree,
             last: leaves,
@@ -381,6 +380,13 @@ impl Network {
         let vision = &self.config.vision;
         self.fits_launch("views", counts.iter().sum(), vision.tokens() * vision.dim)?;
         let features = self.encode_views(images, watch)?;
+        if counts.iter().all(|&count| count == 1) {
+            // Each is its own overview and all that there is to see.
+            for image in 0..images.len() {
+                watch(Stage::Pooled, &features.get(image)?);
+            }
+            return self.projection.forward(&features, &features);
+        }
         let mut start = 0;
         let (mut overviews, mut locals) = (Vec::new(), Vec::new());
         for (image, count) in images.iter().zip(counts) {

@@ -9,6 +9,7 @@
  *   NULL_VERSION=12040   the newest CUDA that the driver speaks (13000)
  *   NULL_MEMORY=BYTES    memory of the device (141e9); an allocation beyond it fails
  *   NULL_LAUNCH=N        the launch of this number breaks its device's context: it and all that follows there fail
+ *   NULL_WAIT=N          every copy back takes so many milliseconds, as what it waits for would on a card
  *   NULL_PRODUCT=N       the matrix product of this number finds no memory for its workspace
  *
  * Several devices and several threads of each are counted together, under one lock.
@@ -18,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef unsigned long long u64;
 
@@ -156,6 +158,7 @@ int cuMemcpyHtoDAsync_v2(u64 to, const void *from, size_t bytes, void *stream) {
   return broken ? ILLEGAL_ADDRESS : SUCCESS;
 }
 int cuMemcpyDtoHAsync_v2(void *to, u64 from, size_t bytes, void *stream) {
+  usleep(1000 * setting("NULL_WAIT", 0));
   COUNTING;
   now.downloads++;
   memset(to, 0, bytes);

@@ -22,7 +22,7 @@ pub(super) use rotary::rotate;
 use candle_core::cuda::cudarc::driver::{DevicePtr, LaunchConfig};
 use candle_core::cuda::{CudaDType, CudaDevice, CudaStorage, CudaStorageSlice};
 use candle_core::op::BackpropOp;
-use candle_core::{DType, Layout, Result, Shape, Storage, Tensor};
+use candle_core::{DType, Result, Shape, Storage, Tensor};
 
 /// The address of a tensor's first element, and its device.
 ///
@@ -33,21 +33,21 @@ fn address(x: &Tensor) -> Result<(u64, CudaDevice)> {
     let Storage::Cuda(storage) = &*storage else {
         candle_core::bail!("a kernel for CUDA was given a tensor on {:?}", x.device());
     };
-    Ok((address_in(storage, layout)?, storage.device.clone()))
+    let offset = layout.start_offset() * x.dtype().size_in_bytes();
+    Ok((start_of(storage)? + offset as u64, storage.device.clone()))
 }
 
-fn address_in(storage: &CudaStorage, layout: &Layout) -> Result<u64> {
+/// The address of a storage's first element.
+fn start_of(storage: &CudaStorage) -> Result<u64> {
     let stream = storage.device.cuda_stream();
     // The guards that come with the addresses note uses by several streams; there is one.
-    let start = match &storage.slice {
+    Ok(match &storage.slice {
         CudaStorageSlice::U8(slice) => slice.device_ptr(&stream).0,
         CudaStorageSlice::U32(slice) => slice.device_ptr(&stream).0,
         CudaStorageSlice::BF16(slice) => slice.device_ptr(&stream).0,
         CudaStorageSlice::F32(slice) => slice.device_ptr(&stream).0,
         _ => candle_core::bail!("kernels take bf16, f32, u32 and u8"),
-    };
-    let offset = layout.start_offset() * storage.dtype().size_in_bytes();
-    Ok(start + offset as u64)
+    })
 }
 
 /// The same of a tensor whose elements must lie one behind the other.
