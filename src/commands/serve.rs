@@ -32,11 +32,7 @@ pub(super) async fn serve(args: ServeArgs) -> Result<(), AppError> {
     #[cfg(unix)]
     open_more_files();
     let options = requests::serve(args, &engine::host())?;
-    if options.places.is_empty() {
-        note!(
-            "note: clients can name no table; give them some with --allow-folder NAME=DIR or --allow-bucket NAME=URL"
-        );
-    }
+    let has_places = !options.places.is_empty();
     // From the beginning: a signal that comes while a model is loaded must not be lost.
     let stop = tokio::spawn(signals::next());
     let ended = async {
@@ -45,7 +41,15 @@ pub(super) async fn serve(args: ServeArgs) -> Result<(), AppError> {
             std::future::pending::<()>().await;
         }
     };
-    serve::serve(options, opened, ended).await
+    let begun = |at: &Opened| {
+        opened(at);
+        if !has_places {
+            note!(
+                "note: clients can name no table; give them some with --allow-folder NAME=DIR or --allow-bucket NAME=URL"
+            );
+        }
+    };
+    serve::serve(options, begun, ended).await
 }
 
 /// Says where the server is to be found.
