@@ -34,18 +34,22 @@ pub(super) async fn serve(args: ServeArgs) -> Result<(), AppError> {
     // From the beginning: a signal that comes while a model is loaded must not be lost.
     let mut signals = signals::Listener::new();
     let options = requests::serve(args, &engine::host())?;
-    if options.places.is_empty() {
-        note!(
-            "note: clients can name no table; give them some with --allow-folder NAME=DIR or --allow-bucket NAME=URL"
-        );
-    }
+    let has_places = !options.places.is_empty();
     let ended = async move {
         // Where no signal can come it goes on until it is killed.
         if signals.next().await.is_none() {
             std::future::pending::<()>().await;
         }
     };
-    serve::serve(options, opened, ended).await
+    let begun = |at: &Opened| {
+        opened(at);
+        if !has_places {
+            note!(
+                "note: clients can name no table; give them some with --allow-folder NAME=DIR or --allow-bucket NAME=URL"
+            );
+        }
+    };
+    serve::serve(options, begun, ended).await
 }
 
 /// Says where the server is to be found.

@@ -390,7 +390,7 @@ async fn rows(
     let ready = server
         .prepare(&client, session, parsed(&asked.sql)?, &values)
         .await?;
-    let rows = server.run(&client, ready, WAY).await?;
+    let rows = server.run(&client, ready, WAY)?;
     let schema = Arc::clone(&rows.schema);
     let rows = begun(rows).await?;
     if !in_arrow {

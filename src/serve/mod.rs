@@ -19,6 +19,8 @@ mod rules;
 mod tenant;
 mod tls;
 pub mod tokens;
+mod workers;
+mod yielding;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -40,6 +42,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::error::AppError;
 use crate::listen::{self, Bounds, Listener, Shown};
 use crate::options::ModelOptions;
+use crate::session;
 
 pub use catalog::Place;
 pub use quotas::Quotas;
@@ -53,6 +56,7 @@ use refusal::Refusal;
 use rules::Rules;
 use tenant::Tenants;
 use tokens::Tokens;
+use workers::Workers;
 
 /// What is open at once on the port of clients.
 const CLIENTS: Bounds = Bounds {
@@ -140,6 +144,9 @@ struct Server {
     statements: Handles<flight::Statement>,
     /// Plans whose rows wait to be fetched.
     plans: Handles<Ready>,
+    /// The right to plan a statement, which takes a processor.
+    planning: Arc<Semaphore>,
+    workers: Workers,
     /// The right to hold the pictures of a request in memory.
     bodies: Arc<Semaphore>,
 }
@@ -192,6 +199,9 @@ pub async fn serve(
     })?);
     // Loaded before anybody is let in: what is wrong with it is said here, and the first client does not wait for it.
     engine.service(&options.model.name, &options.model.load)?;
+    for model in &options.models {
+        engine.model(model, &options.model.load)?;
+    }
     let mut models = vec![options.model.name.clone()];
     models.extend(options.models.iter().cloned());
     let server = Arc::new(Server {
@@ -204,6 +214,8 @@ pub async fn serve(
         sessions: Handles::new(HANDLES, IDLE),
         statements: Handles::new(HANDLES, IDLE),
         plans: Handles::new(HANDLES, UNFETCHED),
+        planning: Arc::new(Semaphore::new(2 * session::cores())),
+        workers: Workers::new()?,
         bodies: Arc::new(Semaphore::new(BODIES)),
         tenants: Tenants::new(tenants, Arc::clone(&engine), options)?,
     });

@@ -1,17 +1,17 @@
 //! A client's statement from its text to its rows, within what it may take.
 //!
-//! A task of its own reads the rows, so that bounds hold and counts go on however slowly the client takes them; it ends with the client.
+//! Plans are made and run by [`workers`](super::workers). A task of its own passes the rows on, so that bounds hold and counts go on however
+//! slowly the client takes them and however busy the workers are; it ends with the client, and the work with it.
 //! An end that was not reached is never taken for one: the last message says that all rows came.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
-use datafusion::execution::SendableRecordBatchStream;
 use datafusion::prelude::{SQLOptions, SessionContext};
 use datafusion::sql::parser::Statement as SqlStatement;
 use futures::{Stream, StreamExt};
@@ -172,17 +172,21 @@ impl Server {
             sql = %picsift_images::escaped(&picsift_images::redacted(&statement.to_string())),
             "statement"
         );
-        let work = async {
-            let over = Session::over(session.clone(), engine);
-            let prepared = over.prepare_parsed(statement.into(), values).await?;
+        let (over, values) = (Session::over(session.clone(), engine), values.to_vec());
+        // The semaphore is never closed.
+        let turn = Arc::clone(&self.planning).acquire_owned().await.ok();
+        let work = self.workers.begin(async move {
+            let _turn = turn;
+            let prepared = over.prepare_parsed(statement.into(), &values).await?;
             let reads = SQLOptions::new()
                 .with_allow_ddl(false)
                 .with_allow_dml(false);
             prepared.verify(&reads)?;
             Ok::<_, AppError>(prepared)
-        };
+        });
         let prepared = match timeout(self.rules.quotas.time, work).await {
-            Ok(prepared) => prepared.map_err(|error| Refusal::of(&error, &id))?,
+            Ok(Some(prepared)) => prepared.map_err(|error| Refusal::of(&error, &id))?,
+            Ok(None) => return Err(Refusal::Failed(id)),
             Err(_) => return Err(self.rules.quotas.late()),
         };
         Ok(Ready {
@@ -211,41 +215,37 @@ impl Server {
     /// Runs a statement, whose rows then come.
     ///
     /// # Errors
-    /// [`Refusal::Exhausted`] where the client runs too many already; what starting it gives.
-    pub(super) async fn run(
+    /// [`Refusal::Exhausted`] where the client runs too many already.
+    pub(super) fn run(
         &self,
         client: &Client,
         ready: Ready,
         way: &'static str,
     ) -> Result<Rows, Refusal> {
         let slot = self.slot(client)?;
-        let (begun, quotas) = (Instant::now(), self.rules.quotas);
         let stats = stats(client, &ready.id);
-        let mut run = Run::begin(&self.metrics, way, Arc::clone(&stats));
-        let prepared = ready.prepared.counted(stats);
-        let started = match timeout(quotas.time, prepared.run()).await {
-            Ok(started) => started.map_err(|error| Refusal::of(&error, &ready.id)),
-            Err(_) => Err(quotas.late()),
-        };
-        let rows = match started {
-            Ok(results) => results.rows,
-            Err(refusal) => {
-                run.ended(refusal.kind());
-                return Err(refusal);
-            }
-        };
+        let run = Run::begin(&self.metrics, way, Arc::clone(&stats));
         let (send, receive) = mpsc::channel(AHEAD);
+        let (give, found) = mpsc::channel(1);
+        let (prepared, schema) = (ready.prepared.counted(stats), Arc::clone(&ready.schema));
+        let id = ready.id.clone();
+        let work = self.workers.begin(async move {
+            let last = match find(&prepared, &schema, &give, &id).await {
+                Ok(()) => None,
+                Err(refusal) => Some(Err(refusal)),
+            };
+            // Whoever reads may be gone.
+            let _ = give.send(last).await;
+        });
         let reading = Reading {
-            rows,
-            schema: Arc::clone(&ready.schema),
-            quotas,
+            found,
+            quotas: self.rules.quotas,
             id: ready.id.clone(),
             send,
         };
-        let left = quotas.time.saturating_sub(begun.elapsed());
         tokio::spawn(async move {
-            let _slot = slot;
-            reading.to_end(run, left).await;
+            let (_slot, _work) = (slot, work);
+            reading.to_end(run).await;
         });
         Ok(Rows {
             schema: ready.schema,
@@ -259,22 +259,40 @@ impl Server {
 /// What comes to whoever reads rows; `None` says that these were all.
 type Message = Option<Result<RecordBatch, Refusal>>;
 
-/// The task that reads rows.
+/// Runs a statement and gives its rows away, each batch under the schema that the client was told.
+async fn find(
+    prepared: &Prepared,
+    schema: &SchemaRef,
+    give: &mpsc::Sender<Message>,
+    id: &str,
+) -> Result<(), Refusal> {
+    let results = prepared.run().await;
+    let mut rows = results.map_err(|error| Refusal::of(&error, id))?.rows;
+    while let Some(batch) = rows.next().await {
+        let batch = batch.and_then(|batch| Ok(of_schema(batch, schema)?));
+        let batch = batch.map_err(|error| Refusal::of_engine(&error, id))?;
+        if give.send(Some(Ok(batch))).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The task that passes rows on.
 struct Reading {
-    rows: SendableRecordBatchStream,
-    schema: SchemaRef,
+    found: mpsc::Receiver<Message>,
     quotas: Quotas,
     id: String,
     send: mpsc::Sender<Message>,
 }
 
 impl Reading {
-    async fn to_end(mut self, mut run: Run, left: Duration) {
-        let gone = self.send.clone();
+    async fn to_end(mut self, mut run: Run) {
+        let (gone, time) = (self.send.clone(), self.quotas.time);
         let outcome = tokio::select! {
             biased;
             () = gone.closed() => return,
-            outcome = timeout(left, self.pass_on(&mut run)) => outcome,
+            outcome = timeout(time, self.pass_on(&mut run)) => outcome,
         };
         let refusal = match outcome {
             Ok(Ok(())) => None,
@@ -284,9 +302,8 @@ impl Reading {
         run.ended(refusal.as_ref().map_or("ok", Refusal::kind));
         // Before the client knows the end, so that whoever then asks for the counts finds them.
         drop(run);
-        let last = refusal.map(Err);
         // A client that does not take the end is waited for no longer than any other.
-        let _ = timeout(left, self.send.send(last)).await;
+        let _ = timeout(time, self.send.send(refusal.map(Err))).await;
     }
 
     async fn pass_on(&mut self, run: &mut Run) -> Result<(), Refusal> {
@@ -294,7 +311,7 @@ impl Reading {
         let mut count = 0;
         loop {
             let next = tokio::select! {
-                next = self.rows.next() => next,
+                next = self.found.recv() => next,
                 _ = ticks.tick() => {
                     run.add();
                     self.quotas.check(run.stats(), count)?;
@@ -302,15 +319,14 @@ impl Reading {
                 }
             };
             let batch = match next {
-                None => return self.quotas.check(run.stats(), count),
-                Some(Err(error)) => return Err(Refusal::of_engine(&error, &self.id)),
-                Some(Ok(batch)) => batch,
+                Some(Some(batch)) => batch?,
+                Some(None) => return self.quotas.check(run.stats(), count),
+                // The work is gone without a word: it panicked.
+                None => return Err(Refusal::Failed(self.id.clone())),
             };
             count += batch.num_rows() as u64;
             run.add_rows(batch.num_rows() as u64);
             self.quotas.check(run.stats(), count)?;
-            let batch = of_schema(batch, &self.schema)
-                .map_err(|error| Refusal::of_engine(&error.into(), &self.id))?;
             if self.send.send(Some(Ok(batch))).await.is_err() {
                 return Ok(());
             }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider};
 use datafusion::common::config::ExtensionOptions;
+use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::prelude::SessionContext;
 use picsift_images::Bucket;
@@ -17,6 +18,7 @@ use tokio::sync::OnceCell;
 
 use super::ServeOptions;
 use super::catalog::{Place, PlaceSchema, WholeSchema};
+use super::yielding::Yielding;
 use crate::error::AppError;
 use crate::session::{self, CATALOG, PUBLIC, Shared};
 use crate::sql::choose_model;
@@ -144,6 +146,10 @@ impl Tenants {
         })?);
         let template =
             session::of_clients(&engine, session::cores(), &self.shared).map_err(AppError::Plan)?;
+        let state = SessionStateBuilder::new_from_existing(template.state())
+            .with_physical_optimizer_rule(Arc::new(Yielding))
+            .build();
+        let template = SessionContext::new_with_state(state);
         choose_model(&template, &self.options.model, None).map_err(AppError::Plan)?;
         self.bound(&template).map_err(AppError::Plan)?;
         let reader = Arc::new(template.state());

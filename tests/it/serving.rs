@@ -90,13 +90,13 @@ impl Serving {
                 panic!("no server: {said}\n{}", log.lock().unwrap());
             }
         }
-        let port = |before: &str| {
+        let port = |before: &str| -> u16 {
             let (_, rest) = said.split_once(before).unwrap();
             let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
             digits.parse().unwrap()
         };
         Self {
-            port: port("JSON at http://127.0.0.1:").max(0),
+            port: port("://127.0.0.1:"),
             metrics: port("metrics are at http://127.0.0.1:"),
             child,
             token,
@@ -240,33 +240,32 @@ fn asked(port: u16, request: &str, headers: &[&str], body: &[u8]) -> Answer {
     let _ = stream.write_all(body);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
-    let text = String::from_utf8_lossy(&answer).into_owned();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let status = head
-        .split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok());
-    let body = match head
-        .to_ascii_lowercase()
-        .contains("transfer-encoding: chunked")
-    {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
+    let (head, body) = answer.split_at(end.map_or(answer.len(), |end| end + 4));
+    let head = String::from_utf8_lossy(head).into_owned();
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let lower = head.to_ascii_lowercase();
+    let body = match lower.contains("transfer-encoding: chunked") {
         true => unchunked(body),
-        false => body.to_string(),
+        false => body.to_vec(),
     };
     Answer {
         status: status.unwrap_or(0),
-        head: head.to_string(),
-        body,
+        head,
+        body: String::from_utf8_lossy(&body).into_owned(),
     }
 }
 
-fn unchunked(mut body: &str) -> String {
-    let mut whole = String::new();
-    while let Some((size, rest)) = body.split_once("\r\n") {
-        let size = usize::from_str_radix(size, 16).unwrap_or(0);
-        let Some(chunk) = rest.get(..size) else { break };
-        whole.push_str(chunk);
-        body = rest.get(size + 2..).unwrap_or("");
+fn unchunked(mut body: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    while let Some(end) = body.windows(2).position(|two| two == b"\r\n") {
+        let size = std::str::from_utf8(&body[..end]).unwrap();
+        let size = usize::from_str_radix(size, 16).unwrap();
+        let Some(chunk) = body.get(end + 2..end + 2 + size) else {
+            break;
+        };
+        whole.extend_from_slice(chunk);
+        body = body.get(end + 4 + size..).unwrap_or_default();
     }
     whole
 }
@@ -282,6 +281,23 @@ fn shell(query: &str) -> Vec<Value> {
     lines(&stdout(&picsift(["sql", "--format", "json", query])))
 }
 
+/// Asserts that rows are the same but for the last digits of scores, which depend on what an image was asked together with.
+fn assert_alike(rows: &[Value], expected: &[Value]) {
+    assert_eq!(rows.len(), expected.len());
+    for (row, expected) in rows.iter().zip(expected) {
+        let (row, expected) = (row.as_object().unwrap(), expected.as_object().unwrap());
+        assert!(row.keys().eq(expected.keys()), "{row:?} {expected:?}");
+        for (name, value) in row {
+            let other = &expected[name];
+            let close = match (value.as_f64(), other.as_f64()) {
+                (Some(value), Some(other)) => (value - other).abs() < 1e-5,
+                _ => value == other,
+            };
+            assert!(close, "{name}: {row:?} {expected:?}");
+        }
+    }
+}
+
 #[test]
 fn the_real_driver_gets_the_rows_of_the_shell() {
     let serving = Serving::start(&[]);
@@ -294,22 +310,9 @@ fn the_real_driver_gets_the_rows_of_the_shell() {
     let expected = shell(&query("'datasets/photos/embedded'"));
     assert!(expected.len() > 100);
     let served = query("demo.embedded");
-    assert_eq!(serving.rows(&served), expected);
+    assert_alike(&serving.rows(&served), &expected);
     if let Some(rows) = serving.driver("query", &[&serving.uri(), &serving.token, &served]) {
-        let close = |a: &Value, b: &Value| match (a.as_f64(), b.as_f64()) {
-            (Some(a), Some(b)) => (a - b).abs() < 1e-6,
-            _ => a == b,
-        };
-        let rows = lines(&rows);
-        assert_eq!(rows.len(), expected.len());
-        for (row, expected) in rows.iter().zip(&expected) {
-            let (row, expected) = (row.as_object().unwrap(), expected.as_object().unwrap());
-            assert!(row.keys().eq(expected.keys()), "{row:?} {expected:?}");
-            let same = row
-                .iter()
-                .all(|(name, value)| close(value, &expected[name]));
-            assert!(same, "{row:?} {expected:?}");
-        }
+        assert_alike(&lines(&rows), &expected);
     }
     // References are read as those of their table.
     let photos = "SELECT file, classify(image, 'dog') AS dog FROM {} ORDER BY file LIMIT 20";
@@ -430,7 +433,7 @@ fn rows_come_as_lines_or_as_arrow_with_values_and_settings() {
     });
     assert_eq!(serving.json(&serving.token, "/v1/sql", &asked).status, 400);
     let asked = json!({
-        "sql": "SELECT $1 AS a, $2 AS b, $1 AS a, classify(image, $3) AS dog FROM demo.embedded LIMIT 2",
+        "sql": "SELECT x.a, $2 AS b, y.a, classify(image, $3) AS dog FROM demo.embedded, (SELECT $1 AS a) x, (SELECT $1 AS a) y LIMIT 2",
         "parameters": ["x'y", 2, "dog"],
         "settings": {"threshold": 0}
     });
@@ -531,6 +534,10 @@ fn clients_read_what_was_named_and_nothing_else() {
         "SET picsift.model = '/etc'".to_string(),
         "EXPLAIN SELECT * FROM demo.refs".to_string(),
         "SELECT * FROM read_csv('/etc/passwd')".to_string(),
+        "SELECT length(repeat('x', 2000000000))".to_string(),
+        "SELECT array_repeat(1, 2000000000)".to_string(),
+        "SELECT range(2000000000)".to_string(),
+        "SELECT list_repeat(1, 2000000000)".to_string(),
     ] {
         let answer = serving.sql(&hostile);
         assert!(
@@ -955,9 +962,9 @@ fn what_a_statement_may_take_ends_it() {
             answer.status,
             answer.body
         );
-        let kept = format!(r#"picsift_requests_total{{way="http",outcome="exhausted"}}"#);
-        serving.soon(what, || serving.metric(&kept) > 0.0);
-        serving.metric(&kept)
+        let kept = r#"picsift_requests_total{way="http",outcome="exhausted"}"#;
+        serving.soon(what, || serving.metric(kept) > 0.0);
+        serving.metric(kept)
     };
     let images = ended(
         "SELECT classify(image, 'dog') FROM demo.embedded",
@@ -966,7 +973,7 @@ fn what_a_statement_may_take_ends_it() {
     let rows = ended("SELECT * FROM generate_series(1, 5000)", "rows are bounded");
     assert_eq!(rows, images + 1.0);
     let bytes = ended(
-        "SELECT sum(length(load_image(image))) FROM demo.references",
+        "SELECT count(load_image(image)) FROM demo.references",
         "bytes are bounded",
     );
     assert_eq!(bytes, rows + 1.0);

@@ -334,11 +334,7 @@ impl Inner {
             Author::Table { base, .. } => *base,
         };
         if !self.policy.is_within(url) {
-            return Err(ImageError::OutsideRoot {
-                reference: shown(url.as_str()),
-                root: "what this server gives access to".to_owned(),
-                advice: "ask whoever runs it",
-            });
+            return Err(out_of_reach(url));
         }
         let Some(bucket) = Bucket::of(url) else {
             return Err(ImageError::BadReference {
@@ -459,13 +455,19 @@ impl Body {
     }
 }
 
+/// The error of an image that lies where nothing may be read. Whoever asks is not told where places are, so only its name is said.
+fn out_of_reach(url: &Url) -> ImageError {
+    let name = url.path_segments().and_then(Iterator::last);
+    ImageError::OutsideRoot {
+        reference: shown(name.unwrap_or_default()),
+        root: "what this server gives access to".to_owned(),
+        advice: "ask whoever runs it",
+    }
+}
+
 fn outside(url: &Url, author: &Author<'_>, is_bounded: bool) -> ImageError {
     if is_bounded {
-        return ImageError::OutsideRoot {
-            reference: shown(url.as_str()),
-            root: "what this server gives access to".to_owned(),
-            advice: "ask whoever runs it",
-        };
+        return out_of_reach(url);
     }
     let root = match author {
         Author::Table {

@@ -132,7 +132,7 @@ impl FlightSqlService for Flight {
         let handle = text(&ticket.statement_handle)?;
         let ready = self.0.plans.take(&client.owner, handle);
         let ready = ready.ok_or_else(|| gone("ticket"))?;
-        let rows = self.0.run(&client, ready, WAY).await?;
+        let rows = self.0.run(&client, ready, WAY)?;
         Ok(sent(Arc::clone(&rows.schema), rows))
     }
 
