@@ -22,7 +22,8 @@ pub struct GalleryArgs {
     /// Column of the images [default: the one that was labelled]
     #[arg(long, value_name = "COLUMN")]
     pub image: Option<String>,
-    /// Folder or URL that relative references are relative to [default: that of the table that was labelled, if this one lies in it]
+    /// Folder or URL that relative references are relative to [default: that of the table that was labelled, if this one lies in it or
+    /// you labelled it on this machine]
     #[arg(long, value_name = "PLACE")]
     pub base: Option<String>,
     /// Show at most this many rows

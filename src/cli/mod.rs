@@ -196,7 +196,8 @@ pub enum CacheCommand {
 /// `picsift label`.
 #[derive(Debug, Args)]
 pub struct LabelArgs {
-    /// Parquet files, folders of them or of pictures, or globs; local, or URLs of file://, s3://, gs://, az:// or http(s)://
+    /// Tables (Parquet, CSV, JSON lines or arrays, folders that datasets.save_to_disk made) or pictures: files, folders or globs; local,
+    /// or URLs of file://, s3://, gs://, az:// or http(s)://
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<String>,
     /// Folder that gets the labelled table, here or as s3://, gs:// or az:// URL. Run the same command again to go on with a

@@ -72,6 +72,7 @@ pub(crate) fn parse(script: &str) -> Result<Vec<Parsed>, AppError> {
             .filter(|token| !matches!(token.token, Token::Whitespace(_)))
             .cloned()
             .collect();
+        let tokens = without_readers(tokens);
         let (tokens, summarize) = match tokens.split_first() {
             None => continue,
             Some((first, rest)) if is_word(first, "SUMMARIZE") => (summarized(first, rest), true),
@@ -81,13 +82,11 @@ pub(crate) fn parse(script: &str) -> Result<Vec<Parsed>, AppError> {
         let statements = DFParserBuilder::new(tokens)
             .build()
             .and_then(|mut parser| parser.parse_statements());
-        for mut statement in statements.map_err(AppError::Plan)? {
-            visit_queries(&mut statement, &mut Paths);
-            parsed.push(Parsed {
-                statement,
-                summarize,
-            });
-        }
+        let statements = statements.map_err(AppError::Plan)?.into_iter();
+        parsed.extend(statements.map(|statement| Parsed {
+            statement,
+            summarize,
+        }));
     }
     Ok(parsed)
 }
@@ -111,37 +110,28 @@ where
     };
 }
 
-/// Makes `read_parquet('x')` the table 'x'.
-struct Paths;
-
-impl ast::VisitorMut for Paths {
-    type Break = Infallible;
-
-    fn pre_visit_table_factor(&mut self, factor: &mut ast::TableFactor) -> ControlFlow<Infallible> {
-        if let ast::TableFactor::Table { name, args, .. } = factor
-            && let Some(path) = args.as_ref().and_then(only_text)
-            && let [part] = name.0.as_slice()
-            && let Some(function) = part.as_ident()
-            && READERS.contains(&function.value.to_ascii_lowercase().as_str())
-        {
-            *name = ast::ObjectName::from(vec![ast::Ident::with_quote('\'', path)]);
-            *args = None;
+/// The tokens with `'x'` for every `read_parquet('x')`.
+fn without_readers(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut made = Vec::with_capacity(tokens.len());
+    let mut rest = tokens.as_slice();
+    while let Some((first, behind)) = rest.split_first() {
+        match behind {
+            [open, path, close, ..]
+                if READERS.iter().any(|reader| is_word(first, reader))
+                    && open.token == Token::LParen
+                    && matches!(path.token, Token::SingleQuotedString(_))
+                    && close.token == Token::RParen =>
+            {
+                made.push(path.clone());
+                rest = &behind[3..];
+            }
+            _ => {
+                made.push(first.clone());
+                rest = behind;
+            }
         }
-        ControlFlow::Continue(())
     }
-}
-
-/// The text that is the only argument.
-fn only_text(args: &ast::TableFunctionArgs) -> Option<String> {
-    let [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(ast::Expr::Value(value)))] =
-        args.args.as_slice()
-    else {
-        return None;
-    };
-    match &value.value {
-        ast::Value::SingleQuotedString(path) => Some(path.clone()),
-        _ => None,
-    }
+    made
 }
 
 fn is_word(token: &TokenWithSpan, word: &str) -> bool {
@@ -308,6 +298,7 @@ mod tests {
                 "SELECT * FROM read_parquet('a b/*.parquet') AS t",
                 "SELECT * FROM 'a b/*.parquet' AS t",
             ),
+            ("DESCRIBE Read_CSV('t.csv')", "DESCRIBE 't.csv'"),
             (
                 "COPY (SELECT 1) TO 'x.parquet' STORED AS PARQUET OPTIONS (compression snappy)",
                 "COPY (SELECT 1) TO 'x.parquet' STORED AS PARQUET OPTIONS (compression snappy)",

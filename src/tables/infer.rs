@@ -43,6 +43,9 @@ const FEW_RECORDS: usize = 20;
 /// Bytes of a file that are looked at: a CSV file's for its header, a JSON file's if a record ends in them.
 const BEGINNING: u64 = 1 << 20;
 
+/// Characters of a reader's reason that are told.
+const MOST_REASON: usize = 300;
+
 /// Bytes of a JSON file by which it is told whether it is one array.
 const OPENING: u64 = 1 << 10;
 
@@ -111,6 +114,14 @@ fn begins_array(opening: &[u8]) -> bool {
     sign == Some(&b'[')
 }
 
+/// A reader's reason, which may repeat the value that it could not read.
+fn shortened(reason: String) -> String {
+    match reason.char_indices().nth(MOST_REASON) {
+        Some((end, _)) => format!("{}...", &reason[..end]),
+        None => reason,
+    }
+}
+
 /// The columns of `files`, which lie at `location` or in its store.
 ///
 /// # Errors
@@ -161,7 +172,7 @@ pub(super) async fn schema_of(
                     "cannot read '{}' as {}: {}",
                     shown_file(location, &meta.location),
                     kind.name(),
-                    innermost(&error)
+                    shortened(innermost(&error))
                 )
             })?;
             Ok((place, Some(schema)))

@@ -92,7 +92,7 @@ fn every_command_has_a_manual_page() {
     );
     let label = stdout(&picsift(["man", "label"]));
     assert!(
-        label.contains("partition") && label.contains("Kept answers"),
+        label.contains("partition") && label.contains("KEPT ANSWERS"),
         "{label}"
     );
     let folder = tempdir().unwrap();

@@ -131,6 +131,15 @@ fn a_json_array_is_a_table_and_one_of_texts_says_what_is_wanted() {
         "fish",
     ]));
     assert!(said.contains("is no object") && said.len() < 300, "{said}");
+    // Nor does a line that is no record print itself whole.
+    fs::write(
+        path("line.jsonl"),
+        format!("{}\n", urls.join("").replace("\"\"", "")),
+    )
+    .unwrap();
+    let query = format!("FROM '{}'", path("line.jsonl"));
+    let said = refused(&picsift(["sql", "-c", &query]));
+    assert!(said.contains("line.jsonl") && said.len() < 500, "{said}");
 }
 
 #[test]

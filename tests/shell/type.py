@@ -3,10 +3,13 @@
 A line is sent when the prompt stands there; in a line the Tab is a tab. Needs nothing but Python.
 """
 
+import fcntl
 import os
 import pty
 import select
+import struct
 import sys
+import termios
 import time
 
 PROMPT, GOES_ON = b"picsift> ", b"      -> "
@@ -17,6 +20,7 @@ pid, terminal = pty.fork()
 if pid == 0:
     os.environ["TERM"] = "xterm"
     os.execv(program, [program, "sql"])
+fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 160, 0, 0))
 
 shown = b""
 
