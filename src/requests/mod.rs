@@ -16,8 +16,8 @@ use picsift_vision::FetchProgress;
 use picsift_vision::store::StoreOptions;
 
 use crate::cli::{
-    CalibrateArgs, EvalArgs, ExportArgs, GalleryArgs, ImageColumn, LabelArgs, LimitArgs, SampleArgs, ServeArgs,
-    SqlArgs, TeachArgs,
+    CalibrateArgs, EvalArgs, ExportArgs, GalleryArgs, ImageColumn, LabelArgs, LimitArgs,
+    SampleArgs, ServeArgs, SqlArgs, TeachArgs,
 };
 use crate::error::AppError;
 use crate::eval::EvalOptions;

@@ -37,8 +37,8 @@ use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::ListingTableUrl;
 use datafusion::execution::SessionState;
 use datafusion::execution::context::SessionContext;
-use futures::future::{self, BoxFuture};
 use futures::StreamExt;
+use futures::future::{self, BoxFuture};
 use object_store::ObjectStore;
 use picsift_udf::{LocatedTable, table_base};
 use url::Url;
@@ -131,7 +131,8 @@ pub async fn is_table(state: &SessionState, location: &ListingTableUrl) -> bool 
         };
         let below: Option<Vec<&str>> = location.strip_prefix(&file.location).map(Iterator::collect);
         future::ready(below.is_some_and(|below| {
-            let is_file = |name: &&str| Kind::of(name).is_some() || pictures::end_of(name).is_some();
+            let is_file =
+                |name: &&str| Kind::of(name).is_some() || pictures::end_of(name).is_some();
             below.last().is_some_and(is_file) && names::is_data(below.iter().copied(), None)
         }))
     });

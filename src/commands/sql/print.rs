@@ -253,7 +253,6 @@ async fn parquet_file(
     Ok(rows)
 }
 
-
 /// The batch with lists, structs and bytes as text, which CSV has no other form for.
 fn flat_batch(batch: &RecordBatch) -> DataFusionResult<RecordBatch> {
     map_columns(batch, |column| {
