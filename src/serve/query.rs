@@ -245,7 +245,7 @@ impl Server {
         };
         tokio::spawn(async move {
             let (_slot, _work) = (slot, work);
-            reading.to_end(run).await;
+            reading.through(run).await;
         });
         Ok(Rows {
             schema: ready.schema,
@@ -287,7 +287,7 @@ struct Reading {
 }
 
 impl Reading {
-    async fn to_end(mut self, mut run: Run) {
+    async fn through(mut self, mut run: Run) {
         let (gone, time) = (self.send.clone(), self.quotas.time);
         let outcome = tokio::select! {
             biased;

@@ -34,9 +34,12 @@ pub(super) struct Tenant {
     pub(super) schemas: Vec<Arc<PlaceSchema>>,
 }
 
+/// A tenant's turn at the models, the places that it may read, and itself once it has asked.
+type Known = (u64, Vec<Place>, OnceCell<Arc<Tenant>>);
+
 /// All of them.
 pub(super) struct Tenants {
-    each: BTreeMap<String, (u64, Vec<Place>, OnceCell<Arc<Tenant>>)>,
+    each: BTreeMap<String, Known>,
     models: Arc<Engine>,
     shared: Shared,
     options: ServeOptions,
