@@ -61,7 +61,7 @@ impl Serving {
         if tokens {
             arguments.extend(["--tokens", file.to_str().unwrap()]);
         }
-        if !more.iter().any(|argument| *argument == "--no-cache") {
+        if !more.contains(&"--no-cache") {
             arguments.extend(["--cache-dir", cache.to_str().unwrap()]);
         }
         arguments.extend(more);
