@@ -12,21 +12,21 @@ use crate::options::{AUDIT, CONFIDENCE, CascadeOptions, ModelOptions};
 pub struct PromiseArgs {
     /// Least share of the dear model's yeses that have to be found, such as 0.95, in every category; without it all are, and the cheap
     /// model says no to nothing
-    #[arg(long, value_parser = open_share, value_name = "SHARE")]
+    #[arg(long, hide_short_help = true, value_parser = open_share, value_name = "SHARE")]
     pub min_recall: Option<f64>,
     /// Least share of the yeses that the dear model has to agree with, in every category; without it it agrees with all, and the cheap
     /// model says yes to nothing
-    #[arg(long, value_parser = open_share, value_name = "SHARE")]
+    #[arg(long, hide_short_help = true, value_parser = open_share, value_name = "SHARE")]
     pub min_precision: Option<f64>,
     /// Probability with which all of that holds
-    #[arg(long, default_value_t = CONFIDENCE, value_parser = open_share, value_name = "SHARE")]
+    #[arg(long, hide_short_help = true, default_value_t = CONFIDENCE, value_parser = open_share, value_name = "SHARE")]
     pub confidence: f64,
     /// Ask the dear model about at most this many images, those of the sample among them; where the promise takes more, that is an error
-    #[arg(long, value_name = "IMAGES")]
+    #[arg(long, hide_short_help = true, value_name = "IMAGES")]
     pub max_asked: Option<u64>,
     /// Share of what the cheap model decides that the dear one is asked about all the same, to find out when images are no longer like
     /// those of the sample
-    #[arg(long, default_value_t = AUDIT, value_parser = share, value_name = "SHARE")]
+    #[arg(long, hide_short_help = true, default_value_t = AUDIT, value_parser = share, value_name = "SHARE")]
     pub audit: f64,
 }
 
@@ -65,7 +65,7 @@ pub struct CascadeArgs {
     #[command(flatten)]
     pub promise: PromiseArgs,
     /// Add a column 'answered_by': for each category cheap, dear or person
-    #[arg(long, requires = "cascade")]
+    #[arg(long, hide_short_help = true, requires = "cascade")]
     pub answered_by: bool,
 }
 

@@ -246,7 +246,8 @@ mod tests {
             ),
             (
                 "picsift lable",
-                "unrecognized subcommand 'lable'; a similar subcommand exists: 'label'; picsift --help says what there is",
+                "unrecognized subcommand 'lable'; some similar subcommands exist: 'sample', 'gallery', 'label'; picsift --help says what \
+                 there is",
             ),
             (
                 "picsift sample t -o s --per-category 5",

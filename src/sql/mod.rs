@@ -89,6 +89,8 @@ pub struct Prepared {
     silent: bool,
     notes: Vec<String>,
     replaced: Option<Replaced>,
+    /// The counters of its runs; `None` gives each run its own.
+    stats: Option<Arc<RunStats>>,
 }
 
 impl Prepared {
@@ -120,9 +122,7 @@ impl Prepared {
 
     /// The same, which runs with these counters.
     pub(crate) fn counted(mut self, stats: Arc<RunStats>) -> Self {
-        let (mut state, plan) = self.frame.into_parts();
-        state.config_mut().set_extension(stats);
-        self.frame = DataFrame::new(state, plan);
+        self.stats = Some(stats);
         self
     }
 
@@ -137,6 +137,7 @@ impl Prepared {
             silent: self.silent,
             notes: self.notes.clone(),
             replaced: self.replaced.clone(),
+            stats: self.stats.clone(),
         })
     }
 
@@ -145,7 +146,8 @@ impl Prepared {
     /// # Errors
     /// What planning its images or starting it gives.
     pub async fn run(&self) -> Result<Results, AppError> {
-        let (losses, stats) = (Arc::new(Losses::default()), Arc::new(RunStats::default()));
+        let losses = Arc::new(Losses::default());
+        let stats = self.stats.clone().unwrap_or_default();
         let (mut state, plan) = self.frame.clone().into_parts();
         state.config_mut().set_extension(Arc::clone(&losses));
         state.config_mut().set_extension(Arc::clone(&stats));
@@ -249,6 +251,7 @@ impl Session {
             silent,
             notes,
             replaced,
+            stats: None,
         })
     }
 

@@ -284,7 +284,7 @@ mod tests {
         for (typed, meant) in [
             (
                 "COPY (SELECT a, (b) FROM t) TO 'o/' (FORMAT parquet, PARTITION_BY (a, b), OVERWRITE)",
-                "COPY (SELECT a, (b) FROM t) TO 'o/' STORED AS PARQUET PARTITIONED BY (a, b) OPTIONS ('overwrite' 'true')",
+                "COPY (SELECT a, (b) FROM t) TO 'o/' STORED AS PARQUET PARTITIONED BY (a, b) OPTIONS ('OVERWRITE' 'true')",
             ),
             (
                 "COPY t TO 'x.csv' WITH (FORMAT 'csv', HEADER false, COMPRESSION = gzip)",
@@ -319,6 +319,6 @@ mod tests {
         let said = |script| parse(script).unwrap_err().to_string();
         assert!(said("SELECT 1;\n  SELEC 2").contains("Line: 2, Column: 3"));
         let wrong = said("COPY t TO 'x' (FORMAT parquet, nothing to see)");
-        assert!(wrong.contains("Column: 40"), "{wrong}");
+        assert!(wrong.contains("Column: 43"), "{wrong}");
     }
 }

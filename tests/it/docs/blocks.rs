@@ -17,7 +17,7 @@ const MARKED: [(&str, usize, usize); 11] = [
     ("docs/many-machines.md", 0, 4),
     ("docs/models.md", 1, 0),
     ("docs/prompt-styles.md", 1, 0),
-    ("docs/python.md", 2, 7),
+    ("docs/python.md", 2, 9),
     ("docs/queries.md", 1, 0),
     ("docs/schedules.md", 2, 0),
     ("docs/serve.md", 3, 1),
