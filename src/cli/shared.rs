@@ -157,7 +157,7 @@ impl FetchArgs {
 #[command(next_help_heading = "Kept answers")]
 pub struct CacheArgs {
     /// Neither use answers of earlier runs nor keep those of this one
-    #[arg(long, conflicts_with = "cache_dir")]
+    #[arg(long, hide_short_help = true, conflicts_with = "cache_dir")]
     pub no_cache: bool,
     /// Folder on a disk of this machine [default: PICSIFT_CACHE, else ~/.cache/picsift]
     #[arg(long, hide_short_help = true, value_name = "DIR")]

@@ -288,7 +288,7 @@ mod tests {
             ),
             (
                 "COPY t TO 'x.csv' WITH (FORMAT 'csv', HEADER false, COMPRESSION = gzip)",
-                "COPY t TO 'x.csv' STORED AS CSV OPTIONS ('has_header' 'false', compression gzip)",
+                "COPY t TO 'x.csv' STORED AS CSV OPTIONS ('has_header' 'false', COMPRESSION gzip)",
             ),
             (
                 "COPY t TO 'x' (PARTITION_BY label);",
