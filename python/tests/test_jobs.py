@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import picsift
 import pyarrow as pa
@@ -245,23 +246,24 @@ def test_parts_in_several_processes_are_the_job(tmp_path: Path) -> None:
         pq.write_table(table, tmp_path / "photos" / f"{number}.parquet")
     alone = picsift.label(tmp_path / "photos", tmp_path / "alone", categories=CATEGORIES, progress=False)
     out = tmp_path / "out"
-    first = picsift.label_part(tmp_path / "photos", out, shard="1/2", categories=CATEGORIES, progress=False)
+    same: dict[str, Any] = {"categories": CATEGORIES, "shard_rows": 50}
+    first = picsift.label_part(tmp_path / "photos", out, shard="1/2", progress=False, **same)
     assert isinstance(first, picsift.Part) and 0 < first.done < first.units
     now = picsift.status(out)
     assert (now["done"], now["units"]) == (first.done, first.units)
     with pytest.raises(picsift.InputError, match="fish"):
-        picsift.label_part(tmp_path / "photos", out, shard="2/2", categories=["dog"], progress=False)
+        picsift.label_part(tmp_path / "photos", out, shard="2/2", progress=False, **{**same, "categories": ["dog"]})
     with pytest.raises(picsift.InputError, match="units|done"):
         picsift.publish(out)
     told: list[picsift.Progress] = []
-    last = picsift.label_part(tmp_path / "photos", out, categories=CATEGORIES, lease=5, progress=told.append)
+    last = picsift.label_part(tmp_path / "photos", out, lease=5, progress=told.append, **same)
     assert isinstance(last, picsift.Manifest) and last.rows == 221 and last.held == alone.held and told
     assert rows(out.as_posix()) == rows(alone.output)
     assert picsift.publish(out).rows == 221
     with pytest.raises(picsift.InputError, match="16"):
-        picsift.label_part(tmp_path / "photos", out, shard="0/16", categories=CATEGORIES)
+        picsift.label_part(tmp_path / "photos", out, shard="0/16", **same)
     with pytest.raises(TypeError, match="overwrite"):
-        picsift.label_part(tmp_path / "photos", out, categories=CATEGORIES, overwrite=True)  # type: ignore[call-arg]
+        picsift.label_part(tmp_path / "photos", out, overwrite=True, **same)  # type: ignore[call-arg]
     with pytest.raises(picsift.InputError, match="neither"):
         picsift.status(tmp_path / "nothing")
 

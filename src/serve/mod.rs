@@ -1,8 +1,8 @@
 //! A server of SQL and labels: models are loaded once, clients are many.
 //!
-//! Two ways in on one port, Arrow Flight SQL ([`flight`]) and JSON over HTTP ([`http`]); what is counted, and whether the server is well, on
-//! another one ([`metrics`]). [`door`] decides who comes in by the head of a request, [`rules`] what a statement may do, [`catalog`]
-//! which tables there are, [`quotas`] how much one takes, [`refusal`] what a client is told of what went wrong. Each tenant has an engine of
+//! Two ways in on one port, Arrow Flight SQL (`flight`) and JSON over HTTP (`http`); what is counted, and whether the server is well, on
+//! another one (`metrics`). `door` decides who comes in by the head of a request, `rules` what a statement may do, `catalog`
+//! which tables there are, `quotas` how much one takes, `refusal` what a client is told of what went wrong. Each tenant has an engine of
 //! its own, with its own kept answers and its own processes that decode; all share the models, in turn. What SQL means is `sql`'s to know,
 //! what an image shows the engine's.
 
