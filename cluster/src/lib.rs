@@ -1,0 +1,1 @@
+//! Queries and jobs of picsift on a Ballista cluster.
