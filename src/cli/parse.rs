@@ -6,6 +6,8 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
+use picsift_vision::categories::{FileModels, models_of};
+
 use super::{CacheArgs, CategoryArgs, Cli, Command, ModelArgs};
 use crate::config::Settings;
 use crate::error::AppError;
@@ -42,6 +44,20 @@ impl Cli {
         cli.command.settle(&matches, settings)?;
         Ok(cli)
     }
+
+    /// The same for a host that keeps no settings, with clap's own words for what is wrong.
+    ///
+    /// # Errors
+    /// clap's.
+    pub fn typed<W: Into<OsString> + Clone>(
+        words: impl IntoIterator<Item = W>,
+    ) -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches_from(words)?;
+        let mut cli = Self::from_arg_matches(&matches)?;
+        // No setting is read that could be wrong.
+        let _ = cli.command.settle(&matches, || Ok(Settings::default()));
+        Ok(cli)
+    }
 }
 
 /// What of a command's flags a person typed.
@@ -66,27 +82,43 @@ impl Command {
         match self {
             Self::Label(args) => {
                 let settings = settings()?;
-                args.model.settle(&typed, &settings);
                 args.cache.settle(&settings);
                 args.categories.settle(&settings);
+                let of_file = args.categories.models();
+                args.model.settle(&typed, &settings, &of_file);
+                if !typed.has("model") && args.cascade.cascade.is_none() {
+                    args.cascade.cascade = of_file.cascade;
+                }
             }
             Self::Image(args) => {
                 let settings = settings()?;
-                args.model.settle(&typed, &settings);
                 args.cache.settle(&settings);
                 // Who asks a question in words need not ask for categories.
                 if args.ask.is_none() {
                     args.categories.settle(&settings);
                 }
+                let of_file = args.categories.models();
+                args.model.settle(&typed, &settings, &of_file);
+            }
+            Self::Calibrate(args) => {
+                let of_file = args.categories.models();
+                args.model.settle(&typed, &Settings::default(), &of_file);
+            }
+            Self::Tune(args) => {
+                let settings = settings()?;
+                args.cache.settle(&settings);
+                if let Some(device) = settings.device.filter(|_| !typed.has("device")) {
+                    args.device = device.value;
+                }
             }
             Self::Sql(args) => {
                 let settings = settings()?;
-                args.model.settle(&typed, &settings);
+                args.model.settle(&typed, &settings, &FileModels::default());
                 args.cache.settle(&settings);
             }
             Self::Teach(args) => {
                 let settings = settings()?;
-                args.model.settle(&typed, &settings);
+                args.model.settle(&typed, &settings, &FileModels::default());
                 args.cache.settle(&settings);
             }
             Self::Cache(args) => args.cache_dir = kept_cache(args.cache_dir.take(), &settings()?),
@@ -97,9 +129,15 @@ impl Command {
 }
 
 impl ModelArgs {
-    fn settle(&mut self, typed: &Typed<'_>, settings: &Settings) {
-        if let Some(model) = settings.model.as_ref().filter(|_| !typed.has("model")) {
-            self.model.clone_from(&model.value);
+    fn settle(&mut self, typed: &Typed<'_>, settings: &Settings, of_file: &FileModels) {
+        let kept = settings.model.as_ref().map(|kept| &kept.value);
+        if let Some(model) = of_file
+            .model
+            .as_ref()
+            .or(kept)
+            .filter(|_| !typed.has("model"))
+        {
+            self.model.clone_from(model);
         }
         if let Some(device) = settings.device.as_ref().filter(|_| !typed.has("device")) {
             self.device = device.value;
@@ -122,6 +160,13 @@ impl CategoryArgs {
             let kept = settings.categories_file.as_ref();
             self.categories_file = kept.map(|kept| kept.value.clone());
         }
+    }
+
+    /// The models that the file is about. What is wrong with it is said when its categories are read.
+    fn models(&self) -> FileModels {
+        let file = self.categories_file.as_deref();
+        file.and_then(|file| models_of(file).ok())
+            .unwrap_or_default()
     }
 }
 
@@ -234,6 +279,31 @@ mod tests {
         let args = label(&format!("--model {DEFAULT_MODEL} --categories dog"));
         assert_eq!(args.model.model, DEFAULT_MODEL);
         assert_eq!(args.categories.categories_file, None);
+    }
+
+    #[test]
+    fn a_categories_file_says_which_models_it_is_about() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.toml");
+        let text =
+            "model = 'coco-ssd'\ncascade = 'efficientnet-lite0'\n[person]\nmin_recall = 0.9\n";
+        std::fs::write(&path, text).unwrap();
+        let file = format!("--categories-file {}", path.display());
+        let models = |args: Box<super::super::LabelArgs>| (args.model.model, args.cascade.cascade);
+        let of_file = ("coco-ssd".to_owned(), Some("efficientnet-lite0".to_owned()));
+        assert_eq!(models(label(&file)), of_file);
+        // Who names a model means it, and no other before it.
+        let typed = ("pocket".to_owned(), None);
+        assert_eq!(models(label(&format!("{file} --model pocket"))), typed);
+        let both = models(label(&format!("{file} --cascade siglip2")));
+        assert_eq!(both, ("coco-ssd".to_owned(), Some("siglip2".to_owned())));
+        let Command::Label(args) = Cli::typed(format!("picsift label in -o out {file}").split(' '))
+            .unwrap()
+            .command
+        else {
+            panic!("not label");
+        };
+        assert_eq!(models(args), of_file);
     }
 
     #[test]

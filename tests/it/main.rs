@@ -52,6 +52,7 @@ mod sql_command;
 mod sqllogic;
 mod tables;
 mod teach;
+mod tune;
 mod units;
 mod unreadable;
 mod upstream;
