@@ -34,11 +34,14 @@ pub(super) async fn tune(args: TuneArgs) -> Result<(), AppError> {
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .map_err(AppError::Terminal)?;
+    let kept = match report.kept {
+        0 => String::new(),
+        kept => format!("; of {kept} more everything was kept"),
+    };
     note!(
-        "models were shown {} images for answers and {} to be timed; everything was kept of {}",
+        "models were shown {} images for answers and {} to be timed{kept}",
         report.asked,
-        report.timed,
-        report.kept
+        report.timed
     );
     if let Some(output) = output {
         note!("{output} written: label takes it with --categories-file");

@@ -88,6 +88,12 @@ pub async fn tune(options: &TuneOptions) -> Result<Report, AppError> {
     let truth = reading.truth().await?;
     choosing::check(&tried, &truth)?;
     let mut notes = reading.notes().to_vec();
+    if tried.iter().any(|one| one.heads.is_some()) {
+        notes.push(
+            "what was taught is judged fairly only by rows that it was not taught by: teach it with others than these"
+                .to_string(),
+        );
+    }
     let mut candidates = candidates(options, &engine, &tried, &mut notes)?;
     let speeds = timing::time(options, &engine, &quota, &tried, &candidates).await?;
     for (candidate, speed) in candidates.iter_mut().zip(&speeds) {

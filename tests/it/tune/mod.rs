@@ -177,8 +177,13 @@ fn a_cascade_is_tried_and_label_takes_it_with_its_head() {
         heads.to_str().unwrap(),
     ];
     let report = tuned(&cache, &flags);
-    // Each model as it comes and as it is best, and cascades at three promises.
-    assert_eq!(report["tried"], 7);
+    // Each model as it comes and as it is best, and cascades at three promises: of what lite0 was taught coco-ssd is no cheap model.
+    let own = report["as_they_come"].as_array().unwrap();
+    let price = |model: &str| {
+        number(&own.iter().find(|plan| plan["model"] == model).unwrap()["seconds_per_thousand"])
+    };
+    let cheaper = price("efficientnet-lite0") < price("coco-ssd");
+    assert_eq!(report["tried"], if cheaper { 7 } else { 4 });
     let all = tuned(
         &cache,
         &[&flags[..], &["-o", chosen.to_str().unwrap()]].concat(),
@@ -219,9 +224,9 @@ fn a_budget_buys_what_it_can_and_what_was_paid_is_kept() {
         "--models",
         "efficientnet-lite0,coco-ssd",
         "--categories",
-        "bird,animal",
+        "animal,building",
     ];
-    // coco-ssd does not know animals.
+    // coco-ssd does not know buildings.
     let known = run(
         cache.path(),
         &[&flags[..], &["--max-images", "300"]].concat(),
@@ -278,7 +283,7 @@ fn a_run_that_is_stopped_keeps_what_it_paid() {
     // As soon as an answer is kept.
     let kept = || {
         let said = stdout(&command(["cache", "info"], cache.path()).output().unwrap());
-        !said.contains(" 0 images") && said.contains("efficientnet-lite0")
+        said.contains("answers to")
     };
     while !kept() && child.try_wait().unwrap().is_none() {
         std::thread::sleep(std::time::Duration::from_millis(20));
