@@ -95,7 +95,7 @@ pub enum LogFormat {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Label the images of Parquet tables and write the tables with the labels
+    /// Label pictures, those of a folder or of a table, and write a table with the labels
     Label(Box<LabelArgs>),
     /// Say how far the work on an output is: units done, under way and failed, images a second, time left
     Status(StatusArgs),

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
@@ -37,9 +37,10 @@ impl Cli {
         words: impl IntoIterator<Item = OsString>,
         settings: impl FnOnce() -> Result<Settings, AppError>,
     ) -> Result<Self, Refused> {
-        let matches = Self::command()
-            .try_get_matches_from(words)
-            .map_err(refused)?;
+        let words: Vec<OsString> = words.into_iter().collect();
+        let refused = |error| refused(error, &words);
+        let matches = Self::command().try_get_matches_from(&words);
+        let matches = matches.map_err(refused)?;
         let mut cli = Self::from_arg_matches(&matches).map_err(refused)?;
         cli.command.settle(&matches, settings)?;
         Ok(cli)
@@ -182,8 +183,8 @@ fn kept_cache(
     })
 }
 
-/// What clap says over several lines, in the one that every other error has.
-fn refused(error: clap::Error) -> Refused {
+/// What clap says of these words over several lines, in the one that every other error has.
+fn refused(error: clap::Error, words: &[OsString]) -> Refused {
     if matches!(
         error.kind(),
         ErrorKind::DisplayHelp
@@ -191,6 +192,9 @@ fn refused(error: clap::Error) -> Refused {
             | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
     ) {
         return Refused::Answer(error);
+    }
+    if let Some(sentence) = no_command(&error, words) {
+        return Refused::Wrong(AppError::Usage(sentence));
     }
     let said = error.render().to_string();
     let mut sentence = String::new();
@@ -210,22 +214,49 @@ fn refused(error: clap::Error) -> Refused {
             sentence.push_str(part);
         }
     }
-    let usage = said
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("Usage: "));
-    let words: Vec<&str> = usage
-        .into_iter()
-        .flat_map(str::split_whitespace)
-        .take_while(|word| word.chars().all(|c| c.is_ascii_lowercase()))
-        .collect();
-    let program = if words.is_empty() {
-        "picsift".to_owned()
-    } else {
-        words.join(" ")
-    };
     Refused::Wrong(AppError::Usage(format!(
-        "{sentence}; {program} --help says what there is"
+        "{sentence}; {} --help says what there is",
+        program(words)
     )))
+}
+
+/// Of a word in a command's place that is none: the command that may be meant, or what becomes of a path.
+fn no_command(error: &clap::Error, words: &[OsString]) -> Option<String> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
+        return None;
+    };
+    let program = program(words);
+    // The likeliest comes last.
+    let meant = match error.get(ContextKind::SuggestedSubcommand) {
+        Some(ContextValue::Strings(meant)) => meant.last(),
+        Some(ContextValue::String(meant)) => Some(meant),
+        _ => None,
+    };
+    Some(match meant {
+        Some(meant) => format!(
+            "there is no command '{word}'; {program} {meant} may be meant, {program} --help lists all"
+        ),
+        None if word.contains(['/', '.', '*']) => format!(
+            "'{word}' is no command; picsift label {word} --output DIR --categories dog,cat labels such a table or folder, \
+             picsift sql \"FROM '{word}'\" shows it"
+        ),
+        None => format!("there is no command '{word}'; {program} --help lists all"),
+    })
+}
+
+/// The program with the commands that these words begin with.
+fn program(words: &[OsString]) -> String {
+    let mut command = &Cli::command();
+    let mut program = command.get_name().to_owned();
+    let words = words.iter().skip(1);
+    for word in words.filter(|word| !word.to_string_lossy().starts_with('-')) {
+        let Some(below) = command.find_subcommand(word) else {
+            break;
+        };
+        program = format!("{program} {}", below.get_name());
+        command = below;
+    }
+    program
 }
 
 #[cfg(test)]
@@ -316,12 +347,25 @@ mod tests {
             ),
             (
                 "picsift lable",
-                "unrecognized subcommand 'lable'; some similar subcommands exist: 'sample', 'gallery', 'label'; picsift --help says what \
-                 there is",
+                "there is no command 'lable'; picsift label may be meant, picsift --help lists all",
+            ),
+            (
+                "picsift -q cache inf",
+                "there is no command 'inf'; picsift cache info may be meant, picsift cache --help lists all",
+            ),
+            (
+                "picsift photos/",
+                "'photos/' is no command; picsift label photos/ --output DIR --categories dog,cat labels such a table or folder, \
+                 picsift sql \"FROM 'photos/'\" shows it",
+            ),
+            (
+                "picsift xyzzy",
+                "there is no command 'xyzzy'; picsift --help lists all",
             ),
             (
                 "picsift sample t -o s --per-category 5",
-                "invalid value '5' for '--per-category <ROWS>': it must be a whole number, at least 20; picsift --help says what there is",
+                "invalid value '5' for '--per-category <ROWS>': it must be a whole number, at least 20; picsift sample --help says what there \
+                 is",
             ),
         ] {
             assert_eq!(parsed(line).unwrap_err(), said);

@@ -28,7 +28,7 @@ use crate::dataset::columns::image_column;
 use crate::dataset::publish::Output;
 use crate::dataset::{Manifest, origins};
 use crate::disk::blocking;
-use crate::error::AppError;
+use crate::error::{AppError, innermost};
 use crate::input::files::InputFile;
 use crate::input::rows::ShardSize;
 use crate::session;
@@ -286,8 +286,18 @@ fn check_digests(table: &Schema, column: &str) -> Result<(), AppError> {
 }
 
 fn located(inputs: &[String]) -> Result<Vec<ListingTableUrl>, AppError> {
-    let locations = inputs.iter().map(|input| tables::locate(input));
-    locations.collect::<Result<_, _>>().map_err(AppError::Plan)
+    let locations = inputs.iter().enumerate().map(|(place, input)| {
+        let is_word = place > 0 && input.chars().all(|c| c.is_alphanumeric() || c == ' ');
+        tables::locate(input).map_err(|error| match is_word {
+            // What stands behind the inputs' flags is an input again.
+            true => AppError::Usage(format!(
+                "{}; a category stands behind a comma: --categories dog,cat",
+                innermost(&error)
+            )),
+            false => AppError::Plan(error),
+        })
+    });
+    locations.collect()
 }
 
 impl Inference {

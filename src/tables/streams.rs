@@ -71,8 +71,12 @@ fn walk(file: impl Read + Seek, size: u64) -> std::result::Result<(), String> {
         let mut text = vec![0; head as usize];
         file.read_exact(&mut text).map_err(unreadable)?;
         at += head;
-        let message =
-            root_as_message(&text).map_err(|error| format!("it is no Arrow stream: {error}"))?;
+        let message = root_as_message(&text).map_err(|error| {
+            // Behind its first line stands how it was looked for.
+            let error = error.to_string();
+            let line = error.lines().next().unwrap_or_default();
+            format!("it is no Arrow stream: {line}")
+        })?;
         let body = u64::try_from(message.bodyLength()).unwrap_or(u64::MAX);
         if body > size - at {
             return Err(format!("it is cut off at byte {size}"));

@@ -31,6 +31,7 @@ mod kill;
 mod label;
 mod lineage;
 mod models_command;
+mod newcomers;
 mod pictures;
 mod pocket;
 mod printing;
