@@ -1,6 +1,6 @@
 //! What is best for the price: models, wordings, thresholds and cascades tried on rows whose truth is known.
 //!
-//! [`candidates`] says what is tried, `reading` asks each model about the rows, `timing` what that costs, `choosing` makes plans of the
+//! `candidates` says what is tried, `reading` asks each model about the rows, `timing` what that costs, `choosing` makes plans of the
 //! answers, [`report`] shows the best of them and `writing` makes a categories file of one. What chooses is one half of the rows; what is
 //! said of a plan is measured on the other, which has chosen nothing: not its wordings and thresholds, and not the plan among the others.
 //! A bound over all that was tried would hold for both halves too, but grows with each candidate that nobody wants.

