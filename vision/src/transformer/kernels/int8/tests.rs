@@ -39,6 +39,7 @@ fn agrees_with_the_product_in_f32() {
         (17, 588, 300),
         (33, 4352, 70),
         (65, 2080, 1056),
+        (40, 4128, 2080),
         (730, 96, 70),
     ] {
         let (x, weight) = (matrix(rows, inputs, 1), matrix(outputs, inputs, 7));

@@ -139,6 +139,7 @@ impl Task<'_> {
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     unsafe fn run(&self, turned: &mut [u32]) {
         let panel_bytes = self.blocks * PANEL_BLOCK;
+        let count = self.panels.len() / panel_bytes;
         // SAFETY: the machine has them.
         let mut tiles = unsafe { Tiles::new() };
         let mut scratch = Lines::new(SIDE * SIDE * 4);
@@ -164,20 +165,17 @@ impl Task<'_> {
                     row: ROW_PAIRS * 4,
                     step: TILE,
                 };
-                for (index, turned) in turned.chunks_exact(turned_panel).enumerate() {
+                // Behind those of this task lies what former ones have left.
+                let panels = turned.chunks_exact(turned_panel).take(count);
+                for (index, turned) in panels.enumerate() {
                     let column = self.column + index * PANEL;
-                    let Some(width) = self.target.columns.checked_sub(column) else {
-                        break;
-                    };
+                    let width = self.target.columns - column;
                     let right = Side {
                         halves: [turned.as_ptr().cast(), turned[PAIRS..].as_ptr().cast()],
                         row: ROW_PAIRS * 4,
                         step: 2 * TILE,
                     };
-                    let at = self
-                        .target
-                        .values
-                        .wrapping_add(row * self.target.columns + column);
+                    let at = self.target.at(row, column);
                     // SAFETY: the slices hold so many tiles from where the sides begin, and the rows and columns are there.
                     unsafe {
                         if width >= PANEL {
