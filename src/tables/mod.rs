@@ -18,6 +18,7 @@ mod numbers;
 mod pictures;
 mod provider;
 mod statistics;
+mod stream_types;
 mod streams;
 mod text;
 mod views;
