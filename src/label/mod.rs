@@ -18,6 +18,7 @@ pub mod image;
 pub mod journal;
 mod labeler;
 pub mod options;
+pub mod order;
 pub mod prepare;
 pub mod progress;
 mod publish;
