@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use picsift_vision::{ComputeDtype, CropPolicy, DeviceChoice, LoadOptions, Quantization};
 
-use super::CacheArgs;
+use super::{CacheArgs, FetchArgs};
 
 /// `picsift cluster`.
 #[derive(Debug, Args)]
@@ -119,6 +119,9 @@ pub struct ExecutorArgs {
     /// What is kept.
     #[command(flatten)]
     pub cache: CacheArgs,
+    /// What references of queries may reach; jobs say so themselves.
+    #[command(flatten)]
+    pub fetch: FetchArgs,
     /// Who may ask.
     #[command(flatten)]
     pub door: DoorArgs,

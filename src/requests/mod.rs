@@ -291,7 +291,7 @@ pub fn executor(args: ExecutorArgs, host: &Host) -> Result<ExecutorOptions, AppE
         memory: args.memory.get(),
         engine: EngineOptions {
             device: Some(args.device),
-            ..engine(&limits, Some(&args.cache), None, host)?
+            ..engine(&limits, Some(&args.cache), Some(&args.fetch), host)?
         },
         scheduler: args.scheduler,
     })

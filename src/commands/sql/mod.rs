@@ -16,6 +16,7 @@ use std::io::{IsTerminal, Read, Write};
 use std::path::Path;
 
 use datafusion::error::DataFusionError;
+use picsift_images::FetchPolicy;
 
 use super::devices::Devices;
 use super::engine;
@@ -36,6 +37,13 @@ use working::Working;
 pub(super) async fn sql(args: SqlArgs) -> Result<(), AppError> {
     let mut session = Session::new(requests::session(&args, &engine::host())?).await?;
     if let Some(address) = &args.cluster.cluster {
+        if args.fetch.policy() != FetchPolicy::default() {
+            return Err(AppError::Usage(
+                "what references of queries may reach is each executor's to say, by the same flags of picsift cluster executor, so not with \
+                 --cluster"
+                    .to_string(),
+            ));
+        }
         session = cluster::run_on(session, address, args.cluster.token_file.as_deref())?;
     }
     let mut queries = args.command.iter().chain(&args.queries).peekable();

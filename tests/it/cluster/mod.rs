@@ -153,6 +153,13 @@ impl Machines {
         [&words[..], &["--no-cache", "--log-level", "info"], more].concat()
     }
 
+    /// An executor that keeps its answers.
+    pub(crate) fn keeping(&self) -> Program {
+        let words = ["cluster", "executor", "--scheduler", &self.address];
+        let words = [&words[..], &["--log-level", "info"]].concat();
+        known(command(words, self.cache.path()))
+    }
+
     /// An executor that the scheduler knows.
     pub(crate) fn executor(&self, more: &[&str]) -> Program {
         known(command(self.words(more), self.cache.path()))

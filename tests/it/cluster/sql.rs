@@ -25,8 +25,14 @@ const LABELLED: &str = "CASE WHEN classify(image, 'dog') THEN 1 ELSE 0 END";
 #[test]
 fn queries_give_the_rows_that_one_program_gives() {
     let machines = Machines::new();
-    let executors = [machines.executor(&[]), machines.executor(&[])];
+    let executors = [machines.keeping(), machines.keeping()];
     let far = ["--cluster", machines.address.as_str()];
+    let cache = tempfile::tempdir().unwrap();
+    let run = |query: &str, more: &[&str]| {
+        let args = ["sql", "--format", "csv", "--model", "efficientnet-lite0"];
+        let args = [&args[..], more, &["-c", query]].concat();
+        command(args, cache.path()).output().unwrap()
+    };
     let queries = [
         format!("SELECT file, classify(image, 'dog') FROM '{REFERENCES}'"),
         format!("SELECT file FROM '{REFERENCES}' WHERE classify(image, 'fish')"),
@@ -78,14 +84,9 @@ fn queries_give_the_rows_that_one_program_gives() {
 async fn a_broken_image_is_its_row_s_error_and_settings_arrive() {
     let cluster = Cluster::new(40, Duration::ZERO).await;
     let machines = Machines::new();
-    let _executor = machines.executor(&[]);
     let server = cluster.server.to_string();
-    let far = [
-        "--cluster",
-        machines.address.as_str(),
-        "--allow-host",
-        &server,
-    ];
+    let _executor = machines.executor(&["--allow-host", &server]);
+    let far = ["--cluster", machines.address.as_str()];
     let table = cluster.path("input").join("*.parquet");
     let table = table.to_str().unwrap();
     let query = format!("SELECT id FROM '{table}' WHERE classify(url, 'fish') IS NULL ORDER BY id");
@@ -104,14 +105,9 @@ async fn a_broken_image_is_its_row_s_error_and_settings_arrive() {
 async fn a_limit_asks_no_more_than_here() {
     let cluster = Cluster::new(600, Duration::ZERO).await;
     let machines = Machines::new();
-    let _executor = machines.executor(&[]);
     let server = cluster.server.to_string();
-    let far = [
-        "--cluster",
-        machines.address.as_str(),
-        "--allow-host",
-        &server,
-    ];
+    let _executor = machines.executor(&["--allow-host", &server]);
+    let far = ["--cluster", machines.address.as_str()];
     let table = cluster.path("input");
     let query = format!(
         "SELECT id, classify(url, 'fish') FROM '{}' LIMIT 5",
@@ -142,6 +138,8 @@ fn what_would_be_wrong_there_is_refused_by_name() {
     let to = folder.path().join("x.parquet");
     let said = refuse(&format!("COPY ({classified}) TO '{}'", to.display()), &[]);
     assert!(said.contains("COPY"), "{said}");
+    let said = refuse(&classified, &["--allow-host", "localhost:8000"]);
+    assert!(said.contains("each executor's to say"), "{said}");
     let said = refuse(&format!("EXPLAIN ANALYZE {classified}"), &[]);
     assert!(said.contains("EXPLAIN ANALYZE"), "{said}");
     let corrections = folder.path().join("corrections.csv");
