@@ -181,12 +181,9 @@ impl Units for LabelUnits {
             cancel: stop.0.clone(),
             tell,
         };
-        let ended = |_| "the threads that label have ended".to_string();
-        self.waiting
-            .send(wanted)
-            .await
-            .map_err(|error| ended(drop(error)))?;
-        let told = told.await.map_err(|error| ended(drop(error)))?;
+        let ended = || "the threads that label have ended".to_string();
+        self.waiting.send(wanted).await.map_err(|_| ended())?;
+        let told = told.await.map_err(|_| ended())?;
         let pause = self.pause(!matches!(told, Ok(None)));
         if let Ok(Some(why)) = &told {
             tracing::warn!(unit, why, "a unit could not be done here");
