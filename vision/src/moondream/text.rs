@@ -9,7 +9,7 @@ use super::names::Names;
 use super::{PrefixMask, TextConfig};
 use crate::transformer::Linear;
 use crate::transformer::Read;
-use crate::transformer::{Keys, Mask, Room, Rotary, Steps};
+use crate::transformer::{Keys, Mask, Rotary, Steps};
 use crate::transformer::{Norm, Reader};
 
 /// The language model with its weights.
@@ -41,9 +41,6 @@ struct Block {
 pub(super) struct Cache {
     layers: Vec<Keys>,
 }
-
-/// Keys and values of what continues sequences, a layer each; made by [`TextModel::extend`], which adds to it.
-pub(super) type Own = Vec<Room>;
 
 /// Tokens that continue the sequences of a batch.
 pub(super) struct Step<'a> {
@@ -113,15 +110,15 @@ impl TextModel {
         let mut layers = Vec::with_capacity(self.blocks.len());
         for (index, block) in self.blocks.iter().enumerate() {
             let h = block.norm.forward(&x)?;
-            let (q, room) = self.project(block, &h, batch, &rotary, None)?;
-            let keys = room.keys()?;
+            let (q, keys) = self.project(block, &h, batch, &rotary)?;
             if index + 1 < self.blocks.len() {
                 let seen = self
                     .steps
                     .attention(&q, &[&keys], mask.as_ref(), self.heads)?;
                 x = block.finish(self.steps, &x, &h, &seen)?;
             }
-            layers.push(keys);
+            // The queries are not kept.
+            layers.push(self.steps.own(&keys)?);
         }
         Ok(Cache { layers })
     }
@@ -132,7 +129,7 @@ impl TextModel {
     pub(super) fn extend(
         &self,
         prefix: Option<&Cache>,
-        own: &mut Own,
+        own: &mut Option<Cache>,
         step: &Step<'_>,
         mut watch: Option<&mut dyn FnMut(&Tensor)>,
     ) -> Result<Tensor> {
@@ -152,11 +149,18 @@ impl TextModel {
         if let Some(watch) = &mut watch {
             watch(&rows(&x)?);
         }
-        let mut former = std::mem::take(own).into_iter();
+        let former = own.take();
+        let mut layers = Vec::with_capacity(self.blocks.len());
         for (index, block) in self.blocks.iter().enumerate() {
             let h = block.norm.forward(&x)?;
-            let (mut q, room) = self.project(block, &h, batch, &rotary, former.next())?;
-            let keys = room.keys()?;
+            let (mut q, keys) = self.project(block, &h, batch, &rotary)?;
+            let keys = match former.as_ref().map(|cache| &cache.layers[index]) {
+                Some(former) => Keys {
+                    k: Tensor::cat(&[&former.k, &keys.k], 1)?,
+                    v: Tensor::cat(&[&former.v, &keys.v], 1)?,
+                },
+                None => self.steps.own(&keys)?,
+            };
             let pieces: Vec<&Keys> = prefix
                 .iter()
                 .map(|cache| &cache.layers[index])
@@ -179,8 +183,9 @@ impl TextModel {
                     watch(&x);
                 }
             }
-            own.push(room);
+            layers.push(keys);
         }
+        *own = Some(Cache { layers });
         Ok(x)
     }
 
@@ -194,29 +199,18 @@ impl TextModel {
         self.head.forward(self.steps, normed)?.to_dtype(DType::F32)
     }
 
-    /// The likeliest of all tokens but `barred` in each row, `[rows, dim]` after the norm; `None` where a logit is no number.
-    pub(super) fn likeliest(
-        &self,
-        normed: &Tensor,
-        barred: Option<u32>,
-    ) -> Result<Vec<Option<u32>>> {
-        let logits = self.head.forward(self.steps, normed)?;
-        self.steps.choose(&logits, barred)
-    }
-
-    /// Queries of a block, `[batch, tokens, dim]`, and its keys and values behind those in `room`, rotated.
+    /// Queries, keys and values of a block, rotated, `[batch, tokens, dim]` each.
     fn project(
         &self,
         block: &Block,
         h: &Tensor,
         batch: usize,
         rotary: &Rotary,
-        room: Option<Room>,
-    ) -> Result<(Tensor, Room)> {
+    ) -> Result<(Tensor, Keys)> {
         let (rows, dim) = h.dims2()?;
         let qkv = block.qkv.forward(self.steps, h)?;
         let qkv = qkv.reshape((batch, rows / batch, 3 * dim))?;
-        self.steps.rotate(qkv, rotary, self.heads, room)
+        self.steps.rotate(qkv, rotary, self.heads)
     }
 }
 

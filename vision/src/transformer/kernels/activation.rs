@@ -17,8 +17,8 @@ impl Steps {
     pub(crate) fn add_bias(self, x: Tensor, bias: &Tensor) -> Result<Tensor> {
         match self {
             Self::Plain => x.broadcast_add(bias),
-            Self::Fused(cpu) => {
-                x.inplace_op2(bias, &AddBias(cpu.units.arch()))?;
+            Self::Fused { .. } => {
+                x.inplace_op2(bias, &AddBias)?;
                 Ok(x)
             }
             #[cfg(feature = "cuda")]
@@ -35,8 +35,8 @@ impl Steps {
     pub(crate) fn bias_gelu(self, x: Tensor, bias: &Tensor) -> Result<Tensor> {
         match self {
             Self::Plain => x.broadcast_add(bias)?.gelu(),
-            Self::Fused(cpu) => {
-                x.inplace_op2(bias, &BiasGelu(cpu.units.arch()))?;
+            Self::Fused { .. } => {
+                x.inplace_op2(bias, &BiasGelu)?;
                 Ok(x)
             }
             #[cfg(feature = "cuda")]
@@ -51,8 +51,8 @@ impl Steps {
     pub(crate) fn residual(self, x: &Tensor, y: Tensor, bias: &Tensor) -> Result<Tensor> {
         match self {
             Self::Plain => (x + y.broadcast_add(bias)?)?.contiguous(),
-            Self::Fused(cpu) => {
-                y.inplace_op3(&x.contiguous()?, bias, &Residual(cpu.units.arch()))?;
+            Self::Fused { .. } => {
+                y.inplace_op3(&x.contiguous()?, bias, &Residual)?;
                 Ok(y)
             }
             #[cfg(feature = "cuda")]
@@ -71,16 +71,17 @@ fn gelu(x: f32) -> f32 {
     x / (1.0 + exp(SCALE * (x + 0.044715 * x * x * x)))
 }
 
-struct AddBias(Arch);
+struct AddBias;
 
-struct BiasGelu(Arch);
+struct BiasGelu;
 
-struct Residual(Arch);
+struct Residual;
 
 /// Runs `row` over each row of `x`, `bias.len()` values wide, on all threads.
-fn rows(x: &mut [f32], bias: &[f32], arch: Arch, row: impl Fn(&mut [f32], &[f32]) + Sync) {
+fn rows(x: &mut [f32], bias: &[f32], row: impl Fn(&mut [f32], &[f32]) + Sync) {
     let width = bias.len().max(1);
     let share = (CHUNK / width).max(1) * width;
+    let arch = Arch::new();
     x.par_chunks_mut(share).for_each(|chunk| {
         arch.dispatch(Rows {
             values: chunk,
@@ -162,7 +163,6 @@ impl InplaceOp2 for AddBias {
         rows(
             values(self.name(), x, x_at)?,
             bias,
-            self.0,
             #[inline(always)]
             |row, bias| {
                 for (x, &bias) in row.iter_mut().zip(bias) {
@@ -190,7 +190,6 @@ impl InplaceOp2 for BiasGelu {
         rows(
             values(self.name(), x, x_at)?,
             bias,
-            self.0,
             #[inline(always)]
             |row, bias| {
                 for (x, &bias) in row.iter_mut().zip(bias) {
@@ -221,7 +220,7 @@ impl InplaceOp3 for Residual {
         let y = values(self.name(), y, y_at)?;
         let width = bias.len().max(1);
         let share = (CHUNK / width).max(1) * width;
-        let arch = self.0;
+        let arch = Arch::new();
         y.par_chunks_mut(share)
             .zip(x.par_chunks(share))
             .for_each(|(y, x)| arch.dispatch(Sums { y, x, bias, width }));

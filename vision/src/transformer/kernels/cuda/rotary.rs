@@ -3,11 +3,10 @@
 use candle_core::cuda::cudarc::driver::PushKernelArg;
 use candle_core::{DType, Error, Result, Tensor};
 
-use super::super::Room;
 use super::{address, blocks, contiguous, count, kernel, ptx, unfilled};
 
-/// Rotates the queries in `qkv`, `[batch, tokens, 3 * heads * head_dim]`, where they lie, and writes the rotated keys and the values
-/// behind those that `room` has, or by themselves. `cos` and `sin` are `[tokens, head_dim / 4]` of f32. `qkv` must have
+/// Rotates the queries in `qkv`, `[batch, tokens, 3 * heads * head_dim]`, where they lie, and gives the rotated keys and the values
+/// by themselves, `[batch, tokens, heads * head_dim]` each. `cos` and `sin` are `[tokens, head_dim / 4]` of f32. `qkv` must have
 /// no other user.
 ///
 /// # Errors
@@ -16,8 +15,7 @@ pub(in super::super) fn rotate(
     qkv: &Tensor,
     (cos, sin): (&Tensor, &Tensor),
     heads: usize,
-    room: Option<Room>,
-) -> Result<Room> {
+) -> Result<(Tensor, Tensor)> {
     let (batch, tokens, width) = qkv.dims3()?;
     let head_dim = width / (3 * heads.max(1));
     let table = tokens * (head_dim / 4);
@@ -31,31 +29,13 @@ pub(in super::super) fn rotate(
         );
     }
     let (_, device) = address(qkv)?;
-    let room = match room {
-        Some(room) => room.with_room(tokens)?,
-        None => Room {
-            k: unfilled(&device, qkv.dtype(), (batch, tokens, width / 3))?,
-            v: unfilled(&device, qkv.dtype(), (batch, tokens, width / 3))?,
-            tokens: 0,
-        },
-    };
-    let (there, most, room_width) = room.k.dims3()?;
-    if (there, room_width) != (batch, width / 3) || room.v.shape() != room.k.shape() {
-        candle_core::bail!(
-            "keys of {:?} do not go behind {:?}",
-            qkv.shape(),
-            room.k.shape()
-        );
-    }
-    let grown = |room: Room| Room {
-        tokens: room.tokens + tokens,
-        ..room
-    };
+    let k = unfilled(&device, qkv.dtype(), (batch, tokens, width / 3))?;
+    let v = unfilled(&device, qkv.dtype(), (batch, tokens, width / 3))?;
     let rows = count(batch * tokens)?;
     if rows == 0 {
-        return Ok(grown(room));
+        return Ok((k, v));
     }
-    let addresses = [qkv, cos, sin, &room.k, &room.v].map(|x| contiguous("rotate", x));
+    let addresses = [qkv, cos, sin, &k, &v].map(|x| contiguous("rotate", x));
     let [qkv_at, cos_at, sin_at, k_at, v_at] = addresses;
     let (qkv_at, cos_at, sin_at, k_at, v_at) = (qkv_at?, cos_at?, sin_at?, k_at?, v_at?);
     let function = device.get_or_load_custom_func(
@@ -63,11 +43,9 @@ pub(in super::super) fn rotate(
         "picsift_rotary",
         ptx!("rotary"),
     )?;
-    let (each, heads, head_dim) = (count(tokens)?, count(heads)?, count(head_dim)?);
+    let (tokens, heads, head_dim) = (count(tokens)?, count(heads)?, count(head_dim)?);
     let mut launch = function.builder();
-    let (most, at) = (count(most)?, count(room.tokens)?);
-    launch.arg(&each).arg(&heads).arg(&head_dim);
-    launch.arg(&most).arg(&at);
+    launch.arg(&tokens).arg(&heads).arg(&head_dim);
     launch
         .arg(&qkv_at)
         .arg(&cos_at)
@@ -76,5 +54,5 @@ pub(in super::super) fn rotate(
         .arg(&v_at);
     // SAFETY: the arguments are those of the kernel, and the shapes that it reads and writes were checked above.
     unsafe { launch.launch(blocks((rows, 1, 1), 256)) }.map_err(Error::wrap)?;
-    Ok(grown(room))
+    Ok((k, v))
 }
