@@ -31,3 +31,4 @@ pub mod sql;
 pub mod stores;
 pub mod tables;
 pub mod teach;
+pub mod tune;

@@ -59,6 +59,7 @@ class Labeler:
         embedding: bool = False,
         image_column: str | None = None,
         on_error: str | None = None,
+        corrections: Path | None = None,
         base: Path | None = None,
         **options: Unpack[EngineOptions],
     ) -> None:
@@ -77,6 +78,8 @@ class Labeler:
             embedding: Add to tables the image as a vector.
             image_column: ``keep`` or ``drop`` in what is returned of a table.
             on_error: ``null``, by which a picture that cannot be read has no answers, or ``fail``, by which it raises.
+            corrections: File of what people said, which wins over the model. Of a table it adds the column ``label_source``. A picture by
+                itself is known to it by its path, by what of that is below ``base``, or by its content.
             base: Folder or URL that relative references in tables belong to; else the current folder of the process that labels.
             **options: Model, limits, kept answers and fetching: see ``picsift._words.EngineOptions``.
 
@@ -98,6 +101,7 @@ class Labeler:
             "embedding": embedding,
             "image_column": image_column,
             "on_error": on_error,
+            "corrections": corrections,
             "base": base,
             **options,
         }

@@ -5,7 +5,6 @@
 use std::io;
 use std::sync::Arc;
 
-use clap::Parser;
 use clap::error::ErrorKind;
 use picsift::cli::{Cli, Command};
 use picsift::requests::Host;
@@ -22,16 +21,14 @@ use crate::errors::{Kind, raise, tell};
 /// `picsift.InputError` with the sentence of what is wrong.
 pub(crate) fn parse(words: Vec<String>) -> PyResult<Command> {
     let words = std::iter::once("picsift".to_string()).chain(words);
-    Cli::try_parse_from(words)
-        .map(|cli| cli.command)
-        .map_err(|error| {
-            let text = error.to_string();
-            let sentence = text.split("\n\n").next().unwrap_or(&text);
-            let sentence = sentence.strip_prefix("error: ").unwrap_or(sentence);
-            let missing = error.kind() == ErrorKind::MissingRequiredArgument;
-            let lines: Vec<_> = sentence.lines().map(str::trim).collect();
-            raise(Kind::Input, lines.join(if missing { " " } else { "; " }))
-        })
+    Cli::typed(words).map(|cli| cli.command).map_err(|error| {
+        let text = error.to_string();
+        let sentence = text.split("\n\n").next().unwrap_or(&text);
+        let sentence = sentence.strip_prefix("error: ").unwrap_or(sentence);
+        let missing = error.kind() == ErrorKind::MissingRequiredArgument;
+        let lines: Vec<_> = sentence.lines().map(str::trim).collect();
+        raise(Kind::Input, lines.join(if missing { " " } else { "; " }))
+    })
 }
 
 /// This interpreter as the host of the work.

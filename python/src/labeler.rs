@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use picsift::cli::{Command, LabelArgs};
+use picsift::corrections;
 use picsift::error::AppError;
 use picsift::label;
 use picsift::label::image::ImageLabels;
 use picsift::{requests, tables};
-use picsift_udf::{Engine, ImageSource, RowError};
+use picsift_udf::{Engine, EngineOptions, ImageSource, RowError};
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyDict, PyList};
@@ -64,6 +65,24 @@ fn engine(args: &LabelArgs) -> PyResult<Arc<Engine>> {
         engine: Own::new(Arc::clone(&engine)),
     });
     Ok(engine)
+}
+
+/// The engine, or one with its models that knows what the file says people said.
+fn corrected(engine: Arc<Engine>, file: Option<&str>) -> PyResult<Arc<Engine>> {
+    let Some(file) = file else {
+        return Ok(engine);
+    };
+    // Not in the threads of the process, which are not to begin before the first call.
+    let apart = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let apart = apart.map_err(|error| raise(Kind::Error, error.to_string()))?;
+    let loaded = apart.block_on(corrections::load(file)).map_err(error)?;
+    let options = EngineOptions {
+        corrections: Some(loaded.corrections),
+        ..engine.options().clone()
+    };
+    Ok(Arc::new(engine.beside(options).map_err(engine_error)?))
 }
 
 /// A picture as Python gives it: a path or URL, or its bytes.
@@ -164,7 +183,7 @@ impl Labeler {
     fn images<'py>(&self, py: Python<'py>, pictures: Vec<Picture>) -> PyResult<Bound<'py, PyList>> {
         enter()?;
         let labeler = self.made(py)?;
-        let found = done(py, all(labeler, pictures))?;
+        let found = done(py, all(labeler, pictures, self.base.clone()))?;
         objects(py, found)
     }
 
@@ -173,8 +192,9 @@ impl Labeler {
     fn begin(&self, py: Python<'_>, pictures: Vec<Picture>, tell: Py<PyAny>) -> PyResult<Work> {
         enter()?;
         let labeler = self.made(py)?;
+        let base = self.base.clone();
         let work = runtime()?.spawn(async move {
-            let found = all(labeler, pictures).await;
+            let found = all(labeler, pictures, base).await;
             // At the end of the interpreter nobody waits.
             Python::try_attach(|py| {
                 let found = found.map_err(error).and_then(|found| objects(py, found));
@@ -204,7 +224,7 @@ impl Labeler {
                 return Err(raise(Kind::Error, "the arguments are of another command"));
             };
             args.categories.categories = self.categories.clone();
-            let engine = engine(&args)?;
+            let engine = corrected(engine(&args)?, args.corrections.as_deref())?;
             // They are the engine's and need not be had a second time.
             args.limits.sandbox = false;
             args.cache.no_cache = true;
@@ -247,9 +267,10 @@ pub(crate) fn folder(base: &str) -> PyResult<url::Url> {
 async fn all(
     labeler: Arc<label::Labeler>,
     pictures: Vec<Picture>,
+    base: Option<String>,
 ) -> Result<Vec<Result<ImageLabels, RowError>>, AppError> {
     let pictures = pictures.into_iter().map(ImageSource::from);
-    let pictures = pictures.map(|picture| labeler.image(picture));
+    let pictures = pictures.map(|picture| labeler.image(picture, base.as_deref()));
     stream::iter(pictures)
         .buffered(labeler.in_flight())
         .try_collect()

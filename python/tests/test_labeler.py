@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 from pathlib import Path
@@ -206,6 +207,28 @@ def test_relative_paths_belong_to_the_base(tmp_path: Path, picture: bytes) -> No
     assert lost["picsift_error"][0].as_py()["kind"] == "not_found"
     with pytest.raises(picsift.Error, match="fetch|fish.jpg"):
         picsift.Labeler(["fish"], base=PHOTOS, on_error="fail")(paths)
+
+
+def test_a_person_wins_over_the_model(labeler: picsift.Labeler, table: pa.Table, picture: bytes, tmp_path: Path) -> None:
+    few = table.slice(0, 3)
+    before = labeler(few)["is_fish"].to_pylist()
+    names = [image["path"] for image in few["image"].to_pylist()]
+    known = labeler.label_image(picture)
+    assert known["answers"] is not None
+    (tmp_path / "a.jpg").write_bytes(few["image"][0].as_py()["bytes"])
+    of_picture = str(not known["answers"]["fish"]).lower()
+    said = [f"{names[0]},fish,{str(not before[0]).lower()}", f"sha256:{hashlib.sha256(picture).hexdigest()},fish,{of_picture}"]
+    file = tmp_path / "corrections.csv"
+    file.write_text("\n".join(["key,category,is", *said, f"a.jpg,fish,{str(not before[0]).lower()}"]))
+    corrected = picsift.Labeler(CATEGORIES, corrections=file, base=tmp_path)
+    labelled = corrected(few)
+    assert labelled["is_fish"].to_pylist() == [not before[0], *before[1:]]
+    assert labelled["label_source"].to_pylist() == ["person", "model", "model"]
+    by_content, by_name = corrected.label_image(picture), corrected.label_image(tmp_path / "a.jpg")
+    assert by_content["answers"] == {**known["answers"], "fish": not known["answers"]["fish"]}
+    assert by_content["scores"] == known["scores"]
+    assert by_name["answers"] is not None and by_name["answers"]["fish"] is not before[0]
+    assert pickle.loads(pickle.dumps(corrected)).label_image(picture) == by_content
 
 
 def test_a_name_with_a_comma_is_one_category() -> None:

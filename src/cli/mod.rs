@@ -1,16 +1,19 @@
 //! The command line: raw flags only, with the help that people read.
 //!
-//! The only place that knows how flags are parsed. Groups of flags become plain options here; nothing opens a file.
+//! The only place that knows how flags are parsed. Groups of flags become plain options here; no file is opened but the one of categories,
+//! for the models that it is about.
 
 mod calibrate;
 mod cascade;
 mod export;
 mod gallery;
 mod judge;
+mod models;
 mod parse;
 mod serve;
 mod shared;
 mod teach;
+mod tune;
 mod units;
 
 use std::ffi::OsString;
@@ -27,12 +30,14 @@ pub use cascade::{CascadeArgs, PromiseArgs};
 pub use export::ExportArgs;
 pub use gallery::GalleryArgs;
 pub use judge::{EvalArgs, ReportForm, SampleArgs};
+pub use models::{ModelsArgs, ModelsCommand};
 pub use parse::Refused;
 pub use serve::{QuotaArgs, ServeArgs, TokenArgs};
 pub use shared::{
     CacheArgs, CategoryArgs, FetchArgs, GenerationArgs, LimitArgs, ModelArgs, TruthArgs,
 };
 pub use teach::{TeachArgs, TeachForm};
+pub use tune::TuneArgs;
 pub use units::{PublishArgs, ShareArgs, StatusArgs, StatusForm};
 
 use crate::label::options::SHARD_ROWS;
@@ -90,7 +95,7 @@ pub enum LogFormat {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Label the images of Parquet tables and write the tables with the labels
+    /// Label pictures, those of a folder or of a table, and write a table with the labels
     Label(Box<LabelArgs>),
     /// Say how far the work on an output is: units done, under way and failed, images a second, time left
     Status(StatusArgs),
@@ -106,6 +111,8 @@ pub enum Command {
     Teach(Box<TeachArgs>),
     /// Find out from which scores on a cheap model may answer for a dear one, for queries
     Calibrate(Box<CalibrateArgs>),
+    /// Try models, wordings, thresholds and cascades on rows with truth: what is best for how many seconds per thousand images
+    Tune(Box<TuneArgs>),
     /// Make static pages of a labelled table, to look at its pictures and correct them
     Gallery(Box<GalleryArgs>),
     /// Write a labelled table as a data set to train on: WebDataset, folders of classes, or Hugging Face Parquet
@@ -450,36 +457,6 @@ fn seconds(text: &str) -> Result<Duration, String> {
         Ok(Ok(time)) => Ok(time),
         _ => Err("it must be a number of seconds".to_string()),
     }
-}
-
-/// `picsift models`.
-#[derive(Debug, Args)]
-pub struct ModelsArgs {
-    /// What to do with them; `list` if nothing is said.
-    #[command(subcommand)]
-    pub command: Option<ModelsCommand>,
-}
-
-/// The commands of `picsift models`.
-#[derive(Debug, Subcommand)]
-pub enum ModelsCommand {
-    /// The models with a name, and whether they are on this machine
-    List,
-    /// All that is known of one model: repository, commit, files, where they are
-    Show {
-        /// Name, owner/name@revision, or folder
-        model: String,
-    },
-    /// Fetch the files that are not on this machine yet; a broken download goes on where it broke
-    Fetch {
-        /// Name or owner/name@revision
-        model: String,
-    },
-    /// Compare every file here with the length and SHA-256 that are known; exit code 1 if one differs
-    Verify {
-        /// Name, owner/name@revision, or folder
-        model: String,
-    },
 }
 
 fn share(text: &str) -> Result<f64, String> {

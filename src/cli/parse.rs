@@ -2,9 +2,11 @@
 
 use std::ffi::OsString;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
+
+use picsift_vision::categories::{FileModels, models_of};
 
 use super::{CacheArgs, CategoryArgs, Cli, Command, ModelArgs};
 use crate::config::Settings;
@@ -35,11 +37,26 @@ impl Cli {
         words: impl IntoIterator<Item = OsString>,
         settings: impl FnOnce() -> Result<Settings, AppError>,
     ) -> Result<Self, Refused> {
-        let matches = Self::command()
-            .try_get_matches_from(words)
-            .map_err(refused)?;
+        let words: Vec<OsString> = words.into_iter().collect();
+        let refused = |error| refused(error, &words);
+        let matches = Self::command().try_get_matches_from(&words);
+        let matches = matches.map_err(refused)?;
         let mut cli = Self::from_arg_matches(&matches).map_err(refused)?;
         cli.command.settle(&matches, settings)?;
+        Ok(cli)
+    }
+
+    /// The same for a host that keeps no settings, with clap's own words for what is wrong.
+    ///
+    /// # Errors
+    /// clap's.
+    pub fn typed<W: Into<OsString> + Clone>(
+        words: impl IntoIterator<Item = W>,
+    ) -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches_from(words)?;
+        let mut cli = Self::from_arg_matches(&matches)?;
+        // No setting is read that could be wrong.
+        let _ = cli.command.settle(&matches, || Ok(Settings::default()));
         Ok(cli)
     }
 }
@@ -66,27 +83,43 @@ impl Command {
         match self {
             Self::Label(args) => {
                 let settings = settings()?;
-                args.model.settle(&typed, &settings);
                 args.cache.settle(&settings);
                 args.categories.settle(&settings);
+                let of_file = args.categories.models();
+                args.model.settle(&typed, &settings, &of_file);
+                if !typed.has("model") && args.cascade.cascade.is_none() {
+                    args.cascade.cascade = of_file.cascade;
+                }
             }
             Self::Image(args) => {
                 let settings = settings()?;
-                args.model.settle(&typed, &settings);
                 args.cache.settle(&settings);
                 // Who asks a question in words need not ask for categories.
                 if args.ask.is_none() {
                     args.categories.settle(&settings);
                 }
+                let of_file = args.categories.models();
+                args.model.settle(&typed, &settings, &of_file);
+            }
+            Self::Calibrate(args) => {
+                let of_file = args.categories.models();
+                args.model.settle(&typed, &Settings::default(), &of_file);
+            }
+            Self::Tune(args) => {
+                let settings = settings()?;
+                args.cache.settle(&settings);
+                if let Some(device) = settings.device.filter(|_| !typed.has("device")) {
+                    args.device = device.value;
+                }
             }
             Self::Sql(args) => {
                 let settings = settings()?;
-                args.model.settle(&typed, &settings);
+                args.model.settle(&typed, &settings, &FileModels::default());
                 args.cache.settle(&settings);
             }
             Self::Teach(args) => {
                 let settings = settings()?;
-                args.model.settle(&typed, &settings);
+                args.model.settle(&typed, &settings, &FileModels::default());
                 args.cache.settle(&settings);
             }
             Self::Cache(args) => args.cache_dir = kept_cache(args.cache_dir.take(), &settings()?),
@@ -97,9 +130,15 @@ impl Command {
 }
 
 impl ModelArgs {
-    fn settle(&mut self, typed: &Typed<'_>, settings: &Settings) {
-        if let Some(model) = settings.model.as_ref().filter(|_| !typed.has("model")) {
-            self.model.clone_from(&model.value);
+    fn settle(&mut self, typed: &Typed<'_>, settings: &Settings, of_file: &FileModels) {
+        let kept = settings.model.as_ref().map(|kept| &kept.value);
+        if let Some(model) = of_file
+            .model
+            .as_ref()
+            .or(kept)
+            .filter(|_| !typed.has("model"))
+        {
+            self.model.clone_from(model);
         }
         if let Some(device) = settings.device.as_ref().filter(|_| !typed.has("device")) {
             self.device = device.value;
@@ -123,6 +162,13 @@ impl CategoryArgs {
             self.categories_file = kept.map(|kept| kept.value.clone());
         }
     }
+
+    /// The models that the file is about. What is wrong with it is said when its categories are read.
+    fn models(&self) -> FileModels {
+        let file = self.categories_file.as_deref();
+        file.and_then(|file| models_of(file).ok())
+            .unwrap_or_default()
+    }
 }
 
 /// The folder of kept answers: as it was typed, as the environment has it, or as a file says.
@@ -137,8 +183,8 @@ fn kept_cache(
     })
 }
 
-/// What clap says over several lines, in the one that every other error has.
-fn refused(error: clap::Error) -> Refused {
+/// What clap says of these words over several lines, in the one that every other error has.
+fn refused(error: clap::Error, words: &[OsString]) -> Refused {
     if matches!(
         error.kind(),
         ErrorKind::DisplayHelp
@@ -146,6 +192,9 @@ fn refused(error: clap::Error) -> Refused {
             | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
     ) {
         return Refused::Answer(error);
+    }
+    if let Some(sentence) = no_command(&error, words) {
+        return Refused::Wrong(AppError::Usage(sentence));
     }
     let said = error.render().to_string();
     let mut sentence = String::new();
@@ -165,22 +214,49 @@ fn refused(error: clap::Error) -> Refused {
             sentence.push_str(part);
         }
     }
-    let usage = said
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("Usage: "));
-    let words: Vec<&str> = usage
-        .into_iter()
-        .flat_map(str::split_whitespace)
-        .take_while(|word| word.chars().all(|c| c.is_ascii_lowercase()))
-        .collect();
-    let program = if words.is_empty() {
-        "picsift".to_owned()
-    } else {
-        words.join(" ")
-    };
     Refused::Wrong(AppError::Usage(format!(
-        "{sentence}; {program} --help says what there is"
+        "{sentence}; {} --help says what there is",
+        program(words)
     )))
+}
+
+/// Of a word in a command's place that is none: the command that may be meant, or what becomes of a path.
+fn no_command(error: &clap::Error, words: &[OsString]) -> Option<String> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
+        return None;
+    };
+    let program = program(words);
+    // The likeliest comes last.
+    let meant = match error.get(ContextKind::SuggestedSubcommand) {
+        Some(ContextValue::Strings(meant)) => meant.last(),
+        Some(ContextValue::String(meant)) => Some(meant),
+        _ => None,
+    };
+    Some(match meant {
+        Some(meant) => format!(
+            "there is no command '{word}'; {program} {meant} may be meant, {program} --help lists all"
+        ),
+        None if word.contains(['/', '.', '*']) => format!(
+            "'{word}' is no command; picsift label {word} --output DIR --categories dog,cat labels such a table or folder, \
+             picsift sql \"FROM '{word}'\" shows it"
+        ),
+        None => format!("there is no command '{word}'; {program} --help lists all"),
+    })
+}
+
+/// The program with the commands that these words begin with.
+fn program(words: &[OsString]) -> String {
+    let mut command = &Cli::command();
+    let mut program = command.get_name().to_owned();
+    let words = words.iter().skip(1);
+    for word in words.filter(|word| !word.to_string_lossy().starts_with('-')) {
+        let Some(below) = command.find_subcommand(word) else {
+            break;
+        };
+        program = format!("{program} {}", below.get_name());
+        command = below;
+    }
+    program
 }
 
 #[cfg(test)]
@@ -237,6 +313,31 @@ mod tests {
     }
 
     #[test]
+    fn a_categories_file_says_which_models_it_is_about() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.toml");
+        let text =
+            "model = 'coco-ssd'\ncascade = 'efficientnet-lite0'\n[person]\nmin_recall = 0.9\n";
+        std::fs::write(&path, text).unwrap();
+        let file = format!("--categories-file {}", path.display());
+        let models = |args: Box<super::super::LabelArgs>| (args.model.model, args.cascade.cascade);
+        let of_file = ("coco-ssd".to_owned(), Some("efficientnet-lite0".to_owned()));
+        assert_eq!(models(label(&file)), of_file);
+        // Who names a model means it, and no other before it.
+        let typed = ("pocket".to_owned(), None);
+        assert_eq!(models(label(&format!("{file} --model pocket"))), typed);
+        let both = models(label(&format!("{file} --cascade siglip2")));
+        assert_eq!(both, ("coco-ssd".to_owned(), Some("siglip2".to_owned())));
+        let Command::Label(args) = Cli::typed(format!("picsift label in -o out {file}").split(' '))
+            .unwrap()
+            .command
+        else {
+            panic!("not label");
+        };
+        assert_eq!(models(args), of_file);
+    }
+
+    #[test]
     fn what_is_wrong_is_one_sentence() {
         for (line, said) in [
             (
@@ -246,12 +347,25 @@ mod tests {
             ),
             (
                 "picsift lable",
-                "unrecognized subcommand 'lable'; some similar subcommands exist: 'sample', 'gallery', 'label'; picsift --help says what \
-                 there is",
+                "there is no command 'lable'; picsift label may be meant, picsift --help lists all",
+            ),
+            (
+                "picsift -q cache inf",
+                "there is no command 'inf'; picsift cache info may be meant, picsift cache --help lists all",
+            ),
+            (
+                "picsift photos/",
+                "'photos/' is no command; picsift label photos/ --output DIR --categories dog,cat labels such a table or folder, \
+                 picsift sql \"FROM 'photos/'\" shows it",
+            ),
+            (
+                "picsift xyzzy",
+                "there is no command 'xyzzy'; picsift --help lists all",
             ),
             (
                 "picsift sample t -o s --per-category 5",
-                "invalid value '5' for '--per-category <ROWS>': it must be a whole number, at least 20; picsift --help says what there is",
+                "invalid value '5' for '--per-category <ROWS>': it must be a whole number, at least 20; picsift sample --help says what there \
+                 is",
             ),
         ] {
             assert_eq!(parsed(line).unwrap_err(), said);

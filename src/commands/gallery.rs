@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
-use super::printer::{confide, note, say};
+use super::printer::{confide, note, say, word};
 use super::{engine, signals};
 use crate::cli::GalleryArgs;
 use crate::corrections::kept::CORRECTIONS;
@@ -83,7 +83,7 @@ async fn written(args: GalleryArgs) -> Result<(), AppError> {
         say!(
             "open {} in a browser, or run picsift gallery -o {} --serve to keep corrections there",
             Path::new(&options.output).join("index.html").display(),
-            options.output
+            word(&options.output)
         );
     }
     Ok(())

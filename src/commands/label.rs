@@ -99,6 +99,9 @@ fn print(survey: &Survey, with_estimate: bool) -> Result<(), AppError> {
         for estimate in &survey.estimates {
             estimates::write(&mut out, estimate, survey.limit).map_err(AppError::Terminal)?;
         }
+        if let Some(cascade) = &survey.cascade {
+            estimates::write_cascade(&mut out, survey, cascade).map_err(AppError::Terminal)?;
+        }
         out.flush().map_err(AppError::Terminal)?;
     }
     say!("nothing was written");

@@ -26,6 +26,7 @@ mod signals;
 mod sql;
 mod summary;
 mod teach;
+mod tune;
 mod units;
 
 use std::ffi::OsString;
@@ -100,6 +101,7 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
             Command::Sample(args) => sample::sample(args).await,
             Command::Teach(args) => teach::teach(*args).await,
             Command::Calibrate(args) => calibrate::calibrate(*args).await,
+            Command::Tune(args) => tune::tune(*args).await,
             Command::Gallery(args) => gallery::gallery(*args).await,
             Command::Export(args) => export::export(*args).await,
             Command::Serve(args) => serve::serve(*args).await,

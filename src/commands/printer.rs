@@ -6,6 +6,7 @@
 //! (`| head`) is no failure; a full disk behind standard output is one and is told when the command is done, whose work it
 //! does not undo. A closed standard error keeps its notes to itself.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::sync::OnceLock;
@@ -92,6 +93,15 @@ fn inert(text: &str) -> String {
     plain
 }
 
+/// A text as one word of a command that a person may copy into a shell.
+pub(super) fn word(text: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%=".contains(c);
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(format!("'{}'", text.replace('\'', "'\\''"))),
+    }
+}
+
 /// Standard output, or another place, for texts: each line is written as [`plain`] has it.
 pub(super) struct Lines<W: Write> {
     to: W,
@@ -158,6 +168,14 @@ pub(super) fn outcome(done: Result<(), AppError>) -> Result<(), AppError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_in_a_command_is_one_word_of_it() {
+        assert_eq!(word("out/a-b_1.pq"), "out/a-b_1.pq");
+        assert_eq!(word("seiten ö"), "'seiten ö'");
+        assert_eq!(word("it's; rm"), "'it'\\''s; rm'");
+        assert_eq!(word(""), "''");
+    }
 
     #[test]
     fn lines_are_plain_however_they_come() {

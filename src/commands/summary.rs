@@ -79,9 +79,15 @@ impl Summary {
         let seconds = &manifest.seconds;
         writeln!(
             out,
-            "{} rows, {} images ({}{} distinct), {} failed, in {:.1} s{} ({:.0} images/s{})",
+            "{} {}, {} {} ({}{} distinct), {} failed, in {:.1} s{} ({:.0} images/s{})",
             HumanCount(counts.rows),
+            if counts.rows == 1 { "row" } else { "rows" },
             HumanCount(counts.images),
+            if counts.images == 1 {
+                "image"
+            } else {
+                "images"
+            },
             if counts.distinct_is_exact {
                 ""
             } else {
@@ -115,12 +121,14 @@ impl Summary {
         let known = counts
             .images
             .saturating_sub(counts.asked + counts.failures + spared);
-        if known > 0 {
-            writeln!(
+        match known {
+            0 => {}
+            1 => writeln!(out, "1 image was not asked again: its answers were known")?,
+            known => writeln!(
                 out,
                 "{} images were not asked again: their answers were known",
                 HumanCount(known)
-            )?;
+            )?,
         }
         if counts.near_duplicates > 0 {
             writeln!(

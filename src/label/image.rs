@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use picsift_udf::{
-    Engine, EngineError, ImagePipeline, ImageSource, Labelling, ModelHandle, QuestionSet, RowError,
-    RunStats, labels,
+    Engine, EngineError, ImageKey, ImagePipeline, ImageSource, Labelling, ModelHandle, QuestionSet,
+    RowError, RunStats, labels,
 };
 use picsift_vision::{Answer, Question};
 use serde::Serialize;
@@ -18,6 +18,7 @@ pub struct ImageLabeler {
     labelling: Option<Labelling>,
     /// Whether a question is answered in words.
     in_words: bool,
+    engine: Arc<Engine>,
 }
 
 /// Members of an object that categories have.
@@ -73,6 +74,7 @@ impl ImageLabeler {
             pipeline,
             labelling,
             in_words,
+            engine: Arc::clone(engine),
         }
     }
 
@@ -115,23 +117,57 @@ impl ImageLabeler {
         &self,
         image: ImageSource,
     ) -> Result<Result<ImageLabels, RowError>, EngineError> {
-        let outcome = self.pipeline.answer(image, &self.questions).await?;
-        Ok(outcome.map(|answers| self.labels(&answers)))
+        self.label_called(&[], image).await
     }
 
-    fn labels(&self, answers: &[Answer]) -> ImageLabels {
+    /// The same of a picture that corrections may know by one of these names, or by the digest of its bytes.
+    ///
+    /// # Errors
+    /// As [`ImageLabeler::label`].
+    pub async fn label_called(
+        &self,
+        names: &[&str],
+        image: ImageSource,
+    ) -> Result<Result<ImageLabels, RowError>, EngineError> {
+        let said = self.said(names, &image).await;
+        let outcome = self.pipeline.answer(image, &self.questions).await?;
+        Ok(outcome.map(|answers| self.labels(&answers, said)))
+    }
+
+    /// What a person said of each category; empty where nobody said anything.
+    async fn said(&self, names: &[&str], image: &ImageSource) -> Vec<Option<bool>> {
+        let corrections = self.engine.options().corrections.as_ref();
+        let Some((corrections, labelling)) = corrections.zip(self.labelling.as_ref()) else {
+            return Vec::new();
+        };
+        let by_name = names
+            .iter()
+            .map(|name| corrections.said(name, labelling.names()));
+        if let Some(said) = by_name.into_iter().find(|said| !said.is_empty()) {
+            return said;
+        }
+        if !corrections.has_digests() {
+            return Vec::new();
+        }
+        // A pool that has stopped is the error of the picture already.
+        let key = ImageKey::in_pool(None, Some(image), self.engine.pool()).await;
+        let key = key.ok().flatten();
+        key.map(|key| corrections.said(key.as_str(), labelling.names()))
+            .unwrap_or_default()
+    }
+
+    fn labels(&self, answers: &[Answer], said: Vec<Option<bool>>) -> ImageLabels {
         let mut found = ImageLabels {
             text: answers.iter().find_map(Answer::text).map(str::to_string),
             ..ImageLabels::default()
         };
         if let Some(labelling) = &self.labelling {
             let scores: Vec<f32> = answers.iter().filter_map(Answer::score).collect();
-            let held = labelling.holds(&scores);
+            let (held, best) = labelling.judged(&scores, said);
             let names = labelling.names();
             found.answers = Some(object(names, held.iter().map(|held| Value::from(*held))));
             found.scores = Some(object(names, scores.iter().map(|score| rounded(*score))));
-            found.label = labelling.best(&scores).map(str::to_string);
-            let held: Vec<_> = held.into_iter().map(Some).collect();
+            found.label = best.map(str::to_string);
             let held = labels(names, &held).into_iter().map(str::to_string);
             found.labels = Some(held.collect());
         }

@@ -50,7 +50,7 @@ pub struct LabelledTable {
 }
 
 impl Labeler {
-    /// A labeller on `engine`. Of the options those of categories, model, image column, digests, embedding, the images' column in the
+    /// A labeller on `engine`, whose corrections win over the model. Of the options those of categories, model, image column, digests, embedding, the images' column in the
     /// output and failures count; what is about inputs, output and run does not. The model is described here and loaded for the first
     /// image.
     ///
@@ -122,19 +122,30 @@ impl Labeler {
         })
     }
 
-    /// Labels a picture that the caller named or has the bytes of; a reference is read anew each time.
+    /// Labels a picture that the caller named or has the bytes of; a reference is read anew each time. Corrections know it by its
+    /// reference, the rest of that behind `base`, or the digest of its bytes.
     ///
     /// # Errors
     /// Why no picture gets an answer; for a picture that has none, where failures are to end the work. Within, why this one has none.
     pub async fn image(
         &self,
         image: ImageSource,
+        base: Option<&str>,
     ) -> Result<Result<ImageLabels, RowError>, AppError> {
         // The semaphore is never closed.
         let _slot = self.slots.acquire().await.ok();
+        let name = match &image {
+            ImageSource::Reference(reference) => Some(reference.clone()),
+            ImageSource::Bytes(_) => None,
+        };
         let bytes = self.engine.load_bytes(image, ReferenceOrigin::Person).await;
         let labels = match bytes {
-            Ok(bytes) => self.images.label(ImageSource::Bytes(bytes)).await?,
+            Ok(bytes) => {
+                let names = name.as_deref().map(|name| names(name, base));
+                let names = names.unwrap_or_default();
+                let bytes = ImageSource::Bytes(bytes);
+                self.images.label_called(&names, bytes).await?
+            }
             Err(error) => Err(RowError::from(error)),
         };
         match labels {
@@ -164,6 +175,13 @@ impl Labeler {
         let categories = self.categories.iter();
         categories.map(|category| category.spec.category.name.as_str())
     }
+}
+
+/// What a table may call a picture of this reference: the same, or what stands behind the folder.
+fn names<'a>(reference: &'a str, base: Option<&str>) -> Vec<&'a str> {
+    let folder = base.map(|base| base.trim_end_matches('/'));
+    let below = folder.and_then(|folder| reference.strip_prefix(folder)?.strip_prefix('/'));
+    std::iter::once(reference).chain(below).collect()
 }
 
 /// The rows as a job writes them: the table's metadata is not in DataFusion's schema, and the images may not be wanted.

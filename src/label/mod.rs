@@ -41,7 +41,7 @@ pub use cancel::Cancel;
 pub use labeler::{Labeler, LabelledTable};
 pub use options::{Existing, LabelOptions};
 pub use progress::Progress;
-pub use survey::{Survey, survey};
+pub use survey::{CascadeEstimate, Survey, survey};
 
 use picsift_udf::Losses;
 

@@ -12,6 +12,8 @@ use picsift_udf::{
     ModelHandle, RunStats, is_digest_type,
 };
 use picsift_vision::ServiceStats;
+use picsift_vision::store::{Store, StoreOptions};
+use tempfile::TempDir;
 
 use super::cascade::CheapModel;
 use super::columns::OutputColumns;
@@ -26,7 +28,7 @@ use crate::dataset::columns::image_column;
 use crate::dataset::publish::Output;
 use crate::dataset::{Manifest, origins};
 use crate::disk::blocking;
-use crate::error::AppError;
+use crate::error::{AppError, innermost};
 use crate::input::files::InputFile;
 use crate::input::rows::ShardSize;
 use crate::session;
@@ -36,6 +38,9 @@ use crate::tables;
 /// ten minutes are what somebody would do again without thinking.
 const SHARD_BYTES: usize = 512 << 20;
 const SHARD_TIME: Duration = Duration::from_secs(600);
+
+/// Bytes of a sample's answers, where none are to outlive the job: half a million rows with a handful of categories.
+const SAMPLE_BYTES: u64 = 128 << 20;
 
 /// Everything that a run needs.
 pub struct PreparedJob {
@@ -57,6 +62,8 @@ pub struct PreparedJob {
     pub notes: Vec<String>,
     /// All that decides what the answers are.
     pub identity: serde_json::Value,
+    /// Where the answers of a cascade's sample are, where none are to outlive the job; dropped behind the engine that has it open.
+    _kept: Option<TempDir>,
 }
 
 /// The engine of a job, and what it counts.
@@ -107,10 +114,15 @@ impl PreparedJob {
             Some(file) => Some(corrections::load(file).await?),
             None => None,
         };
-        let engine = Arc::new(Engine::new(EngineOptions {
+        let mut engine = EngineOptions {
             corrections: loaded.as_ref().map(|c| Arc::clone(&c.corrections)),
             ..options.engine.clone()
-        })?);
+        };
+        let kept = match options.cascade.is_some() && engine.store.is_none() {
+            true => Some(keep_for_now(&mut engine)?),
+            false => None,
+        };
+        let engine = Arc::new(Engine::new(engine)?);
         let output = open_output(&options.output, &locations, &engine)?;
         let model = engine.model(&options.model.name, &options.model.load)?;
         let cheap = match &options.cascade {
@@ -175,6 +187,7 @@ impl PreparedJob {
             cheap,
             corrections,
             identity,
+            _kept: kept,
         };
         for source in &job.tables.sources {
             let rows = Arc::clone(&source.table) as Arc<dyn TableProvider>;
@@ -242,6 +255,22 @@ impl PreparedJob {
     }
 }
 
+/// Gives an engine a folder for answers that is gone with the job: what a cascade's sample was asked is not asked again in the run, whatever
+/// questions are left open then.
+fn keep_for_now(engine: &mut EngineOptions) -> Result<TempDir, AppError> {
+    let folder = tempfile::tempdir().map_err(AppError::file(
+        "make a folder for the sample's answers in",
+        std::env::temp_dir(),
+    ))?;
+    engine.store = Some(Store::open(StoreOptions {
+        folder: folder.path().to_path_buf(),
+        max_bytes: SAMPLE_BYTES,
+        // Who keeps nothing has nothing to lose.
+        notice: Arc::new(|_| ()),
+    })?);
+    Ok(folder)
+}
+
 /// Refuses a column that holds no digests.
 fn check_digests(table: &Schema, column: &str) -> Result<(), AppError> {
     match table.field_with_name(column) {
@@ -257,8 +286,18 @@ fn check_digests(table: &Schema, column: &str) -> Result<(), AppError> {
 }
 
 fn located(inputs: &[String]) -> Result<Vec<ListingTableUrl>, AppError> {
-    let locations = inputs.iter().map(|input| tables::locate(input));
-    locations.collect::<Result<_, _>>().map_err(AppError::Plan)
+    let locations = inputs.iter().enumerate().map(|(place, input)| {
+        let is_word = place > 0 && input.chars().all(|c| c.is_alphanumeric() || c == ' ');
+        tables::locate(input).map_err(|error| match is_word {
+            // What stands behind the inputs' flags is an input again.
+            true => AppError::Usage(format!(
+                "{}; a category stands behind a comma: --categories dog,cat",
+                innermost(&error)
+            )),
+            false => AppError::Plan(error),
+        })
+    });
+    locations.collect()
 }
 
 impl Inference {

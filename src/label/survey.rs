@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::DataFrame;
-use picsift_udf::{Estimate, LocatedTable, annotate};
+use picsift_udf::{Estimate, LocatedTable, annotate, lessons};
 
 use super::journal::Journal;
 use super::options::{Existing, LabelOptions};
 use super::prepare::PreparedJob;
 use super::reading::kept_rows;
+use super::sources::Source;
 use crate::batches;
 use crate::error::AppError;
 use crate::input::scan;
@@ -44,6 +46,19 @@ pub struct Survey {
     pub notes: Vec<String>,
     /// What the images cost, measured on the first of each table; none unless that was asked for.
     pub estimates: Vec<Estimate>,
+    /// What the cheap model of a cascade costs; `None` without one, or without estimates.
+    pub cascade: Option<CascadeEstimate>,
+}
+
+/// What a cascade costs, as far as it is known before its sample was asked about.
+#[derive(Debug)]
+pub struct CascadeEstimate {
+    /// The cheap model.
+    pub cheap: String,
+    /// What it costs, measured as the dear one is.
+    pub estimates: Vec<Estimate>,
+    /// Rows of the sample at least, about which both models are asked.
+    pub sampled: u64,
 }
 
 /// Checks a job as [`LabelJob::plan`](super::LabelJob::plan) does and says what it would do; with `estimate` it asks about a few images.
@@ -65,30 +80,29 @@ pub async fn survey(options: LabelOptions, estimate: bool) -> Result<Survey, App
         rows += count.map_err(AppError::Plan)?;
     }
     let mut estimates = Vec::new();
+    let mut cascade = None;
     if estimate {
+        let engine = &job.inference.engine;
         for source in &job.tables.sources {
-            let table = Arc::clone(&source.table) as Arc<dyn TableProvider>;
-            let table = Arc::new(LocatedTable::new(table, source.base.as_ref()));
-            let table = context.read_table(table).map_err(AppError::Plan)?;
-            let table = kept_rows(table, job.options.predicate.as_deref())?;
-            let (state, plan) = table.into_parts();
-            let plan = annotate(&job.inference.engine, plan, &job.annotation(source, None));
-            let frame = DataFrame::new(state, plan.map_err(AppError::Plan)?);
-            let state = context.state();
-            let plan = frame.create_physical_plan().await.map_err(AppError::Plan)?;
-            let task = batches::task_context(&state, &plan);
-            let found = picsift_udf::estimate(&plan, &task).await;
-            estimates.extend(found.map_err(AppError::Run)?);
+            let plan = |plan| annotate(engine, plan, &job.annotation(source, None));
+            estimates.extend(measured(&job, source, plan).await?);
+        }
+        if let Some(cheap) = &job.cheap {
+            let mut all = Vec::new();
+            for source in &job.tables.sources {
+                let asked = cheap.lessons(&job, source);
+                let plan = |plan| lessons(engine, plan, &asked);
+                all.extend(measured(&job, source, plan).await?);
+            }
+            let limited = job.options.limit.map_or(rows, |most| rows.min(most as u64));
+            cascade = Some(CascadeEstimate {
+                cheap: cheap.options.cheap.name.clone(),
+                estimates: all,
+                sampled: cheap.least_sample(limited),
+            });
         }
     }
-    let mut notes = job.notes.clone();
-    if let Some(cheap) = job.cheap.as_ref().filter(|_| estimate) {
-        notes.push(format!(
-            "the estimate is of {} for every image; how many of them {} spares it is known when its sample was asked about",
-            job.inference.model.info().name,
-            cheap.options.cheap.name
-        ));
-    }
+    let notes = job.notes.clone();
     let info = job.inference.model.info();
     let categories = job.columns.categories.iter();
     let added = job.columns.added.fields();
@@ -113,7 +127,28 @@ pub async fn survey(options: LabelOptions, estimate: bool) -> Result<Survey, App
         notes,
         inputs: job.tables.shown.clone(),
         estimates,
+        cascade,
     })
+}
+
+/// What `asked` makes of the rows of a table costs, measured on the first.
+async fn measured(
+    job: &PreparedJob,
+    source: &Source,
+    asked: impl FnOnce(LogicalPlan) -> datafusion::common::Result<LogicalPlan>,
+) -> Result<Vec<Estimate>, AppError> {
+    let context = &job.inference.context;
+    let table = Arc::clone(&source.table) as Arc<dyn TableProvider>;
+    let table = Arc::new(LocatedTable::new(table, source.base.as_ref()));
+    let table = context.read_table(table).map_err(AppError::Plan)?;
+    let table = kept_rows(table, job.options.predicate.as_deref())?;
+    let (state, plan) = table.into_parts();
+    let frame = DataFrame::new(state, asked(plan).map_err(AppError::Plan)?);
+    let state = context.state();
+    let plan = frame.create_physical_plan().await.map_err(AppError::Plan)?;
+    let task = batches::task_context(&state, &plan);
+    let found = picsift_udf::estimate(&plan, &task).await;
+    found.map_err(AppError::Run)
 }
 
 /// What of the output there is.

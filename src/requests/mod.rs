@@ -17,7 +17,7 @@ use picsift_vision::store::StoreOptions;
 
 use crate::cli::{
     CalibrateArgs, EvalArgs, ExportArgs, GalleryArgs, ImageColumn, LabelArgs, LimitArgs,
-    SampleArgs, ServeArgs, SqlArgs, TeachArgs,
+    SampleArgs, ServeArgs, SqlArgs, TeachArgs, TuneArgs,
 };
 use crate::error::AppError;
 use crate::eval::EvalOptions;
@@ -30,6 +30,7 @@ use crate::sample::SampleOptions;
 use crate::serve::{Place, ServeOptions, TlsFiles};
 use crate::sql::SessionOptions;
 use crate::teach::TeachOptions;
+use crate::tune::TuneOptions;
 
 pub use engine::{engine, store_options};
 
@@ -172,6 +173,34 @@ pub fn teach(args: TeachArgs, host: &Host) -> Result<TeachOptions, AppError> {
             ..CategoryOptions::default()
         },
         model: args.model.options(),
+        image: args.image,
+        base: args.base,
+        seed: args.seed,
+    })
+}
+
+/// What `picsift tune` asks for.
+///
+/// # Errors
+/// As [`engine()`].
+pub fn tune(args: TuneArgs, host: &Host) -> Result<TuneOptions, AppError> {
+    Ok(TuneOptions {
+        engine: engine(&args.limits, Some(&args.cache), Some(&args.fetch), host)?,
+        truth: args.truth.options(),
+        categories: CategoryOptions {
+            names: args.categories,
+            file: args.categories_file,
+            heads: args.heads,
+            ..CategoryOptions::default()
+        },
+        inputs: args.inputs,
+        candidates: args.candidates,
+        models: args.models,
+        device: args.device,
+        output: args.output,
+        overwrite: args.overwrite,
+        within: args.within,
+        max_images: args.max_images,
         image: args.image,
         base: args.base,
         seed: args.seed,

@@ -12,18 +12,21 @@ mod summary;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::common::TableReference;
 use datafusion::common::config::ExtensionOptions;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{DataFrame, SQLOptions, SessionContext};
-use picsift_udf::{Corrections, Engine, EngineOptions, Losses, PicsiftOptions, RunStats};
+use picsift_udf::{
+    Corrections, Engine, EngineOptions, Losses, PicsiftOptions, RunStats, column_folder, is_text,
+};
+use url::Url;
 
 use crate::dataset::base_of;
 use crate::error::AppError;
 use crate::options::ModelOptions;
-use crate::tables::Bases;
+use crate::tables::{Bases, IMAGE};
 use crate::{batches, corrections, session, tables};
 
 pub(crate) use columns::{distinct, under};
@@ -81,6 +84,8 @@ pub struct Results {
     pub losses: Arc<Losses>,
     /// How far the images of its rows are.
     pub stats: Arc<RunStats>,
+    /// The column called `image`, where it holds references into one folder that is known, with that folder.
+    pub(crate) references: Option<(usize, Arc<Url>)>,
 }
 
 /// A statement that is planned, and runs when it is asked to, as often as it is asked.
@@ -165,6 +170,7 @@ impl Prepared {
     pub async fn run(&self) -> Result<Results, AppError> {
         let losses = Arc::new(Losses::default());
         let stats = self.stats.clone().unwrap_or_default();
+        let references = references(self.frame.logical_plan());
         let (mut state, plan) = self.frame.clone().into_parts();
         state.config_mut().set_extension(Arc::clone(&losses));
         state.config_mut().set_extension(Arc::clone(&stats));
@@ -183,6 +189,7 @@ impl Prepared {
             notes: self.notes.clone(),
             losses,
             stats,
+            references,
         })
     }
 }
@@ -313,6 +320,7 @@ impl Session {
             notes,
             replaced,
         } = self.planned(statement).await?;
+        let references = references(frame.logical_plan());
         let plan = frame.create_physical_plan().await.map_err(AppError::Plan)?;
         let task = batches::task_context(&self.context.state(), &plan);
         let rows = datafusion::physical_plan::execute_stream(plan, task).map_err(AppError::Run)?;
@@ -322,6 +330,7 @@ impl Session {
             notes,
             losses,
             stats,
+            references,
         })
     }
 
@@ -359,6 +368,13 @@ fn results(
         Some(replaced) => replaced.after(rows),
         None => rows,
     }
+}
+
+/// The column of references among a plan's rows, which bear the name that a folder's pictures have, with their folder.
+fn references(plan: &LogicalPlan) -> Option<(usize, Arc<Url>)> {
+    let is_image = |field: &FieldRef| field.name() == IMAGE && is_text(field.data_type());
+    let column = plan.schema().fields().iter().position(is_image)?;
+    Some((column, column_folder(plan, column)?))
 }
 
 /// The statement that a text is.

@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::ops::ControlFlow;
 
+use datafusion::common::DataFusionError;
 use datafusion::sql::parser::{CopyToSource, DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{self, VisitMut};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
@@ -64,7 +65,7 @@ pub(crate) fn parse(script: &str) -> Result<Vec<Parsed>, AppError> {
     };
     depth::check(script)?;
     let tokens = Tokenizer::new(&GenericDialect {}, script).tokenize_with_location();
-    let tokens = tokens.map_err(|error| AppError::Plan(ParserError::from(error).into()))?;
+    let tokens = tokens.map_err(|error| wrong(script, ParserError::from(error).into()))?;
     let mut parsed = Vec::new();
     for tokens in tokens.split(|token| token.token == Token::SemiColon) {
         let tokens: Vec<TokenWithSpan> = tokens
@@ -82,13 +83,40 @@ pub(crate) fn parse(script: &str) -> Result<Vec<Parsed>, AppError> {
         let statements = DFParserBuilder::new(tokens)
             .build()
             .and_then(|mut parser| parser.parse_statements());
-        let statements = statements.map_err(AppError::Plan)?.into_iter();
+        let statements = statements
+            .map_err(|error| wrong(script, error))?
+            .into_iter();
         parsed.extend(statements.map(|statement| Parsed {
             statement,
             summarize,
         }));
     }
     Ok(parsed)
+}
+
+/// What is said of a script that is no SQL; of one with a path that is not in quotes, that too.
+fn wrong(script: &str, error: DataFusionError) -> AppError {
+    let error = AppError::Plan(error);
+    match bare_path(script) {
+        Some(path) => AppError::Usage(format!("{error}; a path stands in quotes: FROM '{path}'")),
+        None => error,
+    }
+}
+
+/// A path that is all of a script, or stands without quotes where a table does.
+fn bare_path(script: &str) -> Option<&str> {
+    let words: Vec<&str> = script.split_whitespace().collect();
+    let found = match words.as_slice() {
+        [alone] => alone.trim_matches([';', '\'', '"']),
+        words => words.windows(2).find_map(|pair| {
+            let is_before = ["FROM", "JOIN", "DESCRIBE", "SUMMARIZE"]
+                .iter()
+                .any(|word| pair[0].eq_ignore_ascii_case(word));
+            (is_before && !pair[1].contains(['\'', '"', '(']))
+                .then(|| pair[1].trim_matches([';', ')']))
+        })?,
+    };
+    found.contains('/').then_some(found)
 }
 
 /// Shows every query of a statement to `visitor`.
@@ -320,5 +348,25 @@ mod tests {
         assert!(said("SELECT 1;\n  SELEC 2").contains("Line: 2, Column: 3"));
         let wrong = said("COPY t TO 'x' (FORMAT parquet, nothing to see)");
         assert!(wrong.contains("Column: 43"), "{wrong}");
+    }
+
+    #[test]
+    fn a_path_without_quotes_is_said() {
+        for (script, path) in [
+            ("photos/", Some("photos/")),
+            ("'photos/';", Some("photos/")),
+            ("FROM photos/*.jpg", Some("photos/*.jpg")),
+            ("SELECT * FROM photos/ LIMIT 2;", Some("photos/")),
+            ("SELECT 1 / 2 FROM t WHER x", None),
+            ("FROM 'photos/' WHER x", None),
+            ("SELCT", None),
+        ] {
+            let said = parse(script).unwrap_err().to_string();
+            let hint = path.map(|path| format!("; a path stands in quotes: FROM '{path}'"));
+            match hint {
+                Some(hint) => assert!(said.ends_with(&hint), "{said}"),
+                None => assert!(!said.contains("stands in quotes"), "{said}"),
+            }
+        }
     }
 }

@@ -275,6 +275,11 @@ impl Listing {
         self.pictures
     }
 
+    /// Pictures in formats that are not read, in words; `None` where there is none.
+    pub(super) fn undecoded(&self) -> Option<String> {
+        self.pictures.others()
+    }
+
     /// Hidden files.
     pub(super) fn hidden(&self) -> usize {
         self.left_out.hidden()

@@ -18,6 +18,7 @@ mod numbers;
 mod pictures;
 mod provider;
 mod statistics;
+mod stream_types;
 mod streams;
 mod text;
 mod views;
@@ -49,7 +50,7 @@ pub use external::ExternalTables;
 pub use listed::{MANIFEST, PUBLISHING, listed_files};
 pub use locate::{locate, shown, without_secrets};
 pub use names::Kind;
-pub use pictures::{FILE as PICTURE, MADE, Since};
+pub use pictures::{FILE as PICTURE, IMAGE, MADE, Since};
 pub use provider::FileTable;
 pub use text::{
     Converted, MarkedStores, Texts, bytes_reader, bytes_schema, file_reader, from_bytes,
@@ -182,6 +183,10 @@ fn kind_of(location: &ListingTableUrl, listing: &Listing) -> Result<Kind> {
             shown(location)
         ),
         None if listing.seen == 0 => plan_err!("there is nothing at '{}'", shown(location)),
+        None if listing.is_file && names::is_packed(location.prefix().filename()) => plan_err!(
+            "'{}' is packed, and picsift reads what is in it only once it is unpacked: name the folder or file that comes out of it",
+            shown(location)
+        ),
         None if listing.is_file => plan_err!(
             "'{}' is not a table: picsift reads .parquet, .csv, .tsv, .json and .arrow files, pictures, and folders of them",
             shown(location)
@@ -193,6 +198,13 @@ fn kind_of(location: &ListingTableUrl, listing: &Listing) -> Result<Kind> {
                     " ({hidden} files whose names or folders begin with _ or . are not read)"
                 ),
             };
+            if let Some(others) = listing.undecoded() {
+                return plan_err!(
+                    "all pictures in the folder '{}' are in formats that picsift does not decode: {others}; save them as JPEG or \
+                     PNG",
+                    shown(location)
+                );
+            }
             plan_err!(
                 "the folder '{}' holds no .parquet, .csv, .tsv, .json or .arrow file, and no picture{hidden}",
                 shown(location)

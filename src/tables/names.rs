@@ -42,6 +42,16 @@ const OTHER_TABLES: [&str; 14] = [
     "zip", "zst",
 ];
 
+/// Ends of names of files that hold other files.
+const PACKED: [&str; 9] = [
+    ".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zip", ".zst",
+];
+
+/// Whether a file's name says that others are packed into it.
+pub(super) fn is_packed(name: Option<&str>) -> bool {
+    name.is_some_and(|name| PACKED.iter().any(|end| ends_with(name, end)))
+}
+
 impl Kind {
     /// The format that a file's name says, in any case of letters.
     pub fn of(name: &str) -> Option<Self> {

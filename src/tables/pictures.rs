@@ -33,7 +33,7 @@ pub const MADE: &str = "made://pictures/";
 pub const FILE: &str = "file";
 
 /// Column of the picture, as a reference relative to the folder; UTF8, never NULL.
-const IMAGE: &str = "image";
+pub const IMAGE: &str = "image";
 
 /// Ends of names of pictures in the formats that are read.
 const ENDS: [&str; 12] = [
@@ -104,14 +104,9 @@ impl Pictures {
     /// One sentence on what of the folder is read, where that is not all that a person may expect.
     pub(super) fn note(&self, location: &ListingTableUrl) -> Option<String> {
         let mut parts = Vec::new();
-        if !self.others.is_empty() {
-            let others = self.others.iter();
-            let others: Vec<String> = others
-                .map(|(end, count)| format!("{count} {end}"))
-                .collect();
+        if let Some(others) = self.others() {
             parts.push(format!(
-                "left out are files that picsift does not decode: {}",
-                others.join(" and ")
+                "left out are files that picsift does not decode: {others}"
             ));
         }
         if let Some(metadata) = &self.metadata {
@@ -135,6 +130,15 @@ impl Pictures {
                 parts.join("; ")
             )
         })
+    }
+
+    /// How many files there are of pictures in formats that are not read, in words; `None` where there is none.
+    pub(super) fn others(&self) -> Option<String> {
+        let others = self.others.iter();
+        let others: Vec<String> = others
+            .map(|(end, count)| format!("{count} {end}"))
+            .collect();
+        (!others.is_empty()).then(|| others.join(" and "))
     }
 
     /// Keys of folders, in the order of their names.

@@ -9,6 +9,8 @@ use arrow::ipc::{MessageHeader, RecordBatch, root_as_message};
 use datafusion::common::{Result, plan_datafusion_err, plan_err};
 use object_store::{GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt};
 
+use super::stream_types;
+
 /// Bytes of the description of one part: that of tens of thousands of columns.
 const MOST_HEAD: u64 = 64 << 20;
 
@@ -71,8 +73,15 @@ fn walk(file: impl Read + Seek, size: u64) -> std::result::Result<(), String> {
         let mut text = vec![0; head as usize];
         file.read_exact(&mut text).map_err(unreadable)?;
         at += head;
-        let message =
-            root_as_message(&text).map_err(|error| format!("it is no Arrow stream: {error}"))?;
+        let message = root_as_message(&text).map_err(|error| {
+            // Behind its first line stands how it was looked for.
+            let error = error.to_string();
+            let line = error.lines().next().unwrap_or_default();
+            format!("it is no Arrow stream: {line}")
+        })?;
+        if let Some(schema) = message.header_as_schema() {
+            stream_types::check(&schema)?;
+        }
         let body = u64::try_from(message.bodyLength()).unwrap_or(u64::MAX);
         if body > size - at {
             return Err(format!("it is cut off at byte {size}"));
@@ -125,6 +134,7 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+    use arrow::ipc::reader::StreamReader;
     use arrow::ipc::writer::{FileWriter, StreamWriter};
 
     use super::*;
@@ -162,6 +172,29 @@ mod tests {
         }
         assert!(refused > 6, "{refused}");
         assert!(looked(b"no stream at all").is_err());
+    }
+
+    #[test]
+    fn what_is_no_type_of_a_column_is_refused_before_a_reader_takes_it() {
+        let mut writer = StreamWriter::try_new(Vec::new(), &batch().schema()).unwrap();
+        writer.write(&batch()).unwrap();
+        let bytes = writer.into_inner().unwrap();
+        let head = u32::from_le_bytes(bytes[4..8].try_into().unwrap()) as usize + 8;
+        let mut refused = 0;
+        for at in 8..head {
+            for bits in [0x01, 0x10, 0x55, 0xff] {
+                let mut wrong = bytes.clone();
+                wrong[at] ^= bits;
+                match looked(&wrong) {
+                    // It may be an error, and ends no thread.
+                    Ok(()) => drop(StreamReader::try_new(Cursor::new(wrong), None)),
+                    Err(said) => {
+                        refused += usize::from(said.contains("has a type that is not read"))
+                    }
+                }
+            }
+        }
+        assert!(refused > 0);
     }
 
     #[test]

@@ -307,3 +307,50 @@ fn a_broken_image_can_be_corrected() {
     );
     assert!(errors(&table)[0].is_some());
 }
+
+#[test]
+fn a_person_wins_in_a_labeller_too_by_name_below_its_base_or_by_content() {
+    use picsift::label::Labeler;
+    use picsift::label::options::LabelOptions;
+    use picsift::options::CategoryOptions;
+    use picsift_udf::{Corrections, Engine, EngineOptions, ImageSource};
+
+    let photos = root().join(REFERENCES).join("images");
+    let base = photos.to_str().unwrap();
+    let dog = photo("dog_008.jpg");
+    let digest = picsift_images::hex(&picsift_images::sha256(&dog));
+    let said = [
+        ("fish27_149.jpg".to_owned(), false),
+        (format!("sha256:{digest}"), true),
+    ];
+    let said = said.map(|(key, is)| (key, "fish".to_owned(), is));
+    let engine = EngineOptions {
+        corrections: Some(Corrections::new(said).into()),
+        ..EngineOptions::default()
+    };
+    let options = LabelOptions {
+        categories: CategoryOptions {
+            names: vec!["fish".to_owned(), "dog".to_owned()],
+            ..CategoryOptions::default()
+        },
+        ..LabelOptions::new(Vec::<String>::new(), "-")
+    };
+    let engine = Engine::new(engine).unwrap();
+    let labeler = Labeler::new(engine.into(), options).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let found = |image: ImageSource| {
+        let labels = runtime.block_on(labeler.image(image, Some(base)));
+        let labels = labels.unwrap().unwrap();
+        (labels.label, labels.answers.unwrap()["fish"].clone())
+    };
+    let path = |name: &str| ImageSource::Reference(format!("{base}/{name}"));
+    assert_eq!(found(path("fish27_149.jpg")), (None, json!(false)));
+    assert_eq!(
+        found(ImageSource::Bytes(dog.into())),
+        (Some("fish".to_owned()), json!(true))
+    );
+    assert_eq!(
+        found(path("fish28_146.jpg")),
+        (Some("fish".to_owned()), json!(true))
+    );
+}

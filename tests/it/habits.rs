@@ -70,13 +70,13 @@ fn mistakes_in_flags_are_said_as_all_others_are() {
         ),
         (
             &["sample", "t", "-o", "s", "--per-category", "5"],
-            "picsift: invalid value '5' for '--per-category <ROWS>': it must be a whole number, at least 20; picsift --help says what \
-             there is",
+            "picsift: invalid value '5' for '--per-category <ROWS>': it must be a whole number, at least 20; picsift sample --help \
+             says what there is",
         ),
         (
             &["cache", "info", "--cache-size", "1"],
-            "picsift: invalid value '1' for '--cache-size <BYTES>': it must be a whole number, at least 16777216; picsift --help says \
-             what there is",
+            "picsift: invalid value '1' for '--cache-size <BYTES>': it must be a whole number, at least 16777216; picsift cache \
+             info --help says what there is",
         ),
     ] {
         assert_eq!(refused(&picsift(args)), said);

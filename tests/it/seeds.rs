@@ -4,10 +4,14 @@ use std::fs;
 
 use crate::support::root;
 
+#[path = "../../fuzz/checks/arrow.rs"]
+mod arrow;
 #[path = "../../fuzz/checks/corrections.rs"]
 mod corrections;
 #[path = "../../fuzz/checks/journal.rs"]
 mod journal;
+#[path = "../../fuzz/checks/metadata.rs"]
+mod metadata;
 #[path = "../../fuzz/checks/parquet.rs"]
 mod parquet;
 
@@ -51,4 +55,28 @@ fn files_of_corrections() {
     inputs("corrections")
         .iter()
         .for_each(|input| corrections::holds(input));
+}
+
+#[test]
+fn folders_of_datasets() {
+    for input in inputs("arrow") {
+        arrow::holds(&input);
+        for part in [3, 2] {
+            arrow::holds(&input[..input.len() / part]);
+        }
+        // Bytes of the first part's head others, where lengths and types stand.
+        for at in (0..input.len().min(300)).step_by(3) {
+            let mut other = input.clone();
+            other[at] ^= 0x55;
+            arrow::holds(&other);
+        }
+    }
+}
+
+#[test]
+fn what_is_known_of_pictures() {
+    for input in inputs("metadata") {
+        metadata::holds(&input);
+        metadata::holds(&input[..input.len() / 2]);
+    }
 }

@@ -1,5 +1,6 @@
 //! The shell on a real terminal.
 
+use std::path::Path;
 use std::process::Command;
 
 use tempfile::tempdir;
@@ -8,6 +9,21 @@ use crate::support::*;
 
 /// What the terminal shows after these lines; `None` where no Python is there to type them.
 fn typed(lines: &[&str]) -> Option<String> {
+    typed_on("xterm", "62;22c", lines)
+}
+
+/// The same of a terminal of this name that gives this answer when it is asked for its attributes.
+fn typed_on(terminal: &str, answer: &str, lines: &[&str]) -> Option<String> {
+    typed_in(&root(), terminal, answer, lines)
+}
+
+/// The same in this folder.
+pub(crate) fn typed_in(
+    folder: &Path,
+    terminal: &str,
+    answer: &str,
+    lines: &[&str],
+) -> Option<String> {
     let python = match python("pty") {
         Ok(python) => python,
         Err(reason) if std::env::var_os("PICSIFT_REQUIRE_READERS").is_some() => panic!("{reason}"),
@@ -18,10 +34,16 @@ fn typed(lines: &[&str]) -> Option<String> {
     };
     let state = tempdir().unwrap();
     let output = Command::new(python)
-        .arg("tests/shell/type.py")
+        .arg(root().join("tests/shell/type.py"))
         .arg(env!("CARGO_BIN_EXE_picsift"))
         .args(lines)
-        .current_dir(root())
+        .current_dir(folder)
+        .env("TERM", terminal)
+        .env("TERMINAL_ANSWER", answer)
+        .env_remove("TERM_PROGRAM")
+        .env_remove("LC_TERMINAL")
+        .env_remove("KITTY_WINDOW_ID")
+        .env_remove("TMUX")
         .env("XDG_STATE_HOME", state.path())
         .env("XDG_CACHE_HOME", state.path())
         .output()
@@ -183,5 +205,139 @@ fn a_long_statement_gives_a_sign_of_life() {
     // A machine may be too fast for one.
     if seconds.is_some_and(|seconds| seconds > 1.5) {
         assert!(shown.contains("Ctrl-C stops it"), "{shown}");
+    }
+}
+
+/// Where sixels begin, and kitty's and iTerm2's pictures.
+const SIXELS: &str = "\u{1b}P0;1;0q";
+const KITTY: &str = "\u{1b}_Ga=T,f=100,";
+const ITERM2: &str = "\u{1b}]1337;File=inline=1;";
+
+#[test]
+fn pictures_stand_below_a_result_where_the_terminal_shows_them() {
+    let photos = "FROM 'datasets/photos/embedded' ORDER BY file LIMIT 3;";
+    let Some(shown) = typed_on("foot", "62;4;22c", &[photos, "SELECT 7 AS seven;", "exit"]) else {
+        return;
+    };
+    let (table, below) = shown.split_once(SIXELS).unwrap();
+    assert!(
+        table.contains("<WEBP ") || table.contains("<JPEG "),
+        "{table}"
+    );
+    assert!(!below.contains(SIXELS), "{below}");
+    assert!(
+        below.contains("row 1             row 2             row 3"),
+        "{below}"
+    );
+    assert!(
+        below.contains("| 7 ") && below.contains("1 row in 0."),
+        "{below}"
+    );
+
+    // Those of a folder of pictures are read where it has them; what is no picture is left out, and eight are enough.
+    let folder = tempdir().unwrap();
+    for n in 0..12 {
+        std::fs::write(
+            folder.path().join(format!("{n:02}.jpg")),
+            photo("fish27_149.jpg"),
+        )
+        .unwrap();
+    }
+    std::fs::write(folder.path().join("01.jpg"), "no picture").unwrap();
+    let folder = folder.path().to_str().unwrap();
+    let pictures = format!("FROM '{folder}/' ORDER BY file;");
+    let shown = typed_on("xterm-kitty", "", &[&pictures, "exit"]).unwrap();
+    assert_eq!(shown.matches(KITTY).count(), 1, "{shown}");
+    let captions = "row 1             row 3             row 4             row 5             row 6             row 7             row 8\n";
+    assert!(shown.contains(captions), "{shown}");
+    assert!(
+        !shown.contains("\u{1b}[c"),
+        "it was asked what its name says: {shown}"
+    );
+}
+
+#[test]
+fn pictures_are_a_persons_to_choose_and_never_for_a_program() {
+    let one = "FROM 'datasets/photos/embedded' LIMIT 1;";
+    let Some(shown) = typed(&[
+        one,
+        "\\images",
+        "\\images",
+        "\\images iterm2",
+        one,
+        "\\images off",
+        one,
+        "exit",
+    ]) else {
+        return;
+    };
+    for part in [
+        "pictures are not shown",
+        "the terminal does not say that it can show pictures",
+        "pictures are shown, by iTerm2's protocol",
+    ] {
+        assert!(shown.contains(part), "no {part} in {shown}");
+    }
+    assert_eq!(shown.matches("\u{1b}[c").count(), 1, "{shown}");
+    assert_eq!(shown.matches(ITERM2).count(), 1, "{shown}");
+    assert!(!shown.contains(SIXELS) && !shown.contains(KITTY), "{shown}");
+
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("rows.csv");
+    let lines = [
+        &format!("\\o {}", file.display()),
+        "SELECT image FROM 'datasets/photos/references' LIMIT 1;",
+        "exit",
+    ];
+    let shown = typed_on("xterm-kitty", "", &lines).unwrap();
+    assert!(!shown.contains(KITTY), "{shown}");
+    assert!(!std::fs::read_to_string(&file).unwrap().contains('\u{1b}'));
+}
+
+/// What a command writes to a terminal where the environment says this.
+fn on_terminal(args: &[&str], variables: &[(&str, &str)]) -> Option<String> {
+    let python = python("pty").ok()?;
+    let spawn = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+    let mut command = Command::new(python);
+    command
+        .args(["-c", spawn, env!("CARGO_BIN_EXE_picsift")])
+        .args(args)
+        .stdin(std::process::Stdio::null())
+        .current_dir(root());
+    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+        command.env_remove(name);
+    }
+    let output = command.envs(variables.iter().copied()).output().unwrap();
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn colours_are_for_terminals_that_have_them_and_people_who_want_them() {
+    for args in [&["label", "--help"][..], &["label", "-h"]] {
+        let Some(shown) = on_terminal(args, &[("TERM", "xterm")]) else {
+            return;
+        };
+        assert!(
+            shown.contains("--categories") && shown.contains("\u{1b}["),
+            "{shown}"
+        );
+        for plain in [
+            &[("TERM", "xterm"), ("NO_COLOR", "1")][..],
+            &[("TERM", "xterm"), ("CLICOLOR", "0")],
+            &[("TERM", "dumb")],
+        ] {
+            let shown = on_terminal(args, plain).unwrap();
+            assert!(shown.contains("--categories"), "{shown}");
+            assert!(!shown.contains('\u{1b}'), "{plain:?}: {shown}");
+        }
+    }
+    // Results and errors have none.
+    for args in [
+        &["sql", "-c", "SELECT 1 AS one"][..],
+        &["sql", "-c", "SELEC 1"],
+        &["label", "photos/", "--categorys", "cat"],
+    ] {
+        let shown = on_terminal(args, &[("TERM", "xterm")]).unwrap();
+        assert!(!shown.is_empty() && !shown.contains('\u{1b}'), "{shown}");
     }
 }

@@ -1,6 +1,7 @@
 """Types lines into the shell on a terminal and prints what stands on it: type.py PROGRAM LINE...
 
-A line is sent when the prompt stands there; in a line the Tab is a tab. Needs nothing but Python.
+A line is sent when the prompt stands there; in a line the Tab is a tab. Where TERMINAL_ANSWER says so, the terminal answers the question
+for its attributes, as real ones do. Needs nothing but Python.
 """
 
 import fcntl
@@ -14,11 +15,15 @@ import time
 
 PROMPT, GOES_ON = b"picsift> ", b"      -> "
 PATIENCE = 60
+QUESTION = b"\x1b[c"
+
+answer = os.environ.pop("TERMINAL_ANSWER", "").encode()
+answered = 0
 
 program, *lines = sys.argv[1:]
 pid, terminal = pty.fork()
 if pid == 0:
-    os.environ["TERM"] = "xterm"
+    os.environ.setdefault("TERM", "xterm")
     os.execv(program, [program, "sql"])
 fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 160, 0, 0))
 
@@ -26,7 +31,7 @@ shown = b""
 
 
 def read_until(done):
-    global shown
+    global shown, answered
     fresh, end = b"", time.monotonic() + PATIENCE
     while not done(fresh) and time.monotonic() < end:
         if select.select([terminal], [], [], 0.05)[0]:
@@ -37,6 +42,9 @@ def read_until(done):
             if not more:
                 return False
             fresh, shown = fresh + more, shown + more
+            if answer and shown.count(QUESTION) > answered:
+                answered += 1
+                os.write(terminal, b"\x1b[?" + answer)
     return True
 
 

@@ -46,7 +46,7 @@ pub use pipeline::stats::{FetchObserver, RunStats};
 pub use pipeline::{ImagePipeline, QuestionSet};
 pub use plan::annotate::{AddedColumns, Annotation, CLASH_PREFIX, annotate, output_schema};
 pub use plan::embedded::{Lessons, lessons};
-pub use plan::lineage::{LocatedTable, execute, table_base};
+pub use plan::lineage::{LocatedTable, column_folder, execute, table_base};
 pub use settings::{
     CalibratedCategory, CalibratedModel, CascadeError, CascadeFile, OnError, PicsiftOptions,
     ReadCascade, SampledTable, question_name,

@@ -1,12 +1,14 @@
 //! Which categories are asked for: from a list of nouns and from a TOML file.
 //!
-//! Owns the file's format and the names of columns. Whether a model knows a category is [`crate::Questions`]' to say, and
+//! Owns the file's format and the names of columns; which models the file is about, where it says so, is for whoever has a choice of
+//! them ([`FileModels`]). Whether a model knows a category is [`crate::Questions`]' to say, and
 //! from which score one holds without a threshold of its own is its caller's.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 
 use crate::heads::{Head, Heads, HeadsError};
 use crate::model::Category;
@@ -272,35 +274,105 @@ fn plain(name: &str) -> JobCategory {
     }
 }
 
+/// The models that a categories file is about: its thresholds are theirs. A name stands before the first category, `model = "coco-ssd"`;
+/// a category of that name is a table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FileModels {
+    /// The model that answers.
+    pub model: Option<String>,
+    /// A cheaper one that answers for it where it is sure enough.
+    pub cascade: Option<String>,
+}
+
+/// The models that the file at `path` is about.
+///
+/// # Errors
+/// [`CategoriesError::Read`] and [`CategoriesError::Form`].
+pub fn models_of(path: &Path) -> Result<FileModels, CategoriesError> {
+    let text = std::fs::read_to_string(path).map_err(|source| CategoriesError::Read {
+        path: path.to_path_buf(),
+        source,
+    })?;
+    let written = Written::of(&text).map_err(|source| CategoriesError::Form {
+        path: path.to_path_buf(),
+        source: Box::new(source),
+    })?;
+    Ok(written.models)
+}
+
+/// A file as it stands.
+struct Written {
+    models: FileModels,
+    /// In the order of the file.
+    entries: Vec<(String, Entry)>,
+}
+
+impl Written {
+    fn of(text: &str) -> Result<Self, toml::de::Error> {
+        let whole: toml::Table = toml::from_str(text)?;
+        Reader(&whole).deserialize(toml::de::Deserializer::parse(text)?)
+    }
+}
+
+/// Reads a file whose values are known: a text is a setting, everything else is to be a category.
+struct Reader<'a>(&'a toml::Table);
+
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
+    type Value = Written;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Written, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reader<'_> {
+    type Value = Written;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a table for each category")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Written, A::Error> {
+        let mut written = Written {
+            models: FileModels::default(),
+            entries: Vec::with_capacity(self.0.len()),
+        };
+        while let Some(key) = map.next_key::<String>()? {
+            let is_text = self.0.get(&key).is_some_and(toml::Value::is_str);
+            match key.as_str() {
+                "model" if is_text => written.models.model = Some(map.next_value()?),
+                "cascade" if is_text => written.models.cascade = Some(map.next_value()?),
+                _ => written.entries.push((key, map.next_value()?)),
+            }
+        }
+        Ok(written)
+    }
+}
+
 /// The categories of a file's text, in its order.
 ///
 /// # Errors
 /// What is wrong with it and in which line, where it is not TOML or has other fields than these.
 pub fn parse(text: &str) -> Result<Vec<JobCategory>, toml::de::Error> {
-    let tables: toml::Table = toml::from_str(text)?;
-    let order: Vec<String> = tables.keys().cloned().collect();
-    let mut entries: std::collections::HashMap<String, Entry> = toml::from_str(text)?;
-    Ok(order
+    let entries = Written::of(text)?.entries;
+    Ok(entries
         .into_iter()
-        .filter_map(|name| {
-            let entry = entries.remove(&name)?;
-            Some(JobCategory {
-                head: entry.head,
-                min_recall: entry.min_recall.map(|share| share.0),
-                min_precision: entry.min_precision.map(|share| share.0),
-                column: entry.column.unwrap_or_else(|| column_name(&name)),
-                spec: CategorySpec {
-                    category: Category {
-                        name,
-                        prompt: entry.prompt,
-                        nouns: entry.nouns,
-                        templates: entry.templates.into_iter().map(|t| t.0).collect(),
-                        style: PromptStyle::default(),
-                        head: None,
-                    },
-                    threshold: entry.threshold,
+        .map(|(name, entry)| JobCategory {
+            head: entry.head,
+            min_recall: entry.min_recall.map(|share| share.0),
+            min_precision: entry.min_precision.map(|share| share.0),
+            column: entry.column.unwrap_or_else(|| column_name(&name)),
+            spec: CategorySpec {
+                category: Category {
+                    name,
+                    prompt: entry.prompt,
+                    nouns: entry.nouns,
+                    templates: entry.templates.into_iter().map(|t| t.0).collect(),
+                    style: PromptStyle::default(),
+                    head: None,
                 },
-            })
+                threshold: entry.threshold,
+            },
         })
         .collect())
 }
@@ -362,6 +434,32 @@ mod tests {
             entries[1].spec.category.prompt.as_deref(),
             Some("Is there one?")
         );
+    }
+
+    #[test]
+    fn a_file_may_say_which_models_it_is_about() {
+        let text = "model = 'coco-ssd'\ncascade = 'efficientnet-lite0'\n[person]\n[cascade]\n";
+        let error = parse(text).unwrap_err().to_string();
+        assert!(error.contains("duplicate key"), "{error}");
+        let text = "model = 'coco-ssd'\n[person]\n[cascade]\n";
+        let known = parse(text).unwrap();
+        assert_eq!(
+            names(&known),
+            [("person", "person"), ("cascade", "cascade")]
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.toml");
+        std::fs::write(&path, text).unwrap();
+        let models = models_of(&path).unwrap();
+        assert_eq!(
+            (models.model.as_deref(), models.cascade),
+            (Some("coco-ssd"), None)
+        );
+        let error = parse("[dog]\n[model]\nprompt = 3\n")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("line 3"), "{error}");
+        assert!(parse("modle = 'x'\n").is_err());
     }
 
     #[test]

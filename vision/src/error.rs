@@ -119,7 +119,7 @@ pub enum VisionError {
     /// A question in words was put to a model that cannot answer in words.
     #[error(
         "model '{model}' cannot answer in words: it only scores categories, so ask it for categories \
-         or choose a model that can talk"
+         or choose one that can talk, such as moondream2"
     )]
     CannotTalk {
         /// The model.

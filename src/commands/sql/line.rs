@@ -1,5 +1,7 @@
 //! What a line that a person typed asks of the shell.
 
+use super::pictures::Drawing;
+
 /// Tables and views that a session made.
 const TABLES: &str = "SELECT table_name, table_type FROM information_schema.tables \
                       WHERE table_schema <> 'information_schema' ORDER BY table_name";
@@ -19,10 +21,23 @@ pub(super) enum Line {
     Expanded(Option<bool>),
     /// Whether the time of a statement is said; `None` is the other of both.
     Timing(Option<bool>),
+    /// Pictures below results.
+    Images(Images),
     /// A file for results, or the terminal again.
     Output(Option<String>),
     /// What is no command.
     Unknown(String),
+}
+
+/// What is asked of pictures.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Images {
+    /// That they are shown if they were not, and the other way round.
+    Other,
+    /// Whether they are shown.
+    Shown(bool),
+    /// That they are shown in this way.
+    By(Drawing),
 }
 
 impl Line {
@@ -51,6 +66,13 @@ impl Line {
                 ("off", _) => Self::Timing(Some(false)),
                 _ => Self::Unknown(word.to_owned()),
             },
+            ("\\images", None) => Self::Images(Images::Other),
+            ("\\images", Some(rest)) => match (rest, Drawing::named(rest)) {
+                (_, Some(drawing)) => Self::Images(Images::By(drawing)),
+                ("on", _) => Self::Images(Images::Shown(true)),
+                ("off", _) => Self::Images(Images::Shown(false)),
+                _ => Self::Unknown(word.to_owned()),
+            },
             _ if word.starts_with('\\') => Self::Unknown(word.to_owned()),
             _ => Self::Script(line.to_owned()),
         }
@@ -71,7 +93,7 @@ fn unquoted(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Line, TABLES};
+    use super::{Drawing, Images, Line, TABLES};
 
     #[test]
     fn people_leave_and_ask_for_help_by_the_words_of_other_shells() {
@@ -92,6 +114,10 @@ mod tests {
             ("\\x sideways", Line::Unknown("\\x sideways".to_owned())),
             ("\\o 'a b.csv'", Line::Output(Some("a b.csv".to_owned()))),
             ("\\o", Line::Output(None)),
+            ("\\images", Line::Images(Images::Other)),
+            ("\\images off;", Line::Images(Images::Shown(false))),
+            ("\\images sixel", Line::Images(Images::By(Drawing::Sixel))),
+            ("\\images ascii", Line::Unknown("\\images ascii".to_owned())),
             ("\\y", Line::Unknown("\\y".to_owned())),
             ("SELECT 1;", Line::Script("SELECT 1;".to_owned())),
         ] {

@@ -1,10 +1,12 @@
 //! `picsift sql`: statements from the command line, a file, standard input or a shell.
 //!
-//! [`print`](mod@print) owns how results are written, `table` how they look to a person, `shell` the keyboard.
+//! [`print`](mod@print) owns how results are written, `table` how they look to a person, `pictures` what of them a terminal can show
+//! besides letters, `shell` the keyboard.
 
 mod complete;
 mod estimate;
 mod line;
+mod pictures;
 mod print;
 mod shell;
 mod table;
@@ -22,6 +24,7 @@ use crate::cli::{Format, SqlArgs};
 use crate::error::AppError;
 use crate::requests;
 use crate::sql::{Parsed, Session, parse};
+use pictures::{Found, Pictures};
 use print::Form;
 use working::Working;
 
@@ -83,7 +86,8 @@ async fn run_script(session: &Session, script: &str, args: &SqlArgs) -> Result<(
         if args.estimate {
             estimate::estimate(session, statement).await?;
         } else {
-            run_statement(session, statement, form(args), &mut std::io::stdout()).await?;
+            let mut out = std::io::stdout();
+            run_statement(session, statement, form(args), &mut out, None).await?;
         }
     }
     Ok(())
@@ -94,12 +98,14 @@ fn form(args: &SqlArgs) -> Form {
     Form::of_output(args.format, args.csv_safe)
 }
 
-/// Runs a statement and prints its result to `out`: how many rows were printed, `None` for a statement that has no result.
+/// Runs a statement and prints its result to `out`, with `pictures` below its table: how many rows were printed, `None` for a statement
+/// that has no result.
 async fn run_statement(
     session: &Session,
     statement: Parsed,
     form: Form,
     out: &mut (dyn Write + Send),
+    pictures: Option<&mut Pictures>,
 ) -> Result<Option<usize>, AppError> {
     // What is printed row by row would run into it.
     let is_shown = form.format == Format::Table || !form.is_terminal;
@@ -117,7 +123,27 @@ async fn run_statement(
             drop(working);
             None
         }
-        false => Some(print::print(results.rows, form, out, working).await?),
+        false => {
+            let mut found = match form {
+                Form {
+                    format: Format::Table,
+                    width: Some(width),
+                    ..
+                } => pictures
+                    .filter(|pictures| pictures.are_wanted())
+                    .map(|pictures| {
+                        let schema = results.rows.schema();
+                        (pictures, Found::none(&schema, results.references), width)
+                    }),
+                _ => None,
+            };
+            let noted = found.as_mut().map(|(_, found, _)| found);
+            let rows = print::print(results.rows, form, out, working, noted).await?;
+            if let Some((pictures, found, width)) = found {
+                pictures.show(session.engine(), found, width, out).await?;
+            }
+            Some(rows)
+        }
     };
     if let Some(lost) = results.losses.said() {
         note!("warning: {lost}");

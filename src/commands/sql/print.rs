@@ -19,6 +19,7 @@ use parquet::arrow::ArrowWriter;
 use picsift_images::escaped;
 
 use super::super::printer::plain;
+use super::pictures::Found;
 use super::table;
 use super::working::Working;
 use super::{terminal, unwritable};
@@ -58,7 +59,8 @@ impl Form {
     }
 }
 
-/// Prints all of `stream`, or what a table shows of it, to `out`: how many rows that was. A table ends `working` before it is printed.
+/// Prints all of `stream`, or what a table shows of it, to `out`: how many rows that was. A table ends `working` before it is printed,
+/// and notes the pictures of its rows.
 ///
 /// # Errors
 /// The query's, or standard output's.
@@ -67,13 +69,14 @@ pub(super) async fn print(
     form: Form,
     out: &mut (dyn Write + Send),
     working: Option<Working>,
+    pictures: Option<&mut Found>,
 ) -> Result<usize, AppError> {
     let stream = match is_plan(&stream.schema()) {
         true => without_secrets(stream),
         false => stream,
     };
     let result = match form.format {
-        Format::Table => table(stream, form, out, working).await,
+        Format::Table => table(stream, form, out, working, pictures).await,
         Format::Csv | Format::Json => lines(stream, form, out).await,
         Format::Parquet => parquet_file(stream, form, out).await,
     };
@@ -129,6 +132,7 @@ async fn table(
     form: Form,
     out: &mut (dyn Write + Send),
     working: Option<Working>,
+    mut pictures: Option<&mut Found>,
 ) -> Result<usize, AppError> {
     let schema = stream.schema();
     let mut batches = Vec::new();
@@ -139,6 +143,9 @@ async fn table(
         more = batch.num_rows() > room;
         let batch = batch.slice(0, batch.num_rows().min(room));
         rows += batch.num_rows();
+        if let Some(pictures) = &mut pictures {
+            pictures.add(&batch).map_err(AppError::Run)?;
+        }
         batches.push(table::readable_batch(&batch).map_err(unwritable)?);
         if more {
             break;

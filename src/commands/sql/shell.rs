@@ -10,7 +10,8 @@ use rustyline::history::FileHistory;
 use rustyline::{CompletionType, Config, Editor};
 
 use super::complete::Statements;
-use super::line::Line;
+use super::line::{Images, Line};
+use super::pictures::Pictures;
 use super::print::Form;
 use super::{is_about_the_terminal, run_statement};
 use crate::cli::Format;
@@ -31,6 +32,7 @@ COPY (SELECT ...) TO 'out/' (FORMAT parquet, PARTITION_BY (label));
 \\d           the tables and views of this session     \\d NAME or \\d 'photos/'   columns of a table
 \\x           a line for each column, on and off       \\timing   the time of statements, on and off
 \\o FILE      results into a .csv, .jsonl or .parquet file, until \\o alone
+\\images      pictures of a result's first rows below it, on and off; kitty, iterm2 or sixel where the terminal does not say
 help or \\?   this     exit, quit, \\q or Ctrl-D   leave     Ctrl-C   stop the query     Tab   complete";
 
 /// What stands before a statement, and before each further line of it.
@@ -47,6 +49,8 @@ struct Results {
     timing: bool,
     /// Where they go but the terminal.
     file: Option<Output>,
+    /// What the terminal shows besides.
+    pictures: Pictures,
 }
 
 /// A file that gets results.
@@ -96,7 +100,10 @@ impl Results {
     async fn run(&mut self, session: &Session, statement: Parsed) -> Result<(), AppError> {
         let begun = Instant::now();
         let rows = match &mut self.file {
-            None => run_statement(session, statement, self.form, &mut std::io::stdout()).await?,
+            None => {
+                let (mut out, pictures) = (std::io::stdout(), Some(&mut self.pictures));
+                run_statement(session, statement, self.form, &mut out, pictures).await?
+            }
             Some(output) => {
                 if output.written && output.form.format == Format::Parquet {
                     return Err(AppError::Usage(format!(
@@ -104,7 +111,8 @@ impl Results {
                         output.path.display()
                     )));
                 }
-                let rows = run_statement(session, statement, output.form, &mut output.file).await?;
+                let out = &mut output.file;
+                let rows = run_statement(session, statement, output.form, out, None).await?;
                 output.written |= rows.is_some();
                 let flushed = output.file.flush();
                 flushed.map_err(AppError::file("write", &output.path))?;
@@ -187,6 +195,7 @@ pub(super) async fn run(session: &Session, form: Form) -> Result<(), AppError> {
         form,
         timing: true,
         file: None,
+        pictures: Pictures::new(),
     };
     let mut typed = String::new();
     loop {
@@ -230,6 +239,14 @@ pub(super) async fn run(session: &Session, form: Form) -> Result<(), AppError> {
                     true => say!("the time of statements is said"),
                     false => say!("the time of statements is not said"),
                 }
+            }
+            Line::Images(asked) => {
+                match asked {
+                    Images::Other => results.pictures.want(None),
+                    Images::Shown(wanted) => results.pictures.want(Some(wanted)),
+                    Images::By(drawing) => results.pictures.draw(drawing),
+                }
+                say!("{}", results.pictures.state());
             }
             Line::Output(path) => results.put_into(path),
             Line::Script(script) => {

@@ -7,7 +7,7 @@ use indicatif::HumanCount;
 
 use super::CheapModel;
 use super::sample::{Left, SampledRow, ask, draw, embed};
-use super::taught::{self, teach};
+use super::taught::{self, learn};
 use crate::cascade::draw::Place;
 use crate::cascade::{Judged, size, thresholds};
 use crate::dataset::Manifest;
@@ -91,7 +91,7 @@ pub(super) async fn find(
         true => size::first_that_teaches(rows),
         false => size::first(rows),
     };
-    let first = first as usize;
+    let mut first = first as usize;
     check_asked(cheap, first as f64, "a first sample alone is")?;
     let mut known = match &mut journal {
         Some(journal) => std::mem::take(&mut journal.sampled),
@@ -106,9 +106,8 @@ pub(super) async fn find(
         cancel,
     };
     asking.ask(&places[..first], &mut known).await?;
-    if teaches {
-        let embeddings = asking.embed(&places[..first]).await?;
-        taught = teach(cheap, &mut known[..first], &embeddings).await?;
+    if cheap.head_model().is_some() {
+        (taught, first) = learn(&mut asking, &places, &mut known, first).await?;
         asking.cheap = &taught;
     }
     let cheap = asking.cheap;
@@ -159,9 +158,9 @@ fn check_asked(cheap: &CheapModel, images: f64, what: &str) -> Result<(), AppErr
 }
 
 /// What asks about a sample.
-struct Asking<'a> {
-    job: &'a PreparedJob,
-    cheap: &'a CheapModel,
+pub(super) struct Asking<'a> {
+    pub(super) job: &'a PreparedJob,
+    pub(super) cheap: &'a CheapModel,
     left: &'a Left,
     journal: Option<&'a mut Journal>,
     cancel: &'a Cancel,
@@ -169,7 +168,14 @@ struct Asking<'a> {
 
 impl Asking<'_> {
     /// Asks about the places that `known` has nothing of yet, and remembers it.
-    async fn ask(&mut self, places: &[Place], known: &mut Vec<SampledRow>) -> Result<(), AppError> {
+    ///
+    /// # Errors
+    /// When rows cannot be read or a model not be had; [`AppError::Cancelled`].
+    pub(super) async fn ask(
+        &mut self,
+        places: &[Place],
+        known: &mut Vec<SampledRow>,
+    ) -> Result<(), AppError> {
         while known.len() < places.len() {
             let part = &places[known.len()..places.len().min(known.len() + PART)];
             let asked = tokio::select! {
@@ -198,7 +204,10 @@ impl Asking<'_> {
 
 impl Asking<'_> {
     /// The cheap model's embeddings of the same rows in the same order.
-    async fn embed(&self, places: &[Place]) -> Result<Vec<Option<Vec<f32>>>, AppError> {
+    ///
+    /// # Errors
+    /// As [`Asking::ask`].
+    pub(super) async fn embed(&self, places: &[Place]) -> Result<Vec<Option<Vec<f32>>>, AppError> {
         let mut all = Vec::with_capacity(places.len());
         for part in places.chunks(PART) {
             all.extend(embed(self.job, self.cheap, self.left, part).await?);
@@ -231,7 +240,12 @@ fn risk(cheap: &CheapModel) -> f64 {
 }
 
 /// The rows that both models have a score of, for the category at `place` of the job, which is the `at`-th of those sampled.
-fn judged(job: &PreparedJob, rows: &[SampledRow], at: usize, place: usize) -> Vec<Judged> {
+pub(super) fn judged(
+    job: &PreparedJob,
+    rows: &[SampledRow],
+    at: usize,
+    place: usize,
+) -> Vec<Judged> {
     let threshold = job.columns.labelling.thresholds()[place];
     let both = rows.iter().filter_map(|row| {
         Some(Judged {

@@ -11,12 +11,14 @@ mod taught;
 
 use std::sync::Arc;
 
-use picsift_udf::{Band, Cascade, Engine, ModelHandle, question_name};
+use picsift_udf::{Band, Cascade, Engine, Lessons, ModelHandle, question_name};
 use picsift_vision::categories::JobCategory;
-use picsift_vision::{CategorySpec, PromptStyle, VisionError};
+use picsift_vision::{CategorySpec, HeadModel, PromptStyle, VisionError};
 use serde_json::{Value, json};
 
-use crate::cascade::Promise;
+use super::prepare::PreparedJob;
+use super::sources::Source;
+use crate::cascade::{Promise, size};
 use crate::dataset::cascade::CascadeEntry;
 use crate::error::AppError;
 use crate::options::{CascadeOptions, ModelOptions};
@@ -36,7 +38,7 @@ pub struct CheapModel {
     pub specs: Vec<CategorySpec>,
     /// What is promised of each; nothing of one that the dear model alone answers.
     pub promises: Vec<Promise>,
-    /// Whether the cheap model does not know it by itself, and is taught what the dear one says of the first sample.
+    /// Whether it is taught what the dear model says of the first sample, as the cheap one does not know it by itself or worse.
     taught: Vec<bool>,
 }
 
@@ -169,6 +171,29 @@ impl CheapModel {
         })
     }
 
+    /// What the cheap model is asked about every image of a table.
+    pub(in crate::label) fn lessons(&self, job: &PreparedJob, source: &Source) -> Lessons {
+        let known: Vec<usize> = self
+            .promised()
+            .filter(|&place| !self.to_teach(place))
+            .collect();
+        let column = |place: usize| (self.specs[place].clone(), format!("picsift_cheap_{place}"));
+        Lessons {
+            image: job.tables.image.clone(),
+            base: source.base.clone(),
+            digest: job.options.digest.clone(),
+            model: self.options.cheap.name.clone(),
+            load: self.options.cheap.load,
+            embedding: known.is_empty().then(|| "picsift_cheap".to_string()),
+            categories: known.into_iter().map(column).collect(),
+        }
+    }
+
+    /// Rows of a sample of so many at least.
+    pub(in crate::label) fn least_sample(&self, rows: u64) -> u64 {
+        size::least(rows, self.promised().any(|place| self.to_teach(place)))
+    }
+
     /// Takes the heads of an entry that were taught on the way; whether there are any.
     fn take_taught(&mut self, entry: &CascadeEntry) -> bool {
         let mut any = false;
@@ -181,6 +206,11 @@ impl CheapModel {
             }
         }
         any
+    }
+
+    /// Whose embeddings it could be taught by; `None` for a model that embeds nothing.
+    fn head_model(&self) -> Option<HeadModel> {
+        self.model.head_model()
     }
 
     /// Whether a category is yet to be taught to the cheap model.

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::page::{Block, Mark, blocks};
 use super::runner::{Runner, steady};
 use super::{name, pages, writing};
+use crate::shell;
 use crate::support::*;
 
 /// How many blocks of each page are marked as not run here, and as run by another test. Whoever marks one changes a number here.
@@ -172,6 +173,31 @@ fn the_first_hour_goes_as_the_readme_says() {
         corrected += kept.lines().count();
     });
     assert_eq!(corrected, 3);
+    typed_queries(&runner);
+}
+
+/// The README's queries typed into the shell, which show the same rows there.
+fn typed_queries(runner: &Runner) {
+    let text = fs::read_to_string(root().join("README.md")).unwrap();
+    let mut typed = 0;
+    for block in blocks(&text).iter().filter(|block| block.kind == "console") {
+        for step in block.steps() {
+            let query = step.command.strip_prefix("picsift sql \"");
+            let Some(query) = query.and_then(|query| query.strip_suffix('"')) else {
+                continue;
+            };
+            let statement = format!("{query};");
+            let mut lines: Vec<&str> = statement.lines().collect();
+            lines.push("exit");
+            let shown = shell::typed_in(runner.folder(), "xterm", "62;22c", &lines);
+            let Some(shown) = shown else { return };
+            for row in &step.printed {
+                assert!(shown.contains(row), "no {row} in {shown}");
+            }
+            typed += 1;
+        }
+    }
+    assert!(typed >= 2, "{typed}");
 }
 
 #[test]

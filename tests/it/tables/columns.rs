@@ -246,7 +246,7 @@ fn an_image_struct_without_paths_and_a_dictionary_of_paths_hold_images() {
         );
         assert_eq!(rows(&query), [json!({"f": true})]);
         let (folder, output) = label(&[&path], &[]);
-        assert!(stdout(&output).contains("1 images (1 distinct), 0 failed"));
+        assert!(stdout(&output).contains("1 image (1 distinct), 0 failed"));
         let rows = rows(&format!(
             "SELECT is_fish FROM '{}'",
             folder.path().join("out").display()

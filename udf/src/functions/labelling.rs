@@ -98,9 +98,15 @@ impl Labelling {
         holds(&self.thresholds, scores)
     }
 
-    /// The name with the highest score among those that hold; the first of equals; `None` when none holds.
-    pub fn best(&self, scores: &[f32]) -> Option<&str> {
-        RowPrediction::new(Some(Ok(scores.to_vec())), Vec::new()).best(self)
+    /// Whether each category holds, and the name of the best of them: what a person said comes first, then the highest score, the first of
+    /// equals; `None` when none holds. `said` has for each category what a person said, and is empty where nobody said anything.
+    pub fn judged(
+        &self,
+        scores: &[f32],
+        said: Vec<Option<bool>>,
+    ) -> (Vec<Option<bool>>, Option<&str>) {
+        let row = RowPrediction::new(Some(Ok(scores.to_vec())), said);
+        (row.holds(self).unwrap_or_default(), row.best(self))
     }
 }
 

@@ -60,7 +60,7 @@ pub(super) fn run(run: &mut Run) -> Outcome {
         "ask",
         errors.is_empty(),
         json!({ "answered": answered, "errors": errors, "batches": stats.batches, "halved": stats.halved,
-                "devices": service.info().device, "lost": stats.lost }),
+                "without_next": stats.without_next, "devices": service.info().device, "lost": stats.lost }),
     );
     Ok(())
 }

@@ -45,6 +45,8 @@ pub struct ServiceStats {
     pub batches: u64,
     /// Calls that did not fit the device's memory, whose images were then tried again in smaller batches.
     pub halved: u64,
+    /// Calls that did not fit the device's memory beside what was made ready for the next one, and were repeated without it.
+    pub without_next: u64,
     /// Calls in which the model panicked; each is the error of its images.
     pub panics: u64,
     /// Devices that broke, whose work the others took over; the last one is not counted, but ends the service.
@@ -85,6 +87,7 @@ struct Counters {
     images: AtomicU64,
     batches: AtomicU64,
     halved: AtomicU64,
+    without_next: AtomicU64,
     panics: AtomicU64,
     lost: AtomicU64,
     busy_nanos: AtomicU64,
@@ -215,6 +218,7 @@ impl Service {
             images: count(&counters.images),
             batches: count(&counters.batches),
             halved: count(&counters.halved),
+            without_next: count(&counters.without_next),
             panics: count(&counters.panics),
             lost: count(&counters.lost),
             busy: Duration::from_nanos(count(&counters.busy_nanos)),

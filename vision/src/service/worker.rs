@@ -3,7 +3,7 @@
 //! It sleeps until a job arrives, takes whatever else is queued by then up to the batch limit and runs it: batches
 //! grow by themselves under load, and a lone job never waits for company. What a model does wrong ends here: a panic
 //! and a wrong number of answers become errors of their jobs, and a batch that does not fit the device's memory
-//! is halved until it does. A device that is lost ends it: its jobs go back into the queue while there are other devices;
+//! is tried again without the next one beside it, and then halved until it does. A device that is lost ends it: its jobs go back into the queue while there are other devices;
 //! if it was the last one, what waits, and whatever comes later, has that one error.
 
 use std::any::Any;
@@ -28,6 +28,8 @@ pub(super) struct Worker {
     /// What a batch may hold; the views become fewer when memory runs out and stay so, because what did not fit once
     /// would not fit the next time, after as long a computation.
     limits: PackLimits,
+    /// Whether what was made ready of the next batch has been let go for the one that is tried again now.
+    without_next: bool,
 }
 
 impl Worker {
@@ -45,6 +47,7 @@ impl Worker {
             shared,
             queue,
             ahead,
+            without_next: false,
         }
     }
 
@@ -83,8 +86,8 @@ impl Worker {
         }
     }
 
-    /// Calls the model once. Gives back the jobs that did not fit the memory and had company, having lowered the limit so
-    /// that they come in smaller batches; all others are answered.
+    /// Calls the model once. Gives back the jobs that did not fit the memory and are worth another try: beside what was made ready of the
+    /// next batch, which is let go, or else in company, having lowered the limit so that they come in smaller batches. All others are answered.
     ///
     /// # Errors
     /// [`Lost`] when the device has broken, with the jobs that another one may answer.
@@ -106,11 +109,15 @@ impl Worker {
             .find(|error| matches!(error, VisionError::DeviceLost { .. }));
         let last = lost.is_some_and(|lost| self.lose(lost));
         let (lost, others) = (lost.is_some(), lost.is_some() && !last);
+        let full = results
+            .iter()
+            .any(|result| matches!(result, Err(VisionError::OutOfMemory { .. })));
+        let made_room = full && !lost && self.let_go();
         let mut again = Vec::new();
         let requests = jobs.into_iter().zip(staged).zip(replies);
         for (((job, staged), reply), result) in requests.zip(results) {
             let open = match &result {
-                Err(VisionError::OutOfMemory { .. }) => others || !alone,
+                Err(VisionError::OutOfMemory { .. }) => others || !alone || made_room,
                 Err(VisionError::DeviceLost { .. }) => others,
                 _ => false,
             };
@@ -128,11 +135,30 @@ impl Worker {
         if lost {
             return Err(Lost { open: again });
         }
-        if !again.is_empty() {
-            self.limits.cost = self.limits.cost.min(tried.div_ceil(2));
-            add(&self.shared.counters.halved, 1);
+        let tried_without = std::mem::replace(&mut self.without_next, made_room);
+        if made_room {
+            add(&self.shared.counters.without_next, 1);
+        } else if full {
+            if !again.is_empty() {
+                self.limits.cost = self.limits.cost.min(tried.div_ceil(2));
+                add(&self.shared.counters.halved, 1);
+            }
+            // It was not the next batch's fault.
+            if let Some(ahead) = &self.ahead {
+                ahead.resume(self.limits);
+            }
+        } else if tried_without {
+            tracing::warn!(
+                model = %self.shared.description.info.name,
+                "the device's memory holds a batch, but not the next one beside it; from now on batches are made ready one after the other"
+            );
         }
         Ok(again)
+    }
+
+    /// Lets go of what was made ready of the next batch; whether there was anything.
+    fn let_go(&self) -> bool {
+        self.ahead.as_ref().is_some_and(|ahead| ahead.let_go())
     }
 
     /// Takes note that the device is lost; whether it was the last one. Before any reply: a caller that reads one and asks again

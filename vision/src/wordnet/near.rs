@@ -16,8 +16,43 @@ fn widest(lexicon: &Lexicon) -> usize {
 
 /// Nor does one that is further up than this (substance for the sky).
 const FURTHEST: usize = 3;
+/// What every thing that a picture can show is a kind of; what is none of them (happiness, a summer) is near to nothing in it.
+const THING: &str = "physical entity";
+/// Whoever is one is near to that word alone: other kinds of people would be no help.
+const PERSON: &str = "person";
+/// Nouns that WordNet puts so much under that neither they nor what is beside the unknown noun below them says anything: a road is no
+/// pipe because both are ways.
+const VAGUE: [&str; 23] = [
+    "agent",
+    "area",
+    "building complex",
+    "causal agent",
+    "conveyance",
+    "covering",
+    "creation",
+    "facility",
+    "fluid",
+    "framework",
+    "geographic point",
+    "location",
+    "matter",
+    "natural object",
+    "part",
+    "product",
+    "region",
+    "structure",
+    "substance",
+    "supporting structure",
+    "surface",
+    "way",
+    "works",
+];
 /// How many hypernyms to name before the nouns beside the unknown one.
 const HYPERNYMS: usize = 2;
+/// Letters of a word that two compounds have in common.
+const LEAST_LETTERS: usize = 4;
+/// Words of a compound that is named.
+const MOST_WORDS: usize = 3;
 /// How alike two spellings must be, from 0 to 1 as Jaro and Winkler count it.
 const ALIKE: f64 = 0.9;
 
@@ -28,9 +63,14 @@ const ALIKE: f64 = 0.9;
 pub(super) fn near(lexicon: &Lexicon, key: &str, noun: Option<&Noun<'_>>) -> (Vec<String>, bool) {
     let mut near = Vec::new();
     let mut says_kind = true;
-    if let Some(noun) = noun {
+    let meant = noun.and_then(|noun| noun.senses.first());
+    let is_person = meant.is_some_and(|sense| is_kind(lexicon, sense.synset, PERSON));
+    if is_person && lexicon.classes(PERSON).is_some() {
+        near.push(PERSON.to_owned());
+    } else if let Some(noun) = noun {
         let above = hypernyms(lexicon, noun);
-        says_kind = !above.is_empty();
+        // That a man is a primate is no answer where another list knows people.
+        says_kind = !above.is_empty() && !is_person;
         near.extend(
             above
                 .iter()
@@ -41,13 +81,8 @@ pub(super) fn near(lexicon: &Lexicon, key: &str, noun: Option<&Noun<'_>>) -> (Ve
             near.extend(under(lexicon, synset));
         }
         // Where what is above has no name that is known either (a tree is a plant): the kinds that are.
-        for sense in usual(&noun.senses) {
-            for (synset, distance) in lexicon.synsets.at_or_above(sense.synset) {
-                let classes = lexicon.cover(synset).len();
-                if (1..=widest(lexicon)).contains(&classes) && distance <= FURTHEST {
-                    near.extend(under(lexicon, synset));
-                }
-            }
+        for (_, _, synset) in telling(lexicon, noun) {
+            near.extend(under(lexicon, synset));
         }
     } else if let Some(head) = head(lexicon, key) {
         near.push(head);
@@ -75,15 +110,7 @@ fn head(lexicon: &Lexicon, key: &str) -> Option<String> {
 /// Named synsets above the noun's usual senses with few enough classes, the nearest first; of those with the same
 /// classes only the nearest.
 fn hypernyms<'a>(lexicon: &'a Lexicon, noun: &Noun<'_>) -> Vec<(u32, &'a str)> {
-    let mut above: Vec<(usize, usize, u32)> = Vec::new();
-    for (order, sense) in usual(&noun.senses).enumerate() {
-        for (synset, distance) in lexicon.synsets.at_or_above(sense.synset) {
-            let classes = lexicon.cover(synset).len();
-            if (1..=widest(lexicon)).contains(&classes) && distance <= FURTHEST {
-                above.push((distance, order, synset));
-            }
-        }
-    }
+    let mut above = telling(lexicon, noun);
     above.sort_unstable();
     let mut met = HashSet::new();
     above.retain(|&(.., synset)| met.insert(lexicon.cover(synset)));
@@ -91,6 +118,33 @@ fn hypernyms<'a>(lexicon: &'a Lexicon, noun: &Noun<'_>) -> Vec<(u32, &'a str)> {
         .iter()
         .filter_map(|&(.., synset)| Some((synset, name(lexicon, synset)?.1)))
         .collect()
+}
+
+/// The synsets at or above a noun's usual senses that say something of it: how far up, of which sense, and which; sense by sense.
+fn telling(lexicon: &Lexicon, noun: &Noun<'_>) -> Vec<(usize, usize, u32)> {
+    let mut telling = Vec::new();
+    for (order, sense) in usual(&noun.senses).enumerate() {
+        for (synset, distance) in lexicon.synsets.at_or_above(sense.synset) {
+            let classes = lexicon.cover(synset).len();
+            let names = lexicon.synsets.names(synset);
+            if (1..=widest(lexicon)).contains(&classes)
+                && distance <= FURTHEST
+                && !names.iter().any(|name| VAGUE.contains(&name.as_str()))
+                && is_kind(lexicon, synset, THING)
+            {
+                telling.push((distance, order, synset));
+            }
+        }
+    }
+    telling
+}
+
+/// Whether a synset is the first sense of a noun, or a kind of it.
+fn is_kind(lexicon: &Lexicon, synset: u32, noun: &str) -> bool {
+    let first = lexicon.nouns.find(noun);
+    let first = first.and_then(|noun| noun.senses.first().map(|sense| sense.synset));
+    let mut above = lexicon.synsets.at_or_above(synset).into_iter();
+    first.is_some_and(|first| above.any(|(synset, _)| synset == first))
 }
 
 /// The nouns under a synset that were met most often in WordNet's tagged texts: the familiar ones.
@@ -141,26 +195,40 @@ fn words(lexicon: &Lexicon) -> impl Iterator<Item = &str> {
     words.chain(lexicon.synsets.class_names(lexicon.list))
 }
 
-/// Nouns with classes that differ by few letters: one in three at most, never more than two.
+/// Nouns with classes that differ by few letters: one in three at most, never more than two; alike on the whole, or with the same letters.
 fn spelt_alike(lexicon: &Lexicon, key: &str) -> Vec<String> {
     let most = (key.chars().count() / 3).min(2);
     let mut alike: Vec<(usize, &str)> = words(lexicon)
         .map(|word| (strsim::osa_distance(key, word), word))
-        .filter(|&(distance, word)| distance <= most && strsim::jaro_winkler(key, word) >= ALIKE)
+        .filter(|&(distance, word)| {
+            let is_alike =
+                || strsim::jaro_winkler(key, word) >= ALIKE || letters(key) == letters(word);
+            distance <= most && is_alike()
+        })
         .filter(|&(_, word)| lexicon.classes(&fold(word)).is_some())
         .collect();
     alike.sort_unstable();
     alike.into_iter().map(|(_, word)| word.to_owned()).collect()
 }
 
-/// Compounds with classes that have a word of this compound (`measuring cup` for a measuring tape), those alike first.
+/// The letters of a word, in the order of the alphabet.
+fn letters(word: &str) -> Vec<char> {
+    let mut letters: Vec<char> = word.chars().collect();
+    letters.sort_unstable();
+    letters
+}
+
+/// Compounds with classes that have a word of this compound (`measuring cup` for a measuring tape), those alike first; not for the sake of
+/// its small words, and none that are descriptions.
 fn sharing_a_word(lexicon: &Lexicon, key: &str) -> Vec<String> {
     let parts: Vec<&str> = key.split(' ').collect();
     if parts.len() < 2 {
         return Vec::new();
     }
+    let says = |part: &str| part.len() >= LEAST_LETTERS && parts.contains(&part);
+    let is_compound = |word: &str| (2..=MOST_WORDS).contains(&word.split(' ').count());
     let mut sharing: Vec<(f64, &str)> = words(lexicon)
-        .filter(|word| word.contains(' ') && word.split(' ').any(|part| parts.contains(&part)))
+        .filter(|word| is_compound(word) && word.split(' ').any(says))
         .filter(|word| lexicon.classes(&fold(word)).is_some())
         .map(|word| (strsim::jaro_winkler(key, word), word))
         .collect();

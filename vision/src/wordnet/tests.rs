@@ -120,8 +120,23 @@ fn several_lists_take_a_noun_in_one_form_and_give_one_reason() {
     // Spectacles in one list are no glasses to drink from in the other.
     assert_eq!(counts("glasses"), [1, 0]);
     // What a noun is says more than other kinds of the same: no ballplayer for a woman.
-    assert_eq!(found("woman").unwrap_err().near(), ["person"]);
-    assert_eq!(found("sea").unwrap_err().near(), [""; 0]);
+    for kind in ["woman", "man", "baby", "bride", "police officer"] {
+        assert_eq!(found(kind).unwrap_err().near(), ["person"], "{kind}");
+    }
+    // What no picture shows as a thing is near to nothing, and so is a thing that shares only what says nothing with others.
+    for noun in [
+        "happiness",
+        "danger",
+        "quality",
+        "beauty",
+        "music",
+        "sea",
+        "road",
+        "window",
+        "document",
+    ] {
+        assert_eq!(found(noun).unwrap_err().near(), [""; 0], "{noun}");
+    }
     let error = found("moose").unwrap_err();
     assert!(
         !error.near().is_empty() && error.near().len() <= 5,
@@ -245,6 +260,8 @@ fn an_unknown_noun_names_near_ones_that_work() {
     assert_eq!(near("giraffe")[..2], ["ruminant", "even-toed ungulate"]);
     assert_eq!(near("blue car"), ["car"]);
     assert_eq!(near("hamer")[0], "hammer");
+    assert_eq!(near("dgo")[0], "dog");
+    assert_eq!(near("is there a dog in it"), [""; 0]);
     assert!(near("cow").contains(&"ox".to_owned()));
 }
 

@@ -61,6 +61,7 @@ fn kernels_compute_what_they_say() {
         "bias and gelu",
         "residual",
         "patches",
+        "choose",
     ] {
         for dtype in ["f32", "bf16"] {
             let mut lines = said.lines();
@@ -85,7 +86,12 @@ fn a_kernel_that_is_wrong_is_found_out() {
             "exchange(high[half], 2)",
             "exchange(high[half], 1)",
         ),
-        ("rotary.cu", "k[at + 3 * half] = keys[at + 3 * half];", ""),
+        ("choose.cu", "other_place < place", "other_place > place"),
+        (
+            "rotary.cu",
+            "k[first + 3 * half] = keys[first + 3 * half];",
+            "",
+        ),
     ] {
         let changed = tempfile::tempdir().unwrap();
         for entry in std::fs::read_dir(&kernels).unwrap() {

@@ -1,13 +1,13 @@
 //! The network against the reference's tensors: every stage, every picture, each answer.
 //!
-//! Tolerances are the golden folders' own. On the CPU in f32, with both kinds of steps: those of every other device, one of
+//! Tolerances are the golden folders' own. On the CPU in f32, with both kinds of steps on all units that differ: those of every other device, one of
 //! candle's operations after another, are held to the same numbers. `examples/gpu_check` is for a GPU.
 
 use candle_core::{D, DType, Device, IndexOp, Tensor};
 use picsift_vision::moondream::{
     Config, Layout, Network, OverlapCrops, Prefix, Request, Squash, Stage,
 };
-use picsift_vision::transformer::{Checkpoint, Format};
+use picsift_vision::transformer::{Checkpoint, Format, Units};
 use picsift_vision::{CropPolicy, Generation, Preprocessor, Views};
 use serde_json::Value;
 
@@ -32,11 +32,16 @@ pub(crate) fn network(golden: &Golden, format: &Format) -> Network {
     Network::read(config, &checkpoint, format).unwrap()
 }
 
-/// Every golden folder with its network, computed by either kind of steps.
+/// Every golden folder with its network, computed by either kind of steps, on all units whose steps differ.
 pub(crate) fn networks() -> impl Iterator<Item = (Golden, Network)> {
     folders().into_iter().flat_map(|golden| {
         let fused = Format::new(&Device::Cpu, None, None);
-        [fused.clone(), fused.plain()].map(|format| {
+        // In f32 there are two ways: that of AVX2, and another for the rest.
+        let units = Units::of_this_machine()
+            .filter(|&units| units == Units::best() || units == Units::Avx2);
+        let mut formats = vec![fused.clone().plain()];
+        formats.extend(units.map(|units| fused.clone().with_units(units)));
+        formats.into_iter().map(move |format| {
             let network = network(&golden, &format);
             (golden.clone(), network)
         })

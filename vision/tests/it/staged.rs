@@ -255,6 +255,157 @@ async fn what_did_not_fit_the_memory_is_still_ready_when_it_is_asked_again() {
     assert_eq!(service.stats().halved, 1);
 }
 
+/// What computing an image takes of a device's memory, beside the image itself.
+const COMPUTED: usize = 3;
+
+/// An image in a device's memory.
+struct Held(Arc<AtomicUsize>);
+
+impl Held {
+    fn new(used: &Arc<AtomicUsize>) -> Self {
+        used.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(used))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A device whose memory holds so many images that are made ready, of which one that is computed takes [`COMPUTED`] more. It reports each
+/// batch's pictures and how many of them were made ready, and goes on when it is told to.
+fn nearly_full(options: ServiceOptions, room: usize) -> NearlyFull {
+    let (report, batches) = unbounded_channel();
+    let (go, sign) = channel::<()>();
+    let used = Arc::new(AtomicUsize::new(0));
+    let count = Arc::new(AtomicUsize::new(0));
+    let (there, counted) = (Arc::clone(&used), Arc::clone(&count));
+    let memory = Arc::clone(&used);
+    let service = start(
+        options,
+        move |_| {
+            let held = Held::new(&there);
+            counted.fetch_add(1, Ordering::SeqCst);
+            Some(Box::new(held))
+        },
+        move |jobs, staged| {
+            let numbers = jobs.iter().map(|job| job.views.data[0]).collect();
+            let ready = staged.iter().filter(|staged| staged.is_some()).count();
+            report.send((numbers, ready)).unwrap();
+            sign.recv().unwrap();
+            if memory.load(Ordering::SeqCst) + COMPUTED * jobs.len() <= room {
+                return echo(jobs);
+            }
+            let out = || VisionError::OutOfMemory {
+                model: "test".to_owned(),
+                device: "cpu".to_owned(),
+                views: 1,
+            };
+            jobs.iter().map(|_| Err(out())).collect()
+        },
+    );
+    NearlyFull {
+        service,
+        batches,
+        go,
+        staged: count,
+    }
+}
+
+struct NearlyFull {
+    service: Service,
+    batches: UnboundedReceiver<(Vec<u8>, usize)>,
+    go: Sender<()>,
+    /// How many images have been made ready so far.
+    staged: Arc<AtomicUsize>,
+}
+
+impl NearlyFull {
+    /// Picture 0 is being computed and the others wait.
+    async fn fill(&mut self, others: std::ops::RangeInclusive<u8>) -> Vec<Pending> {
+        let mut pending = vec![submit(&self.service, 0, 1).await];
+        assert_eq!(self.batches.recv().await, Some((vec![0], 1)));
+        for number in others {
+            pending.push(submit(&self.service, number, 1).await);
+        }
+        pending
+    }
+
+    async fn staged(&self, count: usize) {
+        let all = || self.staged.load(Ordering::SeqCst) == count;
+        eventually(&format!("{count} have been made ready"), all).await;
+    }
+
+    async fn next(&mut self, numbers: &[u8], ready: usize) {
+        self.go.send(()).unwrap();
+        assert_eq!(self.batches.recv().await, Some((numbers.to_vec(), ready)));
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_does_not_fit_beside_the_next_one_is_repeated_without_it() {
+    let mut device = nearly_full(options(2, 2, 16), 8);
+    let pending = device.fill(1..=6).await;
+    device.staged(4).await;
+    device.next(&[1, 2], 2).await;
+    // Two lie ready now and a third has no room there.
+    device.staged(6).await;
+    device.next(&[1, 2], 2).await;
+    // It fitted, and nothing is made ready from then on.
+    device.next(&[3, 4], 0).await;
+    device.next(&[5, 6], 0).await;
+    device.go.send(()).unwrap();
+    for (number, pending) in (0..).zip(pending) {
+        answered(number, pending).await;
+    }
+    device.staged(6).await;
+    let stats = device.service.stats();
+    assert_eq!((stats.without_next, stats.halved, stats.batches), (1, 0, 5));
+}
+
+#[tokio::test]
+async fn an_image_that_fits_alone_is_answered_however_full_the_device_is() {
+    let mut device = nearly_full(options(1, 1, 16), 4);
+    let pending = device.fill(1..=4).await;
+    device.staged(3).await;
+    // Beside the first, one lies ready and one waits: the room is gone, and its answer is not.
+    device.next(&[0], 1).await;
+    for number in 1..=4 {
+        device.next(&[number], 0).await;
+    }
+    device.go.send(()).unwrap();
+    for (number, pending) in (0..).zip(pending) {
+        answered(number, pending).await;
+    }
+    let stats = device.service.stats();
+    assert_eq!((stats.without_next, stats.halved), (1, 0));
+}
+
+#[tokio::test]
+async fn a_batch_that_does_not_fit_by_itself_either_is_halved_and_the_next_made_ready_again() {
+    let mut device = nearly_full(options(2, 2, 16), 7);
+    let pending = device.fill(1..=3).await;
+    device.staged(4).await;
+    device.next(&[1, 2], 2).await;
+    device.next(&[1, 2], 2).await;
+    device.next(&[1], 1).await;
+    device.next(&[2], 1).await;
+    device.next(&[3], 0).await;
+    device.go.send(()).unwrap();
+    for (number, pending) in (0..).zip(pending) {
+        answered(number, pending).await;
+    }
+    // Picture 3 had been let go; what comes now is made ready.
+    let later = submit(&device.service, 7, 1).await;
+    assert_eq!(device.batches.recv().await, Some((vec![7], 1)));
+    device.go.send(()).unwrap();
+    answered(7, later).await;
+    let stats = device.service.stats();
+    assert_eq!((stats.without_next, stats.halved), (1, 1));
+}
+
 #[tokio::test]
 async fn what_lies_ready_for_a_device_that_breaks_is_made_ready_for_another() {
     let (report, mut batches) = unbounded_channel();

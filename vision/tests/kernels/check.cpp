@@ -3,6 +3,7 @@
 //
 //     c++ -O2 -std=c++17 -DPICSIFT_EMULATED -I. -I../../src/transformer/kernels/cuda check.cpp -o check && ./check
 #include "attention.cu"
+#include "choose.cu"
 #include "epilogue.cu"
 #include "patches.cu"
 #include "rotary.cu"
@@ -84,19 +85,20 @@ static void check_epilogue(const char *step, int kind, void (*kernel)(u64, u32, 
 }
 
 template <typename T>
-static void check_rotate(void (*kernel)(u32, u32, u32, T *, const float *, const float *, T *, T *), u32 batch, u32 tokens,
+static void check_rotate(void (*kernel)(u32, u32, u32, u32, u32, T *, const float *, const float *, T *, T *), u32 batch, u32 tokens,
                          u32 heads, u32 dim) {
-  const u32 half = dim / 4, width = heads * dim, rows = batch * tokens;
-  Memory<T> qkv((size_t)rows * 3 * width), k((size_t)rows * width), v((size_t)rows * width);
+  const u32 half = dim / 4, width = heads * dim, rows = batch * tokens, at = tokens % 5, room = tokens + 2 * at;
+  Memory<T> qkv((size_t)rows * 3 * width), k((size_t)batch * room * width), v((size_t)batch * room * width);
   Memory<float> cos_table(tokens * half), sin_table(tokens * half);
-  qkv.random();
+  qkv.random(), k.random(), v.random();
   for (u32 t = 0; t < tokens; t++)
     for (u32 j = 0; j < half; j++) {
       const double angle = (t + 3) * pow(10000, -2.0 * j / (2 * half));
       cos_table.data()[t * half + j] = cos(angle);
       sin_table.data()[t * half + j] = sin(angle);
     }
-  std::vector<double> exact = qkv.exact(), k_exact, v_exact;
+  // What is there before and behind stays.
+  std::vector<double> exact = qkv.exact(), k_exact = k.exact(), v_exact = v.exact();
   for (u32 row = 0; row < rows; row++) {
     for (u32 part = 0; part < 2; part++)
       for (u32 head = 0; head < heads; head++)
@@ -108,12 +110,13 @@ static void check_rotate(void (*kernel)(u32, u32, u32, T *, const float *, const
           *b = first * sin(angle) + second * cos(angle);
         }
     const double *keys = &exact[((size_t)row * 3 + 1) * width];
-    k_exact.insert(k_exact.end(), keys, keys + width);
-    v_exact.insert(v_exact.end(), keys + width, keys + 2 * width);
+    const size_t place = ((size_t)(row / tokens) * room + at + row % tokens) * width;
+    std::copy(keys, keys + width, &k_exact[place]);
+    std::copy(keys + width, keys + 2 * width, &v_exact[place]);
     // Keys and values stay where they were as they were.
     for (u32 i = 0; i < width; i++) exact[((size_t)row * 3 + 1) * width + i] = to_float(qkv.data()[((size_t)row * 3 + 1) * width + i]);
   }
-  launch({rows, 1, 1}, 128, [&] { kernel(tokens, heads, dim, qkv.data(), cos_table.data(), sin_table.data(), k.data(), v.data()); });
+  launch({rows, 1, 1}, 128, [&] { kernel(tokens, heads, dim, room, at, qkv.data(), cos_table.data(), sin_table.data(), k.data(), v.data()); });
   char shape[80];
   snprintf(shape, sizeof shape, "%u x %u, %u heads of %u", batch, tokens, heads, dim);
   compare("rotate", shape, qkv, exact, 1e-6, 8e-3);
@@ -139,6 +142,38 @@ template <typename T> static void check_patches(void (*kernel)(u32, u32, const u
   char shape[80];
   snprintf(shape, sizeof shape, "%u views of %u, patches of %u", views, side, patch);
   compare("patches", shape, vectors, exact, 1e-6, 8e-3);
+}
+
+// Rows with equals, with the highest barred, with what is no number, and with nothing to choose.
+template <typename T> static void check_choose(void (*kernel)(u32, u32, const T *, u32 *), u32 width, u32 threads) {
+  const u32 rows = 6, barred = width / 2;
+  Memory<T> logits((size_t)rows * width);
+  logits.random();
+  T *row = logits.data();
+  row[width - 1] = row[width / 3] = from_float<T>(5);            // the first of equals
+  (row += width)[barred] = from_float<T>(9);                     // not this one
+  (row += width)[width / 5] = from_float<T>(NAN);                // none
+  (row += width)[barred] = from_float<T>(-INFINITY);             // none, even there
+  (row += width)[width - 1] = from_float<T>(7);                  // the last
+  row += width;
+  for (u32 i = 0; i < width; i++) row[i] = from_float<T>(-3e38f); // the lowest that there are
+  std::vector<u32> chosen(rows + 1, 12345);
+  launch({rows, 1, 1}, threads, [&] { kernel(width, barred, logits.data(), chosen.data()); });
+  bool holds = chosen[rows] == 12345 && logits.fenced();
+  for (u32 r = 0; r < rows; r++) {
+    u32 right = width;
+    for (u32 i = 0; i < width; i++) {
+      const float x = to_float(logits.data()[r * width + i]);
+      if (!isfinite(x)) {
+        right = width;
+        break;
+      }
+      if (i != barred && (right == width || x > to_float(logits.data()[r * width + right]))) right = i;
+    }
+    holds &= chosen[r] == right;
+  }
+  failed |= !holds;
+  printf("%s choose %u of %u by %u%s\n", holds ? "ok" : "WRONG", rows, width, threads, sizeof(T) == 4 ? " f32" : " bf16");
 }
 
 // Queries within what they were computed in, keys of the first piece by themselves, those of the last within theirs: all the
@@ -216,6 +251,11 @@ int main() {
     check_rotate<bf16>(picsift_rotate_bf16, 3, tokens, 2, 64);
     check_rotate<bf16>(picsift_rotate_bf16, 1, tokens, 2, 24);
   }
+  for (u32 width : {1u, 3u, 31u, 1000u})
+    for (u32 threads : {32u, 128u}) {
+      check_choose<float>(picsift_choose_f32, width, threads);
+      check_choose<bf16>(picsift_choose_bf16, width, threads);
+    }
   check_patches<float>(picsift_patches_f32, 2, 70, 14);
   check_patches<bf16>(picsift_patches_bf16, 3, 45, 14);
   struct {

@@ -33,7 +33,7 @@ static char names[KERNELS][128];
 static int known;
 
 static struct {
-  u64 launches, strided, elements, largest, products, allocations, frees, uploads, upload_bytes, downloads, events;
+  u64 launches, strided, elements, largest, products, allocations, frees, uploads, upload_bytes, downloads, download_bytes, events;
   double flop;
   char largest_name[128];
 } now;
@@ -66,10 +66,10 @@ static void report(void) {
     if (out) {
       fprintf(out,
               "{\"launches\": %llu, \"strided\": %llu, \"products\": %llu, \"gflop\": %.1f, \"uploads\": %llu, "
-              "\"upload_mb\": %.1f, \"downloads\": %llu, \"allocations\": %llu, \"events\": %llu, "
+              "\"upload_mb\": %.1f, \"downloads\": %llu, \"download_kb\": %.1f, \"allocations\": %llu, \"events\": %llu, "
               "\"elements\": %llu, \"largest\": %llu, \"largest_kernel\": \"%s\", \"peak_mb\": %.0f, "
               "\"live_mb\": %.0f}\n",
-              now.launches, now.strided, now.products, now.flop / 1e9, now.uploads, now.upload_bytes / 1e6, now.downloads,
+              now.launches, now.strided, now.products, now.flop / 1e9, now.uploads, now.upload_bytes / 1e6, now.downloads, now.download_bytes / 1e3,
               now.allocations, now.events, now.elements, now.largest, now.largest_name, peak / 1e6, live / 1e6);
       fclose(out);
     }
@@ -161,6 +161,7 @@ int cuMemcpyDtoHAsync_v2(void *to, u64 from, size_t bytes, void *stream) {
   usleep(1000 * setting("NULL_WAIT", 0));
   COUNTING;
   now.downloads++;
+  now.download_bytes += bytes;
   memset(to, 0, bytes);
   return broken ? ILLEGAL_ADDRESS : SUCCESS;
 }

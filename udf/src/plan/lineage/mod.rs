@@ -12,6 +12,7 @@ mod walk;
 use std::sync::Arc;
 
 use datafusion::datasource::listing::ListingTableUrl;
+use datafusion::logical_expr::LogicalPlan;
 use url::Url;
 
 use crate::pipeline::base::Base;
@@ -134,6 +135,15 @@ impl Lineage {
                 }
             }
         }
+    }
+}
+
+/// The folder that relative references in a column of a plan's rows belong to; `None` where it is not one, or not known.
+pub fn column_folder(plan: &LogicalPlan, column: usize) -> Option<Arc<Url>> {
+    let columns = walk::columns(plan, &Around::Top);
+    match columns.into_iter().nth(column)? {
+        Lineage::Folder(folder) => Some(folder),
+        _ => None,
     }
 }
 

@@ -3,10 +3,11 @@
 use candle_core::cuda::cudarc::driver::PushKernelArg;
 use candle_core::{DType, Error, Result, Tensor};
 
+use super::super::Room;
 use super::{address, blocks, contiguous, count, kernel, ptx, unfilled};
 
-/// Rotates the queries in `qkv`, `[batch, tokens, 3 * heads * head_dim]`, where they lie, and gives the rotated keys and the values
-/// by themselves, `[batch, tokens, heads * head_dim]` each. `cos` and `sin` are `[tokens, head_dim / 4]` of f32. `qkv` must have
+/// Rotates the queries in `qkv`, `[batch, tokens, 3 * heads * head_dim]`, where they lie, and writes the rotated keys and the values
+/// behind those that `room` has, or by themselves. `cos` and `sin` are `[tokens, head_dim / 4]` of f32. `qkv` must have
 /// no other user.
 ///
 /// # Errors
@@ -15,7 +16,8 @@ pub(in super::super) fn rotate(
     qkv: &Tensor,
     (cos, sin): (&Tensor, &Tensor),
     heads: usize,
-) -> Result<(Tensor, Tensor)> {
+    room: Option<Room>,
+) -> Result<Room> {
     let (batch, tokens, width) = qkv.dims3()?;
     let head_dim = width / (3 * heads.max(1));
     let table = tokens * (head_dim / 4);
@@ -29,13 +31,31 @@ pub(in super::super) fn rotate(
         );
     }
     let (_, device) = address(qkv)?;
-    let k = unfilled(&device, qkv.dtype(), (batch, tokens, width / 3))?;
-    let v = unfilled(&device, qkv.dtype(), (batch, tokens, width / 3))?;
+    let room = match room {
+        Some(room) => room.with_room(tokens)?,
+        None => Room {
+            k: unfilled(&device, qkv.dtype(), (batch, tokens, width / 3))?,
+            v: unfilled(&device, qkv.dtype(), (batch, tokens, width / 3))?,
+            tokens: 0,
+        },
+    };
+    let (there, most, room_width) = room.k.dims3()?;
+    if (there, room_width) != (batch, width / 3) || room.v.shape() != room.k.shape() {
+        candle_core::bail!(
+            "keys of {:?} do not go behind {:?}",
+            qkv.shape(),
+            room.k.shape()
+        );
+    }
+    let grown = |room: Room| Room {
+        tokens: room.tokens + tokens,
+        ..room
+    };
     let rows = count(batch * tokens)?;
     if rows == 0 {
-        return Ok((k, v));
+        return Ok(grown(room));
     }
-    let addresses = [qkv, cos, sin, &k, &v].map(|x| contiguous("rotate", x));
+    let addresses = [qkv, cos, sin, &room.k, &room.v].map(|x| contiguous("rotate", x));
     let [qkv_at, cos_at, sin_at, k_at, v_at] = addresses;
     let (qkv_at, cos_at, sin_at, k_at, v_at) = (qkv_at?, cos_at?, sin_at?, k_at?, v_at?);
     let function = device.get_or_load_custom_func(
@@ -43,9 +63,11 @@ pub(in super::super) fn rotate(
         "picsift_rotary",
         ptx!("rotary"),
     )?;
-    let (tokens, heads, head_dim) = (count(tokens)?, count(heads)?, count(head_dim)?);
+    let (each, heads, head_dim) = (count(tokens)?, count(heads)?, count(head_dim)?);
     let mut launch = function.builder();
-    launch.arg(&tokens).arg(&heads).arg(&head_dim);
+    let (most, at) = (count(most)?, count(room.tokens)?);
+    launch.arg(&each).arg(&heads).arg(&head_dim);
+    launch.arg(&most).arg(&at);
     launch
         .arg(&qkv_at)
         .arg(&cos_at)
@@ -54,5 +76,5 @@ pub(in super::super) fn rotate(
         .arg(&v_at);
     // SAFETY: the arguments are those of the kernel, and the shapes that it reads and writes were checked above.
     unsafe { launch.launch(blocks((rows, 1, 1), 256)) }.map_err(Error::wrap)?;
-    Ok((k, v))
+    Ok(grown(room))
 }
