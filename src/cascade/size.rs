@@ -77,7 +77,11 @@ pub fn band(sample: &[Judged], promise: &Promise) -> (f32, f32) {
     let mut rows = sample.to_vec();
     rows.sort_by(|a, b| a.score.total_cmp(&b.score));
     let held = rows.iter().filter(|row| row.holds).count() as f64;
-    let mut missed = promise.recall.map_or(-1.0, |recall| (1.0 - recall) * held);
+    // A tenth of ten rows is one row, however it is rounded.
+    let whole = |rows: f64| (rows + 1e-9).floor();
+    let mut missed = promise
+        .recall
+        .map_or(-1.0, |recall| whole((1.0 - recall) * held));
     let low = rows.iter().position(|row| {
         missed -= f64::from(row.holds);
         missed < 0.0
@@ -85,7 +89,7 @@ pub fn band(sample: &[Judged], promise: &Promise) -> (f32, f32) {
     let low = low.unwrap_or(rows.len());
     let mut mistaken = promise
         .precision
-        .map_or(-1.0, |precision| (1.0 / precision - 1.0) * held);
+        .map_or(-1.0, |precision| whole((1.0 / precision - 1.0) * held));
     let high = rows[low..].iter().rposition(|row| {
         mistaken -= f64::from(!row.holds);
         mistaken < 0.0
