@@ -70,6 +70,15 @@ pub enum AppError {
         #[source]
         source: object_store::Error,
     },
+    /// A cluster could not do what it was asked.
+    #[error("{source}")]
+    Cluster {
+        /// Whether the person can put it right before trying again.
+        is_usage: bool,
+        /// Why. Without its type, of which every future that may fail would have to be shown to be fit for other threads.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// Another picsift is at work on the same output, or has taken it over.
     #[error("{0}")]
     Taken(String),
@@ -135,9 +144,11 @@ impl AppError {
             }
             Self::Usage(_) | Self::Plan(_) | Self::Engine(_) | Self::Source(_) => 2,
             Self::Unfinished { source, .. } => source.exit_code(),
+            Self::Cluster { is_usage: true, .. } => 2,
             Self::Run(_)
             | Self::File { .. }
             | Self::Object { .. }
+            | Self::Cluster { .. }
             | Self::Taken(_)
             | Self::TooManyErrors(_)
             | Self::AllFailed(_)

@@ -8,6 +8,7 @@
 pub mod batches;
 pub mod cascade;
 pub mod cli;
+pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod corrections;

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use datafusion::catalog::{DynamicFileCatalog, TableProviderFactory, UrlTableFactory};
 use datafusion::common::Result;
 use datafusion::common::config::MaxRowGroupBytes;
-use datafusion::execution::memory_pool::MemoryPool;
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use picsift_images::Stores;
 use picsift_udf::Engine;
@@ -86,6 +87,24 @@ pub fn of_clients(
         context.deregister_udf(function);
     }
     Ok(context)
+}
+
+/// What tasks of queries read and compute with on a machine of a cluster: the stores of an engine, and so much memory for all of them.
+///
+/// # Errors
+/// As [`session`].
+pub fn of_tasks(engine: &Arc<Engine>, memory: usize) -> Result<Arc<RuntimeEnv>> {
+    let stores = Arc::clone(engine.stores());
+    let registry = StoreRegistry::new(stores, Arc::new(Versions::default()));
+    RuntimeEnvBuilder::new()
+        .with_object_store_registry(Arc::new(registry))
+        .with_memory_pool(Arc::new(FairSpillPool::new(memory)))
+        .build_arc()
+}
+
+/// What is done to each plan that came from another machine before it runs: what is bounded of scans is no part of what is sent.
+pub fn rules_of_tasks() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    vec![Arc::new(BoundedParquet)]
 }
 
 /// The settings that every session begins with.

@@ -5,6 +5,7 @@
 
 mod calibrate;
 mod cascade;
+mod cluster;
 mod export;
 mod gallery;
 mod judge;
@@ -27,6 +28,9 @@ use picsift_vision::store::LEAST_BYTES;
 
 pub use calibrate::CalibrateArgs;
 pub use cascade::{CascadeArgs, PromiseArgs};
+pub use cluster::{
+    ClusterArgs, ClusterCommand, ClusterCommandArgs, DoorArgs, ExecutorArgs, SchedulerArgs,
+};
 pub use export::ExportArgs;
 pub use gallery::GalleryArgs;
 pub use judge::{EvalArgs, ReportForm, SampleArgs};
@@ -121,6 +125,8 @@ pub enum Command {
     Serve(Box<ServeArgs>),
     /// Make a token that lets a client ask a server
     Token(TokenArgs),
+    /// Run the programs of a cluster: a scheduler, and executors that label and run queries on many machines
+    Cluster(ClusterCommandArgs),
     /// Label image files and print one JSON object for each
     Image(ImageArgs),
     /// List, show, fetch and verify models
@@ -336,6 +342,9 @@ pub struct LabelArgs {
     /// Whether others label the same output.
     #[command(flatten)]
     pub share: ShareArgs,
+    /// Whether a cluster labels it.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// `--progress`.
@@ -410,6 +419,9 @@ pub struct SqlArgs {
     /// What references may reach.
     #[command(flatten)]
     pub fetch: FetchArgs,
+    /// Whether a cluster runs queries.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// `--format`.

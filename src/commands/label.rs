@@ -30,6 +30,16 @@ pub(super) async fn label(args: LabelArgs) -> Result<(), AppError> {
         }
         return print(&survey, estimate);
     }
+    if let Some(address) = args.cluster.cluster.clone() {
+        if args.share.share().is_some() {
+            return Err(AppError::Usage(
+                "--shard and --workers-share label here, and --cluster has others do it; give one of them".to_string(),
+            ));
+        }
+        let token = args.cluster.token_file.clone();
+        let options = requests::label(args, &engine::host())?;
+        return units::direct(options, &address, token.as_deref(), form, progress).await;
+    }
     if let Some(share) = args.share.share() {
         let options = requests::label(args, &engine::host())?;
         return units::label(options, share, form, progress).await;

@@ -5,6 +5,7 @@
 
 mod cache;
 mod calibrate;
+mod cluster;
 mod config;
 mod devices;
 mod doctor;
@@ -85,7 +86,7 @@ pub fn start(words: impl IntoIterator<Item = OsString>) -> u8 {
 /// [`AppError`], whose [`AppError::exit_code`] is the program's.
 pub fn run(cli: Cli) -> Result<(), AppError> {
     // A server says who asked what, wherever nobody says otherwise.
-    let serves = matches!(cli.command, Command::Serve(_));
+    let serves = matches!(cli.command, Command::Serve(_) | Command::Cluster(_));
     logs::begin(&cli.log, serves.then_some(logs::SERVING))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -106,6 +107,7 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
             Command::Export(args) => export::export(*args).await,
             Command::Serve(args) => serve::serve(*args).await,
             Command::Token(args) => serve::token(&args),
+            Command::Cluster(args) => cluster::cluster(args.command).await,
             Command::Image(args) => image::image(args).await,
             Command::Models(args) => models::models(&args),
             Command::Completions(args) => completions(args.shell),

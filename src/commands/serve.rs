@@ -12,7 +12,7 @@ const FILES: u64 = 8192;
 
 /// Lets this process have more files open than the few that programs begin with, as far as it may.
 #[cfg(unix)]
-fn open_more_files() {
+pub(super) fn open_more_files() {
     use rustix::process::{Resource, getrlimit, setrlimit};
 
     let mut limit = getrlimit(Resource::Nofile);
@@ -32,15 +32,9 @@ pub(super) async fn serve(args: ServeArgs) -> Result<(), AppError> {
     #[cfg(unix)]
     open_more_files();
     // From the beginning: a signal that comes while a model is loaded must not be lost.
-    let mut signals = signals::Listener::new();
+    let ended = signals::ended();
     let options = requests::serve(args, &engine::host())?;
     let has_places = !options.places.is_empty();
-    let ended = async move {
-        // Where no signal can come it goes on until it is killed.
-        if signals.next().await.is_none() {
-            std::future::pending::<()>().await;
-        }
-    };
     let begun = |at: &Opened| {
         opened(at);
         if !has_places {

@@ -41,6 +41,19 @@ impl Signals {
         Self { listener, first }
     }
 
+    /// The same for a job that others do, which this program stops to wait for at once.
+    pub(super) fn listen_at_once(cancel: Cancel) -> Self {
+        let (tell, first) = watch::channel(None);
+        let mut signals = Listener::new();
+        let listener = tokio::spawn(async move {
+            if let Some(signal) = signals.next().await {
+                tell.send_replace(Some(signal));
+                cancel.stop();
+            }
+        });
+        Self { listener, first }
+    }
+
     /// An error of the job with the signal that was its reason.
     pub(super) fn named(&self, error: AppError) -> AppError {
         match (error, *self.first.borrow()) {
@@ -111,6 +124,17 @@ impl Listener {
                 .await
                 .ok()
                 .map(|()| Signal::Interrupt)
+        }
+    }
+}
+
+/// Waits for the first signal, for programs that run until they are told to end; it is listened to from now on.
+pub(super) fn ended() -> impl Future<Output = ()> + Send + 'static {
+    let mut signals = Listener::new();
+    async move {
+        // Where no signal can come the program goes on until it is killed.
+        if signals.next().await.is_none() {
+            std::future::pending::<()>().await;
         }
     }
 }

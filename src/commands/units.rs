@@ -1,21 +1,28 @@
 //! `picsift label --shard` and `--workers-share`, `picsift status` and `picsift publish`: jobs that several programs do together.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{HumanCount, HumanDuration};
+use picsift_udf::{Engine, EngineOptions};
 
 use super::printer::{note, say};
 use super::progress::JobProgress;
 use super::signals::Signals;
 use super::summary::Summary;
 use crate::cli::{PublishArgs, StatusArgs, StatusForm, SummaryForm};
+use crate::cluster;
 use crate::dataset::Manifest;
 use crate::error::AppError;
-use crate::label::shared::{self, Outcome, Share, SharedJob, Status};
+use crate::label::shared::{self, Outcome, Part, Share, SharedJob, Status};
 use crate::label::{Cancel, LabelJob, LabelOptions};
 
 /// Units that are named one by one.
 const NAMED: usize = 10;
+
+/// The lease of who directs a cluster, which takes no unit itself.
+const LEASE: Duration = Duration::from_secs(60);
 
 /// Age in seconds of a sign of life from which it is said.
 const OLD: u64 = 30;
@@ -33,17 +40,8 @@ pub(super) async fn label(
     let job = SharedJob::plan(options, share).await?;
     let (output, losses) = (job.output(), job.losses());
     let summary = Summary::of_output(output.clone(), job.failures());
-    if let Some(why) = job.nothing_to_do() {
-        match form {
-            SummaryForm::Text => say!("{why}"),
-            SummaryForm::Json => note!("{why}"),
-        }
-        if let Outcome::Published(manifest) = job.run(|_| (), &Cancel::default()).await?
-            && form == SummaryForm::Json
-        {
-            say!("{}", summary.object(&manifest));
-        }
-        return Ok(());
+    if job.nothing_to_do().is_some() {
+        return nothing(job, &summary, form).await;
     }
     for note in job.notes() {
         note!("{note}");
@@ -76,6 +74,63 @@ pub(super) async fn label(
             Ok(())
         }
     }
+}
+
+/// Has a job done by a cluster, and prints the summary of its output.
+///
+/// # Errors
+/// [`AppError`]; what is recorded stays.
+pub(super) async fn direct(
+    options: LabelOptions,
+    address: &str,
+    token: Option<&Path>,
+    form: SummaryForm,
+    progress: JobProgress,
+) -> Result<(), AppError> {
+    let engine = Arc::new(Engine::new(EngineOptions::default())?);
+    let cluster = cluster::at(address, token, engine)?;
+    // Before a plan is made that nobody would follow.
+    cluster.answers().await?;
+    let hands = cluster::hands(cluster, &options)?;
+    let share = Share {
+        part: Part::Free,
+        lease: LEASE,
+    };
+    let job = SharedJob::plan(options, share).await?;
+    let summary = Summary::of_output(job.output(), job.failures());
+    if job.nothing_to_do().is_some() {
+        return nothing(job, &summary, form).await;
+    }
+    for note in job.notes() {
+        note!("{note}");
+    }
+    let cancel = Cancel::default();
+    let signals = Signals::listen_at_once(cancel.clone());
+    let shown = progress.clone();
+    let done = job
+        .direct(&hands, move |done| shown.show(done), &cancel)
+        .await;
+    progress.finish();
+    match done.map_err(|error| signals.named(error))? {
+        Outcome::Published(manifest) => published(&summary, &manifest, form),
+        // A cluster does all of a job.
+        Outcome::Left { .. } => Ok(()),
+    }
+}
+
+/// Says that there is nothing to do.
+async fn nothing(job: SharedJob, summary: &Summary, form: SummaryForm) -> Result<(), AppError> {
+    let why = job.nothing_to_do().unwrap_or_default();
+    match form {
+        SummaryForm::Text => say!("{why}"),
+        SummaryForm::Json => note!("{why}"),
+    }
+    if let Outcome::Published(manifest) = job.run(|_| (), &Cancel::default()).await?
+        && form == SummaryForm::Json
+    {
+        say!("{}", summary.object(&manifest));
+    }
+    Ok(())
 }
 
 /// Publishes what several programs have labelled.

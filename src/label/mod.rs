@@ -20,6 +20,7 @@ pub mod journal;
 mod labeler;
 mod left;
 pub mod options;
+pub mod order;
 pub mod prepare;
 pub mod progress;
 mod publish;

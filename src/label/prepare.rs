@@ -98,6 +98,14 @@ impl PreparedJob {
     /// # Errors
     /// The first thing that is wrong, with an exit code of 2.
     pub async fn new(options: LabelOptions) -> Result<Self, AppError> {
+        Self::beside(options, None).await
+    }
+
+    /// The same with the models of an engine.
+    ///
+    /// # Errors
+    /// As [`PreparedJob::new`].
+    pub async fn beside(options: LabelOptions, models: Option<&Engine>) -> Result<Self, AppError> {
         if options.limit == Some(0) {
             return Err(AppError::Usage(
                 "--limit 0 leaves no row to label; give at least 1, or leave it out".to_string(),
@@ -114,15 +122,18 @@ impl PreparedJob {
             Some(file) => Some(corrections::load(file).await?),
             None => None,
         };
-        let mut engine = EngineOptions {
+        let mut own = EngineOptions {
             corrections: loaded.as_ref().map(|c| Arc::clone(&c.corrections)),
             ..options.engine.clone()
         };
-        let kept = match options.cascade.is_some() && engine.store.is_none() {
-            true => Some(keep_for_now(&mut engine)?),
+        let kept = match options.cascade.is_some() && own.store.is_none() {
+            true => Some(keep_for_now(&mut own)?),
             false => None,
         };
-        let engine = Arc::new(Engine::new(engine)?);
+        let engine = Arc::new(match models {
+            Some(models) => models.beside(own)?,
+            None => Engine::new(own)?,
+        });
         let output = open_output(&options.output, &locations, &engine)?;
         let model = engine.model(&options.model.name, &options.model.load)?;
         let cheap = match &options.cascade {

@@ -10,15 +10,16 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use picsift_images::Sandbox;
+use picsift_images::{Limits, Sandbox};
 use picsift_udf::EngineOptions;
 use picsift_vision::FetchProgress;
 use picsift_vision::store::StoreOptions;
 
 use crate::cli::{
-    CalibrateArgs, EvalArgs, ExportArgs, GalleryArgs, ImageColumn, LabelArgs, LimitArgs,
-    SampleArgs, ServeArgs, SqlArgs, TeachArgs, TuneArgs,
+    CalibrateArgs, DoorArgs, EvalArgs, ExecutorArgs, ExportArgs, GalleryArgs, ImageColumn,
+    LabelArgs, LimitArgs, SampleArgs, SchedulerArgs, ServeArgs, SqlArgs, TeachArgs, TuneArgs,
 };
+use crate::cluster::{Door, ExecutorOptions, SchedulerOptions};
 use crate::error::AppError;
 use crate::eval::EvalOptions;
 use crate::eval::sweep::Goal;
@@ -261,6 +262,49 @@ pub fn serve(args: ServeArgs, host: &Host) -> Result<ServeOptions, AppError> {
         tokens: args.tokens,
         models: args.models,
     })
+}
+
+/// The scheduler that `picsift cluster scheduler` asks for.
+pub fn scheduler(args: &SchedulerArgs) -> SchedulerOptions {
+    SchedulerOptions {
+        door: door(args.bind, &args.door),
+        executor_timeout: args.executor_timeout,
+    }
+}
+
+/// The executor that `picsift cluster executor` asks for.
+///
+/// # Errors
+/// As [`engine()`].
+pub fn executor(args: ExecutorArgs, host: &Host) -> Result<ExecutorOptions, AppError> {
+    let default = Limits::default();
+    let limits = LimitArgs {
+        max_image_bytes: default.max_bytes,
+        max_image_pixels: default.max_pixels,
+        max_image_memory: args.max_image_memory,
+        image_timeout: default.timeout.as_secs(),
+        sandbox: args.sandbox,
+    };
+    Ok(ExecutorOptions {
+        door: door(args.bind, &args.door),
+        models: args.preloaded(),
+        host: args.advertise,
+        tasks: args.tasks.get(),
+        memory: args.memory.get(),
+        engine: EngineOptions {
+            device: Some(args.device),
+            ..engine(&limits, Some(&args.cache), None, host)?
+        },
+        scheduler: args.scheduler,
+    })
+}
+
+fn door(listen: SocketAddr, args: &DoorArgs) -> Door {
+    Door {
+        listen,
+        token: args.token_file.clone(),
+        is_private: args.private_network,
+    }
 }
 
 /// The gallery that `picsift gallery` asks for.

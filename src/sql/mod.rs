@@ -17,7 +17,8 @@ use datafusion::common::TableReference;
 use datafusion::common::config::ExtensionOptions;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::prelude::{DataFrame, SQLOptions, SessionContext};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::{DataFrame, SQLOptions, SessionConfig, SessionContext};
 use picsift_udf::{
     Corrections, Engine, EngineOptions, Losses, PicsiftOptions, RunStats, column_folder, is_text,
 };
@@ -50,6 +51,37 @@ pub struct SessionOptions {
     pub engine: EngineOptions,
 }
 
+/// Where the queries of a session run that are not run here.
+#[async_trait::async_trait]
+pub trait Elsewhere: Send + Sync {
+    /// Whether a plan is to run there, and how it must be planned for that.
+    ///
+    /// # Errors
+    /// [`AppError::Usage`] for what would be wrong there.
+    fn fit(&self, plan: &Arc<dyn ExecutionPlan>) -> Result<Fit, AppError>;
+
+    /// The rows of a plan.
+    ///
+    /// # Errors
+    /// When it cannot be run there.
+    async fn run(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        config: &SessionConfig,
+    ) -> Result<SendableRecordBatchStream, AppError>;
+}
+
+/// Where a plan runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// Here: it asks nothing and reads no file.
+    Here,
+    /// Elsewhere, in parts.
+    Parts,
+    /// Elsewhere, as one part.
+    Whole,
+}
+
 /// Tables, settings and models that statements share.
 ///
 /// ```
@@ -70,6 +102,7 @@ pub struct Session {
     context: SessionContext,
     engine: Arc<Engine>,
     corrections: Option<Arc<Corrections>>,
+    elsewhere: Option<Arc<dyn Elsewhere>>,
 }
 
 /// What a statement gives.
@@ -226,6 +259,7 @@ impl Session {
             context,
             engine,
             corrections,
+            elsewhere: None,
         })
     }
 
@@ -235,6 +269,7 @@ impl Session {
             context,
             engine,
             corrections: None,
+            elsewhere: None,
         }
     }
 
@@ -321,9 +356,25 @@ impl Session {
             replaced,
         } = self.planned(statement).await?;
         let references = references(frame.logical_plan());
-        let plan = frame.create_physical_plan().await.map_err(AppError::Plan)?;
-        let task = batches::task_context(&self.context.state(), &plan);
-        let rows = datafusion::physical_plan::execute_stream(plan, task).map_err(AppError::Run)?;
+        let (mut state, logical) = frame.into_parts();
+        let plan = state.create_physical_plan(&logical).await;
+        let mut plan = plan.map_err(AppError::Plan)?;
+        let fit = match &self.elsewhere {
+            Some(elsewhere) => elsewhere.fit(&plan)?,
+            None => Fit::Here,
+        };
+        if fit == Fit::Whole {
+            *state.config_mut() = state.config().clone().with_target_partitions(1);
+            let whole = state.create_physical_plan(&logical).await;
+            plan = whole.map_err(AppError::Plan)?;
+        }
+        let task = batches::task_context(&state, &plan);
+        let rows = match &self.elsewhere {
+            Some(elsewhere) if fit != Fit::Here => {
+                elsewhere.run(plan, task.session_config()).await?
+            }
+            _ => datafusion::physical_plan::execute_stream(plan, task).map_err(AppError::Run)?,
+        };
         Ok(Results {
             rows: results(rows, replaced),
             silent,
@@ -345,6 +396,19 @@ impl Session {
     /// DataFusion's context, whose tables and functions the statements see.
     pub fn context(&self) -> &SessionContext {
         &self.context
+    }
+
+    /// The same whose queries run elsewhere, as far as they fit there.
+    pub fn elsewhere(self, elsewhere: Arc<dyn Elsewhere>) -> Self {
+        Self {
+            elsewhere: Some(elsewhere),
+            ..self
+        }
+    }
+
+    /// What images are asked with, for one that has queries run elsewhere.
+    pub fn shared_engine(&self) -> Arc<Engine> {
+        Arc::clone(&self.engine)
     }
 
     /// What images are asked with.

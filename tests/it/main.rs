@@ -10,6 +10,7 @@ mod bad_input;
 mod batches;
 mod bounds;
 mod cascade;
+mod cluster;
 mod corpus;
 #[path = "../../images/tests/corpus/mod.rs"]
 mod corpus_files;

@@ -21,6 +21,7 @@ use super::devices::Devices;
 use super::engine;
 use super::printer::note;
 use crate::cli::{Format, SqlArgs};
+use crate::cluster;
 use crate::error::AppError;
 use crate::requests;
 use crate::sql::{Parsed, Session, parse};
@@ -33,7 +34,10 @@ use working::Working;
 /// # Errors
 /// The first statement's that fails, outside the shell.
 pub(super) async fn sql(args: SqlArgs) -> Result<(), AppError> {
-    let session = Session::new(requests::session(&args, &engine::host())?).await?;
+    let mut session = Session::new(requests::session(&args, &engine::host())?).await?;
+    if let Some(address) = &args.cluster.cluster {
+        session = cluster::run_on(session, address, args.cluster.token_file.as_deref())?;
+    }
     let mut queries = args.command.iter().chain(&args.queries).peekable();
     if queries.peek().is_none()
         && args.file.is_none()

@@ -51,7 +51,7 @@ pub(super) async fn find(job: &PreparedJob) -> Result<Found, AppError> {
                     clear_published(output).await?;
                     return nothing(job, there);
                 }
-                _ => return join(job, plan),
+                _ => return Ok(Found::Joined(Box::new(join(job, plan)?))),
             }
         }
         if let Some(there) = there {
@@ -101,7 +101,11 @@ async fn make(job: &PreparedJob) -> Result<(), AppError> {
     Ok(())
 }
 
-fn join(job: &PreparedJob, plan: JobPlan) -> Result<Found, AppError> {
+/// A plan that is there, compared with the job.
+///
+/// # Errors
+/// [`AppError::Usage`] by what differs.
+pub(super) fn join(job: &PreparedJob, plan: JobPlan) -> Result<Joined, AppError> {
     let mut files = job.files();
     if let Some(what) = plan.other_job(job, &mut files) {
         return Err(AppError::Usage(format!(
@@ -127,7 +131,7 @@ fn join(job: &PreparedJob, plan: JobPlan) -> Result<Found, AppError> {
             plan.unit_rows
         ));
     }
-    Ok(Found::Joined(Box::new(Joined { plan, files, notes })))
+    Ok(Joined { plan, files, notes })
 }
 
 /// What an output that is there already means.

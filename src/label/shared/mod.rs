@@ -3,11 +3,14 @@
 //! The first makes a plan (`plan`) and puts it into the work on the output (`join`); each takes units (`taker`), labels them by the same
 //! `shard` as a job of one program (`work`), and records them (`records`). Claims with leases (`claims`) only keep them from doing the
 //! same. When all units are recorded, any of them publishes ([`publish()`]), and a person may as well; [`status()`] says how far they are.
+//! One may also direct others ([`SharedJob::direct`]): it says which units are to be done, and they do them ([`Hand`]).
 //!
 //! Beside [`journal`](super::journal), which a job of one program goes by, because that one may cut its shards as it goes, stop in the middle of the
 //! input and add to an output. What is told apart here is only what is remembered: rows are read, labelled and written by the same code.
 
 mod claims;
+mod direct;
+mod hand;
 mod join;
 mod plan;
 mod publish;
@@ -21,6 +24,8 @@ mod worker;
 
 use std::time::Duration;
 
+pub use direct::Hands;
+pub use hand::{Done, Hand, is_hopeless};
 pub(super) use join::{give_way, is_begun};
 pub use publish::publish;
 pub use status::{FailedUnit, Status, UnitAtWork, status};
@@ -149,13 +154,36 @@ impl SharedJob {
         }
         Ok(outcome)
     }
+
+    /// Has all units done by others and publishes the output; loads no model. `progress` is called about once a second.
+    ///
+    /// # Errors
+    /// As [`SharedJob::run`].
+    pub async fn direct(
+        self,
+        hands: &dyn Hands,
+        progress: impl Fn(&Progress) + Send + Sync + 'static,
+        cancel: &Cancel,
+    ) -> Result<Outcome, AppError> {
+        let outcome = match self.found {
+            Found::Nothing { manifest, .. } => Outcome::Published(manifest),
+            Found::Joined(joined) => {
+                let progress = std::sync::Arc::new(progress);
+                direct::run(&self.job, *joined, hands, progress, cancel).await?
+            }
+        };
+        if let Outcome::Published(manifest) = &outcome {
+            self.job.remember(manifest).await;
+        }
+        Ok(outcome)
+    }
 }
 
 /// Refuses what only one program can hold.
 fn check(options: &LabelOptions, share: Share) -> Result<(), AppError> {
     let refused = |what: &str| {
         Err(AppError::Usage(format!(
-            "{what}, so not with --shard or --workers-share"
+            "{what}, so not with --shard, --workers-share or --cluster"
         )))
     };
     if let Part::Shard { number, of } = share.part

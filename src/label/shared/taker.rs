@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::claims::{Claims, Held, State};
+use super::hand::Done;
 use super::records::{JobWork, UnitRecord};
 use super::{Part, standing};
 use crate::error::AppError;
@@ -234,6 +235,25 @@ impl<'a, L: Labels> UnitTaker<'a, L> {
             () = asked => {}
         }
         self.stop_if_asked().await
+    }
+
+    /// Does this unit, whoever was at it before; why it could not be done here, unless that says that others would fail too.
+    pub(super) async fn given(&mut self, unit: u32) -> Result<Done, AppError> {
+        if !self.work.is_open().await? || self.work.is_done(unit).await? {
+            return Ok(Done::Recorded);
+        }
+        let mut number = 0;
+        let held = loop {
+            match self.claims.take(unit, number).await? {
+                Some(held) => break held,
+                None => number += 1,
+            }
+        };
+        self.unit(held).await?;
+        Ok(match self.failed.remove(&unit) {
+            Some(why) => Done::Failed(why),
+            None => Done::Recorded,
+        })
     }
 
     /// Labels a unit and records it; whether the job is still there.

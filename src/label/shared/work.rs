@@ -83,12 +83,12 @@ async fn rows_left(work: &JobWork, joined: &Joined, mine: &[u32]) -> Result<u64,
 }
 
 /// The job's model over the job's input.
-struct ModelLabels<'a> {
-    job: &'a PreparedJob,
-    joined: &'a Joined,
-    work: JobWork,
-    clock: Clock,
-    tally: Tally,
+pub(super) struct ModelLabels<'a> {
+    pub(super) job: &'a PreparedJob,
+    pub(super) joined: &'a Joined,
+    pub(super) work: JobWork,
+    pub(super) clock: Clock,
+    pub(super) tally: Tally,
 }
 
 impl Labels for ModelLabels<'_> {
@@ -187,7 +187,7 @@ impl ModelLabels<'_> {
 }
 
 /// An error of the work with what is left of it.
-fn resumable(error: AppError, done: usize, units: usize) -> AppError {
+pub(super) fn resumable(error: AppError, done: usize, units: usize) -> AppError {
     match error {
         AppError::Cancelled { .. } | AppError::Usage(_) | AppError::InputChanged { .. } => error,
         other => AppError::Unfinished {

@@ -24,8 +24,8 @@ const UNIT: usize = 10;
 /// A table of addresses, and outputs beside it.
 pub(crate) struct Cluster {
     pub(crate) folder: TempDir,
-    cache: TempDir,
-    server: SocketAddr,
+    pub(crate) cache: TempDir,
+    pub(crate) server: SocketAddr,
     requests: Requests,
 }
 
@@ -71,7 +71,7 @@ impl Cluster {
         self.folder.path().join(name)
     }
 
-    fn command(&self, output: &str, more: &[&str]) -> Command {
+    pub(crate) fn command(&self, output: &str, more: &[&str]) -> Command {
         let (input, output) = (self.path("input"), self.path(output));
         let (unit, server) = (UNIT.to_string(), self.server.to_string());
         let mut all = vec![
@@ -92,24 +92,24 @@ impl Cluster {
         command(all, self.cache.path())
     }
 
-    fn label(&self, output: &str, more: &[&str]) -> Output {
+    pub(crate) fn label(&self, output: &str, more: &[&str]) -> Output {
         self.command(output, more).output().unwrap()
     }
 
-    fn start(&self, output: &str, more: &[&str]) -> Child {
+    pub(crate) fn start(&self, output: &str, more: &[&str]) -> Child {
         let mut command = self.command(output, more);
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().unwrap()
     }
 
-    fn status(&self, output: &str) -> Value {
+    pub(crate) fn status(&self, output: &str) -> Value {
         let output = self.path(output);
         let run = picsift(["status", output.to_str().unwrap(), "--format", "json"]);
         serde_json::from_str(&stdout(&run)).unwrap()
     }
 
     /// The work of the shared job on an output; `None` while no plan stands there.
-    fn work(&self, output: &str) -> Option<PathBuf> {
+    pub(crate) fn work(&self, output: &str) -> Option<PathBuf> {
         let work = self.path(&format!(".{output}.picsift"));
         let plan = std::fs::read(work.join("plan.json")).ok()?;
         let plan: Value = serde_json::from_slice(&plan).ok()?;
@@ -117,7 +117,7 @@ impl Cluster {
     }
 
     /// Numbers of units with a record, or with a claim.
-    fn units(&self, output: &str, kind: &str) -> Vec<u32> {
+    pub(crate) fn units(&self, output: &str, kind: &str) -> Vec<u32> {
         let Some(work) = self.work(output) else {
             return Vec::new();
         };
@@ -133,7 +133,7 @@ impl Cluster {
     }
 
     /// Waits until a program is in the middle of a unit: it has claimed one that is not recorded.
-    fn wait_for_unit_under_way(&self, output: &str, recorded: usize) {
+    pub(crate) fn wait_for_unit_under_way(&self, output: &str, recorded: usize) {
         let begun = Instant::now();
         loop {
             let (claimed, done) = (self.units(output, "claims"), self.units(output, "units"));
@@ -146,12 +146,12 @@ impl Cluster {
     }
 
     /// An undisturbed run's rows.
-    fn calm(&self) -> RecordBatch {
+    pub(crate) fn calm(&self) -> RecordBatch {
         stdout(&self.label("calm", &[]));
         rows(&self.path("calm"))
     }
 
-    fn assert_as_calm(&self, output: &str, calm: &RecordBatch) {
+    pub(crate) fn assert_as_calm(&self, output: &str, calm: &RecordBatch) {
         assert_same_rows(&rows(&self.path(output)), calm);
         let manifest = std::fs::read(self.path(output).join("_picsift.json")).unwrap();
         let manifest: Value = serde_json::from_slice(&manifest).unwrap();
@@ -169,11 +169,11 @@ impl Cluster {
     }
 
     /// Images asked for since the last look.
-    fn asked(&self) -> u64 {
+    pub(crate) fn asked(&self) -> u64 {
         self.requests.lock().unwrap().drain().map(|(_, n)| n).sum()
     }
 }
 
-fn ended(child: Child) -> Output {
+pub(crate) fn ended(child: Child) -> Output {
     child.wait_with_output().unwrap()
 }

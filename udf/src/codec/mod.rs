@@ -12,9 +12,14 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{DataFusionError, Result, TableReference, plan_datafusion_err};
+use datafusion::datasource::file_format::FileFormatFactory;
 use datafusion::execution::TaskContext;
-use datafusion::logical_expr::{Expr, Extension, LogicalPlan, ScalarUDF};
+use datafusion::logical_expr::{
+    AggregateUDF, Expr, Extension, HigherOrderUDF, LogicalPlan, ScalarUDF, WindowUDF,
+};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr_common::physical_expr::proto_decode::PhysicalExprDecodeCtx;
+use datafusion::physical_expr_common::physical_expr::proto_encode::PhysicalExprEncodeCtx;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::logical_plan::from_proto::parse_expr;
 use datafusion_proto::logical_plan::to_proto::serialize_expr;
@@ -199,6 +204,22 @@ impl LogicalExtensionCodec for InferCodec {
             .try_encode_table_provider(table, provider, bytes)
     }
 
+    fn try_decode_file_format(
+        &self,
+        bytes: &[u8],
+        context: &TaskContext,
+    ) -> Result<Arc<dyn FileFormatFactory>> {
+        self.logical.try_decode_file_format(bytes, context)
+    }
+
+    fn try_encode_file_format(
+        &self,
+        bytes: &mut Vec<u8>,
+        format: Arc<dyn FileFormatFactory>,
+    ) -> Result<()> {
+        self.logical.try_encode_file_format(bytes, format)
+    }
+
     fn try_decode_udf(&self, name: &str, bytes: &[u8]) -> Result<Arc<ScalarUDF>> {
         self.function(bytes)
             .unwrap_or_else(|| self.logical.try_decode_udf(name, bytes))
@@ -209,6 +230,39 @@ impl LogicalExtensionCodec for InferCodec {
             return Ok(());
         }
         self.logical.try_encode_udf(function, bytes)
+    }
+
+    fn try_decode_higher_order_function(
+        &self,
+        name: &str,
+        bytes: &[u8],
+    ) -> Result<Arc<HigherOrderUDF>> {
+        self.logical.try_decode_higher_order_function(name, bytes)
+    }
+
+    fn try_encode_higher_order_function(
+        &self,
+        function: &HigherOrderUDF,
+        bytes: &mut Vec<u8>,
+    ) -> Result<()> {
+        self.logical
+            .try_encode_higher_order_function(function, bytes)
+    }
+
+    fn try_decode_udaf(&self, name: &str, bytes: &[u8]) -> Result<Arc<AggregateUDF>> {
+        self.logical.try_decode_udaf(name, bytes)
+    }
+
+    fn try_encode_udaf(&self, function: &AggregateUDF, bytes: &mut Vec<u8>) -> Result<()> {
+        self.logical.try_encode_udaf(function, bytes)
+    }
+
+    fn try_decode_udwf(&self, name: &str, bytes: &[u8]) -> Result<Arc<WindowUDF>> {
+        self.logical.try_decode_udwf(name, bytes)
+    }
+
+    fn try_encode_udwf(&self, function: &WindowUDF, bytes: &mut Vec<u8>) -> Result<()> {
+        self.logical.try_encode_udwf(function, bytes)
     }
 }
 
@@ -223,6 +277,57 @@ impl PhysicalExtensionCodec for InferCodec {
             return Ok(());
         }
         self.physical.try_encode_udf(function, bytes)
+    }
+
+    fn try_decode_higher_order_function(
+        &self,
+        name: &str,
+        bytes: &[u8],
+    ) -> Result<Arc<HigherOrderUDF>> {
+        self.physical.try_decode_higher_order_function(name, bytes)
+    }
+
+    fn try_encode_higher_order_function(
+        &self,
+        function: &HigherOrderUDF,
+        bytes: &mut Vec<u8>,
+    ) -> Result<()> {
+        self.physical
+            .try_encode_higher_order_function(function, bytes)
+    }
+
+    fn try_decode_expr(
+        &self,
+        bytes: &[u8],
+        inputs: &[Arc<dyn PhysicalExpr>],
+        context: &PhysicalExprDecodeCtx<'_>,
+    ) -> Result<Arc<dyn PhysicalExpr>> {
+        self.physical.try_decode_expr(bytes, inputs, context)
+    }
+
+    fn try_encode_expr(
+        &self,
+        expr: &Arc<dyn PhysicalExpr>,
+        bytes: &mut Vec<u8>,
+        context: &PhysicalExprEncodeCtx<'_>,
+    ) -> Result<()> {
+        self.physical.try_encode_expr(expr, bytes, context)
+    }
+
+    fn try_decode_udaf(&self, name: &str, bytes: &[u8]) -> Result<Arc<AggregateUDF>> {
+        self.physical.try_decode_udaf(name, bytes)
+    }
+
+    fn try_encode_udaf(&self, function: &AggregateUDF, bytes: &mut Vec<u8>) -> Result<()> {
+        self.physical.try_encode_udaf(function, bytes)
+    }
+
+    fn try_decode_udwf(&self, name: &str, bytes: &[u8]) -> Result<Arc<WindowUDF>> {
+        self.physical.try_decode_udwf(name, bytes)
+    }
+
+    fn try_encode_udwf(&self, function: &WindowUDF, bytes: &mut Vec<u8>) -> Result<()> {
+        self.physical.try_encode_udwf(function, bytes)
     }
 
     fn try_decode(

@@ -112,6 +112,11 @@ impl InferExec {
         &self.input
     }
 
+    /// Whether it may ask about so many images or for so long only.
+    pub fn is_bounded(&self) -> bool {
+        self.quota.max_images().is_some() || self.quota.max_time.is_some()
+    }
+
     pub(crate) fn groups(&self) -> &[PhysicalGroup] {
         &self.groups
     }

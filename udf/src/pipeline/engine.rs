@@ -14,7 +14,8 @@ use picsift_images::{
 };
 use picsift_vision::store::Store;
 use picsift_vision::{
-    DescribedModel, FetchProgress, LoadOptions, ModelInfo, Service, ServiceOptions, VisionError,
+    DescribedModel, DeviceChoice, FetchProgress, LoadOptions, ModelInfo, Service, ServiceOptions,
+    VisionError,
 };
 use url::Url;
 
@@ -50,6 +51,8 @@ pub struct EngineOptions {
     pub store: Option<Store>,
     /// What people said, which wins over what a model says.
     pub corrections: Option<Arc<Corrections>>,
+    /// Where models run, whatever else is asked for: what another machine asked for is not this one's to have. `None` is as it is asked.
+    pub device: Option<DeviceChoice>,
     /// Batching and queue of each model's service.
     pub service: ServiceOptions,
     /// Whose part of the models this is where several engines share them; all of one number have one part together. `None` takes no
@@ -72,6 +75,7 @@ impl Default for EngineOptions {
             policy: FetchPolicy::default(),
             store: None,
             corrections: None,
+            device: None,
             service: ServiceOptions::default(),
             share: None,
             background: false,
@@ -211,6 +215,10 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] when the model cannot be had or not be loaded so; the next call tries again.
     pub fn model(&self, model: &str, options: &LoadOptions) -> Result<ModelHandle, EngineError> {
+        let options = &LoadOptions {
+            device: self.options.device.unwrap_or(options.device),
+            ..*options
+        };
         let slot = Arc::clone(
             lock(&self.models)
                 .entry((model.to_string(), *options))
