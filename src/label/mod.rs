@@ -6,6 +6,7 @@
 //! listens to signals: who runs a job is called back ([`Progress`]) and holds a handle to end it ([`Cancel`]). A [`Labeler`] does the same
 //! for tables in memory and for pictures ([`mod@image`]), which have no output.
 
+pub mod active;
 mod arrivals;
 mod cancel;
 pub mod cascade;
@@ -17,6 +18,7 @@ pub mod identity;
 pub mod image;
 pub mod journal;
 mod labeler;
+mod left;
 pub mod options;
 pub mod order;
 pub mod prepare;
@@ -46,8 +48,9 @@ use picsift_udf::Losses;
 
 use crate::dataset::Manifest;
 use crate::error::AppError;
+use active::ActiveRun;
 use prepare::PreparedJob;
-use resume::{ActiveRun, ResumePlan};
+use resume::ResumePlan;
 
 /// A labelling job that is ready to run.
 ///

@@ -2,9 +2,9 @@
 
 use datafusion::error::DataFusionError;
 
+use super::active::{ActiveRun, remove_strays};
 use super::journal::{Journal, Mode};
 use super::prepare::PreparedJob;
-use super::resume::{ActiveRun, remove_strays};
 use crate::dataset::failures::Failures;
 use crate::dataset::finished::Finished;
 use crate::dataset::manifest::{Counts, InputEntry, JobEntry, Manifest, Seconds, category_entries};

@@ -3,27 +3,24 @@
 //! Compares the job with the output's manifest and with the journal of an unfinished run. What differs is said, and only
 //! `--overwrite` goes past it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use bytes::Bytes;
 
+use super::active::{ActiveRun, remove_strays};
 use super::arrivals;
 use super::chance::token;
 use super::identity::difference;
 use super::journal::{Begin, Journal, Mode};
+use super::left::left;
 use super::options::Existing;
 use super::prepare::PreparedJob;
 use super::shared;
-use crate::dataset::failures::Failures;
-use crate::dataset::finished::Finished;
 use crate::dataset::lease::OutputLease;
 use crate::dataset::manifest::Manifest;
 use crate::dataset::own;
 use crate::error::AppError;
-use crate::input::Position;
 use crate::input::files::{Comparison, FileEntry, InputFile, compare};
-use crate::input::scan;
-use crate::input::select::Rows;
 
 /// What is to be done.
 #[derive(Debug)]
@@ -37,91 +34,6 @@ pub enum ResumePlan {
     },
     /// Rows are to be labelled.
     Run(Box<ActiveRun>),
-}
-
-/// A job that has been begun or taken up again.
-#[derive(Debug)]
-pub struct ActiveRun {
-    /// The right to write the output.
-    pub claim: OutputLease,
-    /// What is done of it.
-    pub journal: Journal,
-    /// The output that it adds to, or replaces.
-    pub before: Option<Manifest>,
-    /// What is left to read: runs of files of one source, in the order of their numbers.
-    pub left: Vec<(usize, Vec<(InputFile, Rows)>)>,
-    /// Where finished files wait to be published.
-    pub finished: Finished,
-    /// What tells this run's files from those of others, where that matters.
-    pub token: Option<String>,
-    /// What a person should know before it goes on.
-    pub notes: Vec<String>,
-}
-
-impl ActiveRun {
-    /// Number of its first shard in the names of files, behind those that are there.
-    pub fn first_number(&self) -> usize {
-        let files = match (self.journal.job().mode, &self.before) {
-            (Mode::Append | Mode::Retry, Some(manifest)) => manifest.files.as_slice(),
-            _ => &[],
-        };
-        let number = |path: &str| -> Option<usize> {
-            let name = path.rsplit('/').next()?.strip_prefix("part-")?;
-            name.split(['-', '.']).next()?.parse().ok()
-        };
-        let numbers = files.iter().filter_map(|file| number(&file.path));
-        numbers.max().map_or(0, |last| last + 1)
-    }
-
-    /// Rows that are in the output or written for it, of the input up to here.
-    pub fn rows(&self) -> u64 {
-        let published = match (self.journal.job().mode, &self.before) {
-            (Mode::Append, Some(manifest)) => manifest.counts.rows,
-            _ => 0,
-        };
-        published + self.journal.rows()
-    }
-
-    /// Rows that the limit leaves to this run; `None` is no limit.
-    pub fn may_take(&self, job: &PreparedJob) -> Option<usize> {
-        if self.journal.job().mode == Mode::Retry {
-            return None;
-        }
-        job.options
-            .limit
-            .map(|limit| limit.saturating_sub(self.rows() as usize))
-    }
-
-    /// The number of rows of the whole job to expect, where the tables' own counts tell it; `done` of them are done.
-    ///
-    /// # Errors
-    /// When a table cannot be read or has no rows.
-    pub async fn expected_rows(
-        &self,
-        job: &PreparedJob,
-        done: u64,
-    ) -> Result<Option<u64>, AppError> {
-        let limit = self.may_take(job).map(|left| left as u64 + done);
-        if job.options.predicate.is_some() && self.journal.job().mode != Mode::Retry {
-            return Ok(limit);
-        }
-        let mut rows = done;
-        for (source, files) in &self.left {
-            let count = scan::count(
-                &job.inference.context,
-                &job.tables.sources[*source].table,
-                files,
-            );
-            rows += count.await.map_err(AppError::Plan)?;
-        }
-        if rows == 0 && self.journal.job().mode == Mode::New {
-            return Err(AppError::Usage(format!(
-                "the table {} has no rows",
-                job.tables.shown.join(", ")
-            )));
-        }
-        Ok(Some(limit.map_or(rows, |limit| rows.min(limit))))
-    }
 }
 
 /// Finds out what there is to do.
@@ -245,10 +157,10 @@ async fn plan(job: &PreparedJob) -> Result<ResumePlan, AppError> {
     output.try_out().await?;
     let token = output.is_remote().then(|| token(8));
     journal.run(token.as_deref().unwrap_or_default()).await?;
-    let wanted = wanted(job, &journal, before.as_ref(), files).await?;
+    let left = left(job, &journal, before.as_ref(), files).await?;
     Ok(ResumePlan::Run(Box::new(ActiveRun {
         claim,
-        left: runs(wanted),
+        left,
         finished: output.finished(before.is_none()),
         journal,
         before,
@@ -405,95 +317,4 @@ async fn discard(job: &PreparedJob, journal: Journal) -> Result<(), AppError> {
     remove_strays(&finished, &journal, &[]).await?;
     journal.remove().await?;
     output.clear_work().await
-}
-
-/// Removes files that runs of this job have written and not remembered; `kept` are remembered elsewhere.
-///
-/// # Errors
-/// When the finished files cannot be listed or one not be removed.
-pub async fn remove_strays(
-    finished: &Finished,
-    journal: &Journal,
-    kept: &[String],
-) -> Result<(), AppError> {
-    let remembered: HashSet<&str> = journal
-        .shards
-        .iter()
-        .flat_map(|shard| &shard.files)
-        .map(|file| file.path.as_str())
-        .chain(kept.iter().map(String::as_str))
-        .collect();
-    let local = finished.folder().is_some();
-    for name in finished.list().await? {
-        let last = name.rsplit('/').next().unwrap_or_default();
-        let ours = |token: &String| !token.is_empty() && last.contains(&format!("-{token}"));
-        if !remembered.contains(name.as_str()) && (local || journal.tokens.iter().any(ours)) {
-            finished.remove(&name).await?;
-        }
-    }
-    Ok(())
-}
-
-/// The rows that are left, files in the order of their numbers.
-async fn wanted(
-    job: &PreparedJob,
-    journal: &Journal,
-    before: Option<&Manifest>,
-    mut files: Vec<(usize, InputFile)>,
-) -> Result<Vec<(usize, InputFile, Rows)>, AppError> {
-    files.sort_by_key(|(_, file)| file.id);
-    let begun = journal.job();
-    let published = match (begun.mode, before) {
-        (Mode::Append, Some(manifest)) => manifest.job.through,
-        _ => Position::default(),
-    };
-    let through = journal.through().unwrap_or_default().max(published);
-    let failed: Option<HashMap<String, Vec<u64>>> = match begun.mode {
-        Mode::Retry => {
-            let list = job.output.failures().await?.ok_or_else(|| {
-                AppError::Usage(format!(
-                    "--retry-failed goes by {}, which is not there any more",
-                    job.output.failures_shown()
-                ))
-            })?;
-            let mut failures = Failures::default();
-            failures.read(list).map_err(AppError::Plan)?;
-            Some(failures.rows())
-        }
-        _ => None,
-    };
-    let mut wanted = Vec::new();
-    for (source, file) in files {
-        let first = match file.id.cmp(&through.file) {
-            std::cmp::Ordering::Less => continue,
-            std::cmp::Ordering::Equal => through.row,
-            std::cmp::Ordering::Greater => 0,
-        };
-        let rows = match &failed {
-            None => Rows::From(first),
-            Some(failed) => {
-                let rows = failed.get(&file.entry.url).map(Vec::as_slice);
-                let rows = rows.unwrap_or_default();
-                let left = &rows[rows.partition_point(|&row| row < first)..];
-                if left.is_empty() {
-                    continue;
-                }
-                Rows::Only(left.into())
-            }
-        };
-        wanted.push((source, file, rows));
-    }
-    Ok(wanted)
-}
-
-/// Neighbours of one source together.
-fn runs(wanted: Vec<(usize, InputFile, Rows)>) -> Vec<(usize, Vec<(InputFile, Rows)>)> {
-    let mut runs: Vec<(usize, Vec<(InputFile, Rows)>)> = Vec::new();
-    for (source, file, rows) in wanted {
-        match runs.last_mut() {
-            Some((last, files)) if *last == source => files.push((file, rows)),
-            _ => runs.push((source, vec![(file, rows)])),
-        }
-    }
-    runs
 }

@@ -1,7 +1,7 @@
 //! The files of an output again, without the rows that were asked again.
 
+use super::active::ActiveRun;
 use super::prepare::PreparedJob;
-use super::resume::ActiveRun;
 use crate::dataset::finished::Finished;
 use crate::dataset::store::OutputStore;
 use crate::disk::blocking;

@@ -9,11 +9,11 @@ use std::time::Instant;
 use indicatif::HumanCount;
 use tracing::Instrument;
 
+use super::active::{ActiveRun, remove_strays};
 use super::cancel::Cancel;
 use super::journal::{Finish, Mode, Shard};
 use super::prepare::PreparedJob;
 use super::progress::{Progress, Watch};
-use super::resume::{ActiveRun, remove_strays};
 use super::shard::{self, ShardPlace, ShardRows};
 use super::sources::{check_unchanged, error_of};
 use super::tally::{Clock, Tally};

@@ -13,11 +13,11 @@ use crate::cascade::{Judged, size, thresholds};
 use crate::dataset::Manifest;
 use crate::dataset::cascade::{CascadeCategory, CascadeEntry};
 use crate::error::AppError;
+use crate::label::active::ActiveRun;
 use crate::label::cancel::Cancel;
 use crate::label::journal::{Journal, Mode};
 use crate::label::options::Existing;
 use crate::label::prepare::PreparedJob;
-use crate::label::resume::ActiveRun;
 use picsift_udf::CascadeCounts;
 use picsift_vision::Head;
 

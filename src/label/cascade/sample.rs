@@ -21,7 +21,7 @@ use crate::label::prepare::PreparedJob;
 use crate::options::ModelOptions;
 use crate::tables::plain;
 
-/// The rows of a job that are left, as [`crate::label::resume::ActiveRun`] has them.
+/// The rows of a job that are left, as [`crate::label::active::ActiveRun`] has them.
 pub(super) type Left = [(usize, Vec<(InputFile, Rows)>)];
 
 /// What both models say of a row, for each category that something is promised of; `None` where they say nothing.
