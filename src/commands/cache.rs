@@ -47,10 +47,11 @@ fn info(store: &Store) -> Result<(), AppError> {
         HumanBytes(info.max_bytes)
     );
     say!(
-        "{} answers about {} images, {} references",
+        "{} answers about {} images, {} references, embeddings of {} texts",
         HumanCount(info.answers),
         HumanCount(info.images),
-        HumanCount(info.references)
+        HumanCount(info.references),
+        HumanCount(info.texts)
     );
     for model in &info.models {
         say!(

@@ -14,6 +14,12 @@ pub const ANSWERS_VERSION: u32 = 1;
 /// Most characters of a question that are written down for people.
 const SHOWN: usize = 500;
 
+/// The revision of pixels that embeddings of texts are kept under: texts have none.
+pub(super) const NO_PIXELS: u32 = 0;
+
+/// What people read of a question put to a text.
+pub(super) const OF_A_TEXT: &str = "embedding of a text";
+
 /// A question put to one model: 128 bits of a SHA-256.
 ///
 /// It covers [`ANSWERS_VERSION`], the revision of what made the pixels, the model's name, revision, number format, crops and input, and the question with its
@@ -173,7 +179,10 @@ impl Asked {
             .iter()
             .map(|question| Entry {
                 id: QuestionId::new(info, pixels, question),
-                words: words(question),
+                words: match pixels {
+                    NO_PIXELS => OF_A_TEXT.to_owned(),
+                    _ => words(question),
+                },
             })
             .collect();
         let mut kept: Vec<_> = questions

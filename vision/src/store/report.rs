@@ -1,6 +1,7 @@
 //! What a person asks of the store: how much there is of what, and whether all of it is whole.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 
 use rusqlite::{Connection, OptionalExtension};
@@ -8,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::database::{self, Access, first_flaw};
 use super::error::{Fault, StoreError};
 use super::folder::{Folder, Remedy};
+use super::question::OF_A_TEXT;
 use super::reader::{Damaged, Sets, remove_rows, set};
 use super::record::{Key, question_checksum, unpack_answers, unpack_reference};
 use super::secret::Secret;
@@ -26,7 +28,9 @@ pub struct StoreInfo {
     pub max_bytes: u64,
     /// Images with answers; one whose answers lie in several of the store's files counts in each.
     pub images: u64,
-    /// Answers.
+    /// Texts whose embeddings are known, counted as images are.
+    pub texts: u64,
+    /// Answers about images.
     pub answers: u64,
     /// References whose content is known, counted as images are.
     pub references: u64,
@@ -74,6 +78,7 @@ pub(super) fn info(folder: &Folder) -> Result<StoreInfo, StoreError> {
         bytes: folder.sizes()?.iter().map(|(_, size)| size).sum(),
         max_bytes: folder.max_bytes,
         images: 0,
+        texts: 0,
         answers: 0,
         references: 0,
         models: Vec::new(),
@@ -83,6 +88,7 @@ pub(super) fn info(folder: &Folder) -> Result<StoreInfo, StoreError> {
         // Counted apart and added at the end: a file that turns out damaged counts for nothing.
         let count = Count::of(connection, &folder.secret())?;
         info.images += count.images;
+        info.texts += count.texts;
         info.references += count.references;
         for (id, question) in count.questions {
             questions.entry(id).or_insert((question.0, 0)).1 += question.1;
@@ -111,8 +117,9 @@ pub(super) fn info(folder: &Folder) -> Result<StoreInfo, StoreError> {
 /// What one file has.
 struct Count {
     images: u64,
+    texts: u64,
     references: u64,
-    /// Model, revision and number of answers by question.
+    /// Model, revision and number of answers by question about images.
     questions: BTreeMap<[u8; 16], ((String, String), u64)>,
 }
 
@@ -122,57 +129,79 @@ impl Count {
             let count: i64 = connection.query_row(sql, [], |row| row.get(0))?;
             Ok(count.unsigned_abs())
         };
-        let images = number("SELECT count(DISTINCT image) FROM answers")?;
         let references = number("SELECT count(*) FROM origins")?;
         let mut sets = Sets::new();
         let mut questions = BTreeMap::new();
+        let mut of_texts = Vec::new();
         let mut rows = connection.prepare("SELECT asked, count(*) FROM answers GROUP BY asked")?;
         let mut rows = rows.query([])?;
         while let Some(row) = rows.next()? {
-            let (id, count): (i64, i64) = (row.get(0)?, row.get(1)?);
+            let (set_id, count): (i64, i64) = (row.get(0)?, row.get(1)?);
             // Rows of a set that is not there are damaged, which a lookup or `verify` finds.
-            let Some(set) = set(connection, &mut sets, id)? else {
+            let Some(set) = set(connection, &mut sets, set_id)? else {
                 continue;
             };
             for id in &set.ids {
-                let question = match questions.entry(*id.as_bytes()) {
-                    std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-                    std::collections::btree_map::Entry::Vacant(entry) => {
-                        entry.insert((model_of(connection, secret, id.as_bytes())?, 0))
+                let known = match questions.entry(*id.as_bytes()) {
+                    Entry::Occupied(entry) => entry.into_mut(),
+                    Entry::Vacant(entry) => {
+                        entry.insert((question(connection, secret, id.as_bytes())?, 0))
                     }
                 };
-                question.1 += count.unsigned_abs();
+                known.1 += count.unsigned_abs();
+                // They are asked by themselves.
+                if known.0.is_of_text {
+                    of_texts.push(set_id.to_string());
+                }
             }
         }
+        let of_texts = of_texts.join(", ");
+        let distinct = |which: &str| {
+            number(&format!(
+                "SELECT count(DISTINCT image) FROM answers WHERE asked {which} ({of_texts})"
+            ))
+        };
+        let of_images = questions
+            .into_iter()
+            .filter(|(_, (question, _))| !question.is_of_text);
         Ok(Self {
-            images,
+            images: distinct("NOT IN")?,
+            texts: distinct("IN")?,
             references,
-            questions,
+            questions: of_images
+                .map(|(id, (question, count))| (id, (question.model, count)))
+                .collect(),
         })
     }
 }
 
-/// Model and revision of a question; "unknown" where the row that says so is not as it was written.
-fn model_of(
-    connection: &Connection,
-    secret: &Secret,
-    question: &[u8; 16],
-) -> Result<(String, String), Fault> {
+/// What the store says of a question.
+struct Known {
+    /// The model's name and revision.
+    model: (String, String),
+    is_of_text: bool,
+}
+
+/// What is said of a question; a model that is "unknown" where the row that says so is not as it was written.
+fn question(connection: &Connection, secret: &Secret, id: &[u8; 16]) -> Result<Known, Fault> {
     let mut statement = connection
         .prepare_cached("SELECT model, revision, words, checksum FROM questions WHERE id = ?1")?;
     let found: Option<(String, String, String, Vec<u8>)> = statement
-        .query_row([question.as_slice()], |row| {
+        .query_row([id.as_slice()], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         })
         .optional()?;
-    let unknown = || ("unknown".to_owned(), "unknown".to_owned());
+    let whole = found.filter(|(model, revision, words, checksum)| {
+        *checksum == question_checksum(secret, id, model, revision, words)
+    });
+    let unknown = || Known {
+        model: ("unknown".to_owned(), "unknown".to_owned()),
+        is_of_text: false,
+    };
     Ok(
-        found.map_or_else(unknown, |(model, revision, words, checksum)| {
-            let expected = question_checksum(secret, question, &model, &revision, &words);
-            match checksum == expected {
-                true => (model, revision),
-                false => unknown(),
-            }
+        whole.map_or_else(unknown, |(model, revision, words, _)| Known {
+            model: (model, revision),
+            is_of_text: words == OF_A_TEXT,
         }),
     )
 }

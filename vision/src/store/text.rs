@@ -2,12 +2,10 @@
 
 use sha2::{Digest, Sha256};
 
+use super::question::NO_PIXELS;
 use super::{Asked, Store};
 use crate::embedding::Embedding;
 use crate::model::{Answer, ModelInfo, Prompt, Question};
-
-/// The revision of pixels that embeddings of texts are kept under: texts have none.
-const NO_PIXELS: u32 = 0;
 
 impl Store {
     /// The embeddings of these texts by a model, those that are known.
