@@ -2,6 +2,9 @@
 //!
 //! The marker of such a folder lists what of it is picsift's, by the names at its top; the rest is somebody's and stays.
 //!
+//! The one that is replaced waits under a hidden name until what others put there is in the new one. A program that is killed meanwhile leaves it
+//! there, and the next that writes this folder ends what that one began.
+//!
 //! For what is made of a labelled table (a gallery, an export). A job's own output can go on where it stopped and lies in stores
 //! too: that is [`super::publish`].
 
@@ -13,7 +16,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::others;
-use crate::disk::open_to_others;
+use crate::disk::{self, open_to_others};
 use crate::error::AppError;
 
 /// A folder in the making; what is in it is gone unless it is published.
@@ -58,6 +61,7 @@ impl Folder {
             )));
         }
         let target = PathBuf::from(target);
+        recover(&target, marker)?;
         let former = match check(&target, marker, overwrite)? {
             true => entries(&target, marker)?,
             false => HashSet::new(),
@@ -89,14 +93,16 @@ impl Folder {
     /// # Errors
     /// [`AppError::File`], and [`AppError::Usage`] for somebody's file whose name the new folder has; it is said where it is.
     pub fn publish(mut self, taken: &[&str]) -> Result<(), AppError> {
-        self.list_entries()?;
+        list_entries(&self.staged, &self.marker, top(&self.staged)?)?;
         open_to_others_folder(&self.staged)?;
-        let former = self.target.exists().then(|| {
-            let mut name = self.staged.clone().into_os_string();
-            name.push("-former");
-            PathBuf::from(name)
-        });
+        let former = former(&self.target).filter(|_| self.target.exists());
         if let Some(former) = &former {
+            if !self.former.is_empty() {
+                let mut ours = std::mem::take(&mut self.former);
+                ours.extend(taken.iter().map(|name| name.to_string()));
+                // For whoever ends this in the place of this program.
+                list_entries(&self.target, &self.marker, ours)?;
+            }
             std::fs::rename(&self.target, former)
                 .map_err(AppError::file("replace", &self.target))?;
         }
@@ -107,40 +113,86 @@ impl Folder {
             }
             return Err(AppError::file("write", &self.target)(error));
         }
-        if let Some(former) = former {
-            let mut ours = std::mem::take(&mut self.former);
-            ours.extend(taken.iter().map(|name| name.to_string()));
-            others::keep(&former, &self.target, &ours)?;
-            std::fs::remove_dir_all(&former).map_err(AppError::file("remove", &former))?;
+        match former {
+            Some(former) => clear(&former, &self.target, &self.marker),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
-impl Folder {
-    /// Writes into the marker what of the folder is picsift's.
-    fn list_entries(&self) -> Result<(), AppError> {
-        let read = || AppError::file("read", &self.staged);
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(&self.staged).map_err(read())? {
-            names.push(
-                entry
-                    .map_err(read())?
-                    .file_name()
-                    .to_string_lossy()
-                    .into_owned(),
-            );
+/// Where the folder that stands at `target` waits while another takes its place; `None` for a path without a name.
+fn former(target: &Path) -> Option<PathBuf> {
+    let mut name = std::ffi::OsString::from(".picsift-former-");
+    name.push(target.file_name()?);
+    Some(target.with_file_name(name))
+}
+
+/// Ends what a program began that was killed while it put another folder in the place of `target`.
+fn recover(target: &Path, marker: &str) -> Result<(), AppError> {
+    let Some(former) = former(target) else {
+        return Ok(());
+    };
+    match former.symlink_metadata() {
+        Err(_) => return Ok(()),
+        // An empty folder was replaced, or all of one has gone back.
+        Ok(found) if found.is_dir() && std::fs::remove_dir(&former).is_ok() => return Ok(()),
+        Ok(found) if found.is_dir() && former.join(marker).is_file() => {}
+        Ok(_) => {
+            return Err(AppError::Usage(format!(
+                "{} is where {} waits while it is replaced, and it is none of picsift's; move it away",
+                former.display(),
+                target.display()
+            )));
         }
-        names.sort();
-        let mut said = marked(&self.staged, &self.marker)?;
-        said.insert(ENTRIES.to_string(), json!(names));
-        write(
-            &self.staged,
-            &self.marker,
-            format!("{:#}\n", Value::Object(said)),
-        )
-        .map(drop)
     }
+    match target.symlink_metadata() {
+        Ok(_) => clear(&former, target, marker),
+        Err(_) => std::fs::rename(&former, target).map_err(AppError::file("put back", target)),
+    }
+}
+
+/// Moves what others put into the former folder into the one in its place, and removes it.
+fn clear(former: &Path, target: &Path, marker: &str) -> Result<(), AppError> {
+    // An empty folder has none, and what was put into it since is somebody's.
+    let ours = match former.join(marker).is_file() {
+        true => entries(former, marker)?,
+        false => HashSet::new(),
+    };
+    others::keep(former, target, &ours)?;
+    // The marker goes last, as it says what is whose.
+    for name in ours.iter().filter(|name| *name != marker) {
+        let path = former.join(name);
+        let removed = match path.is_dir() && !path.is_symlink() {
+            true => std::fs::remove_dir_all(&path),
+            false => std::fs::remove_file(&path),
+        };
+        match removed {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(AppError::file("remove", &path)(error));
+            }
+            _ => {}
+        }
+    }
+    std::fs::remove_dir_all(former).map_err(AppError::file("remove", former))
+}
+
+/// The names at the top of a folder.
+fn top(folder: &Path) -> Result<HashSet<String>, AppError> {
+    let read = || AppError::file("read", folder);
+    let entries = std::fs::read_dir(folder).map_err(read())?;
+    let name = |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+    let names = entries.map(|entry| entry.map(name));
+    names.collect::<Result<_, _>>().map_err(read())
+}
+
+/// Writes into a folder's marker what of the folder is picsift's.
+fn list_entries(folder: &Path, marker: &str, names: HashSet<String>) -> Result<(), AppError> {
+    let mut names: Vec<_> = names.into_iter().collect();
+    names.sort();
+    let mut said = marked(folder, marker)?;
+    said.insert(ENTRIES.to_string(), json!(names));
+    let text = format!("{:#}\n", Value::Object(said));
+    disk::replace(&folder.join(marker), text.as_bytes())
 }
 
 /// What a folder's marker says.
@@ -284,5 +336,48 @@ mod tests {
         assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
         assert!(write(&staged, "data/late.js", "1").is_err());
         assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_program_began_is_ended_by_the_next() {
+        let place = tempfile::tempdir().unwrap();
+        let target = place.path().join("gallery");
+        let waits = former(&target).unwrap();
+        let make = |target: &Path, overwrite| -> Result<(), AppError> {
+            let folder = Folder::begin(target.to_str().unwrap(), "marker", overwrite)?;
+            write(folder.path(), "marker", "{}")?;
+            write(folder.path(), "data/x.js", "1")?;
+            folder.publish(&["taken"])
+        };
+        make(&target, false).unwrap();
+        std::fs::write(target.join("notes.txt"), "mine").unwrap();
+        // Killed when the former folder was gone and the new one was not there: it is back.
+        std::fs::rename(&target, &waits).unwrap();
+        let said = make(&target, false).unwrap_err().to_string();
+        assert!(said.contains("is there already"), "{said}");
+        assert!(target.join("notes.txt").is_file() && !waits.exists());
+        // Killed when the new one was there, and what others put into the former was not.
+        let ours = ["marker", "data", "taken"].map(str::to_owned);
+        std::fs::write(target.join("taken"), "of the former").unwrap();
+        list_entries(&target, "marker", ours.into()).unwrap();
+        std::fs::rename(&target, &waits).unwrap();
+        make(&target, false).unwrap_err();
+        std::fs::rename(&target, &waits).unwrap();
+        let other = place.path().join("other");
+        make(&other, false).unwrap();
+        std::fs::rename(&other, &target).unwrap();
+        std::fs::write(target.join("taken"), "of the new").unwrap();
+        make(&target, true).unwrap();
+        assert_eq!(
+            std::fs::read_to_string(target.join("notes.txt")).unwrap(),
+            "mine"
+        );
+        assert!(!waits.exists() && !target.join("taken").exists());
+        // What is none of picsift's is in the way, and is not touched.
+        std::fs::create_dir(&waits).unwrap();
+        std::fs::write(waits.join("diary"), "mine").unwrap();
+        let said = make(&target, true).unwrap_err().to_string();
+        assert!(said.contains("none of picsift's"), "{said}");
+        assert!(waits.join("diary").is_file());
     }
 }
