@@ -184,18 +184,15 @@ impl DecodePool {
         Ok(Prepared { value, decode_time })
     }
 
-    /// [`sha256`](crate::sha256) of the encoded image, what makes two images the same; of a large one on a thread of the pool.
+    /// [`sha256`](crate::sha256) of the encoded image, what makes two images the same; of a large one beside tokio's workers, and not on a thread
+    /// of the pool: what is known already must not wait for what is decoded.
     pub async fn hash(&self, bytes: Bytes) -> Result<[u8; 32], ImageError> {
         if bytes.len() <= HASHED_AT_ONCE {
             return Ok(sha256(&bytes));
         }
-        let (hash, _) = self
-            .run(move |work| {
-                work.begin();
-                Ok(sha256(&bytes))
-            })
-            .await?;
-        Ok(hash)
+        // It ends early only with the program.
+        let hashed = tokio::task::spawn_blocking(move || sha256(&bytes)).await;
+        hashed.map_err(|_| ImageError::PoolClosed)
     }
 
     /// [`image_info`](crate::image_info) on a thread of the pool.

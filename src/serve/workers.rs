@@ -10,6 +10,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 use crate::error::AppError;
+use crate::session;
+
+/// Threads for each core.
+const THREADS_PER_CORE: usize = 4;
 
 /// The threads.
 #[derive(Debug)]
@@ -20,12 +24,13 @@ pub(super) struct Workers(Option<Runtime>);
 pub(super) struct Working<T>(Option<JoinHandle<T>>);
 
 impl Workers {
-    /// One for each core.
+    /// More than there are cores: where a statement computes long without letting others go on, the system does.
     ///
     /// # Errors
     /// [`AppError::Runtime`].
     pub(super) fn new() -> Result<Self, AppError> {
         let runtime = Builder::new_multi_thread()
+            .worker_threads(THREADS_PER_CORE * session::cores())
             .thread_name("picsift-query")
             .enable_all()
             .build()

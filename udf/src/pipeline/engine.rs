@@ -19,11 +19,12 @@ use picsift_vision::{
 };
 use url::Url;
 
+use crate::pipeline::background;
 use crate::pipeline::base::Folder;
 use crate::pipeline::corrections::Corrections;
 use crate::pipeline::image_column::ImageSource;
 use crate::pipeline::memory_cache::MemoryAnswerCache;
-use crate::pipeline::models::{ModelHandle, blocking, lock};
+use crate::pipeline::models::{ModelHandle, Start, blocking, lock};
 use crate::pipeline::origin::ReferenceOrigin;
 use crate::pipeline::persistent_cache::Before;
 
@@ -57,6 +58,8 @@ pub struct EngineOptions {
     /// Whose part of the models this is where several engines share them; all of one number have one part together. `None` takes no
     /// turns.
     pub share: Option<u64>,
+    /// Whether threads and processes that decode, and the models that it loads, let all else go first that this machine does (on Linux).
+    pub background: bool,
     /// Receives the progress of fetching a model.
     pub progress: Arc<dyn FetchProgress>,
 }
@@ -75,6 +78,7 @@ impl Default for EngineOptions {
             device: None,
             service: ServiceOptions::default(),
             share: None,
+            background: false,
             progress: Arc::new(()),
         }
     }
@@ -144,13 +148,13 @@ impl Engine {
         let stores = Arc::new(Stores::within(options.policy.clone(), &fetch.hub));
         let fetcher = Fetcher::new(Arc::clone(&stores), fetch);
         let (threads, limits) = (options.decode_threads, options.limits.clone());
-        let pool = match &options.sandbox {
+        let pool = background::start(options.background, || match &options.sandbox {
             None => DecodePool::new(threads, limits),
             Some(sandbox) => {
                 let sandboxed = DecodePool::sandboxed(threads, limits, sandbox.clone());
                 sandboxed.map(|(pool, _)| pool)
             }
-        };
+        });
         let pool = pool.map_err(EngineError::Pool)?;
         Ok(Self {
             options,
@@ -230,9 +234,8 @@ impl Engine {
             if let Some(described) = &*place {
                 return Ok(described.clone());
             }
-            let progress = Arc::clone(&self.options.progress);
-            let described = picsift_vision::describe(model, options, &*progress)?;
-            let described = ModelHandle::new(described, self.options.service, progress);
+            let described = picsift_vision::describe(model, options, &*self.options.progress)?;
+            let described = self.handle(described);
             *place = Some(described.clone());
             Ok(described)
         })
@@ -254,11 +257,16 @@ impl Engine {
     /// Gives a name to a model that the caller has described, for the default [`LoadOptions`]; it is loaded when an image is
     /// asked about.
     pub fn add_described(&self, model: &str, described: DescribedModel) {
-        let progress = Arc::clone(&self.options.progress);
-        self.add_model(
+        self.add_model(model, self.handle(described));
+    }
+
+    fn handle(&self, model: DescribedModel) -> ModelHandle {
+        ModelHandle::new(Start {
             model,
-            ModelHandle::new(described, self.options.service, progress),
-        );
+            service: self.options.service,
+            background: self.options.background,
+            progress: Arc::clone(&self.options.progress),
+        })
     }
 
     fn add_model(&self, name: &str, model: ModelHandle) {

@@ -3,6 +3,7 @@
 //! It lies between plans and models: the operator and `picsift image` call it alike and know nothing below it. It infers nothing
 //! twice that [`crate::pipeline::memory_cache`] has, and holds no more memory than its [`Budget`] allows.
 
+pub(crate) mod background;
 pub(crate) mod base;
 pub(crate) mod budget;
 pub(crate) mod cascade;

@@ -18,6 +18,7 @@ use picsift_vision::{
 use quick_cache::sync::Cache;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
+use crate::pipeline::background;
 use crate::pipeline::turns::{Turn, Turns};
 
 /// Questions that a model's handle remembers, each a few hundred bytes.
@@ -48,26 +49,21 @@ struct Inner {
     turns: Arc<Turns>,
 }
 
-struct Start {
-    model: DescribedModel,
-    service: ServiceOptions,
-    progress: Arc<dyn FetchProgress>,
+/// A model that has been described, and how it is started.
+pub(crate) struct Start {
+    pub(crate) model: DescribedModel,
+    /// Batching and queue of its service.
+    pub(crate) service: ServiceOptions,
+    /// Whether its threads let others go first.
+    pub(crate) background: bool,
+    pub(crate) progress: Arc<dyn FetchProgress>,
 }
 
 impl ModelHandle {
-    /// A model that is loaded when first asked, into a service with these options.
-    pub(crate) fn new(
-        model: DescribedModel,
-        service: ServiceOptions,
-        progress: Arc<dyn FetchProgress>,
-    ) -> Self {
-        let mut description = model.description().clone();
-        description.batch = service.batch.unwrap_or(description.batch);
-        let start = Start {
-            model,
-            service,
-            progress,
-        };
+    /// A model that is loaded when first asked.
+    pub(crate) fn new(start: Start) -> Self {
+        let mut description = start.model.description().clone();
+        description.batch = start.service.batch.unwrap_or(description.batch);
         Self::with(description, Some(start))
     }
 
@@ -323,9 +319,11 @@ impl ModelHandle {
         }
         let start = self.0.start.as_ref().ok_or_else(|| self.closed())?;
         let began = Instant::now();
-        let mut loaded = start.model.load_all(&*start.progress)?.into_iter();
-        let first = loaded.next().ok_or_else(|| self.closed())?;
-        let service = Service::start_all(first, loaded.collect(), start.service)?;
+        let service = background::start(start.background, || {
+            let mut loaded = start.model.load_all(&*start.progress)?.into_iter();
+            let first = loaded.next().ok_or_else(|| self.closed())?;
+            Service::start_all(first, loaded.collect(), start.service)
+        })?;
         let info = service.info();
         tracing::info!(
             model = %info.name,
