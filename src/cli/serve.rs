@@ -10,7 +10,7 @@ use picsift_images::{AllowedHost, FetchPolicy};
 use picsift_udf::EngineOptions;
 
 use super::{CacheArgs, LimitArgs, ModelArgs, seconds};
-use crate::serve::Quotas;
+use crate::serve::{Hourly, Quotas};
 
 /// `picsift serve`.
 #[derive(Debug, Args)]
@@ -61,6 +61,9 @@ pub struct ServeArgs {
     /// What a statement may take.
     #[command(flatten)]
     pub quotas: QuotaArgs,
+    /// What a token may take in an hour.
+    #[command(flatten)]
+    pub hourly: HourlyArgs,
     /// The model that answers, and how it and the others are loaded.
     #[command(flatten)]
     pub model: ModelArgs,
@@ -96,6 +99,36 @@ pub struct QuotaArgs {
     pub max_statements: NonZeroUsize,
 }
 
+/// What a token may take in an hour.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits on one token in an hour")]
+pub struct HourlyArgs {
+    /// Images that a model is asked about for it in an hour [default: no limit]
+    #[arg(long, value_name = "IMAGES")]
+    pub hourly_images: Option<NonZeroU64>,
+    /// Seconds that its statements may take together in an hour, planning and waiting included [default: no limit]
+    #[arg(long, value_parser = seconds, value_name = "SECONDS")]
+    pub hourly_seconds: Option<Duration>,
+    /// Bytes of encoded images that are read for it in an hour [default: no limit]
+    #[arg(long, value_name = "BYTES")]
+    pub hourly_bytes: Option<NonZeroU64>,
+    /// Rows that it is given in an hour [default: no limit]
+    #[arg(long, value_name = "ROWS")]
+    pub hourly_rows: Option<NonZeroU64>,
+}
+
+impl HourlyArgs {
+    /// What they allow.
+    pub fn hourly(&self) -> Hourly {
+        Hourly {
+            images: self.hourly_images.map(NonZeroU64::get),
+            time: self.hourly_seconds,
+            bytes: self.hourly_bytes.map(NonZeroU64::get),
+            rows: self.hourly_rows.map(NonZeroU64::get),
+        }
+    }
+}
+
 impl QuotaArgs {
     /// What they allow.
     pub fn quotas(&self) -> Quotas {
@@ -123,7 +156,7 @@ impl ServeArgs {
 #[derive(Debug, Args)]
 #[command(
     after_help = "The token is printed once and kept nowhere: the file has its hash. A tenant's tokens share kept answers and a part of \
-                  the model; take a token away by removing its line, and start the server again."
+                  the model; take a token away by removing its line, which the server sees within seconds."
 )]
 pub struct TokenArgs {
     /// What the token is called in logs, and the user of those who show it as a password

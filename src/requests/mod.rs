@@ -251,10 +251,12 @@ pub fn serve(args: ServeArgs, host: &Host) -> Result<ServeOptions, AppError> {
         engine: EngineOptions {
             policy: args.policy(),
             fetch_concurrency: args.fetches.get(),
+            background: true,
             ..engine(&limits, None, None, host)?
         },
         answers,
         quotas: args.quotas.quotas(),
+        hourly: args.hourly.hourly(),
         memory: args.memory.get(),
         unix: args.unix,
         tokens: args.tokens,

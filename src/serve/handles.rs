@@ -80,6 +80,11 @@ impl<T> Handles<T> {
         Some(look(&mut one.thing))
     }
 
+    /// Forgets all of an owner.
+    pub(super) fn forget(&self, owner: &str) {
+        self.lock().retain(|_, one| *one.owner != *owner);
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Kept<T>>> {
         // The map is whole at every point where a panic could leave the lock.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
@@ -107,6 +112,13 @@ mod tests {
         assert_eq!(handles.take(&anna, &first), None, "it was given back");
         assert_eq!(handles.take(&anna, &third), Some(4));
         assert_eq!(handles.take(&bob, &other), Some(3));
+        let (fourth, other) = (
+            handles.put(&anna, 5).unwrap(),
+            handles.put(&bob, 6).unwrap(),
+        );
+        handles.forget(&anna);
+        assert_eq!(handles.take(&anna, &fourth), None);
+        assert_eq!(handles.take(&bob, &other), Some(6));
         let passing = Handles::new(2, Duration::ZERO);
         let handle = passing.put(&anna, 1).unwrap();
         assert_eq!(passing.take(&anna, &handle), None);

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
@@ -20,6 +20,9 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
+
+use super::budget::{Budget, Spent};
+use super::refusal::Refusal;
 
 /// What Prometheus expects an answer in this form to be called.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -77,19 +80,29 @@ impl Counted {
 pub(super) struct Run {
     metrics: Arc<Metrics>,
     stats: Arc<RunStats>,
+    budget: Arc<Budget>,
     counted: Counted,
+    /// When it was last counted.
+    since: Instant,
     way: &'static str,
     outcome: &'static str,
 }
 
 impl Run {
-    /// A request that came this way begins, and counts in `stats`.
-    pub(super) fn begin(metrics: &Arc<Metrics>, way: &'static str, stats: Arc<RunStats>) -> Self {
+    /// A request that came this way begins, counts in `stats` and is paid from `budget`.
+    pub(super) fn begin(
+        metrics: &Arc<Metrics>,
+        way: &'static str,
+        stats: Arc<RunStats>,
+        budget: &Arc<Budget>,
+    ) -> Self {
         metrics.running.fetch_add(1, Ordering::Relaxed);
         Self {
             metrics: Arc::clone(metrics),
             stats,
+            budget: Arc::clone(budget),
             counted: Counted::default(),
+            since: Instant::now(),
             way,
             outcome: "cancelled",
         }
@@ -119,12 +132,32 @@ impl Run {
         ] {
             total.fetch_add(new, Ordering::Relaxed);
         }
+        let time = self.since.elapsed();
+        self.since += time;
+        self.budget.spend(Spent {
+            images: now.asked - before.asked,
+            bytes: now.bytes - before.bytes,
+            time,
+            rows: 0,
+        });
         self.counted = now;
+    }
+
+    /// Whether there was enough for what was counted.
+    ///
+    /// # Errors
+    /// As [`Budget::go_on`].
+    pub(super) fn go_on(&self) -> Result<(), Refusal> {
+        self.budget.go_on()
     }
 
     /// So many rows were given.
     pub(super) fn add_rows(&self, rows: u64) {
         self.metrics.rows.fetch_add(rows, Ordering::Relaxed);
+        self.budget.spend(Spent {
+            rows,
+            ..Spent::default()
+        });
     }
 
     /// How it ended, where nobody broke it off.

@@ -2,10 +2,12 @@
 //!
 //! Two ways in on one port, Arrow Flight SQL (`flight`) and JSON over HTTP (`http`); what is counted, and whether the server is well, on
 //! another one (`metrics`). `door` decides who comes in by the head of a request, `rules` what a statement may do, `catalog`
-//! which tables there are, `quotas` how much one takes, `refusal` what a client is told of what went wrong. Each tenant has an engine of
+//! which tables there are, `quotas` how much one takes and `budget` a token in an hour, `refusal` what a client is told of what went wrong. Each tenant has an engine of
 //! its own, with its own kept answers and its own processes that decode; all share the models, in turn. What SQL means is `sql`'s to know,
 //! what an image shows the engine's.
 
+mod bounded;
+mod budget;
 mod catalog;
 mod door;
 mod flight;
@@ -15,6 +17,7 @@ mod metrics;
 mod query;
 mod quotas;
 mod refusal;
+mod reload;
 mod rules;
 mod tenant;
 mod tls;
@@ -44,6 +47,7 @@ use crate::listen::{self, Bounds, Listener, Shown};
 use crate::options::ModelOptions;
 use crate::session;
 
+pub use budget::Hourly;
 pub use catalog::Place;
 pub use quotas::Quotas;
 pub use tls::TlsFiles;
@@ -113,6 +117,8 @@ pub struct ServeOptions {
     pub answers: Option<StoreOptions>,
     /// What a statement may take.
     pub quotas: Quotas,
+    /// What a token may take in an hour.
+    pub hourly: Hourly,
     /// Bytes that sorts, joins and groups of all statements together may take.
     pub memory: usize,
 }
@@ -204,8 +210,9 @@ pub async fn serve(
     }
     let mut models = vec![options.model.name.clone()];
     models.extend(options.models.iter().cloned());
+    let file = options.tokens.clone();
     let server = Arc::new(Server {
-        door: Door::new(tokens, options.quotas.at_once),
+        door: Door::new(tokens, options.quotas.at_once, options.hourly),
         rules: Rules {
             models,
             quotas: options.quotas,
@@ -220,7 +227,7 @@ pub async fn serve(
         tenants: Tenants::new(tenants, Arc::clone(&engine), options)?,
     });
     let watch = metrics::routes(Arc::clone(&server.metrics), engine);
-    let app = routes(server);
+    let app = routes(Arc::clone(&server));
     opened(&opened_as);
     let (stop, stopped) = watch::channel(false);
     let stopping = || {
@@ -238,6 +245,18 @@ pub async fn serve(
             }
         }
     };
+    let following = {
+        let stop = stopping();
+        async move {
+            if let Some(file) = file {
+                tokio::select! {
+                    () = reload::follow(&server, &file) => {}
+                    () = stop => {}
+                }
+            }
+            Ok(())
+        }
+    };
     let ending = async {
         ended.await;
         stop.send_replace(true);
@@ -247,6 +266,7 @@ pub async fn serve(
         answer(clients, app.clone(), CLIENTS),
         answer(socket, app, CLIENTS),
         answer(watchers, watch, WATCHERS),
+        following,
         ending,
     );
     if let Some(path) = &opened_as.unix {

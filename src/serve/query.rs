@@ -7,7 +7,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
@@ -20,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{interval, timeout};
 
 use super::Server;
+use super::budget::Spent;
 use super::door::Client;
 use super::metrics::Run;
 use super::quotas::Quotas;
@@ -32,6 +33,9 @@ use crate::sql::{self, Parameter, Prepared, Session};
 
 /// Batches that wait for a client.
 const AHEAD: usize = 2;
+
+/// Bytes of a batch that a statement's literals may take, each of which stands beside every row.
+const LITERALS: usize = 64 << 20;
 
 /// How often bounds are looked at and counts are added while no row comes.
 const TICK: Duration = Duration::from_millis(100);
@@ -159,17 +163,19 @@ impl Server {
         values: &[Parameter],
     ) -> Result<Ready, Refusal> {
         self.rules.check(&statement)?;
+        client.budget.begin()?;
         let is_setting = !matches!(
             &statement,
             SqlStatement::Statement(inner)
                 if !matches!(**inner, datafusion::sql::sqlparser::ast::Statement::Set(_))
         );
         let (id, engine) = (id()?, Arc::clone(&self.tenant(client).await?.engine));
+        let text = statement.to_string();
         tracing::info!(
             target: "picsift::audit",
             client = %client.owner,
             query = %id,
-            sql = %picsift_images::escaped(&picsift_images::redacted(&statement.to_string())),
+            sql = %picsift_images::escaped(&picsift_images::redacted(&text)),
             "statement"
         );
         let (over, values) = (Session::over(session.clone(), engine), values.to_vec());
@@ -184,11 +190,22 @@ impl Server {
             prepared.verify(&reads)?;
             Ok::<_, AppError>(prepared)
         });
-        let prepared = match timeout(self.rules.quotas.time, work).await {
+        let started = Instant::now();
+        let planned = tokio::select! {
+            planned = timeout(self.rules.quotas.time, work) => planned,
+            revoked = client.revoked() => return Err(revoked),
+        };
+        client.budget.spend(Spent {
+            time: started.elapsed(),
+            ..Spent::default()
+        });
+        let prepared = match planned {
             Ok(Some(prepared)) => prepared.map_err(|error| Refusal::of(&error, &id))?,
             Ok(None) => return Err(Refusal::Failed(id)),
             Err(_) => return Err(self.rules.quotas.late()),
         };
+        let literals = text.len() + prepared.bound();
+        let prepared = prepared.in_batches((LITERALS / literals.max(1)).max(1));
         Ok(Ready {
             schema: prepared.schema(),
             is_silent: prepared.is_silent(),
@@ -218,13 +235,13 @@ impl Server {
     /// [`Refusal::Exhausted`] where the client runs too many already.
     pub(super) fn run(
         &self,
-        client: &Client,
+        client: &Arc<Client>,
         ready: Ready,
         way: &'static str,
     ) -> Result<Rows, Refusal> {
         let slot = self.slot(client)?;
         let stats = stats(client, &ready.id);
-        let run = Run::begin(&self.metrics, way, Arc::clone(&stats));
+        let run = Run::begin(&self.metrics, way, Arc::clone(&stats), &client.budget);
         let (send, receive) = mpsc::channel(AHEAD);
         let (give, found) = mpsc::channel(1);
         let (prepared, schema) = (ready.prepared.counted(stats), Arc::clone(&ready.schema));
@@ -238,6 +255,7 @@ impl Server {
             let _ = give.send(last).await;
         });
         let reading = Reading {
+            client: Arc::clone(client),
             found,
             quotas: self.rules.quotas,
             id: ready.id.clone(),
@@ -280,6 +298,7 @@ async fn find(
 
 /// The task that passes rows on.
 struct Reading {
+    client: Arc<Client>,
     found: mpsc::Receiver<Message>,
     quotas: Quotas,
     id: String,
@@ -288,10 +307,15 @@ struct Reading {
 
 impl Reading {
     async fn through(mut self, mut run: Run) {
-        let (gone, time) = (self.send.clone(), self.quotas.time);
+        let (gone, time, client) = (
+            self.send.clone(),
+            self.quotas.time,
+            Arc::clone(&self.client),
+        );
         let outcome = tokio::select! {
             biased;
             () = gone.closed() => return,
+            revoked = client.revoked() => Ok(Err(revoked)),
             outcome = timeout(time, self.pass_on(&mut run)) => outcome,
         };
         let refusal = match outcome {
@@ -306,6 +330,13 @@ impl Reading {
         let _ = timeout(time, self.send.send(refusal.map(Err))).await;
     }
 
+    /// Counts what is new, and looks whether the statement and its token may take it.
+    fn check(&self, run: &mut Run, rows: u64) -> Result<(), Refusal> {
+        run.add();
+        self.quotas.check(run.stats(), rows)?;
+        run.go_on()
+    }
+
     async fn pass_on(&mut self, run: &mut Run) -> Result<(), Refusal> {
         let mut ticks = interval(TICK);
         let mut count = 0;
@@ -313,20 +344,19 @@ impl Reading {
             let next = tokio::select! {
                 next = self.found.recv() => next,
                 _ = ticks.tick() => {
-                    run.add();
-                    self.quotas.check(run.stats(), count)?;
+                    self.check(run, count)?;
                     continue;
                 }
             };
             let batch = match next {
                 Some(Some(batch)) => batch?,
-                Some(None) => return self.quotas.check(run.stats(), count),
+                Some(None) => return self.check(run, count),
                 // The work is gone without a word: it panicked.
                 None => return Err(Refusal::Failed(self.id.clone())),
             };
             count += batch.num_rows() as u64;
             run.add_rows(batch.num_rows() as u64);
-            self.quotas.check(run.stats(), count)?;
+            self.check(run, count)?;
             if self.send.send(Some(Ok(batch))).await.is_err() {
                 return Ok(());
             }

@@ -146,35 +146,42 @@ pub(super) fn refused(what: &str) -> Refusal {
     ))
 }
 
-/// Refuses functions by which a client would say where files lie.
+/// Aggregates that hold all that they have seen. As a window's, each row would have a copy of what came before it.
+const GATHERERS: [&str; 2] = ["array_agg", "string_agg"];
+
+/// Refuses functions by which a client would say where files lie, or take memory with the square of its rows.
 fn functions(query: &ast::Query) -> Result<(), Refusal> {
-    struct Folders;
+    struct Calls;
 
-    impl Visitor for Folders {
-        type Break = ();
+    impl Visitor for Calls {
+        type Break = &'static str;
 
-        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<&'static str> {
             let Expr::Function(call) = expr else {
                 return ControlFlow::Continue(());
             };
             let last = call.name.0.last();
-            let name = last.and_then(ObjectNamePart::as_ident).map(|i| &i.value);
-            let is_loading = name.is_some_and(|name| name.eq_ignore_ascii_case("load_image"));
+            let name = last.and_then(ObjectNamePart::as_ident);
+            let is = |known: &str| name.is_some_and(|name| name.value.eq_ignore_ascii_case(known));
+            if call.over.is_some() && GATHERERS.iter().any(|gatherer| is(gatherer)) {
+                return ControlFlow::Break(
+                    "array_agg and string_agg take no OVER here: group the rows, and join the groups with them",
+                );
+            }
             match &call.args {
-                FunctionArguments::List(list) if is_loading && list.args.len() > 1 => {
-                    ControlFlow::Break(())
+                FunctionArguments::List(list) if is("load_image") && list.args.len() > 1 => {
+                    ControlFlow::Break(
+                        "load_image takes no folder here: references belong to the folder of their table",
+                    )
                 }
                 _ => ControlFlow::Continue(()),
             }
         }
     }
 
-    match query.visit(&mut Folders) {
+    match query.visit(&mut Calls) {
         ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => Err(Refusal::Forbidden(
-            "load_image takes no folder here: references belong to the folder of their table"
-                .to_string(),
-        )),
+        ControlFlow::Break(why) => Err(Refusal::Forbidden(why.to_string())),
     }
 }
 
@@ -203,6 +210,7 @@ mod tests {
             "SELECT classify(image, 'dog') FROM photos.refs",
             "WITH a AS (SELECT load_image(image) b FROM t) SELECT md5(b) FROM a",
             "VALUES (1)",
+            "SELECT string_agg(a, '-'), count(*) OVER () FROM t GROUP BY b",
             "FROM photos",
             "SHOW TABLES",
             "SHOW COLUMNS FROM photos",
@@ -251,6 +259,8 @@ mod tests {
             "RESET datafusion.execution.target_partitions",
             "SELECT load_image('passwd', '/etc')",
             "SELECT * FROM (SELECT md5(\"load_image\"(a, '/etc')) FROM t)",
+            "SELECT string_agg(a, '-') OVER (ORDER BY b) FROM t",
+            "SELECT b FROM (SELECT ARRAY_AGG(a) OVER (PARTITION BY c) b FROM t)",
             "SELECT 1; DROP TABLE t",
             "BEGIN",
         ] {

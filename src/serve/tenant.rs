@@ -4,7 +4,7 @@
 //! the process decodes after it. So neither is shared between tenants. Models are, as is the memory of sorts and joins.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider};
 use datafusion::common::config::ExtensionOptions;
@@ -17,6 +17,7 @@ use picsift_vision::store::{Store, StoreOptions};
 use tokio::sync::OnceCell;
 
 use super::ServeOptions;
+use super::bounded::BoundedCopies;
 use super::catalog::{Place, PlaceSchema, WholeSchema};
 use super::yielding::Yielding;
 use crate::error::AppError;
@@ -34,12 +35,19 @@ pub(super) struct Tenant {
     pub(super) schemas: Vec<Arc<PlaceSchema>>,
 }
 
-/// A tenant's turn at the models, the places that it may read, and itself once it has asked.
-type Known = (u64, Vec<Place>, OnceCell<Arc<Tenant>>);
+/// What is known of a tenant before it asks.
+struct Known {
+    /// Whose turn it is at the models when it is this tenant's.
+    share: u64,
+    /// What it may read.
+    places: Vec<Place>,
+    /// Itself, once it has asked.
+    made: OnceCell<Arc<Tenant>>,
+}
 
 /// All of them.
 pub(super) struct Tenants {
-    each: BTreeMap<String, Known>,
+    each: RwLock<BTreeMap<String, Arc<Known>>>,
     models: Arc<Engine>,
     shared: Shared,
     options: ServeOptions,
@@ -79,33 +87,71 @@ impl Tenants {
                 )));
             }
         }
-        let mut each = BTreeMap::new();
-        for (number, (tenant, folders)) in tenants.into_iter().enumerate() {
-            let own = match folders {
-                None => places.clone(),
-                Some(names) => {
-                    let place = |name: &String| {
-                        let found = places.iter().find(|place| place.name == *name);
-                        found.cloned().ok_or_else(|| {
-                            AppError::Usage(format!(
-                                "the tenant '{tenant}' may read '{name}', which no --allow-folder and no --allow-bucket names"
-                            ))
-                        })
-                    };
-                    names.iter().map(place).collect::<Result<_, _>>()?
-                }
-            };
-            each.insert(tenant, (number as u64, own, OnceCell::new()));
-        }
-        Ok(Self {
-            each,
+        let all = Self {
+            each: RwLock::default(),
             models,
             shared: Shared {
                 memory: Arc::new(FairSpillPool::new(options.memory)),
                 spilled_bytes: SPILLED_BYTES,
             },
             options,
-        })
+        };
+        all.change(&tenants)?;
+        Ok(all)
+    }
+
+    /// Knows these alone from now on. One that may read other places than before is made anew when it next asks.
+    ///
+    /// # Errors
+    /// [`AppError::Usage`] for places that are not there; nothing is changed then.
+    pub(super) fn change(
+        &self,
+        tenants: &BTreeMap<String, Option<Vec<String>>>,
+    ) -> Result<(), AppError> {
+        // What is behind the lock is always whole.
+        let mut each = self.each.write().unwrap_or_else(PoisonError::into_inner);
+        let mut free = each
+            .values()
+            .map(|known| known.share + 1)
+            .max()
+            .unwrap_or(0);
+        let mut now = BTreeMap::new();
+        for (tenant, folders) in tenants {
+            let places = self.places(tenant, folders.as_deref())?;
+            let before = each.get(tenant);
+            let known = match before {
+                Some(known) if known.places == places => Arc::clone(known),
+                _ => {
+                    let share = before.map_or(free, |known| known.share);
+                    free += u64::from(before.is_none());
+                    Arc::new(Known {
+                        share,
+                        places,
+                        made: OnceCell::new(),
+                    })
+                }
+            };
+            now.insert(tenant.clone(), known);
+        }
+        *each = now;
+        Ok(())
+    }
+
+    /// The places that a tenant may read.
+    fn places(&self, tenant: &str, folders: Option<&[String]>) -> Result<Vec<Place>, AppError> {
+        let places = &self.options.places;
+        let Some(names) = folders else {
+            return Ok(places.clone());
+        };
+        let place = |name: &String| {
+            let found = places.iter().find(|place| place.name == *name);
+            found.cloned().ok_or_else(|| {
+                AppError::Usage(format!(
+                    "the tenant '{tenant}' may read '{name}', which no --allow-folder and no --allow-bucket names"
+                ))
+            })
+        };
+        names.iter().map(place).collect()
     }
 
     /// The tenant of this name, which the door knows.
@@ -113,11 +159,16 @@ impl Tenants {
     /// # Errors
     /// When its engine or its store of answers cannot be had.
     pub(super) async fn get(&self, name: &str) -> Result<Arc<Tenant>, AppError> {
-        let Some((share, places, made)) = self.each.get(name) else {
+        let known = {
+            let each = self.each.read().unwrap_or_else(PoisonError::into_inner);
+            each.get(name).map(Arc::clone)
+        };
+        let Some(known) = known else {
             return Err(AppError::Usage(format!("there is no tenant '{name}'")));
         };
-        let made = made.get_or_try_init(|| async {
-            tokio::task::block_in_place(|| self.make(name, *share, places)).map(Arc::new)
+        let made = known.made.get_or_try_init(|| async {
+            let make = || self.make(name, known.share, &known.places);
+            tokio::task::block_in_place(make).map(Arc::new)
         });
         made.await.map(Arc::clone)
     }
@@ -151,6 +202,7 @@ impl Tenants {
             session::of_clients(&engine, session::cores(), &self.shared).map_err(AppError::Plan)?;
         let state = SessionStateBuilder::new_from_existing(template.state())
             .with_physical_optimizer_rule(Arc::new(Yielding))
+            .with_analyzer_rule(Arc::new(BoundedCopies))
             .build();
         let template = SessionContext::new_with_state(state);
         choose_model(&template, &self.options.model, None).map_err(AppError::Plan)?;

@@ -42,6 +42,17 @@ pub struct Tokens {
     holders: HashMap<[u8; 32], (String, String)>,
 }
 
+/// What the file says of one token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Holder {
+    pub(super) tenant: String,
+    pub(super) name: String,
+    /// SHA-256 of the token.
+    hash: [u8; 32],
+    /// The places that its tenant may read.
+    folders: Option<Vec<String>>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Tenant {
@@ -54,11 +65,25 @@ impl Tokens {
     /// Those of a file.
     ///
     /// # Errors
-    /// [`AppError::Usage`] for a file that cannot be read or is none of tokens.
+    /// [`AppError::Usage`] for a file that cannot be read, is none of tokens or has none.
     pub fn read(path: &Path) -> Result<Self, AppError> {
-        let text = text(path)?;
+        let tokens = Self::parsed(path, &text(path)?)?;
+        match tokens.holders.is_empty() {
+            true => Err(AppError::Usage(format!(
+                "{}: it has no token; make one with picsift token",
+                path.display()
+            ))),
+            false => Ok(tokens),
+        }
+    }
+
+    /// Those of the text of the file at `path`, which may be none.
+    ///
+    /// # Errors
+    /// [`AppError::Usage`] for a text that is no file of tokens.
+    pub(super) fn parsed(path: &Path, text: &str) -> Result<Self, AppError> {
         let wrong = |reason: String| AppError::Usage(format!("{}: {reason}", path.display()));
-        let file: BTreeMap<String, Tenant> = toml::from_str(&text)
+        let file: BTreeMap<String, Tenant> = toml::from_str(text)
             .map_err(|error| wrong(format!("it is no file of tokens: {}", error.message())))?;
         let mut tokens = Self::default();
         for (
@@ -82,19 +107,17 @@ impl Tokens {
             }
             tokens.tenants.insert(tenant, folders);
         }
-        match tokens.holders.is_empty() {
-            true => Err(wrong(
-                "it has no token; make one with picsift token".to_string(),
-            )),
-            false => Ok(tokens),
-        }
+        Ok(tokens)
     }
 
-    /// The names of all tokens, each with its tenant's.
-    pub(super) fn holders(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.holders
-            .values()
-            .map(|(name, tenant)| (name.as_str(), tenant.as_str()))
+    /// What the file says of each token.
+    pub(super) fn holders(&self) -> impl Iterator<Item = Holder> {
+        self.holders.iter().map(|(hash, (name, tenant))| Holder {
+            tenant: tenant.clone(),
+            name: name.clone(),
+            hash: *hash,
+            folders: self.tenants.get(tenant).cloned().flatten(),
+        })
     }
 
     /// The name of a token and its tenant's; `None` for one that is none of these.
@@ -151,7 +174,11 @@ pub fn add(path: &Path, tenant: &str, name: &str) -> Result<String, AppError> {
     Ok(token)
 }
 
-fn text(path: &Path) -> Result<String, AppError> {
+/// The text of the file.
+///
+/// # Errors
+/// [`AppError::Usage`] for a file that cannot be read or is too large.
+pub(super) fn text(path: &Path) -> Result<String, AppError> {
     let unreadable =
         |error: std::io::Error| AppError::Usage(format!("cannot read {}: {error}", path.display()));
     let size = path.metadata().map_err(unreadable)?.len();

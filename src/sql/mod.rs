@@ -129,6 +129,10 @@ pub struct Prepared {
     replaced: Option<Replaced>,
     /// The counters of its runs; `None` gives each run its own.
     stats: Option<Arc<RunStats>>,
+    /// Bytes of the values of its parameters, each counted wherever it stands.
+    bound: usize,
+    /// Rows of a batch at most; `None` is the session's.
+    batch: Option<usize>,
 }
 
 impl Prepared {
@@ -164,6 +168,17 @@ impl Prepared {
         self
     }
 
+    /// Bytes of the values of its parameters, each counted wherever it stands.
+    pub(crate) fn bound(&self) -> usize {
+        self.bound
+    }
+
+    /// The same, whose batches have no more than so many rows.
+    pub(crate) fn in_batches(mut self, rows: usize) -> Self {
+        self.batch = Some(rows);
+        self
+    }
+
     /// The same that ends after so many rows.
     ///
     /// # Errors
@@ -176,6 +191,8 @@ impl Prepared {
             notes: self.notes.clone(),
             replaced: self.replaced.clone(),
             stats: self.stats.clone(),
+            bound: self.bound,
+            batch: self.batch,
         })
     }
 
@@ -190,6 +207,11 @@ impl Prepared {
         let (mut state, plan) = self.frame.clone().into_parts();
         state.config_mut().set_extension(Arc::clone(&losses));
         state.config_mut().set_extension(Arc::clone(&stats));
+        if let Some(rows) = self.batch {
+            let config = state.config().clone();
+            let rows = rows.min(config.batch_size());
+            *state.config_mut() = config.with_batch_size(rows);
+        }
         let plan = state.create_physical_plan(&plan).await;
         let plan = plan.map_err(AppError::Plan)?;
         let task = batches::task_context(&state, &plan);
@@ -281,7 +303,7 @@ impl Session {
         mut statement: Parsed,
         values: &[Parameter],
     ) -> Result<Prepared, AppError> {
-        parameters::bind(&mut statement.statement, values)?;
+        let bound = parameters::bind(&mut statement.statement, values)?;
         let Planned {
             frame,
             silent,
@@ -294,6 +316,8 @@ impl Session {
             notes,
             replaced,
             stats: None,
+            bound,
+            batch: None,
         })
     }
 

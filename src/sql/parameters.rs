@@ -12,6 +12,9 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 
 use crate::error::AppError;
 
+/// Most bytes of values in a statement, each counted wherever it stands.
+const MOST_BOUND: usize = 64 << 20;
+
 /// A value for a placeholder.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Parameter {
@@ -34,6 +37,15 @@ pub enum Parameter {
 }
 
 impl Parameter {
+    /// Bytes that it takes where it stands.
+    fn size(&self) -> usize {
+        match self {
+            Self::Null | Self::Boolean(_) | Self::Integer(_) | Self::Float(_) => 16,
+            Self::Text(text) | Self::Timestamp(text) | Self::Date(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+        }
+    }
+
     fn literal(&self) -> Expr {
         let value = |value: Value| {
             Expr::Value(ValueWithSpan {
@@ -71,16 +83,22 @@ impl Parameter {
     }
 }
 
-/// Puts `values` in the places of a statement's placeholders: `$1` is the first.
+/// Puts `values` in the places of a statement's placeholders: `$1` is the first. Gives how many bytes that were.
 ///
 /// # Errors
-/// [`AppError::Usage`] for a placeholder without a value and a value without a placeholder.
-pub(super) fn bind(statement: &mut Statement, values: &[Parameter]) -> Result<(), AppError> {
+/// [`AppError::Usage`] for a placeholder without a value and a value without a placeholder, and for more than 64 MiB of values.
+pub(super) fn bind(statement: &mut Statement, values: &[Parameter]) -> Result<usize, AppError> {
     let mut binder = Binder {
         values,
+        bound: 0,
         used: vec![false; values.len()],
     };
     let done = binder.statement(statement);
+    if binder.bound > MOST_BOUND {
+        return Err(AppError::Usage(format!(
+            "the values of the statement's parameters take more than {MOST_BOUND} bytes where they stand; give large ones once"
+        )));
+    }
     if let ControlFlow::Break(name) = done {
         return Err(AppError::Usage(format!(
             "the statement has the parameter {name}, and {} given; they are counted from $1",
@@ -96,7 +114,7 @@ pub(super) fn bind(statement: &mut Statement, values: &[Parameter]) -> Result<()
             "a value is given for ${}, which the statement does not have",
             place + 1
         ))),
-        None => Ok(()),
+        None => Ok(binder.bound),
     }
 }
 
@@ -166,9 +184,11 @@ impl VisitorMut for Names {
     }
 }
 
-/// Replaces placeholders; breaks at the first that has no value.
+/// Replaces placeholders; breaks at the first that has no value or is one too many.
 struct Binder<'a> {
     values: &'a [Parameter],
+    /// Bytes of values so far.
+    bound: usize,
     used: Vec<bool>,
 }
 
@@ -201,6 +221,10 @@ impl VisitorMut for Binder<'_> {
         match place.and_then(|place| Some((place, self.values.get(place)?))) {
             None => ControlFlow::Break(name.clone()),
             Some((place, value)) => {
+                self.bound += value.size();
+                if self.bound > MOST_BOUND {
+                    return ControlFlow::Break(name.clone());
+                }
                 self.used[place] = true;
                 *expr = value.literal();
                 ControlFlow::Continue(())
@@ -239,6 +263,15 @@ mod tests {
             .unwrap(),
             "EXPLAIN SELECT classify(X'00ff', 'dog')"
         );
+    }
+
+    #[test]
+    fn values_that_stand_too_often_are_refused_before_they_are_written() {
+        let many = format!("SELECT $1{}", ", $1".repeat(99));
+        let value = |size| [Parameter::Text("x".repeat(size))];
+        assert!(bound(&many, &value(100)).is_ok());
+        let said = bound(&many, &value(1 << 20)).unwrap_err();
+        assert!(said.contains("more than 67108864 bytes"), "{said}");
     }
 
     #[test]
