@@ -6,6 +6,7 @@
 
 mod answers;
 mod metadata;
+mod service;
 mod sessions;
 mod values;
 
@@ -42,6 +43,7 @@ use super::refusal::Refusal;
 use crate::sql::{self, Parameter};
 
 use answers::{DoGet, ipc, sent};
+use service::Service;
 use sessions::{client, gone, shown, text};
 
 /// Most bytes of a message of a client; it is refused by its head.
@@ -63,13 +65,13 @@ struct Flight(Arc<Server>);
 
 /// The routes of the service.
 pub(super) fn routes(server: Arc<Server>) -> Router {
-    let service = FlightServiceServer::new(Flight(server))
+    let service = FlightServiceServer::new(Service(Flight(server)))
         .max_decoding_message_size(MOST_MESSAGE)
         // Rows with images may be large; each is sent as it is.
         .max_encoding_message_size(usize::MAX);
     let path = format!(
         "/{}/{{*method}}",
-        <FlightServiceServer<Flight> as NamedService>::NAME
+        <FlightServiceServer<Service> as NamedService>::NAME
     );
     Router::new().route_service(&path, service)
 }
@@ -192,9 +194,8 @@ impl FlightSqlService for Flight {
             if matches!(**inner, datafusion::sql::sqlparser::ast::Statement::Query(_)));
         let columns = match wanted == 0 && is_query {
             true => {
-                let session = SessionContext::new_with_state(session.state());
-                let planned = self.0.prepare(&client, session, statement.clone(), &[]);
-                Some(planned.await?.schema)
+                let (session, statement) = (session.clone(), statement.clone());
+                Some(self.columns(&client, session, statement, &[]).await?)
             }
             false => None,
         };

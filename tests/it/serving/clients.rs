@@ -179,3 +179,48 @@ fn rows_come_as_lines_or_as_arrow_with_values_and_settings() {
         403
     );
 }
+
+#[tokio::test]
+async fn the_columns_of_a_command_are_told_before_it_runs() {
+    use arrow_flight::flight_service_client::FlightServiceClient;
+    use arrow_flight::sql::{CommandGetTableTypes, CommandStatementQuery, ProstMessageExt};
+    use arrow_flight::{FlightDescriptor, IpcMessage};
+    use prost::Message;
+    use tonic::Request;
+    use tonic::transport::Endpoint;
+
+    let serving = Serving::start(&[]);
+    let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{}", serving.port)).unwrap();
+    let mut client = FlightServiceClient::new(endpoint.connect().await.unwrap());
+    let bearer = format!("Bearer {}", serving.token);
+    let mut columns = async |command: Vec<u8>| {
+        let mut request = Request::new(FlightDescriptor::new_cmd(command));
+        let header = bearer.parse().unwrap();
+        request.metadata_mut().insert("authorization", header);
+        let answer = client.get_schema(request).await?.into_inner();
+        let schema = arrow::datatypes::Schema::try_from(IpcMessage(answer.schema));
+        let names = schema
+            .unwrap()
+            .fields()
+            .iter()
+            .map(|field| field.name().clone());
+        Ok::<Vec<String>, tonic::Status>(names.collect())
+    };
+    let statement = |sql: &str| {
+        let command = CommandStatementQuery {
+            query: sql.to_string(),
+            transaction_id: None,
+        };
+        command.as_any().encode_to_vec()
+    };
+    let sql = "SELECT file, classify(image, 'dog') AS dog FROM demo.embedded";
+    assert_eq!(columns(statement(sql)).await.unwrap(), ["file", "dog"]);
+    let types = CommandGetTableTypes {}.as_any().encode_to_vec();
+    assert_eq!(columns(types).await.unwrap(), ["table_type"]);
+    let wrong = columns(statement("SELECT nothing")).await.unwrap_err();
+    assert_eq!(wrong.code(), tonic::Code::InvalidArgument, "{wrong}");
+    let file = columns(statement("COPY (SELECT 1) TO '/tmp/x.csv'")).await;
+    assert_eq!(file.unwrap_err().code(), tonic::Code::PermissionDenied);
+    assert!(columns(b"nothing".to_vec()).await.is_err());
+    assert_eq!(serving.metric("picsift_images_total"), 0.0);
+}
