@@ -7,6 +7,7 @@
 pub(crate) mod bounded;
 mod expressions;
 mod external;
+mod guarded;
 mod imagefolder;
 mod infer;
 mod listed;

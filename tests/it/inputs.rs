@@ -210,3 +210,57 @@ fn what_datasets_saves_to_a_disk_is_a_table() {
         "{said}"
     );
 }
+
+#[test]
+fn a_batch_that_is_not_what_its_columns_say_is_an_error_with_its_file() {
+    use std::panic::catch_unwind;
+
+    use arrow::ipc::reader::StreamReader;
+    use arrow::ipc::writer::StreamWriter;
+
+    let folder = tempdir().unwrap();
+    let batch = arrow::array::RecordBatch::try_from_iter([
+        ("id", array(arrow::array::Int64Array::from(vec![1, 2]))),
+        ("file", array(StringArray::from(vec!["a.jpg", "b.jpg"]))),
+    ])
+    .unwrap();
+    let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+    let schema_ends = writer.get_ref().len();
+    writer.write(&batch).unwrap();
+    let whole = writer.into_inner().unwrap();
+    // What ends the thread that reads it.
+    let ends = |bytes: &[u8]| {
+        catch_unwind(|| {
+            let batches = StreamReader::try_new(bytes, None)?;
+            batches.collect::<Result<Vec<_>, _>>()
+        })
+        .is_err()
+    };
+    let heads = schema_ends + 8..whole.len() - 8;
+    let damaged = heads.flat_map(|at| [0, 1, 0x80].map(|byte| (at, byte)));
+    let mut found = 0;
+    for (at, byte) in damaged {
+        let mut wrong = whole.clone();
+        wrong[at] = byte;
+        if wrong == whole || !ends(&wrong) {
+            continue;
+        }
+        found += 1;
+        // Each takes a run of the program.
+        if found % 5 != 1 {
+            continue;
+        }
+        let file = folder.path().join("damaged.arrow");
+        fs::write(&file, wrong).unwrap();
+        let query = format!("SELECT file FROM '{}'", file.display());
+        let run = picsift(["sql", "-c", &query]);
+        let said = stderr(&run);
+        // What the reader says itself stands above it.
+        let last = said.trim().lines().last().unwrap_or_default();
+        assert!(
+            matches!(run.status.code(), Some(1 | 2)) && last.contains("damaged.arrow"),
+            "{at} {byte}: {said}"
+        );
+    }
+    assert!(found > 5, "{found}");
+}
