@@ -199,11 +199,8 @@ async fn the_columns_of_a_command_are_told_before_it_runs() {
         request.metadata_mut().insert("authorization", header);
         let answer = client.get_schema(request).await?.into_inner();
         let schema = arrow::datatypes::Schema::try_from(IpcMessage(answer.schema));
-        let names = schema
-            .unwrap()
-            .fields()
-            .iter()
-            .map(|field| field.name().clone());
+        let schema = schema.unwrap();
+        let names = schema.fields().iter().map(|field| field.name().clone());
         Ok::<Vec<String>, tonic::Status>(names.collect())
     };
     let statement = |sql: &str| {
