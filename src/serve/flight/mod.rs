@@ -10,6 +10,7 @@ mod service;
 mod sessions;
 mod values;
 
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -61,11 +62,34 @@ pub(super) struct Statement {
 
 /// The service; clones share the server.
 #[derive(Clone)]
-struct Flight(Arc<Server>);
+struct Flight(Held);
+
+/// The server as the service holds it: as something that may be shared between threads, whatever it has. The compiler proves that of the
+/// service anew for each of its methods, and of all of a server's sessions and plans that takes it minutes.
+#[derive(Clone)]
+struct Held(Arc<dyn Holds>);
+
+trait Holds: Send + Sync {
+    fn server(&self) -> &Server;
+}
+
+impl Holds for Server {
+    fn server(&self) -> &Server {
+        self
+    }
+}
+
+impl Deref for Held {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        self.0.server()
+    }
+}
 
 /// The routes of the service.
 pub(super) fn routes(server: Arc<Server>) -> Router {
-    let service = FlightServiceServer::new(Service(Flight(server)))
+    let service = FlightServiceServer::new(Service(Flight(Held(server))))
         .max_decoding_message_size(MOST_MESSAGE)
         // Rows with images may be large; each is sent as it is.
         .max_encoding_message_size(usize::MAX);
