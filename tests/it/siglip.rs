@@ -10,7 +10,7 @@ use crate::models_command::server::{Hub, Served};
 use crate::support::*;
 
 const MODEL: &str = "vision/tests/goldens/siglip2";
-const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const FILES: [&str; 4] = [
     "config.json",
     "preprocessor_config.json",
@@ -23,7 +23,7 @@ const FILES: [&str; 4] = [
 const ROUNDED: f64 = 1e-4;
 
 /// A hub with the model as `owner/siglip`.
-fn hub() -> Hub {
+pub(crate) fn hub() -> Hub {
     let served = |name: &'static str| Served {
         repo: "owner/siglip".to_string(),
         commit: COMMIT.to_string(),

@@ -1,11 +1,15 @@
 //! Jobs on a cluster that nothing happens to.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tempfile::TempDir;
 
-use super::{Machines, Program, known};
+use super::{Machines, Program, TIMEOUT, known};
 use crate::kill::rows;
+use crate::models_command::server::Fault;
+use crate::siglip::{COMMIT, hub};
 use crate::support::*;
 use crate::units::Cluster;
 
@@ -92,6 +96,39 @@ async fn two_executors_are_nearly_twice_as_fast_as_one() {
     let both = timed("two");
     println!("one executor {one:.1} s, two {both:.1} s");
     assert!(one / both >= 1.8, "one {one:.1} s, two {both:.1} s");
+}
+
+/// The hub keeps silent for longer than the scheduler waits for a sign of life, then hangs up, and gives the weights when asked again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_loads_for_longer_than_the_time_out_loses_nobody() {
+    let (cluster, hub) = (Cluster::new(20, Duration::ZERO).await, hub());
+    let machines = Machines::new();
+    let model = format!("owner/siglip@{COMMIT}");
+    let homes = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let of_hub = |mut command: Command, home: &TempDir| {
+        let command = command.env("HF_ENDPOINT", hub.endpoint());
+        command.env("HF_HOME", home.path());
+        command
+    };
+    let args = ["--categories", "dog", "--model", &model];
+    let calm = of_hub(cluster.command("calm", &args), &homes[0]).output();
+    stdout(&calm.unwrap());
+    hub.requests();
+    cluster.asked();
+    hub.fault("model.safetensors", 1, Fault::Silent);
+    let own = command(machines.words(&["--tasks", "1"]), cluster.cache.path());
+    let executor = known(of_hub(own, &homes[1]));
+    let begun = Instant::now();
+    let args = [&args[..], &["--cluster", &machines.address]].concat();
+    let done = of_hub(cluster.command("out", &args), &homes[0]).output();
+    let done = done.unwrap();
+    assert!(stdout(&done).contains("20 rows"), "{}", stderr(&done));
+    let timeout: u64 = TIMEOUT.parse().unwrap();
+    assert!(begun.elapsed() > Duration::from_secs(timeout));
+    assert_same_rows(&rows(&cluster.path("out")), &rows(&cluster.path("calm")));
+    assert_eq!(cluster.asked(), 20, "nothing was given to anybody else");
+    let said = executor.said();
+    assert_eq!(said.matches("model loaded").count(), 1, "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
