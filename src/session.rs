@@ -18,7 +18,7 @@ use picsift_udf::Engine;
 
 use crate::error::AppError;
 use crate::stores::{StoreRegistry, Versions};
-use crate::tables::{BoundedParquet, ExternalTables, Notes, PathTables, PlainCopies};
+use crate::tables::{BoundedParquet, ExternalTables, NamedFiles, Notes, PathTables, PlainCopies};
 
 /// The catalog of a server's clients.
 pub const CATALOG: &str = "picsift";
@@ -102,9 +102,9 @@ pub fn of_tasks(engine: &Arc<Engine>, memory: usize) -> Result<Arc<RuntimeEnv>> 
         .build_arc()
 }
 
-/// What is done to each plan that came from another machine before it runs: what is bounded of scans is no part of what is sent.
+/// What is done to each plan that came from another machine before it runs: how scans are bounded and named is no part of what is sent.
 pub fn rules_of_tasks() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
-    vec![Arc::new(BoundedParquet)]
+    vec![Arc::new(BoundedParquet), Arc::new(NamedFiles)]
 }
 
 /// The settings that every session begins with.
@@ -144,6 +144,7 @@ fn state(
         .with_runtime_env(runtime)
         .with_default_features()
         .with_physical_optimizer_rule(Arc::new(BoundedParquet))
+        .with_physical_optimizer_rule(Arc::new(NamedFiles))
         .build();
     state.config_mut().set_extension(Arc::clone(versions));
     Ok(state)

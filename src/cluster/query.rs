@@ -21,7 +21,7 @@ use picsift_udf::InferExec;
 
 use crate::error::AppError;
 use crate::sql::{Elsewhere, Fit, Session};
-use crate::tables::MADE;
+use crate::tables::{MADE, without_names};
 
 /// Parts that a query is cut into at most; each executor takes one after the other.
 const PARTS: usize = 32;
@@ -79,6 +79,8 @@ impl Elsewhere for Remote {
         plan: Arc<dyn ExecutionPlan>,
         config: &SessionConfig,
     ) -> Result<SendableRecordBatchStream, AppError> {
+        // Executors name the files for themselves.
+        let plan = without_names(plan).map_err(AppError::Plan)?;
         Ok(self.0.query(plan, config).await?)
     }
 }

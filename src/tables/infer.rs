@@ -12,6 +12,7 @@ use bytes::Buf;
 use datafusion::catalog::Session;
 use datafusion::common::{Result, plan_datafusion_err, plan_err};
 use datafusion::datasource::file_format::FileFormat;
+use datafusion::datasource::file_format::arrow::ArrowFormat;
 use datafusion::datasource::file_format::csv::CsvFormat;
 use datafusion::datasource::file_format::json::JsonFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
@@ -22,7 +23,6 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use parquet::schema::types::Type as ParquetType;
 
 use super::bounded::footer;
-use super::guarded::GuardedArrow;
 use super::listing::{Found, shown_file};
 use super::merge::Merge;
 use super::names::Kind;
@@ -58,7 +58,7 @@ pub(super) fn format_of(kind: Kind, files: usize) -> Arc<dyn FileFormat> {
     match kind {
         // What the file has; `views` says which of it a scan gives as views.
         Kind::Parquet => Arc::new(ParquetFormat::default().with_force_view_types(false)),
-        Kind::Arrow => Arc::new(GuardedArrow::default()),
+        Kind::Arrow => Arc::new(ArrowFormat),
         Kind::Csv => Arc::new(CsvFormat::default().with_schema_infer_max_rec(records)),
         Kind::Tsv => Arc::new(
             CsvFormat::default()

@@ -7,13 +7,14 @@
 pub(crate) mod bounded;
 mod expressions;
 mod external;
-mod guarded;
+
 mod imagefolder;
 mod infer;
 mod listed;
 mod listing;
 mod locate;
 mod merge;
+mod named;
 mod names;
 mod numbers;
 mod pictures;
@@ -50,6 +51,7 @@ pub use expressions::{name_of, plain};
 pub use external::ExternalTables;
 pub use listed::{MANIFEST, PUBLISHING, listed_files};
 pub use locate::{locate, shown, without_secrets};
+pub use named::{NamedFiles, without_names};
 pub use names::Kind;
 pub use pictures::{FILE as PICTURE, IMAGE, MADE, Since};
 pub use provider::FileTable;
