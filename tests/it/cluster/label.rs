@@ -106,7 +106,7 @@ async fn a_model_that_loads_for_longer_than_the_time_out_loses_nobody() {
     let model = format!("owner/siglip@{COMMIT}");
     let homes = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let of_hub = |mut command: Command, home: &TempDir| {
-        let command = command.env("HF_ENDPOINT", hub.endpoint());
+        command.env("HF_ENDPOINT", hub.endpoint());
         command.env("HF_HOME", home.path());
         command
     };
