@@ -286,7 +286,7 @@ fn a_file_that_is_damaged_among_others_is_named() {
     // Not its footer, by which it is planned.
     let wrong = parquet.join("wrong.parquet");
     let mut bytes = fs::read(&wrong).unwrap();
-    for byte in &mut bytes[8..3000] {
+    for byte in &mut bytes[4..3000] {
         *byte ^= 0x5a;
     }
     fs::write(&wrong, bytes).unwrap();

@@ -117,8 +117,14 @@ fn the_best_wording_is_found_judged_by_other_rows_and_taken_by_label() {
     );
     let building = &best["categories"][0];
     assert_eq!(building["wording"], "nouns palace, castle, tower, bridge");
+    // By the other rows too; what one fish more or less among them does to the mean, CPUs differ by.
     for plain in second["as_they_come"].as_array().unwrap() {
-        assert!(f1(&best["f1"]) > f1(&plain["f1"]), "{plain}");
+        assert!(
+            number(&best["f1_of_choosing"]) > number(&plain["f1_of_choosing"]),
+            "{plain}"
+        );
+        let of_plain = &plain["categories"][0];
+        assert!(f1(&building["f1"]) > f1(&of_plain["f1"]), "{plain}");
     }
 
     // What was written is what was chosen, models and all.
