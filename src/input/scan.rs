@@ -34,7 +34,8 @@ use super::readable::{Planned, Readable, told};
 use super::select::Rows;
 use super::{FILE_COLUMN, ROW_COLUMN, UNREADABLE_COLUMN};
 use crate::tables::{
-    BoundedParquet, FileTable, Kind, MarkedStores, Texts, bytes_reader, bytes_schema, from_marked,
+    BoundedParquet, FileTable, Kind, MarkedStores, NamedFiles, Texts, bytes_reader, bytes_schema,
+    from_marked,
 };
 
 /// Files whose footers are read at once.
@@ -90,6 +91,7 @@ pub async fn scan(
                     let plan = bytes_reader(numbered.plan(state, None, None).await?);
                     // No rule sees a plan inside of another.
                     let plan = BoundedParquet.optimize(plan, state.config_options())?;
+                    let plan = NamedFiles.optimize(plan, state.config_options())?;
                     Arc::new(Planned::new(plan))
                 }
             };
@@ -97,10 +99,11 @@ pub async fn scan(
         }
         _ => {
             let numbered = Numbered::of(state, table, files).await?;
+            let plan = numbered.plan(state, None, None).await?;
             Arc::new(Counted {
                 is_lines: table.kind() != Kind::Arrow,
                 rows: files.iter().map(|(f, rows)| (f.id, rows.clone())).collect(),
-                plan: numbered.plan(state, None, None).await?,
+                plan: NamedFiles.optimize(plan, state.config_options())?,
                 schema: Arc::clone(&schema),
             })
         }

@@ -312,7 +312,7 @@ fn a_file_that_is_damaged_among_others_is_named() {
         fs::write(place.join(format!("wrong.{end}")), wrong).unwrap();
     }
     for (place, format) in [(parquet, "Parquet"), (json, "JSON"), (csv, "CSV")] {
-        let query = format!("SELECT max(id), max(image) FROM '{}/'", place.display());
+        let query = format!("SELECT sum(id), max(image) FROM '{}/'", place.display());
         let out = folder.path().join("out");
         let (input, output) = (place.to_str().unwrap(), out.to_str().unwrap());
         for args in [
