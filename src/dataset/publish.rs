@@ -6,7 +6,9 @@
 //! with a manifest is whole for every reader. Every step can be done again after a crash. What is written is the caller's business.
 
 use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -28,6 +30,10 @@ const REMOTE_WORK: &str = "_picsift_work";
 
 /// What is moved for a trial.
 const TRIAL: &str = "trial";
+
+/// How often the work's folder is removed into which others write, and the time between.
+const REMOVALS: u32 = 50;
+const REMOVAL_PAUSE: Duration = Duration::from_millis(20);
 
 /// The folder of the work on a local output that is a mount, inside it.
 const WORK_INSIDE: &str = ".picsift";
@@ -315,12 +321,7 @@ impl Output {
                     if let Some(target) = target {
                         keep_others(&work.join("old"), &target)?;
                     }
-                    match std::fs::remove_dir_all(&work) {
-                        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                            Err(AppError::file("remove", work)(error))
-                        }
-                        _ => Ok(()),
-                    }
+                    remove_work(&work)
                 })
                 .await
             }
@@ -334,11 +335,26 @@ impl Output {
     }
 }
 
+/// Removes a folder of work. Other programs of the job that do not know yet that it is over may put a file there meanwhile.
+fn remove_work(work: &Path) -> Result<(), AppError> {
+    let mut left = REMOVALS;
+    loop {
+        left = left.saturating_sub(1);
+        match std::fs::remove_dir_all(work) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty && left > 0 => {
+                std::thread::sleep(REMOVAL_PAUSE);
+            }
+            removed => return removed.map_err(AppError::file("remove", work)),
+        }
+    }
+}
+
 /// Moves what others had put into the output that is in `old` now to the one in `target`.
 fn keep_others(old: &Path, target: &Path) -> Result<(), AppError> {
     let path = old.join(MANIFEST);
     let mut ours = match std::fs::read(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => HashSet::new(),
+        Err(error) if error.kind() == ErrorKind::NotFound => HashSet::new(),
         read => {
             let text = read.map_err(AppError::file("read", &path))?;
             listed_files(&text).map_err(AppError::json)?
