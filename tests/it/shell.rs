@@ -304,7 +304,8 @@ fn on_terminal(args: &[&str], variables: &[(&str, &str)]) -> Option<String> {
         .args(args)
         .stdin(std::process::Stdio::null())
         .current_dir(root());
-    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+    // `CI` counts as a terminal with colours whatever `TERM` says.
+    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI"] {
         command.env_remove(name);
     }
     let output = command.envs(variables.iter().copied()).output().unwrap();

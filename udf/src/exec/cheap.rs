@@ -11,6 +11,8 @@ use picsift_vision::Answer;
 
 use super::stage::{ColumnMask, Found, Looked, Masks, Stage};
 use crate::pipeline::base::Placed;
+use crate::pipeline::budget::Budget;
+use crate::pipeline::carried::Carried;
 use crate::pipeline::cascade::{Verdict, is_audited, rescaled, verdict};
 use crate::pipeline::memory_cache::Answers;
 use crate::pipeline::outcome::RowError;
@@ -26,6 +28,8 @@ type OpenQuestions = (Vec<bool>, [bool; 2]);
 /// A cheap model while its stage runs in one stream.
 pub(crate) struct Cheap {
     pub(super) pipeline: ImagePipeline,
+    /// Memory of what was fetched for it and is left for the dear model.
+    carried: Arc<Budget>,
     /// For each question of the stage what the cheap model is asked in its place; `None` where it decides nothing.
     cuts: Vec<Option<Cut>>,
     audit: f64,
@@ -51,9 +55,15 @@ enum Decision {
 }
 
 impl Cheap {
-    pub(super) fn new(pipeline: ImagePipeline, cuts: Vec<Option<Cut>>, audit: f64) -> Self {
+    pub(super) fn new(
+        pipeline: ImagePipeline,
+        carried: Arc<Budget>,
+        cuts: Vec<Option<Cut>>,
+        audit: f64,
+    ) -> Self {
         Self {
             pipeline,
+            carried,
             cuts,
             audit,
             open: Mutex::default(),
@@ -136,7 +146,12 @@ impl Stage {
     ) -> Result<Found> {
         let first = masks.iter().map(|mask| mask.as_ref()?.cheap.clone());
         let first: Masks = first.collect();
-        let said = self.look(&cheap.pipeline, images.clone(), first).await?;
+        let carried: Vec<Carried> = images
+            .iter()
+            .map(|_| Carried::within(&cheap.carried))
+            .collect();
+        let said = self.look(&cheap.pipeline, images.clone(), first, &carried);
+        let said = said.await?;
         let decided = said.rows.into_iter().zip(&images);
         let decided: Vec<Option<Decision>> = decided
             .map(|(looked, image)| {
@@ -149,7 +164,13 @@ impl Stage {
             .zip(&decided)
             .map(|(mask, decided)| self.open(cheap, mask.as_ref()?, decided.as_ref()))
             .collect();
-        let dear = self.look(&self.pipeline, images, open.clone()).await?;
+        for (carried, open) in carried.iter().zip(&open) {
+            if open.is_none() {
+                carried.take();
+            }
+        }
+        let dear = self.look(&self.pipeline, images, open.clone(), &carried);
+        let dear = dear.await?;
         let end = dear.exhausted.map_or(usize::MAX, |(row, _)| row);
         let rows = dear.rows.into_iter().zip(masks).zip(decided).zip(open);
         let rows = rows

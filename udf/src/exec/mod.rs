@@ -261,11 +261,15 @@ impl ExecutionPlan for InferExec {
         let config = context.session_config();
         let settings = PicsiftOptions::of(config.options());
         let limit = settings.memory_limit;
-        let budget = |what: &str| {
+        let budget = |what: &str, limit: usize| {
             let name = format!("InferExec {what} [{partition}]");
             Budget::new(name, limit, context.memory_pool())
         };
-        let images = budget("images");
+        let has_two = self.groups.iter().any(|group| group.cascade().is_some());
+        // What is left for a second model is of what a stream may hold of images.
+        let of_both = if has_two { limit / 4 } else { 0 };
+        let carried = budget("images of both models", of_both);
+        let images = budget("images", limit - of_both);
         let losses = config.get_extension::<Losses>();
         let width = self.input.schema().fields().len();
         let models: Vec<_> = self
@@ -296,7 +300,10 @@ impl ExecutionPlan for InferExec {
                 )
             };
             // The quota is of what is dear.
-            let cheap = cheap.map(|cheap| pipeline(Some(cheap), &Arc::default()).cheap());
+            let cheap = cheap.map(|cheap| {
+                let cheap = pipeline(Some(cheap), &Arc::default()).cheap();
+                (cheap, Arc::clone(&carried))
+            });
             let pipeline = pipeline(model, &self.quota).telling(losses.clone());
             let stage = Stage::new(
                 group.clone(),
@@ -319,7 +326,7 @@ impl ExecutionPlan for InferExec {
             input: self.input.execute(partition, Arc::clone(&context))?,
             batch_size: config.batch_size(),
             slots,
-            budget: budget("rows"),
+            budget: budget("rows", limit),
             quota: Arc::clone(&self.quota),
             metrics: BaselineMetrics::new(&self.metrics, partition),
         };

@@ -15,6 +15,8 @@ use picsift_vision::Question;
 
 use crate::functions::kernel::Kernel;
 use crate::pipeline::base::{Base, Images, Placed};
+use crate::pipeline::budget::Budget;
+use crate::pipeline::carried::Carried;
 use crate::pipeline::known::Known;
 use crate::pipeline::origin::ReferenceOrigin;
 use crate::pipeline::outcome::FailedImage;
@@ -82,7 +84,7 @@ impl Stage {
         group: InferenceGroup<Arc<dyn PhysicalExpr>>,
         first: usize,
         pipeline: ImagePipeline,
-        cheap: Option<ImagePipeline>,
+        cheap: Option<(ImagePipeline, Arc<Budget>)>,
         stage_stats: Arc<StageStats>,
     ) -> Self {
         let (mut questions, mut places): (Vec<Question>, Vec<Vec<usize>>) = Default::default();
@@ -107,7 +109,7 @@ impl Stage {
         }
         drop(known);
         let audit = group.cascade().map_or(0.0, |cascade| cascade.audit);
-        let cheap = cheap.map(|pipeline| Cheap::new(pipeline, cuts, audit));
+        let cheap = cheap.map(|(pipeline, carried)| Cheap::new(pipeline, carried, cuts, audit));
         Self {
             cheap,
             group,
@@ -156,7 +158,7 @@ impl Stage {
             asked,
         } = match &self.cheap {
             Some(cheap) => self.cascaded(cheap, images, masks).await?,
-            None => self.look(&self.pipeline, images, masks).await?,
+            None => self.look(&self.pipeline, images, masks, &[]).await?,
         };
         // A batch that waited for a model to be loaded says nothing of what images cost.
         if !cold && asked > 0 {
@@ -302,12 +304,13 @@ impl Stage {
         Ok(known)
     }
 
-    /// What a pipeline finds out about the images.
+    /// What a pipeline finds out about the images; what was fetched of them is `carried` from the first of two to the second.
     pub(super) async fn look(
         &self,
         pipeline: &ImagePipeline,
         images: Vec<Option<Placed>>,
         masks: Masks,
+        carried: &[Carried],
     ) -> Result<Found> {
         let mut rows: Vec<Row> = images.iter().map(|_| None).collect();
         let mut exhausted: Option<(usize, Exhausted)> = None;
@@ -332,6 +335,7 @@ impl Stage {
                     origin,
                     digest: placed.digest,
                     known,
+                    carried: carried.get(place),
                 };
                 let outputs = pipeline.process(image, &mask.requested).await;
                 (place, mask, outputs)

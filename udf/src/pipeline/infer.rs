@@ -9,6 +9,7 @@ use picsift_images::{Fetch, Fetched, Geometry, Prepared, similarity_hash};
 use picsift_vision::{InputGeometry, RgbImage};
 
 use crate::pipeline::budget::MemoryPermit;
+use crate::pipeline::carried::Carried;
 use crate::pipeline::checked::Digest;
 use crate::pipeline::image_column::ImageSource;
 use crate::pipeline::known::Known;
@@ -87,6 +88,7 @@ impl ImagePipeline {
             origin,
             digest,
             known,
+            carried,
         } = image;
         let ImageSource::Reference(reference) = &image else {
             let fetched = self.engine.load(image, origin).await?;
@@ -100,15 +102,26 @@ impl ImagePipeline {
             Some(Known::Outputs(_) | Known::Nothing) => None,
             None => self.before(requested, address).await,
         };
+        let came = carried.filter(|_| !self.cheap).and_then(Carried::take);
         // Of an image that is known nothing will be read, most likely.
-        let guess = match &before {
-            Some(_) => 0,
-            None => self.fetched_bytes.load(Ordering::Relaxed),
+        let guess = match (&before, &came) {
+            (_, Some((fetched, _))) => fetched.bytes.len(),
+            (Some(_), None) => 0,
+            (None, None) => self.fetched_bytes.load(Ordering::Relaxed),
         };
         let mut held = match &self.budget {
             Some(budget) => Some(budget.hold(guess.max(1)).await),
             None => None,
         };
+        if let Some((fetched, _)) = came {
+            // It was checked and counted when it was fetched.
+            return match before {
+                Some(before) if fetched.version.as_ref() == Some(&before.version) => {
+                    Ok(Opened::Known(self.reused(before, digest.as_ref())?))
+                }
+                _ => Ok(Opened::Image(fetched, held)),
+            };
+        }
         let started = Instant::now();
         let place = || place(reference, origin);
         let fetched = match before {
@@ -147,6 +160,9 @@ impl ImagePipeline {
             held.resize(size);
         }
         self.check(digest.as_ref(), &fetched.bytes).await?;
+        if let Some(carried) = carried.filter(|_| self.cheap) {
+            carried.leave(&fetched);
+        }
         Ok(Opened::Image(fetched, held))
     }
 

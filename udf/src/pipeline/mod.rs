@@ -6,6 +6,7 @@
 pub(crate) mod background;
 pub(crate) mod base;
 pub(crate) mod budget;
+pub(crate) mod carried;
 pub(crate) mod cascade;
 pub(crate) mod checked;
 mod compared;
@@ -36,6 +37,7 @@ use picsift_vision::{Answer, Question, VisionError};
 use tokio::sync::Semaphore;
 
 use crate::pipeline::budget::Budget;
+use crate::pipeline::carried::Carried;
 use crate::pipeline::checked::Digest;
 use crate::pipeline::compared::Compared;
 use crate::pipeline::engine::Engine;
@@ -263,6 +265,7 @@ impl ImagePipeline {
                     origin: ReferenceOrigin::Person,
                     digest: None,
                     known: Some(Known::Nothing),
+                    carried: None,
                 },
                 &requested,
             )
@@ -390,4 +393,6 @@ pub(crate) struct Named<'a> {
     pub(crate) digest: Option<Digest>,
     /// What the answer store has of it, where somebody has looked.
     pub(crate) known: Option<Known>,
+    /// Where a cheap model leaves it for the dear one, if there are two.
+    pub(crate) carried: Option<&'a Carried>,
 }

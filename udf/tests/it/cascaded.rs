@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::Float32Type;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion_proto::bytes::{
@@ -63,16 +63,20 @@ struct Done {
 
 async fn labelled(rows: &[(i64, Option<Vec<u8>>)], bands: Vec<Band>, audit: f64) -> Done {
     let fake = Fake::new(1);
+    fake.add_table("t", rows);
+    labelled_table(&fake, bands, audit).await
+}
+
+async fn labelled_table(fake: &Fake, bands: Vec<Band>, audit: f64) -> Done {
     let cheap = Batches::default();
     fake.engine.add_service("cheap", service("cheap", &cheap));
-    fake.add_table("t", rows);
     let stats = Arc::new(RunStats::default());
     fake.context
         .state_ref()
         .write()
         .config_mut()
         .set_extension(Arc::clone(&stats));
-    let plan = labelling(&fake, bands, audit).await;
+    let plan = labelling(fake, bands, audit).await;
     let frame = fake.context.execute_logical_plan(plan).await.unwrap();
     let schema = Arc::new(frame.schema().as_arrow().clone());
     let batches = frame.collect().await.unwrap();
@@ -209,4 +213,40 @@ async fn a_cascade_survives_the_way_to_another_machine() {
     let again = logical_plan_to_bytes_with_extension_codec(&read, &receive).unwrap();
     assert_eq!(bytes, again);
     assert!(read.display_indent().to_string().contains("cheap=cheap"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_is_fetched_once_for_both_models() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut names, mut bytes) = (Vec::new(), 0);
+    for (id, image) in images(30) {
+        let file = folder.path().join(format!("{id}.png"));
+        // What follows the end of a picture makes it another file, of which no answer is known.
+        let image = [image.unwrap(), vec![0; id as usize + 1]].concat();
+        bytes += image.len() as u64;
+        std::fs::write(&file, image).unwrap();
+        names.push(file.to_str().unwrap().to_string());
+    }
+    let names: ArrayRef = Arc::new(StringArray::from(names));
+    let table = RecordBatch::try_from_iter([("image", names)]).unwrap();
+    let labelled = async |setting: Option<&str>| {
+        let fake = Fake::new(1);
+        fake.context.register_batch("t", table.clone()).unwrap();
+        if let Some(setting) = setting {
+            fake.set(setting).await;
+        }
+        let bands = vec![band("red", 0.5, 0.9), band("blue", 0.1, 0.75)];
+        labelled_table(&fake, bands, 0.0).await
+    };
+
+    let done = labelled(None).await;
+    assert_eq!((done.cheap, done.dear), (30, 20));
+    let fetched = (done.stats.fetched(), done.stats.bytes());
+    assert_eq!(fetched, (30, bytes));
+
+    // Without room for what is carried from one model to the other it is fetched again, and all are answered.
+    let narrow = labelled(Some("picsift.memory_limit = 1")).await;
+    assert_eq!((narrow.cheap, narrow.dear), (30, 20));
+    assert!(narrow.stats.fetched() > 30);
+    assert_eq!(narrow.rows, done.rows);
 }
