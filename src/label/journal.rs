@@ -37,6 +37,8 @@ pub enum Record {
     Shard(Shard),
     /// All is written; what is left is to publish it.
     Finish(Finish),
+    /// Several programs carry it on, by a plan; nothing follows.
+    HandedOver,
 }
 
 /// What a job is.
@@ -110,6 +112,8 @@ pub struct Journal {
     pub calibrated: Option<CascadeEntry>,
     /// How it ended, if it did.
     pub finish: Option<Finish>,
+    /// Whether several programs carry it on.
+    pub handed_over: bool,
 }
 
 impl Shard {
@@ -140,6 +144,7 @@ impl Journal {
             sampled: Vec::new(),
             calibrated: None,
             finish: None,
+            handed_over: false,
         };
         journal.write(Record::Begin(begin)).await?;
         Ok(journal)
@@ -175,6 +180,7 @@ impl Journal {
                         sampled: Vec::new(),
                         calibrated: None,
                         finish: None,
+                        handed_over: false,
                     });
                 }
                 (Some(journal), Record::Run { token }) => {
@@ -194,6 +200,7 @@ impl Journal {
                     journal.shards.push(shard);
                 }
                 (Some(journal), Record::Finish(finish)) => journal.finish = Some(finish),
+                (Some(journal), Record::HandedOver) => journal.handed_over = true,
                 _ => return Err(damaged(&name, "is out of place")),
             }
         }
@@ -277,6 +284,18 @@ impl Journal {
     pub async fn finish(&mut self, finish: Finish) -> Result<(), AppError> {
         self.write(Record::Finish(finish.clone())).await?;
         self.finish = Some(finish);
+        Ok(())
+    }
+
+    /// Leaves the job to several programs: whoever goes by this journal cannot write its next record.
+    ///
+    /// # Errors
+    /// As [`Journal::shard`].
+    pub async fn hand_over(&mut self) -> Result<(), AppError> {
+        if !self.handed_over {
+            self.write(Record::HandedOver).await?;
+            self.handed_over = true;
+        }
         Ok(())
     }
 
@@ -368,6 +387,8 @@ mod tests {
         second.shard(shard(5)).await.unwrap();
         assert!(first.shard(shard(7)).await.is_err());
         second.shard(shard(9)).await.unwrap();
+        second.hand_over().await.unwrap();
+        assert!(first.shard(shard(11)).await.is_err());
     }
 
     #[tokio::test]

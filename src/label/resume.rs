@@ -66,13 +66,21 @@ async fn plan(job: &PreparedJob) -> Result<ResumePlan, AppError> {
     let mut journal = Journal::read(output.journal()).await?;
     // Published, but killed before the work was cleared away.
     if let (Some(done), Some(manifest)) = (&journal, &before)
-        && done.finish.is_some()
+        && (done.finish.is_some() || done.handed_over)
         && done.job().id == manifest.job.id
     {
         if let Some(done) = journal.take() {
             done.remove().await?;
         }
         output.clear_work().await?;
+        drop(claim);
+        return Box::pin(plan(job)).await;
+    }
+    if let Some(left) = journal.take_if(|journal| journal.handed_over) {
+        if !overwrite {
+            return Err(AppError::Usage(shared::is_shared(output)));
+        }
+        discard(job, left).await?;
         drop(claim);
         return Box::pin(plan(job)).await;
     }
@@ -308,7 +316,7 @@ async fn fresh(
 }
 
 /// Removes what an unfinished job has written.
-async fn discard(job: &PreparedJob, journal: Journal) -> Result<(), AppError> {
+pub(super) async fn discard(job: &PreparedJob, journal: Journal) -> Result<(), AppError> {
     let output = &job.output;
     let finished = output.finished(output.manifest().await?.is_none());
     for file in journal.shards.iter().flat_map(|shard| &shard.files) {

@@ -48,6 +48,7 @@ class Faults:
             start_response("200 OK", [("Content-Length", str(len(body)))])
             return [body]
         if path.startswith("/hold/"):
+            self.released.clear()
             self.hold = path.removeprefix("/hold/")
             start_response("200 OK", [("Content-Length", "0")])
             return [b""]

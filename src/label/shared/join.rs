@@ -3,8 +3,9 @@
 //! The plan is what a shared job is: it is the last thing to appear when a job begins and the first to go when it ends, so that whoever does not
 //! see it any more knows that the job is over.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::inherit::{PATIENCE, forget, inherit};
 use super::plan::{JobPlan, PLAN};
 use crate::dataset::Manifest;
 use crate::dataset::lease::OutputLease;
@@ -43,6 +44,7 @@ pub(super) struct Joined {
 /// [`AppError::Usage`] when the output belongs to another job, by what differs.
 pub(super) async fn find(job: &PreparedJob) -> Result<Found, AppError> {
     let output = &job.output;
+    let (begun, mut note) = (Instant::now(), None);
     loop {
         let there = manifest(output.manifest().await?, job)?;
         if let Some(plan) = JobPlan::read(output).await? {
@@ -51,7 +53,11 @@ pub(super) async fn find(job: &PreparedJob) -> Result<Found, AppError> {
                     clear_published(output).await?;
                     return nothing(job, there);
                 }
-                _ => return Ok(Found::Joined(Box::new(join(job, plan)?))),
+                _ => {
+                    let mut joined = join(job, plan)?;
+                    joined.notes.extend(note);
+                    return Ok(Found::Joined(Box::new(joined)));
+                }
             }
         }
         if let Some(there) = there {
@@ -59,28 +65,35 @@ pub(super) async fn find(job: &PreparedJob) -> Result<Found, AppError> {
             sweep(output).await?;
             return Ok(found);
         }
-        if Journal::read(output.journal()).await?.is_some() {
-            return Err(AppError::Usage(format!(
-                "'{}' is being made by one program; run that command again to finish it, or with --overwrite to begin anew",
-                output.target
-            )));
-        }
         match OutputLease::new(&output.work, &output.target).await {
             Ok(lease) => {
                 // Between the looks and the lease another may have been quicker.
                 let is_new = !is_begun(output).await? && output.manifest().await?.is_none();
-                let made = match is_new && Journal::read(output.journal()).await?.is_none() {
-                    true => make(job).await,
-                    false => Ok(()),
+                let journal = Journal::read(output.journal()).await?;
+                let is_alone = journal.is_some();
+                let made = match journal {
+                    _ if !is_new => Ok(None),
+                    Some(journal) => inherit(job, journal).await,
+                    None => make(job).await.map(|()| None),
                 };
-                if made.is_err() && !is_begun(output).await? {
+                if made.is_err() && !is_alone && !is_begun(output).await? {
                     output.clear_work().await?;
                 }
                 lease.release(&output.work).await?;
-                made?;
+                note = made?.or(note);
             }
-            // By one that makes the plan, or a job of one program whose journal will stand there soon.
-            Err(AppError::Taken(_)) => tokio::time::sleep(LOOK_EVERY).await,
+            // By one that makes the plan, or by a job of one program.
+            Err(AppError::Taken(_)) => {
+                // Being taken away, it may be damaged for a moment.
+                let journal = Journal::read(output.journal()).await.ok().flatten();
+                if journal.is_some_and(|alone| !alone.handed_over) && begun.elapsed() > PATIENCE {
+                    return Err(AppError::Usage(format!(
+                        "'{}' is being made by one program, which is still at work; end it, and several go on from what it has done",
+                        output.target
+                    )));
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
             Err(error) => return Err(error),
         }
     }
@@ -177,15 +190,24 @@ pub(in crate::label) async fn give_way(output: &Output, overwrite: bool) -> Resu
     if !is_begun(output).await? {
         return Ok(false);
     }
-    if !overwrite && !is_published(output).await? {
-        return Err(AppError::Usage(format!(
-            "'{0}' is being labelled by several programs; --shard or --workers-share takes part, 'picsift status {0}' says how far \
-             they are, and --overwrite gives their work up",
-            output.target
-        )));
+    let is_done = is_published(output).await?;
+    if !overwrite && !is_done {
+        return Err(AppError::Usage(is_shared(output)));
+    }
+    if !is_done && let Some(plan) = JobPlan::read(output).await? {
+        forget(output, &plan).await?;
     }
     clear(output).await?;
     Ok(true)
+}
+
+/// What one program says that would label what several do.
+pub(in crate::label) fn is_shared(output: &Output) -> String {
+    format!(
+        "'{0}' is being labelled by several programs; --shard or --workers-share takes part, 'picsift status {0}' says how far \
+         they are, and --overwrite gives their work up",
+        output.target
+    )
 }
 
 /// Whether the output is what the plan was made for.
@@ -220,7 +242,8 @@ pub(super) async fn clear_published(output: &Output) -> Result<(), AppError> {
 pub(super) async fn sweep(output: &Output) -> Result<(), AppError> {
     match OutputLease::new(&output.work, &output.target).await {
         Ok(lease) => {
-            if !is_begun(output).await? && Journal::read(output.journal()).await?.is_none() {
+            let alone = Journal::read(output.journal()).await?;
+            if !is_begun(output).await? && alone.is_none_or(|alone| alone.handed_over) {
                 output.clear_work().await?;
             }
             lease.release(&output.work).await

@@ -5,12 +5,14 @@
 //! same. When all units are recorded, any of them publishes ([`publish()`]), and a person may as well; [`status()`] says how far they are.
 //! One may also direct others ([`SharedJob::direct`]): it says which units are to be done, and they do them ([`Hand`]).
 //!
-//! Beside [`journal`](super::journal), which a job of one program goes by, because that one may cut its shards as it goes, stop in the middle of the
-//! input and add to an output. What is told apart here is only what is remembered: rows are read, labelled and written by the same code.
+//! The [`journal`](super::journal) of a job of one program is the same in small: records that are put if there is none, of units that are cut as it
+//! goes, since that one may stop in the middle of the input and add to an output. Rows are read, labelled and written by the same code, and
+//! what one program has begun several may carry on (`inherit`).
 
 mod claims;
 mod direct;
 mod hand;
+mod inherit;
 mod join;
 mod plan;
 mod publish;
@@ -26,7 +28,7 @@ use std::time::Duration;
 
 pub use direct::Hands;
 pub use hand::{Done, Hand, is_hopeless};
-pub(super) use join::{give_way, is_begun};
+pub(super) use join::{give_way, is_begun, is_shared};
 pub use publish::publish;
 pub use status::{FailedUnit, Status, UnitAtWork, status};
 

@@ -3,6 +3,8 @@
 //! One program makes it and puts it into the work on the output; every other reads it and compares itself with it. From then on nobody cuts
 //! anew: a unit is a range of rows of files in one version each, and who labels it needs to know nothing of the others.
 
+use std::cmp::Ordering;
+
 use picsift_images::Limits;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -15,6 +17,7 @@ use crate::input::select::Rows;
 use crate::input::{Position, scan};
 use crate::label::chance::token;
 use crate::label::identity::difference;
+use crate::label::journal::{Journal, Shard};
 use crate::label::prepare::PreparedJob;
 use crate::label::publish::draft;
 use crate::label::resume::numbered;
@@ -68,6 +71,19 @@ impl From<Unit> for [u64; 5] {
 }
 
 impl Unit {
+    /// The rows between two places of files with so many rows each.
+    fn between(from: Position, to: Position, totals: &[u64]) -> Self {
+        let before = |place: Position| -> u64 {
+            let file = (place.file as usize).min(totals.len());
+            totals[..file].iter().sum::<u64>() + place.row
+        };
+        Self {
+            from,
+            to,
+            rows: before(to).saturating_sub(before(from)),
+        }
+    }
+
     /// What of a job's files it is, which are in the order of their numbers; each with its source.
     pub(super) fn of(&self, files: &[(usize, InputFile)]) -> Vec<(usize, InputFile, Rows)> {
         let first = files.partition_point(|(_, file)| file.id < self.from.file);
@@ -96,22 +112,63 @@ impl JobPlan {
     /// # Errors
     /// When a file cannot be read, or the input has no rows.
     pub(super) async fn new(job: &PreparedJob) -> Result<Self, AppError> {
+        Self::of(job, token(16), job.files(), &[]).await
+    }
+
+    /// The plan of a job that a journal is of: its shards are the first units, and the files those that it began with.
+    ///
+    /// # Errors
+    /// As [`JobPlan::new`].
+    pub(super) async fn after(job: &PreparedJob, journal: &Journal) -> Result<Self, AppError> {
+        let begun = journal.job();
+        let mut files = job.files();
+        numbered(&begun.files, &mut files);
+        files.retain(|(_, file)| (file.id as usize) < begun.files.len());
+        files.sort_by_key(|(_, file)| file.id);
+        Self::of(job, begun.id.clone(), files, &journal.shards).await
+    }
+
+    /// The plan of these files, which are in the order of their numbers, with these shards as the units that are done.
+    async fn of(
+        job: &PreparedJob,
+        id: String,
+        files: Vec<(usize, InputFile)>,
+        done: &[Shard],
+    ) -> Result<Self, AppError> {
+        let rows_done: u64 = done.iter().map(|shard| shard.counts.rows).sum();
+        let limit = job.options.limit.map(|limit| limit as u64);
         let mut cutter = Cutter::new(
             job.options.shard_rows.get() as u64,
             job.shard_size().bytes as u64,
-            job.options.limit.map(|limit| limit as u64),
+            limit.map(|limit| limit.saturating_sub(rows_done)),
         );
-        let mut entries = Vec::new();
-        for source in &job.tables.sources {
-            let groups = scan::row_groups(&job.inference.context, &source.table, &source.files);
+        let through = done.last().map_or(Position::default(), |last| last.through);
+        let (mut entries, mut totals) = (Vec::new(), Vec::new());
+        for files in files.chunk_by(|a, b| a.0 == b.0) {
+            let source = &job.tables.sources[files[0].0];
+            let files: Vec<InputFile> = files.iter().map(|(_, file)| file.clone()).collect();
+            let groups = scan::row_groups(&job.inference.context, &source.table, &files);
             let groups = groups.await.map_err(AppError::Plan)?;
             cutter.next_source();
-            for (file, groups) in source.files.iter().zip(groups) {
-                cutter.file(&groups, file.entry.bytes);
-                entries.push(file.entry.clone());
+            for (file, groups) in files.into_iter().zip(groups) {
+                let first = match file.id.cmp(&through.file) {
+                    Ordering::Less => u64::MAX,
+                    Ordering::Equal => through.row,
+                    Ordering::Greater => 0,
+                };
+                cutter.file(&groups, file.entry.bytes, first);
+                totals.push(groups.iter().sum());
+                entries.push(file.entry);
             }
         }
-        let units = cutter.finish();
+        let mut from = Position::default();
+        let done = done.iter().map(|shard| {
+            let unit = Unit::between(from, shard.through, &totals);
+            from = shard.through;
+            unit
+        });
+        let mut units: Vec<Unit> = done.collect();
+        units.extend(cutter.finish());
         if units.is_empty() {
             return Err(AppError::Usage(format!(
                 "the table {} has no rows",
@@ -119,7 +176,7 @@ impl JobPlan {
             )));
         }
         let mut draft = draft(job, &vec![0; job.columns.categories.len()]);
-        draft.job.id = token(16);
+        draft.job.id = id;
         draft.job.through = Position {
             file: entries.len() as u32,
             row: 0,
@@ -241,8 +298,8 @@ impl Cutter {
         self.close(0);
     }
 
-    /// The next file, of so many bytes, with row groups of so many rows.
-    fn file(&mut self, groups: &[u64], bytes: u64) {
+    /// The next file, of so many bytes, with row groups of so many rows, without its `first` ones.
+    fn file(&mut self, groups: &[u64], bytes: u64, first: u64) {
         let total: u64 = groups.iter().sum();
         let row_bytes = bytes.checked_div(total).unwrap_or_default().max(1);
         let most = self.most.0.min(self.most.1 / row_bytes).max(1);
@@ -250,42 +307,49 @@ impl Cutter {
         for &group in groups {
             let parts = group.div_ceil(most).max(1);
             for part in 0..parts {
-                let (begin, end) = (group * part / parts, group * (part + 1) / parts);
-                let rows = self.left.map_or(end - begin, |left| left.min(end - begin));
+                let begin = (at + group * part / parts).max(first);
+                let rows = (at + group * (part + 1) / parts).saturating_sub(begin);
+                let rows = self.left.map_or(rows, |left| left.min(rows));
                 if rows == 0 {
                     continue;
                 }
                 let bytes = rows * row_bytes;
                 if self.rows + rows > self.most.0 || self.bytes + bytes > self.most.1 {
-                    self.close(at);
+                    self.close(begin);
+                }
+                if self.rows == 0 {
+                    self.from = self.at(begin);
                 }
                 self.rows += rows;
                 self.bytes += bytes;
                 self.left = self.left.map(|left| left - rows);
-                at += rows;
                 if self.left == Some(0) {
-                    self.close(at);
+                    self.close(begin + rows);
                 }
             }
+            at += group;
         }
         self.file += 1;
     }
 
     /// Ends the open unit before this row of the file that is being cut.
     fn close(&mut self, row: u64) {
-        let here = Position {
-            file: self.file,
-            row,
-        };
         if self.rows > 0 {
             self.units.push(Unit {
                 from: self.from,
-                to: here,
+                to: self.at(row),
                 rows: self.rows,
             });
         }
-        self.from = here;
         (self.rows, self.bytes) = (0, 0);
+    }
+
+    /// A row of the file that is being cut.
+    fn at(&self, row: u64) -> Position {
+        Position {
+            file: self.file,
+            row,
+        }
     }
 
     fn finish(mut self) -> Vec<Unit> {
@@ -351,7 +415,7 @@ mod tests {
         ] {
             let mut cutter = Cutter::new(most, u64::MAX, None);
             for groups in &groups {
-                cutter.file(groups, 1000);
+                cutter.file(groups, 1000, 0);
             }
             let units = cutter.finish();
             let totals: Vec<u64> = groups.iter().map(|groups| groups.iter().sum()).collect();
@@ -363,22 +427,47 @@ mod tests {
     #[test]
     fn row_groups_stay_whole_where_they_fit_and_large_images_make_small_units() {
         let mut cutter = Cutter::new(10, u64::MAX, None);
-        cutter.file(&[6, 6, 3], 15);
+        cutter.file(&[6, 6, 3], 15, 0);
         let sizes: Vec<u64> = cutter.finish().iter().map(|unit| unit.rows).collect();
         assert_eq!(sizes, [6, 9]);
         let mut cutter = Cutter::new(1000, 50, None);
-        cutter.file(&[40], 400);
+        cutter.file(&[40], 400, 0);
         let sizes: Vec<u64> = cutter.finish().iter().map(|unit| unit.rows).collect();
         assert_eq!(sizes, [5; 8]);
     }
 
     #[test]
+    fn what_is_done_is_a_unit_and_what_is_left_the_others() {
+        let groups = [vec![4], vec![10, 5], vec![6]];
+        let totals: Vec<u64> = groups.iter().map(|groups| groups.iter().sum()).collect();
+        let places = (0..3).flat_map(|file| (0..=totals[file]).map(move |row| (file as u32, row)));
+        for (through, most) in places.flat_map(|place| [(place, 1), (place, 4), (place, 100)]) {
+            let through = Position {
+                file: through.0,
+                row: through.1,
+            };
+            let mut cutter = Cutter::new(most, u64::MAX, None);
+            for (file, groups) in (0..).zip(&groups) {
+                let first = match Ord::cmp(&file, &through.file) {
+                    Ordering::Less => u64::MAX,
+                    Ordering::Equal => through.row,
+                    Ordering::Greater => 0,
+                };
+                cutter.file(groups, 1000, first);
+            }
+            let mut units = vec![Unit::between(Position::default(), through, &totals)];
+            units.extend(cutter.finish());
+            assert_eq!(rows(&units, &totals), every(&totals), "{through:?} {most}");
+        }
+    }
+
+    #[test]
     fn a_limit_and_the_end_of_a_table_end_units() {
         let mut cutter = Cutter::new(4, u64::MAX, Some(10));
-        cutter.file(&[3], 1);
+        cutter.file(&[3], 1, 0);
         cutter.next_source();
-        cutter.file(&[5], 1);
-        cutter.file(&[50], 1);
+        cutter.file(&[5], 1, 0);
+        cutter.file(&[50], 1, 0);
         let units = cutter.finish();
         let all = rows(&units, &[3, 5, 50]);
         let mut wanted = every(&[3, 5, 50]);

@@ -44,7 +44,8 @@ pub async fn publish(output: &str) -> Result<Manifest, AppError> {
     Err(AppError::Usage(
         match Journal::read(output.journal()).await? {
             Some(_) => format!(
-                "'{shown}' is being made by one program, which publishes it itself; run its command again to finish it"
+                "'{shown}' is being made by one program, which publishes it itself; run its command again to finish it, or with \
+                 --workers-share"
             ),
             None => format!("there is no work on '{shown}' that could be published"),
         },
@@ -203,7 +204,7 @@ async fn failures(
         Failures::join(std::iter::from_fn(|| waiting.blocking_recv()), &to)
     });
     let reads = lists.into_iter().map(|(record, name)| async move {
-        let part = work.attempt(&record.attempt).read(name).await?;
+        let part = record.failures(work).read(name).await?;
         part.ok_or_else(|| {
             AppError::Usage(format!(
                 "the list of failures of unit {} is missing; remove its record, and it will be labelled again",

@@ -31,6 +31,9 @@ pub(super) struct UnitRecord {
     pub(super) worker: Worker,
     /// What was written and what became of the rows.
     pub(super) shard: Shard,
+    /// Whether it was done before the job was shared: then its files wait where those of a job of one program do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    inherited: bool,
 }
 
 /// The work on a shared job.
@@ -40,6 +43,8 @@ pub(super) struct JobWork {
     plan: OutputStore,
     /// What the job has for itself.
     own: OutputStore,
+    /// Where the files of a job of one program wait, and the lists of its failures.
+    alone: (Finished, OutputStore),
 }
 
 impl JobWork {
@@ -48,6 +53,7 @@ impl JobWork {
         Self {
             plan: output.work.clone(),
             own: output.work.below(id),
+            alone: (output.finished(true), output.failed_shards()),
         }
     }
 
@@ -160,9 +166,48 @@ impl JobWork {
 }
 
 impl UnitRecord {
-    /// Where the files of the try wait.
+    /// Of a unit that a program did by this try.
+    pub(super) fn new(unit: u32, attempt: &str, worker: Worker, shard: Shard) -> Self {
+        Self {
+            unit,
+            attempt: attempt.to_string(),
+            worker,
+            shard,
+            inherited: false,
+        }
+    }
+
+    /// Of a shard that one program did before the job with this id was shared.
+    pub(super) fn inherited(unit: u32, id: &str, shard: Shard) -> Self {
+        Self {
+            unit,
+            // Always the same, so that it can be put again.
+            attempt: format!("{unit:x}"),
+            worker: Worker::alone(id),
+            shard,
+            inherited: true,
+        }
+    }
+
+    /// Whether it was done before the job was shared.
+    pub(super) fn is_inherited(&self) -> bool {
+        self.inherited
+    }
+
+    /// Where its files wait.
     pub(super) fn finished(&self, work: &JobWork) -> Finished {
-        Finished::of_attempt(work.attempt(&self.attempt))
+        match self.inherited {
+            true => work.alone.0.clone(),
+            false => Finished::of_attempt(work.attempt(&self.attempt)),
+        }
+    }
+
+    /// Where the list of its failures waits.
+    pub(super) fn failures(&self, work: &JobWork) -> OutputStore {
+        match self.inherited {
+            true => work.alone.1.clone(),
+            false => work.attempt(&self.attempt),
+        }
     }
 }
 
@@ -180,12 +225,7 @@ mod tests {
     use super::*;
 
     fn record(attempt: &str) -> UnitRecord {
-        UnitRecord {
-            unit: 3,
-            attempt: attempt.to_string(),
-            worker: Worker::this(),
-            shard: Shard::default(),
-        }
+        UnitRecord::new(3, attempt, Worker::this(), Shard::default())
     }
 
     #[tokio::test]

@@ -251,11 +251,8 @@ mod tests {
     #[test]
     fn the_pace_is_that_of_the_programs_at_work() {
         let [fast, slow, new] = [Worker::this(), Worker::this(), Worker::this()];
-        let record = |worker: &Worker, images, wall| UnitRecord {
-            unit: 0,
-            attempt: "a".to_string(),
-            worker: worker.clone(),
-            shard: Shard {
+        let record = |worker: &Worker, images, wall| {
+            let shard = Shard {
                 counts: Counts {
                     images,
                     ..Counts::default()
@@ -265,7 +262,8 @@ mod tests {
                     ..Seconds::default()
                 },
                 ..Shard::default()
-            },
+            };
+            UnitRecord::new(0, "a", worker.clone(), shard)
         };
         let records = [record(&fast, 300, 1.0), record(&slow, 100, 1.0)];
         assert_eq!(pace(&records, &[]), None);

@@ -278,12 +278,8 @@ impl<'a, L: Labels> UnitTaker<'a, L> {
         let is_lost = *held.lost.borrow();
         match labelled {
             Ok(shard) if !is_lost => {
-                let record = UnitRecord {
-                    unit,
-                    attempt,
-                    worker: self.claims.worker.clone(),
-                    shard,
-                };
+                let worker = self.claims.worker.clone();
+                let record = UnitRecord::new(unit, &attempt, worker, shard);
                 match self.work.put(&record).await? {
                     true => span.in_scope(|| shard::log(&record.shard)),
                     false => self.forget(&record.attempt).await,

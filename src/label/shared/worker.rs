@@ -39,6 +39,16 @@ impl Worker {
         }
     }
 
+    /// The programs, one after another, that had the job with this id before it was shared.
+    pub(super) fn alone(id: &str) -> Self {
+        Self {
+            token: id.to_string(),
+            host: String::new(),
+            process: 0,
+            machine: String::new(),
+        }
+    }
+
     /// Whether it is known to have ended: its process is gone from where this one runs.
     pub(super) fn is_gone(&self, here: &Self) -> bool {
         !here.machine.is_empty()

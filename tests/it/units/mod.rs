@@ -1,5 +1,6 @@
 //! Several programs that label one output: each unit once, whoever is killed, stopped or late.
 
+mod inherited;
 mod killed;
 mod recipes;
 mod s3;

@@ -224,32 +224,6 @@ async fn who_would_not_do_the_same_is_refused_by_what_differs() {
     assert_eq!(rows(&cluster.path("out")).num_rows(), 40);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_job_of_one_program_is_not_shared_and_has_a_status_too() {
-    let cluster = Cluster::new(60, Duration::from_millis(60)).await;
-    let mut alone = cluster.start("out", &["--fetches", "2"]);
-    let journal = cluster.path(".out.picsift/journal/000003.json");
-    let begun = Instant::now();
-    while !journal.exists() {
-        assert!(begun.elapsed() < Duration::from_secs(60));
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let status = cluster.status("out");
-    assert_eq!(status["state"], "one_program", "{status}");
-    assert!(status["rows"].as_u64().unwrap() >= 10, "{status}");
-    let said = refused(&cluster.label("out", &["--workers-share"]));
-    assert!(said.contains("is being made by one program"), "{said}");
-    let out = cluster.path("out");
-    let said = refused(&picsift(["publish", out.to_str().unwrap()]));
-    assert!(
-        said.contains("run its command again to finish it"),
-        "{said}"
-    );
-    assert!(alone.try_wait().unwrap().is_none(), "it is left alone");
-    stdout(&ended(alone));
-    assert_eq!(cluster.status("out")["state"], "published");
-}
-
 /// Fetches of a fixed latency, one at a time, stand for a model of a fixed latency on a machine of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn four_programs_are_nearly_four_times_as_fast() {
