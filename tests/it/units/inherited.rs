@@ -109,7 +109,7 @@ async fn who_may_not_carry_it_on_is_refused_and_then_who_was_alone() {
 
     let said = refused(&cluster.label("out", &["--workers-share", "--threshold", "0.9"]));
     assert!(
-        said.contains("this is another one: the threshold was"),
+        said.contains("this is another one: category fish threshold was"),
         "{said}"
     );
     assert_eq!(cluster.status("out")["state"], "one_program");
