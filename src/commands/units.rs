@@ -175,6 +175,7 @@ pub(super) async fn status(args: StatusArgs) -> Result<(), AppError> {
 
 /// What a person reads.
 fn lines(status: &Status) -> Vec<String> {
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
     let failed_images = |failures: u64| match failures {
         0 => String::new(),
         failures => format!(", {} images failed", HumanCount(failures)),
@@ -185,9 +186,11 @@ fn lines(status: &Status) -> Vec<String> {
             failures,
             files,
         } => vec![format!(
-            "published: {} rows in {} files{}",
+            "published: {} row{} in {} file{}{}",
             HumanCount(*rows),
+            plural(*rows as usize),
             HumanCount(*files as u64),
+            plural(*files),
             failed_images(*failures)
         )],
         Status::OneProgram {
@@ -200,7 +203,8 @@ fn lines(status: &Status) -> Vec<String> {
             failed_images(*failures),
             match labelled {
                 true => ", which are all; run its command again to publish them",
-                false => "; run its command again should it have ended",
+                false =>
+                    "; run its command again should it have ended, or with --workers-share on several machines",
             }
         )],
         Status::Shared {
