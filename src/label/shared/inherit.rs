@@ -43,9 +43,16 @@ pub(super) async fn inherit(
         discard(job, journal).await?;
         return Ok(None);
     }
-    if begun.mode != Mode::New || journal.finish.is_some() {
+    let own_affair = match (begun.mode, &journal.finish) {
+        (Mode::New, None) => None,
+        (Mode::New, Some(_)) => {
+            Some("all rows are labelled by one program, which publishes them itself")
+        }
+        (Mode::Append | Mode::Retry, _) => Some("what is added to it is labelled by one program"),
+    };
+    if let Some(why) = own_affair {
         return Err(AppError::Usage(format!(
-            "all that one program was to add to '{}' is labelled or its own to finish; run its command again",
+            "'{}': {why}; run its command again to finish it",
             output.target
         )));
     }
