@@ -22,6 +22,7 @@ pub mod gallery;
 pub mod input;
 pub mod label;
 pub mod listen;
+pub mod metrics;
 pub mod options;
 pub mod output;
 pub mod requests;

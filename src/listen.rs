@@ -5,6 +5,7 @@
 //! stranger the service says ([`Shown`]); what it answers is not known here.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -129,6 +130,17 @@ pub fn secret() -> Result<String, AppError> {
     getrandom::getrandom(&mut bytes)
         .map_err(|error| AppError::file("read", "the system's random numbers")(error.into()))?;
     Ok(picsift_images::hex(&bytes))
+}
+
+/// What listens at an address, and where that is.
+///
+/// # Errors
+/// [`AppError::Usage`] when it cannot be had.
+pub async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {
+    let failed = |error| AppError::Usage(format!("cannot listen at {address}: {error}"));
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
 }
 
 /// Answers what comes until `stop` is done.

@@ -1,7 +1,7 @@
 //! A server of SQL and labels: models are loaded once, clients are many.
 //!
-//! Two ways in on one port, Arrow Flight SQL (`flight`) and JSON over HTTP (`http`); what is counted, and whether the server is well, on
-//! another one (`metrics`). `door` decides who comes in by the head of a request, `rules` what a statement may do, `catalog`
+//! Two ways in on one port, Arrow Flight SQL (`flight`) and JSON over HTTP (`http`); what is counted (`counts`), and whether the server is well, on
+//! another one. `door` decides who comes in by the head of a request, `rules` what a statement may do, `catalog`
 //! which tables there are, `quotas` how much one takes and `budget` a token in an hour, `refusal` what a client is told of what went wrong. Each tenant has an engine of
 //! its own, with its own kept answers and its own processes that decode; all share the models, in turn. What SQL means is `sql`'s to know,
 //! what an image shows the engine's.
@@ -9,11 +9,11 @@
 mod bounded;
 mod budget;
 mod catalog;
+mod counts;
 mod door;
 mod flight;
 mod handles;
 mod http;
-mod metrics;
 mod query;
 mod quotas;
 mod refusal;
@@ -39,11 +39,11 @@ use axum::response::{IntoResponse, Response};
 use datafusion::prelude::SessionContext;
 use picsift_udf::{Engine, EngineOptions};
 use picsift_vision::store::StoreOptions;
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::error::AppError;
 use crate::listen::{self, Bounds, Listener, Shown};
+use crate::metrics::{self, Port};
 use crate::options::ModelOptions;
 use crate::session;
 
@@ -52,9 +52,9 @@ pub use catalog::Place;
 pub use quotas::Quotas;
 pub use tls::TlsFiles;
 
+use counts::Metrics;
 use door::{Door, LOCAL};
 use handles::Handles;
-use metrics::Metrics;
 use query::Ready;
 use refusal::Refusal;
 use rules::Rules;
@@ -69,15 +69,6 @@ const CLIENTS: Bounds = Bounds {
     stranger: Duration::from_secs(10),
     parting: Duration::from_secs(5),
     streams: Some(128),
-};
-
-/// The same on the port of metrics, where everybody is a stranger.
-const WATCHERS: Bounds = Bounds {
-    most: 32,
-    oldest_goes: true,
-    stranger: Duration::from_secs(10),
-    parting: Duration::from_secs(1),
-    streams: None,
 };
 
 /// Sessions, prepared statements and plans that one token keeps.
@@ -176,25 +167,19 @@ pub async fn serve(
     let tls = options.tls.as_ref().map(TlsFiles::acceptor).transpose()?;
     let (clients, address) = match options.listen {
         Some(address) => {
-            let (listener, address) = bind(address).await?;
+            let (listener, address) = listen::bind(address).await?;
             (Some(Listener::Tcp(listener, tls)), Some(address))
         }
         None => (None, None),
     };
     let socket = options.unix.as_deref().map(tls::socket).transpose()?;
-    let (watchers, watched) = match options.metrics {
-        Some(address) => {
-            let (listener, address) = bind(address).await?;
-            (Some(Listener::Tcp(listener, None)), Some(address))
-        }
-        None => (None, None),
-    };
+    let watched = Port::open(options.metrics).await?;
     let opened_as = Opened {
         clients: address,
         unix: options.unix.clone(),
         tls: options.tls.is_some(),
         tokens: tokens.is_some(),
-        metrics: watched,
+        metrics: watched.as_ref().map(|port| port.address),
     };
     let engine = Arc::new(Engine::new(EngineOptions {
         store: None,
@@ -226,7 +211,7 @@ pub async fn serve(
         bodies: Arc::new(Semaphore::new(BODIES)),
         tenants: Tenants::new(tenants, Arc::clone(&engine), options)?,
     });
-    let watch = metrics::routes(Arc::clone(&server.metrics), engine);
+    let counted = Arc::clone(&server.metrics);
     let app = routes(Arc::clone(&server));
     opened(&opened_as);
     let (stop, stopped) = watch::channel(false);
@@ -265,7 +250,7 @@ pub async fn serve(
     let done = tokio::try_join!(
         answer(clients, app.clone(), CLIENTS),
         answer(socket, app, CLIENTS),
-        answer(watchers, watch, WATCHERS),
+        metrics::answer(watched, counted, engine, stopping()),
         following,
         ending,
     );
@@ -294,13 +279,6 @@ fn check(options: &ServeOptions) -> Result<(), AppError> {
         ));
     }
     Ok(())
-}
-
-async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {
-    let failed = |error| AppError::Usage(format!("cannot listen at {address}: {error}"));
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    Ok((listener, address))
 }
 
 /// Both ways in, behind the door.

@@ -21,8 +21,8 @@ use tokio::time::{interval, timeout};
 
 use super::Server;
 use super::budget::Spent;
+use super::counts::Run;
 use super::door::Client;
-use super::metrics::Run;
 use super::quotas::Quotas;
 use super::refusal::Refusal;
 use super::rules::{MOST_SQL, refused};

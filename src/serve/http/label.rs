@@ -17,8 +17,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::super::Server;
+use super::super::counts::Run;
 use super::super::door::Client;
-use super::super::metrics::Run;
 use super::super::query::{id, stats};
 use super::super::refusal::Refusal;
 use super::{LINES, PATIENCE, WAY, begun, in_time, json, kind, streamed, wrong};

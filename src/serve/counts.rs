@@ -1,31 +1,21 @@
-//! What the server has done, for Prometheus and for whoever asks whether it is well.
+//! What the server has done, for whoever watches it.
 //!
-//! Counts are kept here as numbers and given Prometheus' form when they are asked for; those of models are their services'. It answers
-//! on a port of its own, to anybody who reaches it, so nothing here names a client, a table or an image.
+//! Counts are kept here as numbers and given Prometheus' form when they are asked for.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use picsift_udf::{Engine, RunStats};
+use picsift_udf::RunStats;
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::budget::{Budget, Spent};
 use super::refusal::Refusal;
-
-/// What Prometheus expects an answer in this form to be called.
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+use crate::metrics::{self, Measured};
 
 /// Counts of everything that was done.
 #[derive(Debug, Default)]
@@ -185,28 +175,20 @@ struct Stage {
     stage: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Model {
-    model: String,
-    device: String,
-}
-
 impl Metrics {
     /// A request that came this way ended so.
     pub(super) fn note(&self, way: &'static str, outcome: &'static str) {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         *ended.entry((way, outcome)).or_default() += 1;
     }
+}
 
-    /// All of it in Prometheus' form.
-    fn text(&self, engine: &Engine) -> Result<String, std::fmt::Error> {
-        let mut registry = Registry::with_prefix("picsift");
+impl Measured for Metrics {
+    fn say(&self, registry: &mut Registry) {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let seconds = |nanos: &AtomicU64| read(nanos) as f64 / 1e9;
         let mut count = |name: &str, help: &str, value: &AtomicU64| {
-            let counter = Counter::<u64>::default();
-            counter.inc_by(read(value));
-            registry.register(name, help, counter);
+            metrics::count(registry, name, help, read(value));
         };
         count(
             "images",
@@ -268,74 +250,7 @@ impl Metrics {
                 .inc_by(number);
         }
         registry.register("requests", "Requests that ended, by how", requests);
-        let running = Gauge::<i64>::default();
-        running.set(self.running.load(Ordering::Relaxed));
-        registry.register("running", "Requests that are under way", running);
-        models(engine, &mut registry);
-        let mut text = String::new();
-        encode(&mut text, &registry)?;
-        Ok(text)
-    }
-}
-
-fn models(engine: &Engine, registry: &mut Registry) {
-    let (images, batches) = (
-        Family::<Model, Counter>::default(),
-        Family::<Model, Counter>::default(),
-    );
-    let waiting = Family::<Model, Gauge>::default();
-    let busy = Family::<Model, Counter<f64, AtomicU64>>::default();
-    for (_, service) in engine.services() {
-        let (info, stats) = (service.info(), service.stats());
-        let model = Model {
-            model: info.name.clone(),
-            device: info.device.to_string(),
-        };
-        images.get_or_create(&model).inc_by(stats.images);
-        batches.get_or_create(&model).inc_by(stats.batches);
-        busy.get_or_create(&model).inc_by(stats.busy.as_secs_f64());
-        let queue = i64::try_from(service.waiting()).unwrap_or(i64::MAX);
-        waiting.get_or_create(&model).set(queue);
-    }
-    registry.register("model_images", "Images that a model is done with", images);
-    registry.register("model_batches", "Calls of a model", batches);
-    registry.register("model_queue", "Images that wait for a model", waiting);
-    registry.register_with_unit("model_busy", "Time spent in a model", Unit::Seconds, busy);
-}
-
-/// What the port answers from.
-struct Watched {
-    metrics: Arc<Metrics>,
-    engine: Arc<Engine>,
-}
-
-/// The routes of the port.
-pub(super) fn routes(metrics: Arc<Metrics>, engine: Arc<Engine>) -> Router {
-    Router::new()
-        .route("/healthz", get(health))
-        .route("/metrics", get(text))
-        .with_state(Arc::new(Watched { metrics, engine }))
-}
-
-async fn health(State(watched): State<Arc<Watched>>) -> Response {
-    match watched
-        .engine
-        .services()
-        .iter()
-        .map(|(_, service)| service)
-        .find(|service| service.has_ended())
-    {
-        None => "ok\n".into_response(),
-        Some(service) => {
-            let text = format!("the model '{}' answers nothing more\n", service.info().name);
-            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
-        }
-    }
-}
-
-async fn text(State(watched): State<Arc<Watched>>) -> Response {
-    match watched.metrics.text(&watched.engine) {
-        Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        let running = self.running.load(Ordering::Relaxed);
+        metrics::gauge(registry, "running", "Requests that are under way", running);
     }
 }
