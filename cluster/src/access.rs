@@ -24,9 +24,19 @@ const PROGRAM: &str = "picsift/";
 const LENGTH: std::ops::RangeInclusive<usize> = 16..=512;
 
 /// What programs of a cluster show each other.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Access {
     token: Option<Arc<str>>,
+    version: &'static str,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            token: None,
+            version: VERSION,
+        }
+    }
 }
 
 impl fmt::Debug for Access {
@@ -47,6 +57,7 @@ impl Access {
         match fits {
             true => Ok(Self {
                 token: Some(token.into()),
+                ..Self::default()
             }),
             false => Err(ClusterError::Token),
         }
@@ -55,6 +66,12 @@ impl Access {
     /// Whether everybody may who reaches it.
     pub fn is_open(&self) -> bool {
         self.token.is_none()
+    }
+
+    /// The same of another version.
+    #[cfg(test)]
+    pub(crate) fn of_version(self, version: &'static str) -> Self {
+        Self { version, ..self }
     }
 
     /// Refuses a request whose metadata do not say what these say.
@@ -70,13 +87,14 @@ impl Access {
                 "the cluster's token is not the one that was shown; give both programs the same --token-file",
             ));
         }
+        let own = self.version;
         match version {
-            Some(VERSION) => Ok(()),
+            Some(same) if same == own => Ok(()),
             Some(other) => Err(Status::failed_precondition(format!(
-                "this is picsift {VERSION}, and who asks is picsift {other}; all programs of a cluster must be of one version"
+                "this is picsift {own}, and who asks is picsift {other}; all programs of a cluster must be of one version"
             ))),
             None => Err(Status::failed_precondition(format!(
-                "this is a cluster of picsift {VERSION}, and who asks is another program"
+                "this is a cluster of picsift {own}, and who asks is another program"
             ))),
         }
     }
@@ -96,9 +114,10 @@ impl Access {
 
     /// Says them on connections.
     pub(crate) fn endpoint(&self, endpoint: Endpoint) -> Result<Endpoint, tonic::transport::Error> {
+        let version = self.version;
         endpoint.user_agent(match &self.token {
-            Some(token) => format!("{PROGRAM}{VERSION} {token}"),
-            None => format!("{PROGRAM}{VERSION}"),
+            Some(token) => format!("{PROGRAM}{version} {token}"),
+            None => format!("{PROGRAM}{version}"),
         })
     }
 

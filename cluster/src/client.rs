@@ -1,5 +1,6 @@
 //! Who asks a cluster: plans go to its scheduler, and rows come back through it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,26 @@ const LONGEST_LOOK: Duration = Duration::from_millis(500);
 /// Questions that may go unanswered one after another.
 const UNANSWERED: u32 = 3;
 
+/// What came of units that were given away.
+#[derive(Debug, Default)]
+pub struct Tried {
+    /// Those that could not be done.
+    pub failed: Vec<FailedUnit>,
+    /// Executors that did one or more.
+    pub able: HashSet<String>,
+}
+
+/// A unit that could not be done.
+#[derive(Debug)]
+pub struct FailedUnit {
+    /// Its number.
+    pub unit: u32,
+    /// Why, in a sentence.
+    pub why: String,
+    /// The executor that could not do it.
+    pub executor: String,
+}
+
 /// A cluster, by its scheduler.
 #[derive(Debug, Clone)]
 pub struct Cluster {
@@ -70,18 +91,7 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::Address`]; [`ClusterError::Connect`]; [`ClusterError::Refused`].
     pub async fn answers(&self) -> Result<(), ClusterError> {
-        let mut scheduler = connect(&self.address, &self.access).await?;
-        let asked = scheduler.remove_session(RemoveSessionParams {
-            session_id: random()?,
-        });
-        // Whatever else it says of a session that there never was, it is there.
-        match asked
-            .await
-            .map_err(|status| ClusterError::of_status(&self.address, status))
-        {
-            Err(error @ ClusterError::Refused { .. }) => Err(error),
-            _ => Ok(()),
-        }
+        looked(&self.address, &self.access).await
     }
 
     /// Runs a plan there; its rows come when all of them are made, partition by partition.
@@ -114,8 +124,8 @@ impl Cluster {
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
     }
 
-    /// Has these units of a job done. When it ends well each was tried; those that could not be done come back with why, as far as
-    /// that can still be found out.
+    /// Has these units of a job done, by none of the executors `not_on` while another is there. When it ends well each was tried; those that
+    /// could not be done come back with why, as far as that can still be found out.
     ///
     /// # Errors
     /// [`ClusterError::Failed`] when an executor says that the job is hopeless; when the cluster cannot be asked.
@@ -123,17 +133,21 @@ impl Cluster {
         &self,
         job: Bytes,
         units: &[u32],
-    ) -> Result<Vec<(u32, String)>, ClusterError> {
+        not_on: &[String],
+    ) -> Result<Tried, ClusterError> {
         let config = SessionConfig::new();
-        let job = self.submit(plan(job, units)?, settings::sent(&config));
+        let job = self.submit(plan(job, units, not_on)?, settings::sent(&config));
         let mut job = job.await?;
-        let mut all = Vec::new();
+        let mut tried = Tried::default();
         for location in job.done().await? {
+            let executor = location.executor_meta.as_ref();
+            let executor = executor.map_or_else(String::new, |meta| meta.id.clone());
             let rows = location
                 .partition_stats
                 .as_ref()
                 .map(|stats| stats.num_rows);
             if rows == Some(0) {
+                tried.able.insert(executor);
                 continue;
             }
             let rows = match self.fetch(location).await {
@@ -141,13 +155,20 @@ impl Cluster {
                 Err(error) => Err(error.into_datafusion()),
             };
             match rows {
-                Ok(rows) => all.extend(rows.iter().flat_map(failed)),
+                Ok(rows) => {
+                    let failed = rows.iter().flat_map(failed);
+                    tried.failed.extend(failed.map(|(unit, why)| FailedUnit {
+                        unit,
+                        why,
+                        executor: executor.clone(),
+                    }));
+                }
                 Err(error) => {
                     tracing::warn!(%error, "why a unit could not be done cannot be found out")
                 }
             }
         }
-        Ok(all)
+        Ok(tried)
     }
 
     async fn submit(
@@ -218,6 +239,25 @@ impl Cluster {
         client
             .fetch_partition_proxied(&id, &partition, file, layout, from.0, from.1, true)
             .await
+    }
+}
+
+/// Looks whether a scheduler is there and has something to do with this program.
+///
+/// # Errors
+/// As [`Cluster::answers`].
+pub(crate) async fn looked(address: &str, access: &Access) -> Result<(), ClusterError> {
+    let mut scheduler = connect(address, access).await?;
+    let asked = scheduler.remove_session(RemoveSessionParams {
+        session_id: random()?,
+    });
+    // Whatever else it says of a session that there never was, it is there.
+    match asked
+        .await
+        .map_err(|status| ClusterError::of_status(address, status))
+    {
+        Err(error @ ClusterError::Refused { .. }) => Err(error),
+        _ => Ok(()),
     }
 }
 

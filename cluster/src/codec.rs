@@ -19,8 +19,8 @@ use picsift_udf::{Engine, InferCodec};
 use crate::message::{Say, marked};
 use crate::units::{UnitsExec, UnitsOn};
 
-/// What the bytes of units begin with; the job follows.
-const UNITS: &[u8] = b"picsift.units.1:";
+/// What the bytes of units begin with; a line of executors that they are kept from follows, and the job.
+const UNITS: &[u8] = b"picsift.units.2:";
 
 /// Writes and reads the plans of a cluster; see the module.
 pub(crate) struct ClusterCodec {
@@ -70,7 +70,7 @@ impl PhysicalExtensionCodec for ClusterCodec {
         context: &TaskContext,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let Some(job) = bytes.strip_prefix(UNITS) else {
+        let Some(units) = bytes.strip_prefix(UNITS) else {
             let read = self.inner().try_decode(bytes, inputs, context, converter);
             // A model that cannot be had here is what a person should hear of.
             return read.map_err(|error| {
@@ -79,8 +79,13 @@ impl PhysicalExtensionCodec for ClusterCodec {
         };
         let input = inputs.first().cloned();
         let input = input.ok_or_else(|| internal_datafusion_err!("UnitsExec needs an input"))?;
-        let job = Bytes::copy_from_slice(job);
-        Ok(Arc::new(UnitsExec::new(job, input, self.units.clone())))
+        let cut = units.iter().position(|byte| *byte == b'\n');
+        let (not_on, job) = cut
+            .and_then(|cut| Some((std::str::from_utf8(&units[..cut]).ok()?, &units[cut + 1..])))
+            .ok_or_else(|| internal_datafusion_err!("units do not say who could not do them"))?;
+        let not_on = not_on.split_terminator(',').map(str::to_string).collect();
+        let (job, by) = (Bytes::copy_from_slice(job), self.units.clone());
+        Ok(Arc::new(UnitsExec::new(job, not_on, input, by)))
     }
 
     fn try_encode(
@@ -93,6 +98,8 @@ impl PhysicalExtensionCodec for ClusterCodec {
             return self.inner().try_encode(node, bytes, converter);
         };
         bytes.extend_from_slice(UNITS);
+        bytes.extend_from_slice(units.not_on.join(",").as_bytes());
+        bytes.push(b'\n');
         bytes.extend_from_slice(&units.job);
         Ok(())
     }

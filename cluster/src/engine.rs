@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use ballista_core::JobId;
 use ballista_core::serde::protobuf::{
@@ -25,6 +26,8 @@ pub(crate) struct TaskEngine {
     pub(crate) inner: DefaultExecutionEngine,
     pub(crate) rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>,
     pub(crate) say: Say,
+    /// Tasks under way.
+    pub(crate) running: Arc<AtomicI64>,
 }
 
 impl ExecutionEngine for TaskEngine {
@@ -54,6 +57,7 @@ impl ExecutionEngine for TaskEngine {
         Ok(Arc::new(Telling {
             inner,
             say: self.say,
+            running: Arc::clone(&self.running),
         }))
     }
 }
@@ -62,6 +66,23 @@ impl ExecutionEngine for TaskEngine {
 struct Telling {
     inner: Arc<dyn QueryStageExecutor>,
     say: Say,
+    running: Arc<AtomicI64>,
+}
+
+/// A task under way; dropped, it is not any more.
+struct UnderWay<'a>(&'a AtomicI64);
+
+impl<'a> UnderWay<'a> {
+    fn begin(running: &'a AtomicI64) -> Self {
+        running.fetch_add(1, Ordering::Relaxed);
+        Self(running)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl fmt::Debug for Telling {
@@ -83,6 +104,7 @@ impl QueryStageExecutor for Telling {
         task_id: usize,
         context: Arc<TaskContext>,
     ) -> Result<Vec<ShuffleWritePartition>> {
+        let _under_way = UnderWay::begin(&self.running);
         let done = self.inner.execute_query_stage(task_id, context).await;
         done.map_err(|error| told(error, self.say))
     }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
@@ -23,7 +24,7 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::prelude::SessionContext;
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
-use picsift_udf::Engine;
+use picsift_udf::{Engine, RunStats};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tonic::service::interceptor::InterceptedService;
@@ -31,11 +32,12 @@ use tonic::transport::Channel;
 use tonic::transport::server::TcpIncoming;
 
 use crate::access::Access;
-use crate::client::{connect, random};
+use crate::client::{connect, looked, random};
 use crate::engine::TaskEngine;
 use crate::error::ClusterError;
 use crate::message::Say;
 use crate::scheduler::MOST_BYTES;
+use crate::slots::Slots;
 use crate::units::{Units, UnitsOn};
 use crate::{codec, settings};
 
@@ -61,6 +63,10 @@ pub struct ExecutorOptions {
     pub rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>,
     /// What does units of jobs.
     pub units: Arc<dyn Units>,
+    /// Where parts of queries count.
+    pub stats: Arc<RunStats>,
+    /// Becomes the number of tasks that are under way.
+    pub running: Arc<AtomicI64>,
     /// How an error is said to a person.
     pub say: Say,
     /// Is told whether the scheduler answers, whenever that changes after the first time.
@@ -93,9 +99,11 @@ pub async fn execute(
         os_info: Some(ExecutorOperatingSystemSpecification::default().into()),
         ballista_protocol_version: BALLISTA_PROTOCOL_VERSION,
     };
+    let slots = Arc::new(Slots::new(tasks));
     let units = UnitsOn {
         units: Arc::clone(&options.units),
         threads: Handle::current(),
+        slots: Arc::clone(&slots),
     };
     let codec: BallistaCodec<LogicalPlanNode, PhysicalPlanNode> = BallistaCodec::new(
         codec::logical(engine),
@@ -112,7 +120,7 @@ pub async fn execute(
         executor,
         codec,
         None,
-        None,
+        Some(Arc::clone(&slots.free)),
         health.clone(),
     );
     let flight = FlightServiceServer::new(BallistaFlightService::new(work))
@@ -124,7 +132,7 @@ pub async fn execute(
     let done = tokio::select! {
         asked = asks => asked.map_err(ClusterError::Begin),
         served = flight => served.map_err(ClusterError::Flight),
-        () = watch(&health, &*options.answers) => Ok(()),
+        refused = watch(&health, &options) => Err(refused),
         () = ended => Ok(()),
     };
     let stopped = scheduler.executor_stopped(ExecutorStoppedParams {
@@ -145,7 +153,9 @@ fn executor(
     let runtime = Arc::clone(&options.runtime);
     let runtimes: RuntimeProducer = Arc::new(move |_| Ok(Arc::clone(&runtime)));
     let access = options.access.clone();
-    let configs: ConfigProducer = Arc::new(move || settings::config(&access));
+    let stats = Arc::clone(&options.stats);
+    let configs: ConfigProducer =
+        Arc::new(move || settings::config(&access).with_extension(Arc::clone(&stats)));
     let context = SessionContext::new();
     picsift_udf::register_all(&context, engine)?;
     let state = context.state();
@@ -167,6 +177,7 @@ fn executor(
             inner: DefaultExecutionEngine::new(),
             rules: options.rules.clone(),
             say: options.say,
+            running: Arc::clone(&options.running),
         }),
     ))
 }
@@ -195,14 +206,18 @@ async fn registered(
     Ok(scheduler)
 }
 
-/// Tells whether the scheduler answers, for ever.
-async fn watch(health: &ExecutorHealth, tell: &(dyn Fn(bool) + Send + Sync)) {
+/// Tells whether the scheduler answers, until one that was put in its place refuses this executor.
+async fn watch(health: &ExecutorHealth, options: &ExecutorOptions) -> ClusterError {
     let mut before = true;
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let now = health.is_ready();
+        let look = || looked(&options.scheduler, &options.access);
+        if !now && let Err(error @ ClusterError::Refused { .. }) = look().await {
+            return error;
+        }
         if now != before {
-            tell(now);
+            (options.answers)(now);
             before = now;
         }
     }

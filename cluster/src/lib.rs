@@ -5,21 +5,26 @@
 //! of a labelling job is, and where its files go, is not known here: an executor is handed [`Units`].
 //!
 //! Executors ask the scheduler for work, so that only the scheduler and the executors' Flight ports need to be reached. Who may speak with
-//! them is [`Access`]'s to say. Nothing is encrypted.
+//! them is [`Access`]'s to say, who gets what [`Deal`]'s. Nothing is encrypted.
 
 mod access;
 mod client;
 mod codec;
+mod deal;
 mod engine;
 mod error;
 mod executor;
 mod message;
 mod scheduler;
 mod settings;
+mod slots;
 mod units;
+#[cfg(test)]
+mod versions;
 
 pub use access::Access;
-pub use client::Cluster;
+pub use client::{Cluster, FailedUnit, Tried};
+pub use deal::Deal;
 pub use error::ClusterError;
 pub use executor::{ExecutorOptions, execute};
 pub use scheduler::{SchedulerOptions, schedule};

@@ -5,7 +5,6 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use ballista_core::ConfigProducer;
@@ -14,7 +13,7 @@ use ballista_core::extension::BallistaConfigGrpcEndpoint;
 use ballista_core::flight_proxy_service::BallistaFlightProxyService;
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpcServer;
 use ballista_scheduler::cluster::BallistaCluster;
-use ballista_scheduler::config::SchedulerConfig;
+use ballista_scheduler::config::{SchedulerConfig, TaskDistributionPolicy};
 use ballista_scheduler::scheduler_process::create_scheduler;
 use ballista_scheduler::scheduler_server::SessionBuilder;
 use datafusion::prelude::SessionContext;
@@ -25,6 +24,7 @@ use tonic::service::RoutesBuilder;
 use tonic::service::interceptor::InterceptedService;
 
 use crate::access::Access;
+use crate::deal::Deal;
 use crate::error::ClusterError;
 use crate::message::Say;
 use crate::{codec, settings};
@@ -37,8 +37,8 @@ pub(crate) const MOST_BYTES: usize = 16 << 20;
 pub struct SchedulerOptions {
     /// Who may ask.
     pub access: Access,
-    /// Time without a sign of life after which an executor is taken for dead, and its tasks are given to others; at least a second.
-    pub executor_timeout: Duration,
+    /// Gives tasks to executors, and to others those of who is dead.
+    pub deal: Arc<Deal>,
     /// How an error is said to a person.
     pub say: Say,
 }
@@ -54,7 +54,7 @@ pub async fn schedule(
     ended: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ClusterError> {
     let address = listener.local_addr().map_err(ClusterError::Serve)?;
-    let seconds = options.executor_timeout.as_secs().max(1);
+    let seconds = options.deal.timeout.as_secs().max(1);
     let access = options.access.clone();
     let producer: ConfigProducer = Arc::new(move || settings::config(&access));
     // Plans come with picsift's functions.
@@ -69,6 +69,7 @@ pub async fn schedule(
         bind_host: address.ip().to_string(),
         bind_port: address.port(),
         scheduling_policy: TaskSchedulingPolicy::PullStaged,
+        task_distribution: TaskDistributionPolicy::Custom(Arc::clone(&options.deal) as _),
         enable_embedded_flight_proxy: true,
         executor_timeout_seconds: seconds,
         expire_dead_executor_interval_seconds: (seconds / 4).max(1),

@@ -1,7 +1,8 @@
 //! Units of a job as tasks: a plan of one row a unit, in a partition of its own.
 //!
 //! Ballista deals out partitions of plans whose leaves it knows, so the numbers of the units are rows in memory, and [`UnitsExec`] above
-//! them has each done. Its own rows are the units that could not be done, with why. What a unit is, it does not know: the job is bytes to it.
+//! them has each done. Its own rows are the units that could not be done, with why; the plan says which executors could not do them before.
+//! What a unit is, it does not know: the job is bytes to it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use crate::message::marked;
+use crate::slots::Slots;
 
 /// What does units of jobs.
 #[async_trait::async_trait]
@@ -42,11 +44,14 @@ pub trait Units: Send + Sync {
 pub(crate) struct UnitsOn {
     pub(crate) units: Arc<dyn Units>,
     pub(crate) threads: Handle,
+    pub(crate) slots: Arc<Slots>,
 }
 
 /// Has units done; see the module.
 pub(crate) struct UnitsExec {
     pub(crate) job: Bytes,
+    /// Executors that these units are kept from while others are there.
+    pub(crate) not_on: Arc<[String]>,
     input: Arc<dyn ExecutionPlan>,
     schema: SchemaRef,
     /// `None` where plans are only passed on.
@@ -58,7 +63,7 @@ pub(crate) struct UnitsExec {
 ///
 /// # Errors
 /// DataFusion's.
-pub(crate) fn plan(job: Bytes, units: &[u32]) -> Result<Arc<dyn ExecutionPlan>> {
+pub(crate) fn plan(job: Bytes, units: &[u32], not_on: &[String]) -> Result<Arc<dyn ExecutionPlan>> {
     let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new(
         "unit",
         DataType::UInt32,
@@ -73,11 +78,16 @@ pub(crate) fn plan(job: Bytes, units: &[u32]) -> Result<Arc<dyn ExecutionPlan>> 
     });
     let partitions = partitions.collect::<Result<Vec<_>>>()?;
     let rows = MemorySourceConfig::try_new_exec(&partitions, Arc::clone(&schema), None)?;
-    Ok(Arc::new(UnitsExec::new(job, rows, None)))
+    Ok(Arc::new(UnitsExec::new(job, not_on.into(), rows, None)))
 }
 
 impl UnitsExec {
-    pub(crate) fn new(job: Bytes, input: Arc<dyn ExecutionPlan>, by: Option<UnitsOn>) -> Self {
+    pub(crate) fn new(
+        job: Bytes,
+        not_on: Arc<[String]>,
+        input: Arc<dyn ExecutionPlan>,
+        by: Option<UnitsOn>,
+    ) -> Self {
         let partitions = input.output_partitioning().partition_count();
         let schema: SchemaRef = Arc::new(Schema::new(vec![
             Field::new("unit", DataType::UInt32, false),
@@ -91,6 +101,7 @@ impl UnitsExec {
         );
         Self {
             job,
+            not_on,
             input,
             schema,
             by,
@@ -143,6 +154,7 @@ impl ExecutionPlan for UnitsExec {
         let input = input.ok_or_else(|| internal_datafusion_err!("UnitsExec needs an input"))?;
         Ok(Arc::new(Self::new(
             self.job.clone(),
+            Arc::clone(&self.not_on),
             input,
             self.by.clone(),
         )))
@@ -184,7 +196,10 @@ async fn one(by: &UnitsOn, job: Bytes, unit: u32) -> Result<Option<String>> {
     let mut task = JoinSet::new();
     task.spawn_on(async move { units.unit(&job, unit).await }, &by.threads);
     match task.join_next().await {
-        Some(Ok(Ok(why))) => Ok(why),
+        Some(Ok(Ok(why))) => {
+            by.slots.ended(why.is_some(), &by.threads);
+            Ok(why)
+        }
         Some(Ok(Err(sentence))) => exec_err!("{}", marked(&sentence)),
         Some(Err(panic)) => exec_err!("{}", marked(&format!("unit {unit} ended badly: {panic}"))),
         None => exec_err!("a unit was never begun"),

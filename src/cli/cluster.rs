@@ -49,6 +49,9 @@ pub struct SchedulerArgs {
     /// Seconds without a sign of life after which an executor is taken for dead, and others do what it was at
     #[arg(long, default_value = "30", value_parser = timeout, value_name = "SECONDS")]
     pub executor_timeout: Duration,
+    /// Address and port of /metrics and /healthz, for everybody who reaches it [default: nowhere]
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics: Option<SocketAddr>,
     /// Who may ask.
     #[command(flatten)]
     pub door: DoorArgs,
@@ -73,6 +76,9 @@ pub struct ExecutorArgs {
     /// Bytes of memory for sorts, joins and groups of all parts together; what needs more goes to the disk
     #[arg(long, default_value_t = MEMORY, value_name = "BYTES")]
     pub memory: NonZeroUsize,
+    /// Address and port of /metrics and /healthz, for everybody who reaches it [default: nowhere]
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics: Option<SocketAddr>,
     /// Models that are loaded before it asks for work [default: each when it is first asked]
     #[arg(
         long,

@@ -3,23 +3,30 @@
 //! Owns what `picsift-cluster` is handed: which session executors run in, how an order becomes units that are labelled here, where a query of
 //! a session goes that is to run elsewhere. How programs speak with each other is that crate's to know.
 
+mod counts;
 mod query;
 mod units;
 
+use std::future::pending;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use picsift_cluster::{
-    Access, Cluster, ClusterError, ExecutorOptions as Execution, SchedulerOptions as Scheduling,
+    Access, Cluster, ClusterError, Deal, ExecutorOptions as Execution,
+    SchedulerOptions as Scheduling,
 };
 use picsift_udf::{Engine, EngineOptions};
 use picsift_vision::LoadOptions;
 use tokio::net::TcpListener;
 
 use crate::error::{AppError, innermost};
+use crate::listen;
+use crate::metrics::{self, Measured, Port};
 use crate::session;
+use counts::Doing;
 use units::LabelUnits;
 
 pub use query::run_on;
@@ -46,6 +53,8 @@ pub struct SchedulerOptions {
     pub door: Door,
     /// Time without a sign of life after which an executor is taken for dead.
     pub executor_timeout: Duration,
+    /// Where `/metrics` and `/healthz` are answered; `None` is nowhere.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// What an executor is told.
@@ -65,6 +74,17 @@ pub struct ExecutorOptions {
     pub memory: usize,
     /// Its device, decoding and kept answers.
     pub engine: EngineOptions,
+    /// Where `/metrics` and `/healthz` are answered; `None` is nowhere.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// Where a program of a cluster is to be found, once it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Opened {
+    /// Its own port.
+    pub at: SocketAddr,
+    /// That of metrics.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// The cluster whose scheduler is at `address`, for plans that were made with `engine`.
@@ -81,18 +101,26 @@ pub fn at(address: &str, token: Option<&Path>, engine: Arc<Engine>) -> Result<Cl
 /// [`AppError::Usage`] for an address at which it may not or cannot listen.
 pub async fn schedule(
     options: SchedulerOptions,
-    begun: impl FnOnce(SocketAddr),
+    begun: impl FnOnce(Opened),
     ended: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), AppError> {
     let (listener, access) = options.door.open().await?;
-    begun(listener.local_addr().map_err(AppError::Terminal)?);
+    let watched = Port::open(options.metrics).await?;
+    begun(opened(&listener, watched.as_ref())?);
     let engine = Arc::new(Engine::new(EngineOptions::default())?);
+    let deal = Arc::new(Deal::new(options.executor_timeout));
     let options = Scheduling {
         access,
-        executor_timeout: options.executor_timeout,
+        deal: Arc::clone(&deal),
         say: innermost,
     };
-    Ok(picsift_cluster::schedule(listener, options, &engine, ended).await?)
+    let counted = Arc::new(counts::Scheduling(deal));
+    let watching = metrics::answer(watched, counted, Arc::clone(&engine), pending());
+    let scheduling = picsift_cluster::schedule(listener, options, &engine, ended);
+    tokio::select! {
+        scheduled = scheduling => Ok(scheduled?),
+        watched = watching => watched.map_err(unwatched),
+    }
 }
 
 /// Runs an executor until `ended`; `begun` is called when the scheduler knows it, `answers` when that does not answer any more, and when it
@@ -102,29 +130,60 @@ pub async fn schedule(
 /// As [`schedule`]; when the scheduler refuses it or cannot be reached, or a model cannot be loaded.
 pub async fn execute(
     options: ExecutorOptions,
-    begun: impl FnOnce() + Send,
+    begun: impl FnOnce(Opened) + Send,
     answers: impl Fn(bool) + Send + Sync + 'static,
     ended: impl Future<Output = ()> + Send,
 ) -> Result<(), AppError> {
     let (listener, access) = options.door.open().await?;
+    let watched = Port::open(options.metrics).await?;
+    let opened = opened(&listener, watched.as_ref())?;
     let engine = Arc::new(Engine::new(options.engine.clone())?);
-    // Before the scheduler knows it: a load takes longer than it waits for a sign of life.
-    for (name, load) in &options.models {
-        let model = engine.model(name, load)?;
-        model.service().map_err(picsift_udf::EngineError::from)?;
-    }
-    let execution = Execution {
-        scheduler: options.scheduler,
-        access,
-        host: options.host,
-        tasks: options.tasks,
-        runtime: session::of_tasks(&engine, options.memory).map_err(AppError::Plan)?,
-        rules: session::rules_of_tasks(),
-        units: Arc::new(LabelUnits::new(options.tasks, &engine, &options.engine)?),
-        say: innermost,
-        answers: Arc::new(answers),
+    let doing = Arc::new(Doing::default());
+    let told = Arc::clone(&doing);
+    let counted = Arc::clone(&doing) as Arc<dyn Measured>;
+    // It answers while models are loaded, too.
+    let watching = metrics::answer(watched, counted, Arc::clone(&engine), pending());
+    let executing = async {
+        // Before the scheduler knows it: a load takes longer than it waits for a sign of life.
+        for (name, load) in &options.models {
+            let model = engine.model(name, load)?;
+            model.service().map_err(picsift_udf::EngineError::from)?;
+        }
+        let units = LabelUnits::new(options.tasks, &engine, &options.engine, Arc::clone(&doing))?;
+        let execution = Execution {
+            scheduler: options.scheduler,
+            access,
+            host: options.host,
+            tasks: options.tasks,
+            runtime: session::of_tasks(&engine, options.memory).map_err(AppError::Plan)?,
+            rules: session::rules_of_tasks(),
+            units: Arc::new(units),
+            stats: Arc::clone(&doing.queries),
+            running: Arc::clone(&doing.running),
+            say: innermost,
+            answers: Arc::new(move |is_there| {
+                told.is_alone.store(!is_there, Ordering::Relaxed);
+                answers(is_there);
+            }),
+        };
+        let begun = || begun(opened);
+        Ok(picsift_cluster::execute(listener, execution, &engine, begun, ended).await?)
     };
-    Ok(picsift_cluster::execute(listener, execution, &engine, begun, ended).await?)
+    tokio::select! {
+        executed = executing => executed,
+        watched = watching => watched.map_err(unwatched),
+    }
+}
+
+fn opened(listener: &TcpListener, watched: Option<&Port>) -> Result<Opened, AppError> {
+    Ok(Opened {
+        at: listener.local_addr().map_err(AppError::Terminal)?,
+        metrics: watched.map(|port| port.address),
+    })
+}
+
+fn unwatched(error: std::io::Error) -> AppError {
+    AppError::Usage(format!("cannot serve metrics: {error}"))
 }
 
 impl Door {
@@ -146,9 +205,7 @@ impl Door {
                 )));
             }
         }
-        let listener = TcpListener::bind(at).await;
-        let listener =
-            listener.map_err(|error| AppError::Usage(format!("cannot listen at {at}: {error}")))?;
+        let (listener, _) = listen::bind(at).await?;
         Ok((listener, access))
     }
 }

@@ -1,15 +1,16 @@
 //! Labelling on a cluster: the job as bytes, and its units on an executor.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
-use picsift_cluster::{Cluster, Units};
+use futures::{StreamExt, TryStreamExt};
+use picsift_cluster::{Cluster, Tried, Units};
 use picsift_udf::{Engine, EngineOptions};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
+use super::counts::{Doing, of_run};
 use crate::error::AppError;
 use crate::label::order::Order;
 use crate::label::shared::{Done, Hand, Hands, is_hopeless};
@@ -18,16 +19,47 @@ use crate::label::{Cancel, LabelOptions};
 /// Jobs that a thread keeps ready.
 const JOBS: usize = 4;
 
-/// How long an executor waits after a unit that failed there.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-
-/// Longest time that an executor waits after a unit that failed there, so that one that is broken leaves units to the others.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Groups of units that are given away at once, each by itself.
+const GROUPS: usize = 16;
 
 /// A cluster that does the units of one job.
 pub struct Directed {
     cluster: Cluster,
     job: Bytes,
+    failures: Mutex<Failures>,
+}
+
+/// Which executors could not do what of a job, so that others are asked.
+#[derive(Default)]
+struct Failures {
+    /// The executors that could not do a unit.
+    of_unit: HashMap<u32, BTreeSet<String>>,
+    /// Those that could do none of what they were given last.
+    unable: BTreeSet<String>,
+}
+
+impl Failures {
+    /// Units with the executors that they are to be kept from. What was never tried is for all: who is broken is so for a while.
+    fn groups(&self, units: &[u32]) -> BTreeMap<Vec<String>, Vec<u32>> {
+        let mut groups: BTreeMap<_, Vec<u32>> = BTreeMap::new();
+        for unit in units {
+            let not_on = self.of_unit.get(unit).map(|failed| failed | &self.unable);
+            let not_on = not_on.into_iter().flatten().collect();
+            groups.entry(not_on).or_default().push(*unit);
+        }
+        groups
+    }
+
+    /// Remembers what came of units.
+    fn note(&mut self, tried: &Tried) {
+        for failed in &tried.failed {
+            let executors = self.of_unit.entry(failed.unit).or_default();
+            executors.insert(failed.executor.clone());
+            self.unable.insert(failed.executor.clone());
+        }
+        self.unable
+            .retain(|executor| !tried.able.contains(executor));
+    }
 }
 
 /// The hands of a cluster for the job of these options.
@@ -39,13 +71,29 @@ pub fn hands(cluster: Cluster, options: &LabelOptions) -> Result<Directed, AppEr
     Ok(Directed {
         cluster,
         job: job.into(),
+        failures: Mutex::default(),
     })
 }
 
 #[async_trait::async_trait]
 impl Hands for Directed {
     async fn units(&self, units: &[u32]) -> Result<Vec<(u32, String)>, AppError> {
-        Ok(self.cluster.units(self.job.clone(), units).await?)
+        let groups = self.failures.lock().await.groups(units);
+        let given: Vec<_> = groups
+            .into_iter()
+            .map(|(not_on, units)| {
+                let (cluster, job) = (self.cluster.clone(), self.job.clone());
+                async move { cluster.units(job, &units, &not_on).await }
+            })
+            .collect();
+        let given = futures::stream::iter(given).buffer_unordered(GROUPS);
+        let tried: Vec<Tried> = given.try_collect().await?;
+        let mut failures = self.failures.lock().await;
+        for tried in &tried {
+            failures.note(tried);
+        }
+        let failed = tried.into_iter().flat_map(|tried| tried.failed);
+        Ok(failed.map(|failed| (failed.unit, failed.why)).collect())
     }
 }
 
@@ -53,8 +101,6 @@ impl Hands for Directed {
 /// The work on a job never leaves its thread, so that nothing of it need be fit to be sent about.
 pub(super) struct LabelUnits {
     waiting: mpsc::Sender<Wanted>,
-    /// Units that failed one after another.
-    in_a_row: AtomicU32,
 }
 
 /// A unit that is to be done.
@@ -69,7 +115,7 @@ struct Wanted {
 type Told = Result<Option<String>, String>;
 
 impl LabelUnits {
-    /// So many threads, whose jobs have the models of an engine.
+    /// So many threads, whose jobs have the models of an engine and are counted in `doing`.
     ///
     /// # Errors
     /// When a thread cannot be started.
@@ -77,16 +123,19 @@ impl LabelUnits {
         threads: usize,
         models: &Arc<Engine>,
         options: &EngineOptions,
+        doing: Arc<Doing>,
     ) -> Result<Self, AppError> {
         let (waiting, next) = mpsc::channel(threads);
         let next = Arc::new(Mutex::new(next));
         for number in 0..threads {
             let (models, options) = (Arc::clone(models), options.clone());
             let (next, runtime) = (Arc::clone(&next), Handle::current());
+            let doing = Arc::clone(&doing);
             let run = move || {
                 let mut labelling = Labelling {
                     models,
                     options,
+                    doing,
                     hands: Vec::new(),
                 };
                 runtime.block_on(labelling.run(&next));
@@ -95,20 +144,7 @@ impl LabelUnits {
             // It ends when nobody can want anything any more.
             drop(thread.spawn(run).map_err(AppError::Runtime)?);
         }
-        Ok(Self {
-            waiting,
-            in_a_row: AtomicU32::new(0),
-        })
-    }
-
-    /// The pause after a unit.
-    fn pause(&self, has_failed: bool) -> Duration {
-        if !has_failed {
-            self.in_a_row.store(0, Ordering::Relaxed);
-            return Duration::ZERO;
-        }
-        let before = self.in_a_row.fetch_add(1, Ordering::Relaxed);
-        (FIRST_PAUSE * (1 << before.min(10))).min(LONGEST_PAUSE)
+        Ok(Self { waiting })
     }
 }
 
@@ -116,6 +152,7 @@ impl LabelUnits {
 struct Labelling {
     models: Arc<Engine>,
     options: EngineOptions,
+    doing: Arc<Doing>,
     /// Jobs of which units were done, that of the last one at the end.
     hands: Vec<(Vec<u8>, Hand)>,
 }
@@ -137,9 +174,16 @@ impl Labelling {
         let hand = match self.hand(&wanted.job).await {
             Ok(hand) => hand,
             Err(error) if is_hopeless(&error) => return Err(error),
-            Err(error) => return Ok(Some(error.to_string())),
+            Err(error) => {
+                self.doing.ended(false);
+                return Ok(Some(error.to_string()));
+            }
         };
-        match hand.unit(wanted.unit, &wanted.cancel).await? {
+        let before = of_run(hand.stats());
+        let done = hand.unit(wanted.unit, &wanted.cancel).await;
+        let is_done = matches!(done, Ok(Done::Recorded));
+        self.doing.unit(before, hand.stats(), is_done);
+        match done? {
             Done::Recorded => {
                 self.hands.push((wanted.job.clone(), hand));
                 if self.hands.len() > JOBS {
@@ -184,12 +228,56 @@ impl Units for LabelUnits {
         let ended = || "the threads that label have ended".to_string();
         self.waiting.send(wanted).await.map_err(|_| ended())?;
         let told = told.await.map_err(|_| ended())?;
-        let pause = self.pause(!matches!(told, Ok(None)));
         if let Ok(Some(why)) = &told {
             tracing::warn!(unit, why, "a unit could not be done here");
-            tokio::time::sleep(pause).await;
         }
         drop(stop);
         told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use picsift_cluster::FailedUnit;
+
+    use super::*;
+
+    fn tried(failed: &[(u32, &str)], able: &[&str]) -> Tried {
+        let failed = failed.iter().map(|(unit, executor)| FailedUnit {
+            unit: *unit,
+            why: String::new(),
+            executor: executor.to_string(),
+        });
+        let able = able.iter().map(|executor| executor.to_string());
+        Tried {
+            failed: failed.collect(),
+            able: able.collect::<HashSet<_>>(),
+        }
+    }
+
+    #[test]
+    fn a_unit_is_kept_from_who_could_not_do_it_and_from_who_can_do_nothing() {
+        let mut failures = Failures::default();
+        failures.note(&tried(
+            &[(1, "broken"), (2, "broken"), (3, "whole")],
+            &["whole"],
+        ));
+        let kept = |failures: &Failures, unit: u32| {
+            let groups = failures.groups(&[unit]);
+            groups.into_keys().next().unwrap()
+        };
+        assert!(kept(&failures, 0).is_empty(), "it was never tried");
+        assert_eq!(kept(&failures, 1), ["broken"]);
+        assert_eq!(kept(&failures, 3), ["broken", "whole"]);
+        let groups = failures.groups(&[0, 1, 2, 3]);
+        let units: Vec<_> = groups.into_values().collect();
+        assert_eq!(units, [vec![0], vec![1, 2], vec![3]]);
+        failures.note(&tried(&[(1, "whole")], &["broken"]));
+        assert_eq!(kept(&failures, 1), ["broken", "whole"]);
+        assert_eq!(kept(&failures, 2), ["broken", "whole"]);
+        failures.note(&tried(&[], &["whole"]));
+        assert_eq!(kept(&failures, 2), ["broken"]);
     }
 }

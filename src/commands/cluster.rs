@@ -3,7 +3,7 @@
 use super::printer::{note, say};
 use super::{engine, serve, signals};
 use crate::cli::{ClusterCommand, ExecutorArgs, SchedulerArgs};
-use crate::cluster;
+use crate::cluster::{self, Opened};
 use crate::error::AppError;
 use crate::requests;
 
@@ -23,7 +23,10 @@ pub(super) async fn cluster(command: ClusterCommand) -> Result<(), AppError> {
 async fn scheduler(args: &SchedulerArgs) -> Result<(), AppError> {
     let ended = signals::ended();
     let options = requests::scheduler(args);
-    let begun = |at| say!("the scheduler is at {at}, until Ctrl-C");
+    let begun = |opened: Opened| {
+        watched(opened);
+        say!("the scheduler is at {}, until Ctrl-C", opened.at);
+    };
     cluster::schedule(options, begun, ended).await
 }
 
@@ -31,7 +34,10 @@ async fn executor(args: ExecutorArgs) -> Result<(), AppError> {
     let ended = signals::ended();
     let scheduler = args.scheduler.clone();
     let options = requests::executor(args, &engine::host())?;
-    let begun = || say!("asks the scheduler at {scheduler} for work, until Ctrl-C");
+    let begun = |opened| {
+        watched(opened);
+        say!("asks the scheduler at {scheduler} for work, until Ctrl-C");
+    };
     let answers = {
         let scheduler = scheduler.clone();
         move |is_there| match is_there {
@@ -42,4 +48,11 @@ async fn executor(args: ExecutorArgs) -> Result<(), AppError> {
         }
     };
     cluster::execute(options, begun, answers, ended).await
+}
+
+/// Says where it is watched.
+fn watched(opened: Opened) {
+    if let Some(address) = opened.metrics {
+        say!("metrics are at http://{address}/metrics");
+    }
 }

@@ -269,6 +269,7 @@ pub fn scheduler(args: &SchedulerArgs) -> SchedulerOptions {
     SchedulerOptions {
         door: door(args.bind, &args.door),
         executor_timeout: args.executor_timeout,
+        metrics: args.metrics,
     }
 }
 
@@ -291,6 +292,7 @@ pub fn executor(args: ExecutorArgs, host: &Host) -> Result<ExecutorOptions, AppE
         host: args.advertise,
         tasks: args.tasks.get(),
         memory: args.memory.get(),
+        metrics: args.metrics,
         engine: EngineOptions {
             device: Some(args.device),
             ..engine(&limits, Some(&args.cache), Some(&args.fetch), host)?

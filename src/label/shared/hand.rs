@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use picsift_udf::{Engine, OnError};
+use picsift_udf::{Engine, OnError, RunStats};
 
 use super::claims::Claims;
 use super::join::{Joined, join, sweep};
@@ -97,6 +97,11 @@ impl Hand {
             }
             done => done,
         }
+    }
+
+    /// What was counted of its units, those that failed among them.
+    pub fn stats(&self) -> &RunStats {
+        &self.job.inference.stats
     }
 
     /// What a person calls this program.

@@ -1,9 +1,10 @@
 //! Programs of a cluster that are killed, asleep, broken or strangers.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::{DEADLINE, Machines, Program, assert_as_calm, known};
+use super::{DEADLINE, Machines, Program, assert_as_calm, known, wait_until};
 use crate::resume::signal;
 use crate::support::*;
 use crate::units::{Cluster, ended};
@@ -142,24 +143,25 @@ async fn a_job_that_is_asked_to_end_says_how_far_it_is() {
     assert_as_calm(&cluster, "out", &calm);
 }
 
-/// The limit on a file's size stands for a full disk.
+/// An executor that can write no larger files than of 10 KB, which stands for a full disk.
+fn narrow(machines: &Machines, cache: &Path, more: &[&str]) -> Program {
+    let own = command(machines.words(more), cache);
+    let mut narrow = Command::new("bash");
+    narrow
+        .args(["-c", "trap '' XFSZ; ulimit -f 10; exec \"$0\" \"$@\""])
+        .arg(own.get_program())
+        .args(own.get_args())
+        .current_dir(root());
+    known(narrow)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_executor_that_cannot_write_says_so_and_another_goes_on() {
     let cluster = Cluster::new(20, Duration::ZERO).await;
     let calm = cluster.calm();
     let machines = Machines::new();
     let cache = tempfile::tempdir().unwrap();
-    let narrow = || {
-        let own = command(machines.words(&[]), cache.path());
-        let mut narrow = Command::new("bash");
-        narrow
-            .args(["-c", "trap '' XFSZ; ulimit -f 10; exec \"$0\" \"$@\""])
-            .arg(own.get_program())
-            .args(own.get_args())
-            .current_dir(root());
-        known(narrow)
-    };
-    let broken = narrow();
+    let broken = narrow(&machines, cache.path(), &[]);
     let far = ["--cluster", machines.address.as_str()];
     let failed = cluster.label("out", &far);
     let said = stderr(&failed);
@@ -175,6 +177,36 @@ async fn an_executor_that_cannot_write_says_so_and_another_goes_on() {
     let done = cluster.label("out", &far);
     assert!(stdout(&done).contains("20 rows"), "{}", stderr(&done));
     assert_as_calm(&cluster, "out", &calm);
+}
+
+/// The whole one sleeps until the broken one has failed at everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_broken_executor_cannot_do_a_whole_one_does() {
+    let cluster = Cluster::new(40, Duration::ZERO).await;
+    let calm = cluster.calm();
+    let machines = Machines::new();
+    let cache = tempfile::tempdir().unwrap();
+    let whole = machines.executor(&["--tasks", "1"]);
+    signal(&whole.child, "STOP");
+    let broken = narrow(&machines, cache.path(), &["--tasks", "5"]);
+    let failed = || {
+        broken
+            .said()
+            .matches("a unit could not be done here")
+            .count()
+    };
+    let job = cluster.start("out", &["--cluster", &machines.address]);
+    wait_until("all five units fail", || failed() == 5);
+    signal(&whole.child, "CONT");
+    let done = ended(job);
+    assert!(stdout(&done).contains("40 rows"), "{}", stderr(&done));
+    assert_as_calm(&cluster, "out", &calm);
+    assert_eq!(
+        failed(),
+        5,
+        "it was not given them again: {}",
+        broken.said()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! Real schedulers and executors, each a process of its own: what they give is what one program gives, whoever is killed, stopped or refused.
 
+mod counts;
 mod faults;
 mod label;
 mod s3;
