@@ -7,6 +7,7 @@ use std::time::Duration;
 use ballista_core::client::BallistaClient;
 use ballista_core::error::BallistaError;
 use ballista_core::extension::BallistaConfigGrpcEndpoint;
+use ballista_core::serde::protobuf::execute_query_failure_result::Failure;
 use ballista_core::serde::protobuf::execute_query_params::Query;
 use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
 use ballista_core::serde::protobuf::{
@@ -198,7 +199,15 @@ impl Cluster {
                 is_done: false,
             }),
             Some(execute_query_result::Result::Failure(failure)) => {
-                Err(ClusterError::Failed(said(&format!("{failure:?}"))))
+                let text = match failure.failure {
+                    Some(
+                        Failure::PlanParsingFailure(text)
+                        | Failure::SessionNotFound(text)
+                        | Failure::SqlParsingFailure(text),
+                    ) => text,
+                    None => "the scheduler refuses the plan".to_string(),
+                };
+                Err(ClusterError::Failed(said(&text)))
             }
             None => Err(ClusterError::Failed(
                 "the scheduler did not say what became of the plan".to_string(),

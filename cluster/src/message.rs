@@ -53,16 +53,28 @@ fn unescaped(text: &str) -> String {
 
 /// An error of a task in the form in which Ballista does with it what is right: what may pass is tried again, all else is not, and says why.
 pub(crate) fn told(error: DataFusionError, say: Say) -> DataFusionError {
+    let inner = of_task(&error);
     // Ballista's own: what it cannot fetch from another executor is made again.
-    if let DataFusionError::External(inner) = error.find_root()
+    if let DataFusionError::External(inner) = inner.find_root()
         && inner.is::<BallistaError>()
     {
         return error;
     }
-    let sentence = marked(&say(&error));
-    match may_pass(&error) {
+    let sentence = marked(&say(inner));
+    match may_pass(inner) {
         true => DataFusionError::IoError(std::io::Error::other(sentence)),
         false => DataFusionError::Execution(sentence),
+    }
+}
+
+/// What went wrong in a task, without what Ballista puts around it.
+fn of_task(error: &DataFusionError) -> &DataFusionError {
+    match error.find_root() {
+        DataFusionError::External(outer) => match outer.downcast_ref() {
+            Some(BallistaError::DataFusionError(inner)) => of_task(inner),
+            _ => error,
+        },
+        _ => error,
     }
 }
 
@@ -115,6 +127,19 @@ mod tests {
             source: "503 Slow Down".into(),
         });
         assert!(matches!(told(passing, say), DataFusionError::IoError(_)));
+        // As writers of what is passed between stages say it.
+        let around = |inner| {
+            let inner = Box::new(inner);
+            let error = Box::new(BallistaError::DataFusionError(inner));
+            DataFusionError::Shared(DataFusionError::External(error).into())
+        };
+        let passing = around(store(object_store::Error::Generic {
+            store: "S3",
+            source: "503 Slow Down".into(),
+        }));
+        assert!(matches!(told(passing, say), DataFusionError::IoError(_)));
+        let said_inside = told(around(DataFusionError::Execution("no".to_string())), say);
+        assert_eq!(said(&said_inside.to_string()), "Execution error: no");
         let lasting = store(object_store::Error::PermissionDenied {
             path: "a".to_string(),
             source: "403".into(),

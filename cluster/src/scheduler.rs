@@ -16,6 +16,7 @@ use ballista_scheduler::cluster::BallistaCluster;
 use ballista_scheduler::config::{SchedulerConfig, TaskDistributionPolicy};
 use ballista_scheduler::scheduler_process::create_scheduler;
 use ballista_scheduler::scheduler_server::SessionBuilder;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::SessionContext;
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use picsift_udf::Engine;
@@ -39,6 +40,8 @@ pub struct SchedulerOptions {
     pub access: Access,
     /// Gives tasks to executors, and to others those of who is dead.
     pub deal: Arc<Deal>,
+    /// The stores that plans name, which are opened with their scans; it reads nothing.
+    pub runtime: Arc<RuntimeEnv>,
     /// How an error is said to a person.
     pub say: Say,
 }
@@ -59,8 +62,9 @@ pub async fn schedule(
     let producer: ConfigProducer = Arc::new(move || settings::config(&access));
     // Plans come with picsift's functions.
     let functions = Arc::clone(engine);
+    let runtime = Arc::clone(&options.runtime);
     let sessions: SessionBuilder = Arc::new(move |config| {
-        let context = SessionContext::new_with_config(config);
+        let context = SessionContext::new_with_config_rt(config, Arc::clone(&runtime));
         picsift_udf::register_all(&context, &functions)?;
         Ok(context.state())
     });

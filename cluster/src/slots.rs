@@ -58,26 +58,31 @@ fn pause(before: u32) -> Duration {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn each_failure_in_a_row_empties_a_slot_for_longer() {
+    #[tokio::test]
+    async fn a_failure_empties_a_slot_for_a_while() {
         let slots = Slots::new(2);
-        let free = || slots.free.available_permits();
         let ended = |has_failed| slots.ended(has_failed, &Handle::current());
-        let after = |pause| tokio::time::sleep(pause);
-        ended(true);
-        ended(true);
-        after(FIRST_PAUSE / 2).await;
-        assert_eq!(free(), 0);
-        after(FIRST_PAUSE).await;
-        assert_eq!(free(), 1);
-        after(FIRST_PAUSE).await;
-        assert_eq!(free(), 2);
+        let wait_for = async |free| {
+            while slots.free.available_permits() != free {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
         ended(false);
+        assert_eq!(slots.free.available_permits(), 2);
         ended(true);
-        after(FIRST_PAUSE / 2).await;
-        assert_eq!(free(), 1);
-        after(FIRST_PAUSE).await;
-        assert_eq!(free(), 2, "what was done in between counts");
+        wait_for(1).await;
+        ended(true);
+        wait_for(0).await;
+        wait_for(2).await;
+        assert_eq!(slots.in_a_row.load(Ordering::Relaxed), 2);
+        ended(false);
+        assert_eq!(slots.in_a_row.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn each_failure_in_a_row_is_a_longer_pause() {
+        assert_eq!(pause(0), FIRST_PAUSE);
+        assert_eq!(pause(2), FIRST_PAUSE * 4);
         assert_eq!(pause(u32::MAX), LONGEST_PAUSE);
     }
 }

@@ -61,6 +61,7 @@ impl Scheduler {
                 tell.send(listener.local_addr().unwrap()).unwrap();
                 let options = SchedulerOptions {
                     access,
+                    runtime: Arc::default(),
                     deal: Arc::new(Deal::new(Duration::from_secs(30))),
                     say: ToString::to_string,
                 };
@@ -181,8 +182,9 @@ async fn job(cluster: &Cluster) -> std::result::Result<usize, ClusterError> {
 async fn fetched(door: SocketAddr, access: &Access) -> String {
     let endpoint = Endpoint::from_shared(format!("http://{door}")).unwrap();
     let channel = access.endpoint(endpoint).unwrap().connect().await.unwrap();
-    let asked = FlightServiceClient::new(channel).do_get(Ticket::default());
-    asked.await.err().unwrap().message().to_string()
+    let mut flight = FlightServiceClient::new(channel);
+    let asked = flight.do_get(Ticket::default()).await;
+    asked.err().unwrap().message().to_string()
 }
 
 fn assert_names_both(said: &str) {

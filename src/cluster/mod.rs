@@ -35,6 +35,9 @@ pub use units::{Directed, hands};
 /// Most bytes of a file that has a token.
 const TOKEN_BYTES: u64 = 4096;
 
+/// Bytes for sorts, joins and groups of a scheduler, which does none.
+const SCHEDULER_BYTES: usize = 64 << 20;
+
 /// Where and for whom a program of a cluster listens.
 #[derive(Debug, Clone)]
 pub struct Door {
@@ -112,6 +115,7 @@ pub async fn schedule(
     let options = Scheduling {
         access,
         deal: Arc::clone(&deal),
+        runtime: session::of_tasks(&engine, SCHEDULER_BYTES).map_err(AppError::Plan)?,
         say: innermost,
     };
     let counted = Arc::new(counts::Scheduling(deal));
@@ -149,7 +153,7 @@ pub async fn execute(
             let model = engine.model(name, load)?;
             model.service().map_err(picsift_udf::EngineError::from)?;
         }
-        let units = LabelUnits::new(options.tasks, &engine, &options.engine, Arc::clone(&doing))?;
+        let units = LabelUnits::new(options.tasks, &engine, &options.engine, &doing)?;
         let execution = Execution {
             scheduler: options.scheduler,
             access,

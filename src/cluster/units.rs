@@ -123,14 +123,14 @@ impl LabelUnits {
         threads: usize,
         models: &Arc<Engine>,
         options: &EngineOptions,
-        doing: Arc<Doing>,
+        doing: &Arc<Doing>,
     ) -> Result<Self, AppError> {
         let (waiting, next) = mpsc::channel(threads);
         let next = Arc::new(Mutex::new(next));
         for number in 0..threads {
             let (models, options) = (Arc::clone(models), options.clone());
             let (next, runtime) = (Arc::clone(&next), Handle::current());
-            let doing = Arc::clone(&doing);
+            let doing = Arc::clone(doing);
             let run = move || {
                 let mut labelling = Labelling {
                     models,
@@ -248,9 +248,9 @@ mod tests {
         let failed = failed.iter().map(|(unit, executor)| FailedUnit {
             unit: *unit,
             why: String::new(),
-            executor: executor.to_string(),
+            executor: (*executor).to_string(),
         });
-        let able = able.iter().map(|executor| executor.to_string());
+        let able = able.iter().map(|executor| (*executor).to_string());
         Tried {
             failed: failed.collect(),
             able: able.collect::<HashSet<_>>(),

@@ -6,7 +6,9 @@ closes.
 Faults, by words in a key: `denied` is refused (403), `slow` is throttled (503 SlowDown) the first two times that it is
 read, `cut` breaks off in the middle the first time, `rewritten` is written anew just before it is first asked for as it was
 (If-Match). `GET /counts` gives the requests so far. After `GET /hold/WORDS` the first request to write a key with these words
-waits until `GET /release`. The access key `no-attempts` may not write below `/attempts/`.
+waits until `GET /release`. The access key `no-attempts` may not write below `/attempts/`. After
+`GET /fault/METHOD/KIND/TIMES/WORDS?by=KEY` so many requests of that method to a key with these words, by that access key, are
+`slow` or `denied` as above, `cut` off in the middle of the answer, or `lost`: done, but never answered. They are counted as `KIND WORDS`.
 """
 
 import collections
@@ -30,6 +32,19 @@ def error(start_response, status, code):
     return [body]
 
 
+class Armed:
+    """A fault that some requests are still to meet."""
+
+    def __init__(self, path, query):
+        self.method, self.kind, times, self.words = path.removeprefix("/fault/").split("/", 3)
+        self.left = int(times)
+        self.by = f"Credential={query.removeprefix('by=')}/"
+
+    def meets(self, method, path, environ):
+        by = self.by in environ.get("HTTP_AUTHORIZATION", "")
+        return self.left > 0 and method == self.method and self.words in path and by
+
+
 class Faults:
     def __init__(self, app):
         self.app = app
@@ -40,6 +55,7 @@ class Faults:
         self.rewrite = None
         self.hold = None
         self.released = threading.Event()
+        self.armed = []
 
     def __call__(self, environ, start_response):
         path, query, method = environ["PATH_INFO"], environ.get("QUERY_STRING", ""), environ["REQUEST_METHOD"]
@@ -56,6 +72,18 @@ class Faults:
             self.released.set()
             start_response("200 OK", [("Content-Length", "0")])
             return [b""]
+        if path.startswith("/fault/"):
+            with self.lock:
+                self.armed.append(Armed(path, query))
+            start_response("200 OK", [("Content-Length", "0")])
+            return [b""]
+        with self.lock:
+            fault = next((armed for armed in self.armed if armed.meets(method, path, environ)), None)
+            if fault:
+                fault.left -= 1
+                self.counts[f"{fault.kind} {fault.words}"] += 1
+        if fault:
+            return self.failed(fault.kind, environ, start_response)
         if method == "PUT" and "/attempts/" in path and "Credential=no-attempts/" in environ.get("HTTP_AUTHORIZATION", ""):
             return error(start_response, "403 Forbidden", "AccessDenied")
         with self.lock:
@@ -93,6 +121,18 @@ class Faults:
                 if again:
                     again(path.removeprefix(f"/{BUCKET}/"))
         return self.app(environ, start_response)
+
+    def failed(self, kind, environ, start_response):
+        if kind == "cut":
+            return self.half(environ, start_response)
+        if kind == "lost":
+            b"".join(self.app(environ, lambda *_: None))
+            raise ConnectionResetError("lost, as the test wants")
+        # What was sent is read, or its sender would see a broken connection.
+        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        if kind == "slow":
+            return error(start_response, "503 Slow Down", "SlowDown")
+        return error(start_response, "403 Forbidden", "AccessDenied")
 
     def half(self, environ, start_response):
         body = b"".join(self.app(environ, start_response))

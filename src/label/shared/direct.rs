@@ -90,7 +90,7 @@ async fn waves(work: &JobWork, units: usize, hands: &dyn Hands) -> Result<(), Ap
         let tries_of = |unit: &u32| tries.get(unit).copied().unwrap_or_default();
         // What failed comes after what was never tried.
         let mut left: Vec<u32> = left.collect();
-        left.sort_by_key(&tries_of);
+        left.sort_by_key(tries_of);
         let Some(first) = left.first() else {
             return Ok(());
         };
@@ -260,7 +260,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_unit_that_nobody_can_do_ends_the_job_after_all_others() {
-        let (done, given) = directed(5, |unit, tries| unit == 2 || tries == 1 && unit == 4).await;
+        let (done, given) = directed(5, |unit, tries| unit == 2 || (tries == 1 && unit == 4)).await;
         let said = done.unwrap_err();
         assert!(
             said.contains("unit 2 could not be done in 3 tries"),

@@ -94,13 +94,18 @@ impl JobWork {
     pub(super) async fn put(&self, record: &UnitRecord) -> Result<bool, AppError> {
         let (place, name) = (self.records(), record_name(record.unit));
         let text = serde_json::to_vec(record).map_err(AppError::json)?;
-        if place.create(&name, text).await? {
-            return Ok(true);
-        }
-        // A request whose answer was lost is made again by the store's client, and finds its own record.
+        let failed = match place.create(&name, text).await {
+            Ok(true) => return Ok(true),
+            Ok(false) => None,
+            Err(error) => Some(error),
+        };
+        // Of a request whose answer was lost the record may be there, and where the store's client made it again, it found its own.
         let there = place.read(&name).await?;
         let there = there.and_then(|text| serde_json::from_slice::<UnitRecord>(&text).ok());
-        Ok(there.is_some_and(|there| there.attempt == record.attempt))
+        match (there, failed) {
+            (None, Some(error)) => Err(error),
+            (there, _) => Ok(there.is_some_and(|there| there.attempt == record.attempt)),
+        }
     }
 
     /// The numbers of the units that are done.
