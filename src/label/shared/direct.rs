@@ -207,12 +207,7 @@ mod tests {
                 match (self.fails)(*unit, tries) {
                     true => failed.push((*unit, "on a machine: no room".to_string())),
                     false => {
-                        let record = UnitRecord {
-                            unit: *unit,
-                            attempt: "0a".to_string(),
-                            worker: Worker::this(),
-                            shard: Shard::default(),
-                        };
+                        let record = UnitRecord::new(*unit, "0a", Worker::this(), Shard::default());
                         assert!(self.work.put(&record).await?);
                     }
                 }
