@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use candle_core::{D, DType, Device, Tensor};
 use clap::Parser;
 use picsift_vision::moondream::{Config, Network, OverlapCrops, Prefix, Request};
-use picsift_vision::transformer::{Checkpoint, CudaSteps, Format};
+use picsift_vision::transformer::{Checkpoint, CudaSteps, Format, Steps, Units, speed};
 use picsift_vision::{
     ComputeDtype, CropPolicy, CudaOptions, DeviceChoice, Generation, Preprocessor, PromptStyle,
     Quantization, RgbImage, Views,
@@ -54,6 +54,12 @@ struct Args {
     /// Measure answers of so many tokens instead of categories
     #[arg(long)]
     words: Option<usize>,
+    /// Measure products and attention of the model's shapes instead, on all units that the CPU has
+    #[arg(long)]
+    steps: bool,
+    /// CPU: compute on these units, plain, avx2, avx512 or amx, instead of the best that there are
+    #[arg(long)]
+    units: Option<String>,
     /// CUDA: keep events for every tensor, as if there were several streams
     #[arg(long)]
     events: bool,
@@ -94,6 +100,10 @@ impl Args {
         if self.plain {
             return Ok(format.plain());
         }
+        if let Some(name) = &self.units {
+            let units = Units::of_this_machine().find(|units| units.name() == name);
+            return Ok(format.with_units(units.ok_or("this machine has no such units")?));
+        }
         Ok(format.with_cuda_steps(CudaSteps {
             products: !self.no_products,
             attention: !self.no_attention,
@@ -116,6 +126,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (width, height) = args.size.split_once('x').ok_or("--size is WIDTHxHEIGHT")?;
     let (width, height): (u32, u32) = (width.parse()?, height.parse()?);
     println!("{}", json!({ "ceiling_tflops": ceiling(&format.device)? }));
+    if args.steps {
+        return steps(&args, &format);
+    }
 
     let before = resident_mb();
     let config = Config::v2025("{}")?;
@@ -147,6 +160,66 @@ fn main() -> Result<(), Box<dyn Error>> {
                 }
             }
         }
+    }
+    Ok(())
+}
+
+/// A line for each shape, in which all units take turns, so that what else the machine does meets all of them.
+fn steps(args: &Args, format: &Format) -> Result<(), Box<dyn Error>> {
+    let formats: Vec<Format> = match (&args.units, &format.device) {
+        (None, Device::Cpu) => Units::of_this_machine()
+            .map(|units| format.clone().with_units(units))
+            .collect(),
+        _ => vec![format.clone()],
+    };
+    let name = |format: &Format| match format.steps {
+        Steps::Fused(cpu) => cpu.units.to_string(),
+        other => format!("{other:?}"),
+    };
+    let turn = Duration::from_secs_f64(args.seconds / 10.0);
+    let turns = |gflop: f64, step: &dyn Fn(&Format) -> candle_core::Result<f64>| {
+        let mut best = vec![f64::MAX; formats.len()];
+        for _ in 0..4 {
+            for (best, format) in best.iter_mut().zip(&formats) {
+                *best = best.min(step(format)?);
+            }
+        }
+        let rates = formats.iter().zip(best);
+        let rates = rates.map(|(format, seconds)| (name(format), json!((gflop / seconds).round())));
+        Ok::<_, Box<dyn Error>>(rates.collect::<serde_json::Map<_, _>>())
+    };
+    // Of the encoder and the language model over an image, over a question, and for a word.
+    for shape in [
+        (729, 1152, 3456),
+        (729, 1152, 4352),
+        (729, 4352, 1152),
+        (2916, 1152, 4352),
+        (730, 2048, 6144),
+        (730, 2048, 8192),
+        (730, 8192, 2048),
+        (17, 2048, 8192),
+        (1, 2048, 8192),
+    ] {
+        let (rows, inputs, outputs) = shape;
+        let gflop = 2.0 * (rows * inputs * outputs) as f64 / 1e9;
+        let rates = turns(gflop, &|format| speed::product(format, shape, turn))?;
+        println!("{}", json!({ "product": shape, "gflops": rates }));
+    }
+    for (shape, heads) in [
+        ((1, 729, 729), (16, 72)),
+        ((1, 730, 730), (32, 64)),
+        ((1, 17, 747), (32, 64)),
+        ((1, 1, 747), (32, 64)),
+    ] {
+        let (batch, rows, keys) = shape;
+        let gflop = 4.0 * (batch * rows * keys * heads.0 * heads.1) as f64 / 1e9;
+        let rates = turns(gflop, &|format| {
+            speed::attention(format, shape, heads, turn)
+        })?;
+        println!(
+            "{}",
+            json!({ "attention": shape, "heads": heads, "gflops": rates })
+        );
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! Answers in tokens: the questions of a batch of images continued one token at a time, all together.
 //!
 //! Each step adds one token to every question that some image's answer still needs, as further nodes of the packed tree;
-//! the prefix is read where it lies throughout.
+//! the prefix is read where it lies throughout, and what a step computes is added to what former ones have. The likeliest tokens are
+//! chosen on the device; logits leave it only for answers that are drawn.
 
 use candle_core::{Result, Tensor};
 use candle_transformers::generation::{LogitsProcessor, Sampling};
@@ -9,6 +10,7 @@ use candle_transformers::generation::{LogitsProcessor, Sampling};
 use super::network::{Asked, Network, PACKED_TOKENS, Prefix};
 use super::tree::runs;
 use crate::options::Generation;
+use crate::transformer::likeliest;
 
 /// Most logits of one launch, a gigabyte of f32: a model of 51,200 tokens chooses 5,000 at once.
 const LOGITS: usize = 1 << 28;
@@ -28,6 +30,13 @@ pub struct Request<'a> {
 
 /// The answers about one image: for each question the token ids without the end token, or why there are none.
 pub type Answers = Vec<std::result::Result<Vec<u32>, NotFinite>>;
+
+/// What an answer's next token is chosen by.
+enum Next {
+    /// The likeliest, or none where logits are no numbers.
+    Likeliest(Option<u32>),
+    Logits(Vec<f32>),
+}
 
 /// An answer that grows.
 struct Answer {
@@ -81,16 +90,28 @@ impl Network {
             })
             .collect();
         let mut live: Vec<usize> = (0..requests.len()).collect();
-        loop {
-            let logits = self.all_logits(&asked)?;
-            for (image, answers) in answers.iter_mut().enumerate() {
-                for (at, &question) in live.iter().enumerate() {
+        let drawn = |question: usize| requests[question].generation.temperature.get() > 0.0;
+        for words in 0.. {
+            // What a person never wants to read may be how the model begins, and then its answer is that.
+            let barred = self.config().template.barred.filter(|_| words > 0);
+            let next = match live.iter().any(|&question| drawn(question)) {
+                true => self.in_parts(&asked, |normed| {
+                    let rows = self.text.logits(normed)?.to_vec2::<f32>()?;
+                    Ok(rows.into_iter().map(Next::Logits).collect())
+                })?,
+                false => self.in_parts(&asked, |normed| {
+                    let chosen = self.text.likeliest(normed, barred)?;
+                    Ok(chosen.into_iter().map(Next::Likeliest).collect())
+                })?,
+            };
+            let mut next = next.into_iter();
+            for answers in &mut answers {
+                for &question in &live {
+                    let Some(next) = next.next() else {
+                        candle_core::bail!("there are fewer rows of logits than answers");
+                    };
                     let max_tokens = requests[question].generation.max_tokens;
-                    self.add(
-                        &mut answers[question],
-                        &logits[image * live.len() + at],
-                        max_tokens,
-                    )?;
+                    self.add(&mut answers[question], next, barred, max_tokens)?;
                 }
             }
             live.retain(|&question| answers.iter().any(|answers| !answers[question].done));
@@ -132,31 +153,40 @@ impl Network {
             .collect())
     }
 
-    /// The logits of all tokens, for each image the questions that are live.
-    fn all_logits(&self, asked: &Asked) -> Result<Vec<Vec<f32>>> {
+    /// What `of` makes of the rows of the questions that are live, image by image, as many at once as fit a launch.
+    fn in_parts(
+        &self,
+        asked: &Asked,
+        of: impl Fn(&Tensor) -> Result<Vec<Next>>,
+    ) -> Result<Vec<Next>> {
         let normed = self.text.normed(&asked.hidden)?;
         let rows = normed.dim(0)?;
         let at_once = (LOGITS / self.config().text.vocab).max(1);
-        let mut logits = Vec::with_capacity(rows);
+        let mut next = Vec::with_capacity(rows);
         for start in (0..rows).step_by(at_once) {
-            let some = normed.narrow(0, start, at_once.min(rows - start))?;
-            logits.extend(self.text.logits(&some)?.to_vec2::<f32>()?);
+            next.extend(of(&normed.narrow(0, start, at_once.min(rows - start))?)?);
         }
-        Ok(logits)
+        Ok(next)
     }
 
-    /// Adds the token that the logits choose.
-    fn add(&self, answer: &mut Answer, logits: &[f32], max_tokens: usize) -> Result<()> {
+    /// Adds the token that is chosen.
+    fn add(
+        &self,
+        answer: &mut Answer,
+        next: Next,
+        barred: Option<u32>,
+        max_tokens: usize,
+    ) -> Result<()> {
         let (false, Ok(ids)) = (answer.done, &mut answer.ids) else {
             return Ok(());
         };
-        let template = &self.config().template;
-        let barred = template.barred.filter(|_| !ids.is_empty());
-        let chosen = match &mut answer.sampler {
-            None => likeliest(logits, barred),
-            Some(_) if !logits.iter().all(|logit| logit.is_finite()) => None,
-            Some(sampler) => {
-                let mut logits = logits.to_vec();
+        let chosen = match (&mut answer.sampler, next) {
+            (_, Next::Likeliest(chosen)) => chosen,
+            (None, Next::Logits(logits)) => likeliest(&logits, barred),
+            (Some(_), Next::Logits(logits)) if !logits.iter().all(|logit| logit.is_finite()) => {
+                None
+            }
+            (Some(sampler), Next::Logits(mut logits)) => {
                 if let Some(logit) = barred.and_then(|barred| logits.get_mut(barred as usize)) {
                     *logit = f32::NEG_INFINITY;
                 }
@@ -165,7 +195,7 @@ impl Network {
         };
         match chosen {
             None => (answer.ids, answer.done) = (Err(NotFinite), true),
-            Some(id) if id == template.eos => answer.done = true,
+            Some(id) if id == self.config().template.eos => answer.done = true,
             Some(id) => {
                 ids.push(id);
                 answer.done = ids.len() >= max_tokens;
@@ -194,18 +224,4 @@ impl Answer {
     fn last(&self) -> Option<u32> {
         self.ids.as_ref().ok().and_then(|ids| ids.last().copied())
     }
-}
-
-/// The id of the highest logit, the first of equals, `barred` aside; `None` when one is NaN or infinite.
-fn likeliest(logits: &[f32], barred: Option<u32>) -> Option<u32> {
-    let mut best: Option<(u32, f32)> = None;
-    for (id, &logit) in (0_u32..).zip(logits) {
-        if !logit.is_finite() {
-            return None;
-        }
-        if Some(id) != barred && best.is_none_or(|(_, top)| logit > top) {
-            best = Some((id, logit));
-        }
-    }
-    best.map(|(id, _)| id)
 }

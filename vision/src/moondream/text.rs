@@ -9,7 +9,7 @@ use super::names::Names;
 use super::{PrefixMask, TextConfig};
 use crate::transformer::Linear;
 use crate::transformer::Read;
-use crate::transformer::{Keys, Mask, Rotary, Steps};
+use crate::transformer::{Keys, Mask, Room, Rotary, Steps};
 use crate::transformer::{Norm, Reader};
 
 /// The language model with its weights.
@@ -41,6 +41,9 @@ struct Block {
 pub(super) struct Cache {
     layers: Vec<Keys>,
 }
+
+/// Keys and values of what continues sequences, a layer each; made by [`TextModel::extend`], which adds to it.
+pub(super) type Own = Vec<Room>;
 
 /// Tokens that continue the sequences of a batch.
 pub(super) struct Step<'a> {
@@ -110,15 +113,15 @@ impl TextModel {
         let mut layers = Vec::with_capacity(self.blocks.len());
         for (index, block) in self.blocks.iter().enumerate() {
             let h = block.norm.forward(&x)?;
-            let (q, keys) = self.project(block, &h, batch, &rotary)?;
+            let (q, room) = self.project(block, &h, batch, &rotary, None)?;
+            let keys = room.keys()?;
             if index + 1 < self.blocks.len() {
                 let seen = self
                     .steps
                     .attention(&q, &[&keys], mask.as_ref(), self.heads)?;
                 x = block.finish(self.steps, &x, &h, &seen)?;
             }
-            // The queries are not kept.
-            layers.push(self.steps.own(&keys)?);
+            layers.push(keys);
         }
         Ok(Cache { layers })
     }
@@ -129,7 +132,7 @@ impl TextModel {
     pub(super) fn extend(
         &self,
         prefix: Option<&Cache>,
-        own: &mut Option<Cache>,
+        own: &mut Own,
         step: &Step<'_>,
         mut watch: Option<&mut dyn FnMut(&Tensor)>,
     ) -> Result<Tensor> {
@@ -149,18 +152,11 @@ impl TextModel {
         if let Some(watch) = &mut watch {
             watch(&rows(&x)?);
         }
-        let former = own.take();
-        let mut layers = Vec::with_capacity(self.blocks.len());
+        let mut former = std::mem::take(own).into_iter();
         for (index, block) in self.blocks.iter().enumerate() {
             let h = block.norm.forward(&x)?;
-            let (mut q, keys) = self.project(block, &h, batch, &rotary)?;
-            let keys = match former.as_ref().map(|cache| &cache.layers[index]) {
-                Some(former) => Keys {
-                    k: Tensor::cat(&[&former.k, &keys.k], 1)?,
-                    v: Tensor::cat(&[&former.v, &keys.v], 1)?,
-                },
-                None => self.steps.own(&keys)?,
-            };
+            let (mut q, room) = self.project(block, &h, batch, &rotary, former.next())?;
+            let keys = room.keys()?;
             let pieces: Vec<&Keys> = prefix
                 .iter()
                 .map(|cache| &cache.layers[index])
@@ -183,9 +179,8 @@ impl TextModel {
                     watch(&x);
                 }
             }
-            layers.push(keys);
+            own.push(room);
         }
-        *own = Some(Cache { layers });
         Ok(x)
     }
 
@@ -199,18 +194,29 @@ impl TextModel {
         self.head.forward(self.steps, normed)?.to_dtype(DType::F32)
     }
 
-    /// Queries, keys and values of a block, rotated, `[batch, tokens, dim]` each.
+    /// The likeliest of all tokens but `barred` in each row, `[rows, dim]` after the norm; `None` where a logit is no number.
+    pub(super) fn likeliest(
+        &self,
+        normed: &Tensor,
+        barred: Option<u32>,
+    ) -> Result<Vec<Option<u32>>> {
+        let logits = self.head.forward(self.steps, normed)?;
+        self.steps.choose(&logits, barred)
+    }
+
+    /// Queries of a block, `[batch, tokens, dim]`, and its keys and values behind those in `room`, rotated.
     fn project(
         &self,
         block: &Block,
         h: &Tensor,
         batch: usize,
         rotary: &Rotary,
-    ) -> Result<(Tensor, Keys)> {
+        room: Option<Room>,
+    ) -> Result<(Tensor, Room)> {
         let (rows, dim) = h.dims2()?;
         let qkv = block.qkv.forward(self.steps, h)?;
         let qkv = qkv.reshape((batch, rows / batch, 3 * dim))?;
-        self.steps.rotate(qkv, rotary, self.heads)
+        self.steps.rotate(qkv, rotary, self.heads, room)
     }
 }
 

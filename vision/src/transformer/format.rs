@@ -11,7 +11,7 @@ use candle_core::{DType, Device};
 
 #[cfg(feature = "cuda")]
 use super::kernels::cuda;
-use super::kernels::{CudaSteps, Steps};
+use super::kernels::{CpuSteps, CudaSteps, Steps, Units};
 use crate::error::VisionError;
 use crate::options::{ComputeDtype, LoadOptions, Quantization};
 
@@ -50,7 +50,7 @@ impl Format {
             (None, _) => DType::F32,
         };
         let steps = match (device, dtype) {
-            (Device::Cpu, DType::F32) => Steps::Fused { bf16: false },
+            (Device::Cpu, DType::F32) => Steps::Fused(CpuSteps::default()),
             #[cfg(feature = "cuda")]
             (Device::Cuda(_), _) => Steps::Cuda(CudaSteps::default()),
             _ => Steps::Plain,
@@ -106,31 +106,31 @@ impl Format {
         }
     }
 
+    /// The same on these units of a CPU, which must be [the machine's](Units::of_this_machine); no other device has any.
+    pub fn with_units(self, units: Units) -> Self {
+        let steps = match self.steps {
+            Steps::Fused(cpu) => Steps::Fused(CpuSteps { units, ..cpu }),
+            other => other,
+        };
+        Self { steps, ..self }
+    }
+
     /// The form that a person's options ask for.
     ///
     /// # Errors
-    /// [`VisionError::OptionUnsupported`] for bf16 where nothing is gained by it.
+    /// [`VisionError::OptionUnsupported`] for bf16 where nothing is gained by it, and for quantised weights on a GPU.
     pub(crate) fn asked(
         model: &str,
         device: &Device,
         options: &LoadOptions,
     ) -> Result<Self, VisionError> {
-        let refused = match (options.dtype, options.quantize) {
-            (Some(ComputeDtype::Bf16), Some(_)) => {
-                Some("quantised weights are computed with in f32; leave one of the two options out")
-            }
-            (Some(ComputeDtype::Bf16), None) if device.is_cpu() => {
-                Some("a CPU computes in f32, which is faster there; leave the option out")
-            }
-            _ => None,
-        };
-        match (refused, options.dtype) {
-            (Some(reason), Some(dtype)) => Err(VisionError::OptionUnsupported {
+        match refused(device.is_cpu(), options.dtype, options.quantize) {
+            Some((option, reason)) => Err(VisionError::OptionUnsupported {
                 model: model.to_owned(),
-                option: format!("dtype = {dtype}"),
+                option,
                 reason,
             }),
-            _ => Ok(Self::new(device, options.dtype, options.quantize)),
+            None => Ok(Self::new(device, options.dtype, options.quantize)),
         }
     }
 
@@ -146,7 +146,10 @@ impl Format {
     pub(crate) fn with_rounded_attention(&self) -> Self {
         let rounds = self.quantize == Some(Quantization::Q8_0);
         let steps = match self.steps {
-            Steps::Fused { .. } => Steps::Fused { bf16: rounds },
+            Steps::Fused(cpu) => Steps::Fused(CpuSteps {
+                bf16: rounds,
+                ..cpu
+            }),
             other => other,
         };
         Self {
@@ -186,6 +189,63 @@ impl Format {
         match self.quantize {
             None => width,
             Some(_) => width.next_multiple_of(BLOCK),
+        }
+    }
+}
+
+/// The option that cannot be had with the others, and why.
+fn refused(
+    on_cpu: bool,
+    dtype: Option<ComputeDtype>,
+    quantize: Option<Quantization>,
+) -> Option<(String, &'static str)> {
+    match (dtype, quantize) {
+        (_, Some(quantization)) if !on_cpu => Some((
+            format!("quantize = {quantization}"),
+            "quantised weights are for CPUs: on a GPU they are computed with in f32, without its kernels, and nobody has measured them \
+             there; leave the option out, or choose the device 'cpu'",
+        )),
+        (Some(ComputeDtype::Bf16), Some(_)) => Some((
+            format!("dtype = {}", ComputeDtype::Bf16),
+            "quantised weights are computed with in f32; leave one of the two options out",
+        )),
+        (Some(ComputeDtype::Bf16), None) if on_cpu => Some((
+            format!("dtype = {}", ComputeDtype::Bf16),
+            "a CPU computes in f32, which is faster there; leave the option out",
+        )),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_gains_nothing_is_refused_with_the_reason() {
+        let (bf16, f32) = (Some(ComputeDtype::Bf16), Some(ComputeDtype::F32));
+        let q8_0 = Some(Quantization::Q8_0);
+        for (on_cpu, dtype, quantize) in [
+            (true, None, None),
+            (true, f32, None),
+            (true, None, q8_0),
+            (true, f32, q8_0),
+            (false, None, None),
+            (false, bf16, None),
+            (false, f32, None),
+        ] {
+            let refused = refused(on_cpu, dtype, quantize);
+            assert_eq!(refused, None, "{on_cpu} {dtype:?} {quantize:?}");
+        }
+        for (on_cpu, dtype, quantize, option) in [
+            (true, bf16, None, "dtype = bf16"),
+            (true, bf16, q8_0, "dtype = bf16"),
+            (false, None, q8_0, "quantize = q8_0"),
+            (false, bf16, q8_0, "quantize = q8_0"),
+        ] {
+            let (named, reason) = refused(on_cpu, dtype, quantize).unwrap();
+            assert_eq!(named, option);
+            assert!(reason.contains("leave"), "{reason}");
         }
     }
 }

@@ -47,9 +47,9 @@ impl Linear {
             bias = (bias + not_finite(&weight)?.squeeze(1)?)?;
         }
         #[cfg(target_arch = "x86_64")]
-        if format.device.is_cpu()
+        if let Steps::Fused(cpu) = format.steps
             && format.quantize == Some(Quantization::Q8_0)
-            && let Some(weight) = Int8::new(&weight)?
+            && let Some(weight) = Int8::new(&weight, cpu.units)?
         {
             return Ok(Self {
                 weight: Weight::Int8(weight),

@@ -12,14 +12,15 @@ mod kernels;
 mod linear;
 mod patches;
 pub mod resize;
+pub mod speed;
 pub(crate) mod tokenizer;
 mod weights;
 
 pub(crate) use blocks::{BlockNames, BlockSizes, Blocks};
 pub use checkpoint::{Checkpoint, CheckpointError, Read};
 pub use format::Format;
-pub use kernels::{CudaSteps, Steps};
-pub(crate) use kernels::{Keys, LAUNCH, Mask, Rotary};
+pub use kernels::{CpuSteps, CudaSteps, Steps, Units};
+pub(crate) use kernels::{Keys, LAUNCH, Mask, Room, Rotary, likeliest};
 pub(crate) use linear::Linear;
 pub(crate) use patches::{normalise, on_device, patch_vectors, prepared};
 pub use tokenizer::TokenizerError;

@@ -53,7 +53,7 @@ pub(crate) fn prepared(
             let views = pixels.len() / (side * side * 3).max(1);
             Tensor::from_slice(pixels, (views, side, side, 3), &Device::Cpu)
         }
-        Steps::Fused { .. } | Steps::Plain => {
+        Steps::Fused(_) | Steps::Plain => {
             patch_vectors(pixels, side, patch, normalise)?.to_dtype(format.dtype)
         }
     }

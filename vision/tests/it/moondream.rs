@@ -1,13 +1,14 @@
 //! The network against the reference's tensors: every stage, every picture, each answer.
 //!
 //! Tolerances are the golden folders' own. On the CPU in f32, with both kinds of steps: those of every other device, one of
-//! candle's operations after another, are held to the same numbers. `examples/gpu_check` is for a GPU.
+//! candle's operations after another, are held to the same numbers, and so are, with some of the pictures, the units of which the machine
+//! has better ones. `examples/gpu_check` is for a GPU.
 
 use candle_core::{D, DType, Device, IndexOp, Tensor};
 use picsift_vision::moondream::{
     Config, Layout, Network, OverlapCrops, Prefix, Request, Squash, Stage,
 };
-use picsift_vision::transformer::{Checkpoint, Format};
+use picsift_vision::transformer::{Checkpoint, Format, Units};
 use picsift_vision::{CropPolicy, Generation, Preprocessor, Views};
 use serde_json::Value;
 
@@ -25,19 +26,34 @@ pub(crate) fn config(golden: &Golden, checkpoint: &Checkpoint<'_>) -> Config {
 }
 
 pub(crate) fn network(golden: &Golden, format: &Format) -> Network {
+    changed_network(golden, format, |_| {})
+}
+
+/// The network of a golden folder under a configuration that is changed.
+fn changed_network(golden: &Golden, format: &Format, change: impl FnOnce(&mut Config)) -> Network {
     let bytes = golden.model_bytes();
     let checkpoint = Checkpoint::from_bytes("model.safetensors", &bytes).unwrap();
-    let config = config(golden, &checkpoint);
+    let mut config = config(golden, &checkpoint);
     assert_eq!(config.layout, golden.layout());
+    change(&mut config);
     Network::read(config, &checkpoint, format).unwrap()
 }
 
 /// Every golden folder with its network, computed by either kind of steps.
 pub(crate) fn networks() -> impl Iterator<Item = (Golden, Network)> {
-    folders().into_iter().flat_map(|golden| {
+    networks_with(|_| {})
+}
+
+/// The same cutting pictures into four crops at most, for what holds with any number of them.
+pub(crate) fn networks_of_few_crops() -> impl Iterator<Item = (Golden, Network)> {
+    networks_with(|config| config.vision.max_crops = 4)
+}
+
+fn networks_with(change: fn(&mut Config)) -> impl Iterator<Item = (Golden, Network)> {
+    folders().into_iter().flat_map(move |golden| {
         let fused = Format::new(&Device::Cpu, None, None);
         [fused.clone(), fused.plain()].map(|format| {
-            let network = network(&golden, &format);
+            let network = changed_network(&golden, &format, change);
             (golden.clone(), network)
         })
     })
@@ -101,35 +117,69 @@ impl Check<'_> {
 }
 
 #[test]
-fn every_stage_agrees_with_the_reference() {
+fn every_stage_and_greedy_answers_agree_with_the_reference() {
     for (golden, network) in networks() {
-        let mut check = Check {
-            golden: &golden,
-            worst: Default::default(),
-        };
-        for image in golden.images() {
-            stages(&network, &image, &mut check);
-        }
-        text_only(&network, &mut check);
-        println!(
-            "{} {:?}: largest differences {:?}",
-            golden.dir.display(),
-            network.format().steps,
-            check.worst
-        );
+        agrees(&golden, &network, |_| true);
     }
 }
 
-fn stages(network: &Network, image: &GoldenImage<'_>, check: &mut Check<'_>) {
+/// In f32 there are two ways: that of AVX2, and another for the rest.
+#[test]
+fn units_of_which_there_are_better_ones_agree_with_the_reference() {
+    if Units::best() == Units::Avx2 || !Units::of_this_machine().any(|units| units == Units::Avx2) {
+        println!("this machine computes on {} alone", Units::best());
+        return;
+    }
+    let format = Format::new(&Device::Cpu, None, None).with_units(Units::Avx2);
+    for golden in folders() {
+        let network = network(&golden, &format);
+        agrees(&golden, &network, |views| views.count() == 1);
+    }
+}
+
+/// Every stage of the pictures of which these views are wanted, what is answered about them, and a question without one.
+fn agrees(golden: &Golden, network: &Network, wanted: impl Fn(&Views) -> bool) {
+    let mut check = Check {
+        golden,
+        worst: Default::default(),
+    };
+    let mut stopped = 0;
+    for image in golden.images() {
+        let views = views(golden, network, image.id);
+        if wanted(&views) {
+            let prefix = stages(network, &image, &views, &mut check);
+            stopped += answers(network, &image, &prefix, golden);
+        }
+    }
+    assert!(
+        stopped > 0,
+        "{}: some answers end by themselves",
+        golden.dir.display()
+    );
+    text_only(network, &mut check);
+    println!(
+        "{} {:?}: largest differences {:?}",
+        golden.dir.display(),
+        network.format().steps,
+        check.worst
+    );
+}
+
+/// Compares what an image becomes, and the logits of all that is asked about it.
+fn stages(
+    network: &Network,
+    image: &GoldenImage<'_>,
+    views: &Views,
+    check: &mut Check<'_>,
+) -> Prefix {
     let (id, golden) = (image.id, check.golden);
     let (grid, heads) = (
         network.config().vision.tokens(),
         network.config().text.heads,
     );
-    let views = views(golden, network, id);
     let mut seen: Vec<(Stage, Tensor)> = Vec::new();
     let prefix = network
-        .encode(&[&views], &mut |stage, x| seen.push((stage, x.clone())))
+        .encode(&[views], &mut |stage, x| seen.push((stage, x.clone())))
         .unwrap();
     let all = |wanted: Stage| -> Vec<Tensor> {
         seen.iter()
@@ -247,6 +297,7 @@ fn stages(network: &Network, image: &GoldenImage<'_>, check: &mut Check<'_>) {
             check.number(id, "pair_logprob", largest_difference(&ours, &theirs), 3e-4);
         }
     }
+    prefix
 }
 
 /// Statistics and first values of a layer's keys and values.
@@ -347,57 +398,43 @@ fn text_only(network: &Network, check: &mut Check<'_>) {
     assert!(compared);
 }
 
-#[test]
-fn greedy_answers_agree_with_the_reference() {
-    for (golden, network) in networks() {
-        let prompts = prompts(&golden);
-        let generation = Generation {
-            max_tokens: golden.manifest["greedy_rules"]["max_new_tokens"]
-                .as_u64()
-                .unwrap() as usize,
-            ..Generation::default()
-        };
-        let mut stopped = 0;
-        for image in golden.images() {
-            let prefix = network
-                .encode(&[&views(&golden, &network, image.id)], &mut |_, _| {})
-                .unwrap();
-            let greedy = image.entry["greedy"].as_array().unwrap();
-            let requests: Vec<Request<'_>> = greedy
-                .iter()
-                .map(|entry| Request {
-                    tokens: &prompts[entry["question"].as_u64().unwrap() as usize],
-                    generation,
-                })
-                .collect();
-            let answers = network
-                .generate(&prefix, &requests, &[0])
-                .unwrap()
-                .remove(0);
-            for (entry, answer) in greedy.iter().zip(answers) {
-                let (ours, theirs) = (answer.unwrap(), ids(&entry["ids"]));
-                let certain = entry["compare_prefix_len"].as_u64().unwrap() as usize;
-                let place = format!(
-                    "{} {} question {}",
-                    golden.dir.display(),
-                    image.id,
-                    entry["question"]
-                );
-                assert_eq!(
-                    ours[..certain.min(ours.len())],
-                    theirs[..certain],
-                    "{place}"
-                );
-                if certain == theirs.len() && entry["stopped_by_eos"] == true {
-                    assert_eq!(ours, theirs, "{place}");
-                    stopped += 1;
-                }
-            }
-        }
-        assert!(
-            stopped > 0,
-            "{}: some answers end by themselves",
-            golden.dir.display()
+/// Compares the greedy answers; gives how many of them end by themselves.
+fn answers(network: &Network, image: &GoldenImage<'_>, prefix: &Prefix, golden: &Golden) -> usize {
+    let prompts = prompts(golden);
+    let generation = Generation {
+        max_tokens: golden.manifest["greedy_rules"]["max_new_tokens"]
+            .as_u64()
+            .unwrap() as usize,
+        ..Generation::default()
+    };
+    let greedy = image.entry["greedy"].as_array().unwrap();
+    let requests: Vec<Request<'_>> = greedy
+        .iter()
+        .map(|entry| Request {
+            tokens: &prompts[entry["question"].as_u64().unwrap() as usize],
+            generation,
+        })
+        .collect();
+    let answers = network.generate(prefix, &requests, &[0]).unwrap().remove(0);
+    let mut stopped = 0;
+    for (entry, answer) in greedy.iter().zip(answers) {
+        let (ours, theirs) = (answer.unwrap(), ids(&entry["ids"]));
+        let certain = entry["compare_prefix_len"].as_u64().unwrap() as usize;
+        let place = format!(
+            "{} {} question {}",
+            golden.dir.display(),
+            image.id,
+            entry["question"]
         );
+        assert_eq!(
+            ours[..certain.min(ours.len())],
+            theirs[..certain],
+            "{place}"
+        );
+        if certain == theirs.len() && entry["stopped_by_eos"] == true {
+            assert_eq!(ours, theirs, "{place}");
+            stopped += 1;
+        }
     }
+    stopped
 }

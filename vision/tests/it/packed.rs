@@ -5,11 +5,11 @@
 
 use candle_core::Device;
 use picsift_vision::moondream::{Layout, Network, OverlapCrops, Prefix, Request, Squash, Stage};
-use picsift_vision::transformer::Format;
+use picsift_vision::transformer::{Format, Units};
 use picsift_vision::{CropPolicy, Generation, Preprocessor, Quantization, Temperature, Views};
 
 use crate::golden_data::{Golden, folders, prompts};
-use crate::moondream::{network, networks, views};
+use crate::moondream::{network, networks, networks_of_few_crops, views};
 
 /// Largest difference of a logit that may come of other things being computed beside it.
 const TOGETHER: f32 = 1e-4;
@@ -141,7 +141,7 @@ fn questions_of_several_passes_get_what_they_get_alone() {
 #[test]
 fn images_read_together_get_what_they_get_alone() {
     const SEEDS: [u64; 3] = [7, 8, 9];
-    for (golden, network) in networks() {
+    for (golden, network) in networks_of_few_crops() {
         let images = pictures(&golden).map(|id| views(&golden, &network, id));
         let count = images.each_ref().map(Views::count);
         assert!(count[0] > count[1], "{count:?}");
@@ -192,7 +192,7 @@ fn images_read_together_get_what_they_get_alone() {
 
 #[test]
 fn the_overview_alone_is_one_view_and_says_something_else() {
-    for (golden, network) in networks() {
+    for (golden, network) in networks_of_few_crops() {
         let id = pictures(&golden)[0];
         let (vision, policy) = (&network.config().vision, CropPolicy::Global);
         let global = match golden.layout() {
@@ -257,11 +257,11 @@ fn quantised_weights_are_smaller_and_say_nearly_the_same() {
         let expected = ask(&exact);
         // Of logits up to 8.6, the largest differences were 0.49 and 4.0: random weights have no shares to spare, so that 4
         // bits for all of them show; the likeliest token is the same for this part of the questions.
-        for (quantize, tolerance, alike) in [
-            (Quantization::Q8_0, 0.6, 0.75),
-            (Quantization::Q4K, 5.0, 0.4),
-        ] {
-            let network = network(&golden, &Format::new(&Device::Cpu, None, Some(quantize)));
+        let mut cases = vec![(Quantization::Q4K, Units::best(), 5.0, 0.4)];
+        cases.extend(Units::of_this_machine().map(|units| (Quantization::Q8_0, units, 0.6, 0.75)));
+        for (quantize, units, tolerance, alike) in cases {
+            let format = Format::new(&Device::Cpu, None, Some(quantize)).with_units(units);
+            let network = network(&golden, &format);
             assert!(network.weight_bytes() < exact.weight_bytes());
             let found = ask(&network);
             let (mut worst, mut agree) = (0.0_f32, 0);
@@ -270,17 +270,17 @@ fn quantised_weights_are_smaller_and_say_nearly_the_same() {
                 agree += usize::from(highest(found) == highest(expected));
             }
             println!(
-                "{quantize}: {worst} of {:?}, {agree} of {}",
+                "{quantize} {units}: {worst} of {:?}, {agree} of {}",
                 expected[0].iter().copied().fold(0.0, f32::max),
                 expected.len()
             );
             assert!(
                 worst > 0.0 && worst <= tolerance,
-                "{quantize} differs by {worst}"
+                "{quantize} {units} differs by {worst}"
             );
             assert!(
                 agree as f64 >= expected.len() as f64 * alike,
-                "{quantize}: {agree} of {}",
+                "{quantize} {units}: {agree} of {}",
                 expected.len()
             );
         }

@@ -17,8 +17,8 @@ impl Steps {
     pub(crate) fn add_bias(self, x: Tensor, bias: &Tensor) -> Result<Tensor> {
         match self {
             Self::Plain => x.broadcast_add(bias),
-            Self::Fused { .. } => {
-                x.inplace_op2(bias, &AddBias)?;
+            Self::Fused(cpu) => {
+                x.inplace_op2(bias, &AddBias(cpu.units.arch()))?;
                 Ok(x)
             }
             #[cfg(feature = "cuda")]
@@ -35,8 +35,8 @@ impl Steps {
     pub(crate) fn bias_gelu(self, x: Tensor, bias: &Tensor) -> Result<Tensor> {
         match self {
             Self::Plain => x.broadcast_add(bias)?.gelu(),
-            Self::Fused { .. } => {
-                x.inplace_op2(bias, &BiasGelu)?;
+            Self::Fused(cpu) => {
+                x.inplace_op2(bias, &BiasGelu(cpu.units.arch()))?;
                 Ok(x)
             }
             #[cfg(feature = "cuda")]
@@ -51,8 +51,8 @@ impl Steps {
     pub(crate) fn residual(self, x: &Tensor, y: Tensor, bias: &Tensor) -> Result<Tensor> {
         match self {
             Self::Plain => (x + y.broadcast_add(bias)?)?.contiguous(),
-            Self::Fused { .. } => {
-                y.inplace_op3(&x.contiguous()?, bias, &Residual)?;
+            Self::Fused(cpu) => {
+                y.inplace_op3(&x.contiguous()?, bias, &Residual(cpu.units.arch()))?;
                 Ok(y)
             }
             #[cfg(feature = "cuda")]
@@ -71,17 +71,16 @@ fn gelu(x: f32) -> f32 {
     x / (1.0 + exp(SCALE * (x + 0.044715 * x * x * x)))
 }
 
-struct AddBias;
+struct AddBias(Arch);
 
-struct BiasGelu;
+struct BiasGelu(Arch);
 
-struct Residual;
+struct Residual(Arch);
 
 /// Runs `row` over each row of `x`, `bias.len()` values wide, on all threads.
-fn rows(x: &mut [f32], bias: &[f32], row: impl Fn(&mut [f32], &[f32]) + Sync) {
+fn rows(x: &mut [f32], bias: &[f32], arch: Arch, row: impl Fn(&mut [f32], &[f32]) + Sync) {
     let width = bias.len().max(1);
     let share = (CHUNK / width).max(1) * width;
-    let arch = Arch::new();
     x.par_chunks_mut(share).for_each(|chunk| {
         arch.dispatch(Rows {
             values: chunk,
@@ -163,6 +162,7 @@ impl InplaceOp2 for AddBias {
         rows(
             values(self.name(), x, x_at)?,
             bias,
+            self.0,
             #[inline(always)]
             |row, bias| {
                 for (x, &bias) in row.iter_mut().zip(bias) {
@@ -190,6 +190,7 @@ impl InplaceOp2 for BiasGelu {
         rows(
             values(self.name(), x, x_at)?,
             bias,
+            self.0,
             #[inline(always)]
             |row, bias| {
                 for (x, &bias) in row.iter_mut().zip(bias) {
@@ -220,7 +221,7 @@ impl InplaceOp3 for Residual {
         let y = values(self.name(), y, y_at)?;
         let width = bias.len().max(1);
         let share = (CHUNK / width).max(1) * width;
-        let arch = Arch::new();
+        let arch = self.0;
         y.par_chunks_mut(share)
             .zip(x.par_chunks(share))
             .for_each(|(y, x)| arch.dispatch(Sums { y, x, bias, width }));

@@ -3,27 +3,26 @@
 //!
 //! The pieces are never put together in memory; only their scores are. On the CPU a block of query rows is taken through
 //! scores, softmax and values for one head at a time, so that the scores stay in the cache: in f32, or where a quantised network bears it and the CPU
-//! can, [in bf16](super::attention_bf16).
+//! can, [in bf16](super::attention_packed).
 
-use candle_core::{CpuStorage, D, Device, Result, Storage, Tensor};
-use pulp::{Arch, NullaryFnOnce};
+use candle_core::{CpuStorage, Device, Result, Storage, Tensor};
+use pulp::NullaryFnOnce;
 use rayon::prelude::*;
 
-use super::Steps;
+use super::attention_few;
 #[cfg(target_arch = "x86_64")]
-use super::attention_bf16;
+use super::attention_packed::{Head, Packed};
+use super::attention_plain::in_groups;
 #[cfg(feature = "cuda")]
 use super::cuda;
 use super::exp::exp;
 use super::product::{Matrix, product};
+#[cfg(target_arch = "x86_64")]
+use super::target::Target;
+use super::{CpuSteps, Steps};
 
 /// Query rows of one task at most: their scores over some 800 keys take 600 KB.
 const ROWS: usize = 192;
-
-/// Scores of one launch of candle's operations at most: a quarter of what their kernels can count (`LAUNCH`), and in
-/// bf16 a gigabyte, of which three are there at once. 64 images with one question need half of it; with sixty they
-/// go through in five groups.
-const SCORES: usize = 1 << 29;
 
 /// Keys and values, `[batch, keys, heads * head_dim]` each.
 #[derive(Debug, Clone)]
@@ -105,8 +104,8 @@ impl Steps {
     ) -> Result<Tensor> {
         let hidden = mask.map(|mask| &mask.hidden);
         match self {
-            Self::Plain => in_groups(q, pieces, hidden, heads, SCORES),
-            Self::Fused { bf16 } => fused(q, pieces, hidden, heads, bf16),
+            Self::Plain => in_groups(q, pieces, hidden, heads),
+            Self::Fused(cpu) => fused(q, pieces, hidden, heads, cpu),
             #[cfg(feature = "cuda")]
             Self::Cuda(steps) => {
                 let seen = mask.and_then(|mask| mask.seen.as_ref());
@@ -116,88 +115,10 @@ impl Steps {
                 };
                 match fused {
                     Some(seen) => Ok(seen),
-                    None => in_groups(q, pieces, hidden, heads, SCORES),
+                    None => in_groups(q, pieces, hidden, heads),
                 }
             }
         }
-    }
-}
-
-/// Takes as many of the batch through [`plain`] at once as have `scores` scores together, at least one.
-fn in_groups(
-    q: &Tensor,
-    pieces: &[&Keys],
-    mask: Option<&Tensor>,
-    heads: usize,
-    scores: usize,
-) -> Result<Tensor> {
-    let (batch, rows, _) = q.dims3()?;
-    let mut keys = 0;
-    for piece in pieces {
-        keys += piece.k.dim(1)?;
-    }
-    let at_once = (scores / (heads * rows * keys).max(1)).max(1);
-    if batch <= at_once {
-        return plain(q, pieces, mask, heads);
-    }
-    // Groups of one size, so that no launch is left with a small rest.
-    let share = batch.div_ceil(batch.div_ceil(at_once));
-    let mut seen = Vec::new();
-    for start in (0..batch).step_by(share) {
-        let count = share.min(batch - start);
-        let pieces: Vec<Keys> = pieces
-            .iter()
-            .map(|keys| {
-                Ok(Keys {
-                    k: keys.k.narrow(0, start, count)?,
-                    v: keys.v.narrow(0, start, count)?,
-                })
-            })
-            .collect::<Result<_>>()?;
-        let pieces: Vec<&Keys> = pieces.iter().collect();
-        seen.push(plain(&q.narrow(0, start, count)?, &pieces, mask, heads)?);
-    }
-    Tensor::cat(&seen, 0)
-}
-
-fn plain(q: &Tensor, pieces: &[&Keys], mask: Option<&Tensor>, heads: usize) -> Result<Tensor> {
-    let (batch, rows, width) = q.dims3()?;
-    let head_dim = width / heads;
-    let split = |x: &Tensor| -> Result<Tensor> {
-        let tokens = x.dim(1)?;
-        x.reshape((batch, tokens, heads, head_dim))?
-            .transpose(1, 2)?
-            .contiguous()
-    };
-    let q = (split(&q.contiguous()?)? * (1.0 / (head_dim as f64).sqrt()))?;
-    let mut scores = Vec::with_capacity(pieces.len());
-    for (index, keys) in pieces.iter().enumerate() {
-        let piece = q.matmul(&split(&keys.k.contiguous()?)?.transpose(2, 3)?)?;
-        scores.push(match mask {
-            Some(mask) if index + 1 == pieces.len() => {
-                piece.broadcast_add(&mask.to_dtype(piece.dtype())?)?
-            }
-            _ => piece,
-        });
-    }
-    let weights = candle_nn::ops::softmax_last_dim(&Tensor::cat(&scores, D::Minus1)?)?;
-    let mut sum: Option<Tensor> = None;
-    let mut start = 0;
-    for keys in pieces {
-        let count = keys.k.dim(1)?;
-        let part = weights
-            .narrow(D::Minus1, start, count)?
-            .contiguous()?
-            .matmul(&split(&keys.v.contiguous()?)?)?;
-        sum = Some(match sum {
-            None => part,
-            Some(sum) => (sum + part)?,
-        });
-        start += count;
-    }
-    match sum {
-        Some(sum) => sum.transpose(1, 2)?.reshape((batch, rows, width)),
-        None => candle_core::bail!("attention needs keys"),
     }
 }
 
@@ -227,7 +148,7 @@ fn fused(
     pieces: &[&Keys],
     mask: Option<&Tensor>,
     heads: usize,
-    bf16: bool,
+    cpu: CpuSteps,
 ) -> Result<Tensor> {
     let (batch, rows, width) = q.dims3()?;
     let head_dim = width / heads;
@@ -265,6 +186,55 @@ fn fused(
         candle_core::bail!("an attention mask does not fit {rows} queries and {last} keys");
     }
 
+    let arch = cpu.units.arch();
+    if rows <= attention_few::ROWS {
+        let few = attention_few::Few {
+            q,
+            pieces: &pieces,
+            mask: mask.as_deref(),
+            heads,
+            head_dim,
+        };
+        return Tensor::from_vec(few.run(batch, arch), (batch, rows, width), &Device::Cpu);
+    }
+    #[cfg(target_arch = "x86_64")]
+    if let Some(packed) = Packed::of(cpu) {
+        let threads = rayon::current_num_threads();
+        // As few blocks of rows as leave work for each thread: each packs the head anew.
+        let blocks = threads.div_ceil(batch * heads).min(rows);
+        let block = rows.div_ceil(blocks.max(1)).max(1);
+        let mut output = vec![0_f32; batch * rows * width];
+        let target = Target {
+            values: output.as_mut_ptr(),
+            columns: width,
+        };
+        let tasks = (0..batch * heads)
+            .into_par_iter()
+            .flat_map_iter(|place| (0..rows).step_by(block).map(move |first| (place, first)));
+        tasks.for_each_init(
+            || packed.scratch(keys, head_dim),
+            |scratch, (place, first)| {
+                let (image, head) = (place / heads, place % heads);
+                let count = block.min(rows - first);
+                let seen = Target {
+                    values: target.at(image * rows + first, head * head_dim),
+                    columns: width,
+                };
+                let head = Head {
+                    q,
+                    first,
+                    pieces: &pieces,
+                    mask: mask.as_ref().map(|mask| &mask[first * last..]),
+                    image,
+                    head,
+                    head_dim,
+                };
+                // SAFETY: the machine has the units of the steps, each task has rows and columns of its own, and the output outlives them.
+                unsafe { packed.run(&head, scratch, count, &seen) };
+            },
+        );
+        return Tensor::from_vec(output, (batch, rows, width), &Device::Cpu);
+    }
     // Blocks of one size, so that no thread is left with a small rest.
     let threads = rayon::current_num_threads();
     let blocks = rows
@@ -272,7 +242,6 @@ fn fused(
         .next_multiple_of(if batch >= threads { 1 } else { threads });
     let block = rows.div_ceil(blocks.max(1)).max(1);
     let scale = 1.0 / (head_dim as f32).sqrt();
-    let arch = Arch::new();
     let mut output = vec![0_f32; batch * rows * width];
     let tasks = output
         .chunks_mut((rows * width).max(1))
@@ -284,29 +253,6 @@ fn fused(
                 .map(move |(i, o)| (image, i * block, o))
         })
         .collect::<Vec<_>>();
-    #[cfg(target_arch = "x86_64")]
-    if bf16 && attention_bf16::available() {
-        tasks.into_par_iter().for_each_init(
-            || attention_bf16::Scratch::new(keys, head_dim),
-            |scratch, (image, first, output)| {
-                for head in 0..heads {
-                    let head = attention_bf16::Head {
-                        q,
-                        first,
-                        pieces: &pieces,
-                        mask: mask.as_ref().map(|mask| &mask[first * last..]),
-                        image,
-                        head,
-                        head_dim,
-                        scale,
-                    };
-                    // SAFETY: the machine has the instructions.
-                    unsafe { head.run(scratch, output, width) };
-                }
-            },
-        );
-        return Tensor::from_vec(output, (batch, rows, width), &Device::Cpu);
-    }
     tasks.into_par_iter().for_each_init(
         || vec![0_f32; block * keys],
         |scores, (image, first, output)| {
@@ -438,18 +384,31 @@ pub(super) fn softmax_weights(row: &mut [f32]) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Units;
     use super::*;
+
+    /// All that this machine has.
+    fn cpu_steps() -> Vec<CpuSteps> {
+        let both = |units| [false, true].map(|bf16| CpuSteps { bf16, units });
+        Units::tested().into_iter().flat_map(both).collect()
+    }
 
     #[test]
     fn what_is_no_number_gives_none() {
         let random = |tokens| Tensor::rand(-1_f32, 1.0, (1, tokens, 8), &Device::Cpu).unwrap();
-        let q = random(3);
+        // So many rows that they are packed, and so few that they are not.
+        for rows in [3, attention_few::ROWS + 1] {
+            spoilt_by_what_is_no_number(&random, rows);
+        }
+    }
+
+    fn spoilt_by_what_is_no_number(random: &dyn Fn(usize) -> Tensor, rows: usize) {
+        let q = random(rows);
         let hidden = f32::NEG_INFINITY;
         // The first row does not see the last key; what a mask takes from a score that is none is none.
-        let mask = [0.0, 0.0, hidden, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
-        let mask = Steps::Plain
-            .mask(mask.to_vec(), (3, 3), &Device::Cpu)
-            .unwrap();
+        let mut mask = vec![0.0; rows * 3];
+        mask[2] = hidden;
+        let mask = Steps::Plain.mask(mask, (rows, 3), &Device::Cpu).unwrap();
         for number in [
             f32::NAN,
             f32::from_bits(0x7fff_ffff),
@@ -458,53 +417,28 @@ mod tests {
             let spoilt = Tensor::full(number, (1, 1, 8), &Device::Cpu).unwrap();
             let k = Tensor::cat(&[random(2), spoilt], 1).unwrap();
             let keys = Keys { k, v: random(3) };
-            for bf16 in [false, true] {
-                let steps = Steps::Fused { bf16 };
+            for cpu in cpu_steps() {
+                let steps = Steps::Fused(cpu);
                 let seen = steps.attention(&q, &[&keys], Some(&mask), 2).unwrap();
                 let seen = seen.get(0).unwrap().to_vec2::<f32>().unwrap();
                 assert!(
                     seen.iter().flatten().all(|value| value.is_nan()),
-                    "{bf16}: {seen:?}"
+                    "{cpu:?}: {seen:?}"
                 );
             }
             let keys = Keys {
                 k: random(3),
                 v: keys.k,
             };
-            for bf16 in [false, true] {
-                let steps = Steps::Fused { bf16 };
+            for cpu in cpu_steps() {
+                let steps = Steps::Fused(cpu);
                 let seen = steps.attention(&q, &[&keys], Some(&mask), 2).unwrap();
                 let seen = seen.get(0).unwrap().to_vec2::<f32>().unwrap();
                 assert!(
                     seen[1..].iter().flatten().all(|value| value.is_nan()),
-                    "{bf16}: {seen:?}"
+                    "{cpu:?}: {seen:?}"
                 );
             }
-        }
-    }
-
-    #[test]
-    fn a_batch_in_groups_sees_what_it_sees_at_once() {
-        let (batch, heads, width) = (5, 2, 8);
-        let random =
-            |tokens| Tensor::rand(-1_f32, 1.0, (batch, tokens, width), &Device::Cpu).unwrap();
-        let pieces = [7, 3].map(|tokens| Keys {
-            k: random(tokens),
-            v: random(tokens),
-        });
-        let pieces: Vec<&Keys> = pieces.iter().collect();
-        let q = random(3);
-        let hidden = f32::NEG_INFINITY;
-        let mask = [0.0, hidden, hidden, 0.0, 0.0, hidden, 0.0, hidden, 0.0];
-        let mask = Tensor::from_vec(mask.to_vec(), (3, 3), &Device::Cpu).unwrap();
-        let at_once = plain(&q, &pieces, Some(&mask), heads).unwrap();
-        let each = heads * 3 * (7 + 3);
-        for images in [0, 1, 2, 4, 5] {
-            let grouped = in_groups(&q, &pieces, Some(&mask), heads, images * each).unwrap();
-            assert_eq!(grouped.dims(), at_once.dims());
-            let difference = (grouped - &at_once).unwrap().abs().unwrap();
-            let difference = difference.max_all().unwrap().to_scalar::<f32>().unwrap();
-            assert!(difference < 1e-6, "{images} at once differ by {difference}");
         }
     }
 }

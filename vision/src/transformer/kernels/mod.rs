@@ -10,21 +10,35 @@
 //! a function of its own, which is compiled for the vectors that every machine has.
 
 mod activation;
-mod attention;
 #[cfg(target_arch = "x86_64")]
-mod attention_bf16;
+mod amx;
+mod attention;
+mod attention_few;
+#[cfg(target_arch = "x86_64")]
+mod attention_packed;
+mod attention_plain;
+mod choose;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
 mod exp;
 #[cfg(target_arch = "x86_64")]
 mod int8;
+#[cfg(target_arch = "x86_64")]
+mod lines;
 mod product;
+mod room;
 mod rotary;
+#[cfg(target_arch = "x86_64")]
+mod target;
+mod units;
 
 pub(crate) use attention::{Keys, Mask};
+pub(crate) use choose::likeliest;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use int8::Int8;
+pub(crate) use room::Room;
 pub(crate) use rotary::Rotary;
+pub use units::Units;
 
 use candle_core::{Layout, Result};
 
@@ -35,15 +49,31 @@ pub(crate) const LAUNCH: usize = i32::MAX as usize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Steps {
     /// One pass over memory for each, on the CPU's threads. For f32 on the CPU alone: an error elsewhere.
-    Fused {
-        /// Whether attention may be computed in bf16, where the CPU has instructions for it.
-        bf16: bool,
-    },
+    Fused(CpuSteps),
     /// A launch for each, on a CUDA device, in bf16 or f32.
     #[cfg(feature = "cuda")]
     Cuda(CudaSteps),
     /// One of candle's operations after another, on every device and in every number format.
     Plain,
+}
+
+/// How steps are computed on a CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CpuSteps {
+    /// Whether attention may be computed in bf16, where the units have instructions for it.
+    pub bf16: bool,
+    /// What computes.
+    pub units: Units,
+}
+
+impl Default for CpuSteps {
+    /// In f32, on the best that the machine has.
+    fn default() -> Self {
+        Self {
+            bf16: false,
+            units: Units::best(),
+        }
+    }
 }
 
 /// Which steps are fused on a CUDA device; the default is all, and the rest is there to be measured against it.

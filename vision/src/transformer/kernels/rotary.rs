@@ -12,7 +12,7 @@ use super::super::format::Format;
 use super::attention::Keys;
 #[cfg(feature = "cuda")]
 use super::cuda;
-use super::{Steps, contiguous};
+use super::{Room, Steps, contiguous};
 
 /// Base of the frequencies' geometric series.
 const THETA: f32 = 10_000.0;
@@ -62,47 +62,36 @@ impl Rotary {
 }
 
 impl Steps {
-    /// Rotates the queries and keys in `qkv`, `[batch, tokens, 3 * heads * head_dim]`, with one row of `rotary` per token, and gives
-    /// queries, keys and values, `[batch, tokens, heads * head_dim]` each. May write over `qkv`, which must have no other user, and
-    /// give parts of it: keys to be kept are to be [made their own](Steps::own).
+    /// Rotates the queries and keys in `qkv`, `[batch, tokens, 3 * heads * head_dim]`, with one row of `rotary` per token; gives the
+    /// queries, `[batch, tokens, heads * head_dim]`, and keys and values behind those that are in `room` already. May write over `qkv`,
+    /// which must have no other user.
     pub(crate) fn rotate(
         self,
         qkv: Tensor,
         rotary: &Rotary,
         heads: usize,
-    ) -> Result<(Tensor, Keys)> {
+        room: Option<Room>,
+    ) -> Result<(Tensor, Room)> {
+        let width = qkv.dim(2)? / 3;
         let qkv = match self {
             Self::Plain => plain(&qkv, rotary, heads)?,
-            Self::Fused { .. } => {
+            Self::Fused(_) => {
                 qkv.inplace_op3(&rotary.cos, &rotary.sin, &Rotate { heads })?;
                 qkv
             }
             #[cfg(feature = "cuda")]
             Self::Cuda(_) => {
                 let (k, v) = cuda::rotate(&qkv, (&rotary.cos, &rotary.sin), heads)?;
-                let width = qkv.dim(2)? / 3;
-                return Ok((qkv.narrow(2, 0, width)?, Keys { k, v }));
+                let room = Room::append(room, Keys { k, v })?;
+                return Ok((qkv.narrow(2, 0, width)?, room));
             }
         };
-        let width = qkv.dim(2)? / 3;
         let part = |index: usize| qkv.narrow(2, index * width, width);
         let keys = Keys {
             k: part(1)?,
             v: part(2)?,
         };
-        Ok((part(0)?, keys))
-    }
-
-    /// Keys of [`Steps::rotate`] in memory of their own, without the queries beside them.
-    pub(crate) fn own(self, keys: &Keys) -> Result<Keys> {
-        match self {
-            #[cfg(feature = "cuda")]
-            Self::Cuda(_) => Ok(keys.clone()),
-            Self::Plain | Self::Fused { .. } => Ok(Keys {
-                k: keys.k.force_contiguous()?,
-                v: keys.v.force_contiguous()?,
-            }),
-        }
+        Ok((part(0)?, Room::append(room, keys)?))
     }
 }
 

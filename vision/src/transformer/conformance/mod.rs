@@ -3,15 +3,18 @@
 //! One suite for all kinds of steps, number formats and devices, called by the tests on the CPU and by the check of a GPU.
 //! It owns definitions and tolerances; it knows nothing of models or checkpoints.
 
+mod attention;
+
 use std::cell::Cell;
 
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::format::Format;
-use super::kernels::{Keys, Rotary, Steps};
+use super::kernels::{Rotary, Steps};
 use super::linear::Linear;
 use super::patches::{on_device, prepared};
 use super::weights::Norm;
+use attention::Shape;
 
 /// How far one step is from its definition, for inputs of one shape.
 #[derive(Debug, Clone)]
@@ -45,6 +48,7 @@ pub fn deviations(format: &Format) -> Result<Vec<Deviation>> {
     let mut found = Vec::new();
     for (rows, width) in [(1, 64), (7, 72), (193, 1152), (730, 2048)] {
         found.extend(suite.rows(rows, width)?);
+        found.push(suite.choose(rows, width)?);
     }
     for (rows, inputs, outputs) in [(1, 64, 3), (7, 588, 1152), (130, 2048, 300)] {
         found.extend(suite.products(rows, inputs, outputs)?);
@@ -71,52 +75,11 @@ pub fn deviations(format: &Format) -> Result<Vec<Deviation>> {
     Ok(found)
 }
 
-/// The sizes of an attention.
-struct Shape {
-    batch: usize,
-    heads: usize,
-    head_dim: usize,
-    rows: usize,
-    keys: Vec<usize>,
-    masked: bool,
-}
-
-impl Shape {
-    fn new(batch: usize, heads: usize, head_dim: usize) -> Self {
-        Self {
-            batch,
-            heads,
-            head_dim,
-            rows: 1,
-            keys: Vec::new(),
-            masked: false,
-        }
-    }
-
-    fn rows(self, rows: usize) -> Self {
-        Self { rows, ..self }
-    }
-
-    fn keys(self, keys: &[usize]) -> Self {
-        Self {
-            keys: keys.to_vec(),
-            ..self
-        }
-    }
-
-    fn masked(self) -> Self {
-        Self {
-            masked: true,
-            ..self
-        }
-    }
-}
-
 /// The format itself where each kind of step agrees with its definition on its device, else, with a warning, the same with plain
 /// steps: a card or a driver on which a kernel goes wrong costs time and no answers. Takes a fraction of a second.
 pub(crate) fn checked(format: &Format) -> Format {
     match format.steps {
-        Steps::Fused { .. } | Steps::Plain => format.clone(),
+        Steps::Fused(_) | Steps::Plain => format.clone(),
         #[cfg(feature = "cuda")]
         Steps::Cuda(_) => {
             let wrong = match few(&format.apart()) {
@@ -145,6 +108,7 @@ fn few(format: &Format) -> Result<Vec<Deviation>> {
         seed: Cell::new(1),
     };
     let mut found = suite.rows(7, 1152)?;
+    found.push(suite.choose(7, 1152)?);
     found.extend(suite.products(65, 1152, 304)?);
     found.push(suite.patches(2, 45, 14)?);
     found.push(suite.rotate(2, 37, 2, 64)?);
@@ -277,6 +241,34 @@ impl Suite<'_> {
         Ok(vec![add_bias, bias_gelu, residual, norm])
     }
 
+    /// The likeliest of each row; what is counted is the rows in which it is another.
+    fn choose(&self, rows: usize, width: usize) -> Result<Deviation> {
+        let logits = self.input(&[rows, width])?;
+        // What is likeliest in the first row is barred in all.
+        let highest = |row: &[f64], barred: Option<u32>| {
+            let mut best = None;
+            for (id, &x) in (0_u32..).zip(row) {
+                if Some(id) != barred && best.is_none_or(|(_, top)| x > top) {
+                    best = Some((id, x));
+                }
+            }
+            best.map(|(id, _)| id)
+        };
+        let barred = highest(&logits.values[..width], None);
+        let chosen = self.format.steps.choose(&logits.tensor, barred)?;
+        let expected = logits.values.chunks_exact(width);
+        let wrong = chosen
+            .iter()
+            .zip(expected)
+            .filter(|(chosen, row)| **chosen != highest(row, barred));
+        Ok(Deviation {
+            step: "choose",
+            shape: format!("{rows} x {width}"),
+            worst: (wrong.count() + chosen.len().abs_diff(rows)) as f64,
+            allowed: 0.0,
+        })
+    }
+
     /// A product by itself and with what follows it.
     fn products(&self, rows: usize, inputs: usize, outputs: usize) -> Result<Vec<Deviation>> {
         let steps = self.format.steps;
@@ -376,8 +368,8 @@ impl Suite<'_> {
         self.poison(batch * tokens * width)?;
         let rotary = all.at(&positions)?;
         let steps = self.format.steps;
-        let (q, keys) = steps.rotate(qkv.tensor.copy()?, &rotary, heads)?;
-        let keys = steps.own(&keys)?;
+        let (q, room) = steps.rotate(qkv.tensor.copy()?, &rotary, heads, None)?;
+        let keys = room.keys()?;
         let ours = Tensor::cat(&[q, keys.k, keys.v], 2)?;
         let half = head_dim / 4;
         let mut expected = qkv.values;
@@ -394,96 +386,6 @@ impl Suite<'_> {
         }
         let shape = format!("{batch} x {tokens}, {heads} heads of {head_dim}");
         self.compare("rotate", shape, &ours, &expected, [2e-4, 2.4e-2])
-    }
-
-    fn attention(&self, shape: &Shape) -> Result<Deviation> {
-        let &Shape {
-            batch,
-            heads,
-            head_dim,
-            rows,
-            ..
-        } = shape;
-        let width = heads * head_dim;
-        let q = self.input(&[batch, rows, width])?;
-        let pieces: Vec<(Input, Input)> = shape
-            .keys
-            .iter()
-            .map(|&keys| {
-                let shape = [batch, keys, width];
-                Ok((self.input(&shape)?, self.input(&shape)?))
-            })
-            .collect::<Result<_>>()?;
-        let last = shape.keys.last().copied().unwrap_or(0);
-        // Every query sees itself and each third key before it, as in a tree of questions.
-        let first = last.saturating_sub(rows);
-        let sees = |row: usize, key: usize| {
-            !shape.masked || key == first + row || (key < first + row && key.is_multiple_of(3))
-        };
-        let mask: Vec<f32> = (0..rows * last)
-            .map(|at| match sees(at / last, at % last) {
-                true => 0.0,
-                false => f32::NEG_INFINITY,
-            })
-            .collect();
-        let steps = self.format.steps;
-        let mask = steps.mask(mask, (rows, last), &self.format.device)?;
-        let keys: Vec<Keys> = pieces
-            .iter()
-            .map(|(k, v)| Keys {
-                k: k.tensor.clone(),
-                v: v.tensor.clone(),
-            })
-            .collect();
-        let keys: Vec<&Keys> = keys.iter().collect();
-        self.poison(batch * rows * width)?;
-        let mask = shape.masked.then_some(&mask);
-        let ours = steps.attention(&q.tensor, &keys, mask, heads)?;
-
-        let scale = 1.0 / (head_dim as f64).sqrt();
-        let mut expected = vec![0.0; batch * rows * width];
-        for (place, out) in expected.chunks_exact_mut(head_dim).enumerate() {
-            let (image, row, head) = (place / heads / rows, place / heads % rows, place % heads);
-            let query = &q.values[place * head_dim..][..head_dim];
-            let mut seen: Vec<(f64, &[f64])> = Vec::new();
-            for (index, (k, v)) in pieces.iter().enumerate() {
-                let count = shape.keys[index];
-                for key in 0..count {
-                    if index + 1 < pieces.len() || sees(row, key) {
-                        let at = ((image * count + key) * heads + head) * head_dim;
-                        let score = scale * dot(query, &k.values[at..][..head_dim]);
-                        seen.push((score, &v.values[at..][..head_dim]));
-                    }
-                }
-            }
-            let top = seen
-                .iter()
-                .map(|(score, _)| *score)
-                .fold(f64::MIN, f64::max);
-            let sum: f64 = seen.iter().map(|(score, _)| (score - top).exp()).sum();
-            for (score, value) in seen {
-                let weight = (score - top).exp() / sum;
-                for (out, value) in out.iter_mut().zip(value) {
-                    *out += weight * value;
-                }
-            }
-        }
-        let shape = format!(
-            "{batch} x {rows}, {heads} heads of {head_dim}, keys {:?}{}",
-            shape.keys,
-            if shape.masked { " masked" } else { "" }
-        );
-        // candle's softmax sums bf16 in bf16 on a CPU and in f32 on a GPU.
-        let half = if self.format.device.is_cpu() {
-            0.15
-        } else {
-            3e-2
-        };
-        let single = match self.format.steps {
-            Steps::Fused { bf16: true } => 1e-2,
-            _ => 1e-5,
-        };
-        self.compare("attention", shape, &ours, &expected, [single, half])
     }
 }
 
@@ -507,6 +409,7 @@ fn exact(x: &Tensor) -> Result<Vec<f64>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Units;
     use super::*;
     use crate::options::{ComputeDtype, Quantization};
 
@@ -516,7 +419,12 @@ mod tests {
         let half = Format::new(&Device::Cpu, Some(ComputeDtype::Bf16), None);
         let quantised = Format::new(&Device::Cpu, None, Some(Quantization::Q8_0));
         let quantised = quantised.with_rounded_attention();
-        for format in [single.clone(), single.plain(), half, quantised] {
+        let mut formats = vec![single.clone().plain(), half];
+        for units in Units::tested() {
+            formats.push(single.clone().with_units(units));
+            formats.push(quantised.clone().with_units(units));
+        }
+        for format in formats {
             let found = deviations(&format).unwrap();
             let wrong: Vec<_> = found.iter().filter(|found| !found.holds()).collect();
             assert!(
