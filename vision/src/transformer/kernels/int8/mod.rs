@@ -2,15 +2,16 @@
 //!
 //! The weights are those of GGML's Q8_0: blocks of 32 along a row with one scale each, `round(x / scale)` with `scale = max |x| / 127`.
 //! candle has the same product; this one keeps the weights once, in the order in which they are used, and multiplies rows and columns
-//! of them at a time, for two to nine times the speed. What multiplies is a matter of [`Units`]: [`vnni`] and [`avx2`] bring the rows
-//! of activations into such blocks too, [`tiles`] rounds them, and the weights while they are used, to bf16, which loses less; a few rows
-//! go to `vnni` on every machine with tiles.
+//! of them at a time, for two to nine times the speed. What multiplies is a matter of [`Units`]: [`vnni`], [`avx2`] and, for a few
+//! rows, [`avx2_few`] bring the rows of activations into such blocks too, [`tiles`] rounds them, and the weights while they are used, to
+//! bf16, which loses less; a few rows go to `vnni` on every machine with tiles.
 //!
 //! A panel is [`PANEL`] outputs. For each block of 32 inputs it holds 8 steps of 4 inputs for each output, neighbours in
 //! memory, then the outputs' scales as f16. Weights are stored plus 128.
 
 mod activations;
 mod avx2;
+mod avx2_few;
 mod tiles;
 mod vnni;
 
@@ -118,6 +119,7 @@ impl Int8 {
         let output = match self.units {
             Units::Amx if rows > tiles::FEW => tiles::product(self, source, rows),
             Units::Amx | Units::Avx512 => vnni::product(self, source, rows),
+            Units::Avx2 if rows <= avx2_few::ROWS => avx2_few::product(self, source, rows),
             Units::Avx2 => avx2::product(self, source, rows),
             Units::Plain => candle_core::bail!("weights of 8 bits have no units to multiply them"),
         };
