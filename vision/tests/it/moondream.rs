@@ -8,7 +8,7 @@ use candle_core::{D, DType, Device, IndexOp, Tensor};
 use picsift_vision::moondream::{
     Config, Layout, Network, OverlapCrops, Prefix, Request, Squash, Stage,
 };
-use picsift_vision::transformer::{Checkpoint, Format, Units};
+use picsift_vision::transformer::{Checkpoint, Format, Steps, Units};
 use picsift_vision::{CropPolicy, Generation, Preprocessor, Views};
 use serde_json::Value;
 
@@ -119,7 +119,13 @@ impl Check<'_> {
 #[test]
 fn every_stage_and_greedy_answers_agree_with_the_reference() {
     for (golden, network) in networks() {
-        agrees(&golden, &network, |_| true);
+        let fused = matches!(network.format().steps, Steps::Fused(_));
+        // A crop more is a view more, of which one picture shows enough in steps that take several times as long.
+        let mut cut = 0;
+        agrees(&golden, &network, |views| {
+            cut += usize::from(views.count() > 1);
+            fused || views.count() == 1 || cut == 1
+        });
     }
 }
 
@@ -138,7 +144,7 @@ fn units_of_which_there_are_better_ones_agree_with_the_reference() {
 }
 
 /// Every stage of the pictures of which these views are wanted, what is answered about them, and a question without one.
-fn agrees(golden: &Golden, network: &Network, wanted: impl Fn(&Views) -> bool) {
+fn agrees(golden: &Golden, network: &Network, mut wanted: impl FnMut(&Views) -> bool) {
     let mut check = Check {
         golden,
         worst: Default::default(),
