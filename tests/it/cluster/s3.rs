@@ -251,5 +251,7 @@ fn what_lasts_in_a_store_ends_a_job_and_a_query_with_its_reason() {
     // One part, so that requests can be counted.
     let query = "SELECT id, classify(image, 'fish') FROM 's3://bucket/in/t.parquet' LIMIT 5";
     assert_said(&faulty.query(query, true));
-    assert_eq!(asked() - of_job, 1, "it is not asked again");
+    // At most by two that read the footer at the same time; no task is tried again.
+    let of_query = asked() - of_job;
+    assert!((1..=2).contains(&of_query), "{of_query} requests");
 }
