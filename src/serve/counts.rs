@@ -159,8 +159,8 @@ impl Run {
 impl Drop for Run {
     fn drop(&mut self) {
         self.add();
-        self.metrics.running.fetch_sub(1, Ordering::Relaxed);
         self.metrics.note(self.way, self.outcome);
+        self.metrics.running.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -237,6 +237,8 @@ impl Measured for Metrics {
             Unit::Seconds,
             stages,
         );
+        // Before the outcomes, so that who is not under way any more is among these.
+        let running = self.running.load(Ordering::Acquire);
         let requests = Family::<Request, Counter>::default();
         let ended = self
             .ended
@@ -250,7 +252,6 @@ impl Measured for Metrics {
                 .inc_by(number);
         }
         registry.register("requests", "Requests that ended, by how", requests);
-        let running = self.running.load(Ordering::Relaxed);
         metrics::gauge(registry, "running", "Requests that are under way", running);
     }
 }
