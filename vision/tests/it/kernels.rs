@@ -61,6 +61,7 @@ fn kernels_compute_what_they_say() {
         "bias and gelu",
         "residual",
         "patches",
+        "choose",
     ] {
         for dtype in ["f32", "bf16"] {
             let mut lines = said.lines();
@@ -86,6 +87,8 @@ fn a_kernel_that_is_wrong_is_found_out() {
             "exchange(high[half], 1)",
         ),
         ("rotary.cu", "k[at + 3 * half] = keys[at + 3 * half];", ""),
+        ("choose.cu", "(other == tops[me] && first)", "other == tops[me]"),
+        ("choose.cu", "wrong ? NOTHING : ", ""),
     ] {
         let changed = tempfile::tempdir().unwrap();
         for entry in std::fs::read_dir(&kernels).unwrap() {

@@ -3,6 +3,7 @@
 //
 //     c++ -O2 -std=c++17 -DPICSIFT_EMULATED -I. -I../../src/transformer/kernels/cuda check.cpp -o check && ./check
 #include "attention.cu"
+#include "choose.cu"
 #include "epilogue.cu"
 #include "patches.cu"
 #include "rotary.cu"
@@ -200,6 +201,30 @@ static void check_attention(void (*kernel)(const Arguments), u32 dim, u32 batch,
   compare("attention", shape, out, exact, 3e-6, 1e-2);
 }
 
+// Rows of few different numbers, so that there are equals; then one with a NaN, one with an infinity and one that holds it last.
+template <typename T> static void check_choose(void (*kernel)(u32, u32, const T *, u32 *), u32 rows, u32 width, u32 barred) {
+  const u32 nothing = 0xffffffffu, fence = 123;
+  Memory<T> logits((size_t)(rows + 3) * width);
+  for (size_t i = 0; i < logits.count(); i++) logits.data()[i] = from_float<T>(floorf(number() * 8) / 8);
+  T *last = logits.data() + (size_t)rows * width;
+  last[width / 2] = from_float<T>(NAN);
+  last[width + width / 3] = from_float<T>(INFINITY);
+  last[3 * width - 1] = from_float<T>(-INFINITY);
+  std::vector<u32> chosen(rows + 5, fence);
+  launch({rows + 3, 1, 1}, 256, [&] { kernel(width, barred, logits.data(), chosen.data() + 1); });
+  bool holds = logits.fenced() && chosen.front() == fence && chosen.back() == fence;
+  for (u32 row = 0; row < rows + 3; row++) {
+    u32 best = nothing;
+    for (u32 i = 0; i < width && row < rows; i++) {
+      const float x = to_float(logits.data()[(size_t)row * width + i]);
+      if (i != barred && (best == nothing || x > to_float(logits.data()[(size_t)row * width + best]))) best = i;
+    }
+    holds &= chosen[row + 1] == best;
+  }
+  failed |= !holds;
+  printf("%s choose %u x %u without %u: %s\n", holds ? "ok" : "WRONG", rows, width, barred, sizeof(T) == 4 ? "f32" : "bf16");
+}
+
 int main() {
   for (bool aligned : {true, false})
     for (u32 width : {3u, 64u, 72u, 1152u})
@@ -216,6 +241,11 @@ int main() {
     check_rotate<bf16>(picsift_rotate_bf16, 3, tokens, 2, 64);
     check_rotate<bf16>(picsift_rotate_bf16, 1, tokens, 2, 24);
   }
+  for (u32 width : {1u, 3u, 255u, 257u, 2051u})
+    for (u32 barred : {0xffffffffu, 0u, width / 2, width - 1}) {
+      check_choose<float>(picsift_choose_f32, 9, width, barred);
+      check_choose<bf16>(picsift_choose_bf16, 9, width, barred);
+    }
   check_patches<float>(picsift_patches_f32, 2, 70, 14);
   check_patches<bf16>(picsift_patches_bf16, 3, 45, 14);
   struct {

@@ -9,6 +9,10 @@ impl Steps {
     /// For each row of `logits`, `[rows, n]`, the index of the highest, the first of equals, `barred` aside; `None` where one is NaN or
     /// infinite, or none is left.
     pub(crate) fn choose(self, logits: &Tensor, barred: Option<u32>) -> Result<Vec<Option<u32>>> {
+        #[cfg(feature = "cuda")]
+        if let Steps::Cuda(_) = self {
+            return super::cuda::choose(logits, barred);
+        }
         let width = logits.dim(1)?;
         let logits = logits.to_dtype(DType::F32)?.flatten_all()?;
         let logits = logits.to_vec1::<f32>()?;

@@ -8,12 +8,14 @@
 //! as what reads it has been launched.
 
 mod attention;
+mod choose;
 mod epilogue;
 mod patches;
 mod product;
 mod rotary;
 
 pub(super) use attention::attention;
+pub(super) use choose::choose;
 pub(super) use epilogue::{Epilogue, epilogue};
 pub(crate) use patches::patches;
 pub(crate) use product::{After, Products};
@@ -73,7 +75,8 @@ fn unfilled(device: &CudaDevice, dtype: DType, shape: impl Into<Shape>) -> Resul
     match dtype {
         DType::BF16 => of::<half::bf16>(device, shape.into()),
         DType::F32 => of::<f32>(device, shape.into()),
-        other => candle_core::bail!("kernels compute in bf16 and f32, not in {other:?}"),
+        DType::U32 => of::<u32>(device, shape.into()),
+        other => candle_core::bail!("kernels write bf16, f32 and u32, not {other:?}"),
     }
 }
 
