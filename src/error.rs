@@ -107,7 +107,7 @@ pub enum AppError {
     #[error("{0} of these must be put right before jobs run")]
     Unwell(usize),
     /// Not one image could be judged; the results say why of each.
-    #[error("all {0} images failed; what was written says why of each")]
+    #[error("{} failed; what was written says why", all_of(*.0))]
     AllFailed(u64),
     /// Standard input or output failed.
     #[error("cannot write to the terminal or pipe: {0}")]
@@ -278,6 +278,14 @@ fn root_text(error: &DataFusionError) -> String {
             other => other.to_string(),
         },
         other => other.message().to_string(),
+    }
+}
+
+/// So many images, when there are no others.
+fn all_of(images: u64) -> String {
+    match images {
+        1 => "the only image".to_owned(),
+        images => format!("all {images} images"),
     }
 }
 

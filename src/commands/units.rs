@@ -178,7 +178,11 @@ fn lines(status: &Status) -> Vec<String> {
     let plural = |count: usize| if count == 1 { "" } else { "s" };
     let failed_images = |failures: u64| match failures {
         0 => String::new(),
-        failures => format!(", {} images failed", HumanCount(failures)),
+        failures => format!(
+            ", {} image{} failed",
+            HumanCount(failures),
+            plural(failures as usize)
+        ),
     };
     match status {
         Status::Published {

@@ -278,7 +278,7 @@ fn a_job_without_one_answer_fails_and_says_so() {
     let said = picsift(["image", file.to_str().unwrap(), "--categories", "dog"]);
     assert_eq!(said.status.code(), Some(1), "{}", stderr(&said));
     assert!(
-        stderr(&said).contains("all 1 images failed"),
+        stderr(&said).contains("the only image failed"),
         "{}",
         stderr(&said)
     );
