@@ -305,10 +305,7 @@ async fn fresh(
             Fresh::Begin(Mode::Append)
         } else {
             Fresh::Nothing {
-                why: format!(
-                    "nothing to do: '{shown}' has all {} rows already",
-                    indicatif::HumanCount(before.counts.rows)
-                ),
+                why: nothing_to_do(shown, before.counts.rows),
                 manifest: Box::new(before.clone()),
             }
         },
@@ -325,4 +322,15 @@ pub(super) async fn discard(job: &PreparedJob, journal: Journal) -> Result<(), A
     remove_strays(&finished, &journal, &[]).await?;
     journal.remove().await?;
     output.clear_work().await
+}
+
+/// What is said of an output that has all rows of the input.
+pub(super) fn nothing_to_do(shown: impl std::fmt::Display, rows: u64) -> String {
+    match rows {
+        1 => format!("nothing to do: '{shown}' has the only row already"),
+        rows => format!(
+            "nothing to do: '{shown}' has all {} rows already",
+            indicatif::HumanCount(rows)
+        ),
+    }
 }

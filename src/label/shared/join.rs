@@ -14,7 +14,7 @@ use crate::error::AppError;
 use crate::input::files::{Comparison, InputFile};
 use crate::label::journal::Journal;
 use crate::label::prepare::PreparedJob;
-use crate::label::resume::{manifest, numbered};
+use crate::label::resume::{manifest, nothing_to_do, numbered};
 use crate::label::{identity, unwritten};
 
 /// Time between two looks whether another has made the plan, or has published.
@@ -168,10 +168,7 @@ fn nothing(job: &PreparedJob, there: Manifest) -> Result<Found, AppError> {
         )));
     }
     Ok(Found::Nothing {
-        why: format!(
-            "nothing to do: '{shown}' has all {} rows already",
-            indicatif::HumanCount(there.counts.rows)
-        ),
+        why: nothing_to_do(shown, there.counts.rows),
         manifest: Box::new(there),
     })
 }

@@ -87,7 +87,11 @@ fn a_kernel_that_is_wrong_is_found_out() {
             "exchange(high[half], 1)",
         ),
         ("rotary.cu", "k[at + 3 * half] = keys[at + 3 * half];", ""),
-        ("choose.cu", "(other == tops[me] && first)", "other == tops[me]"),
+        (
+            "choose.cu",
+            "(other == tops[me] && first)",
+            "other == tops[me]",
+        ),
         ("choose.cu", "wrong ? NOTHING : ", ""),
     ] {
         let changed = tempfile::tempdir().unwrap();
