@@ -22,7 +22,7 @@ use crate::transformer::{normalise, on_device, patch_vectors, prepared};
 
 /// Views that go through the encoder together, on a CPU and on a GPU. A CPU's threads are kept busy by one, and memory that is larger than what
 /// allocators keep, 32 MB, is asked of the system each time: with four, products had 0.6 of their rate.
-const VIEWS_AT_ONCE: (usize, usize) = (2, 64);
+const VIEWS_AT_ONCE: (usize, usize) = (1, 64);
 
 /// Most tokens of one packed sequence. Scores of that many tokens over prefix and themselves bound the memory of a pass.
 pub(super) const PACKED_TOKENS: usize = 1024;

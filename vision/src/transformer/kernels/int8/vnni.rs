@@ -21,7 +21,7 @@ const ROWS: usize = 6;
 /// `source`, `[rows, inputs]`, times weights that are for these units.
 pub(super) fn product(weights: &Int8, source: &[f32], rows: usize) -> Vec<f32> {
     let activations = Activations::new(source, rows, weights.inputs, weights.units.arch());
-    let mut output = vec![0_f32; rows * weights.outputs];
+    let mut output = Vec::with_capacity(rows * weights.outputs);
     let target = Target {
         values: output.as_mut_ptr(),
         columns: weights.outputs,
@@ -32,6 +32,8 @@ pub(super) fn product(weights: &Int8, source: &[f32], rows: usize) -> Vec<f32> {
         // outlives the loop.
         unsafe { run_panel(&target, index * PANEL, panel, blocks, rows, &activations) };
     });
+    // SAFETY: the panels have written all columns of all rows.
+    unsafe { output.set_len(rows * weights.outputs) };
     output
 }
 
