@@ -319,7 +319,8 @@ impl Reading {
             outcome = timeout(time, self.pass_on(&mut run)) => outcome,
         };
         let refusal = match outcome {
-            Ok(Ok(())) => None,
+            Ok(Ok(Passed::All)) => None,
+            Ok(Ok(Passed::Gone)) => return,
             Ok(Err(refusal)) => Some(refusal),
             Err(_) => Some(self.quotas.late()),
         };
@@ -337,7 +338,7 @@ impl Reading {
         run.go_on()
     }
 
-    async fn pass_on(&mut self, run: &mut Run) -> Result<(), Refusal> {
+    async fn pass_on(&mut self, run: &mut Run) -> Result<Passed, Refusal> {
         let mut ticks = interval(TICK);
         let mut count = 0;
         loop {
@@ -350,7 +351,7 @@ impl Reading {
             };
             let batch = match next {
                 Some(Some(batch)) => batch?,
-                Some(None) => return self.check(run, count),
+                Some(None) => return self.check(run, count).map(|()| Passed::All),
                 // The work is gone without a word: it panicked.
                 None => return Err(Refusal::Failed(self.id.clone())),
             };
@@ -358,10 +359,17 @@ impl Reading {
             run.add_rows(batch.num_rows() as u64);
             self.check(run, count)?;
             if self.send.send(Some(Ok(batch))).await.is_err() {
-                return Ok(());
+                return Ok(Passed::Gone);
             }
         }
     }
+}
+
+/// How the passing on of rows ended, where nothing was refused.
+enum Passed {
+    All,
+    /// The reader went away before the end.
+    Gone,
 }
 
 /// The batch with the very schema that the client was told: plans may know more of their columns than their statements do.
