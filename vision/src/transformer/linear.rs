@@ -1,7 +1,8 @@
 //! A linear layer in the number format that its weights are kept in.
 //!
 //! A product comes with what follows it, where that touches every output anyway: bias, activation, the sum with what goes
-//! through. On a CUDA device in bf16 both are one launch, elsewhere the second is a step of [`Steps`].
+//! through. On a CUDA device in bf16 both are one launch, with weights of 8 bits on a CPU it is done where a tile of the product is stored,
+//! elsewhere it is a step of [`Steps`].
 
 use candle_core::quantized::{QMatMul, QTensor};
 use candle_core::{Module, Result, Tensor};
@@ -9,9 +10,9 @@ use candle_core::{Module, Result, Tensor};
 use super::format::{BLOCK, Format};
 #[cfg(target_arch = "x86_64")]
 use super::kernels::Int8;
-use super::kernels::Steps;
 #[cfg(feature = "cuda")]
 use super::kernels::cuda;
+use super::kernels::{After, Steps};
 #[cfg(target_arch = "x86_64")]
 use crate::options::Quantization;
 
@@ -90,20 +91,12 @@ impl Linear {
 
     /// `x` times the weights plus the bias, `[rows, inputs]` to `[rows, outputs]`.
     pub(crate) fn forward(&self, steps: Steps, x: &Tensor) -> Result<Tensor> {
-        #[cfg(feature = "cuda")]
-        if let Some(out) = self.fused(x, cuda::After::Bias(&self.bias))? {
-            return Ok(out);
-        }
-        steps.add_bias(self.product(x)?, &self.bias)
+        self.followed(steps, x, After::Bias(&self.bias))
     }
 
     /// The GELU of [`Linear::forward`], in its tanh form.
     pub(crate) fn gelu(&self, steps: Steps, x: &Tensor) -> Result<Tensor> {
-        #[cfg(feature = "cuda")]
-        if let Some(out) = self.fused(x, cuda::After::Gelu(&self.bias))? {
-            return Ok(out);
-        }
-        steps.bias_gelu(self.product(x)?, &self.bias)
+        self.followed(steps, x, After::Gelu(&self.bias))
     }
 
     /// `through`, `[rows, outputs]`, plus `x` times the weights, plus `bias` (which need not be this layer's own) if there is one.
@@ -114,23 +107,22 @@ impl Linear {
         x: &Tensor,
         bias: Option<&Tensor>,
     ) -> Result<Tensor> {
-        #[cfg(feature = "cuda")]
-        if let Some(out) = self.fused(x, cuda::After::Sum(through, bias))? {
-            return Ok(out);
-        }
-        match bias {
-            Some(bias) => steps.residual(through, self.product(x)?, bias),
-            None => through + self.product(x)?,
-        }
+        self.followed(steps, x, After::Sum(through, bias))
     }
 
-    /// Product and what follows in one launch, where that can be.
-    #[cfg(feature = "cuda")]
-    fn fused(&self, x: &Tensor, after: cuda::After<'_>) -> Result<Option<Tensor>> {
-        match (&self.products, &self.weight) {
-            (Some(products), Weight::Dense(weight)) => products.product(x, weight, after),
-            _ => Ok(None),
+    /// Product and what follows: at once where that can be.
+    fn followed(&self, steps: Steps, x: &Tensor, after: After<'_>) -> Result<Tensor> {
+        #[cfg(target_arch = "x86_64")]
+        if let Weight::Int8(weight) = &self.weight {
+            return weight.product(x, Some(after));
         }
+        #[cfg(feature = "cuda")]
+        if let (Some(products), Weight::Dense(weight)) = (&self.products, &self.weight)
+            && let Some(out) = products.product(x, weight, after)?
+        {
+            return Ok(out);
+        }
+        after.apart(steps, self.product(x)?)
     }
 
     /// `x` times the weights, `[rows, inputs]` to `[rows, outputs]`, without the bias.
@@ -138,7 +130,7 @@ impl Linear {
         match &self.weight {
             Weight::Dense(weight) => x.matmul(&weight.t()?),
             #[cfg(target_arch = "x86_64")]
-            Weight::Int8(weight) => weight.product(x),
+            Weight::Int8(weight) => weight.product(x, None),
             Weight::Quantised { weight, padding } => {
                 let product = match padding {
                     0 => weight.forward(x)?,

@@ -64,8 +64,9 @@ impl Steps {
     }
 }
 
+/// GELU in its tanh form.
 #[inline(always)]
-fn gelu(x: f32) -> f32 {
+pub(super) fn gelu(x: f32) -> f32 {
     /// -2 sqrt(2 / pi).
     const SCALE: f32 = -1.595_769;
     x / (1.0 + exp(SCALE * (x + 0.044715 * x * x * x)))

@@ -10,6 +10,7 @@
 //! a function of its own, which is compiled for the vectors that every machine has.
 
 mod activation;
+mod after;
 #[cfg(target_arch = "x86_64")]
 mod amx;
 mod attention;
@@ -32,6 +33,7 @@ mod rotary;
 mod target;
 mod units;
 
+pub(crate) use after::After;
 pub(crate) use attention::{Keys, Mask};
 pub(crate) use choose::likeliest;
 #[cfg(target_arch = "x86_64")]

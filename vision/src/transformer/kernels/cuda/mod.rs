@@ -18,7 +18,7 @@ pub(super) use attention::attention;
 pub(super) use choose::choose;
 pub(super) use epilogue::{Epilogue, epilogue};
 pub(crate) use patches::patches;
-pub(crate) use product::{After, Products};
+pub(crate) use product::Products;
 pub(super) use rotary::rotate;
 
 use candle_core::cuda::cudarc::driver::{DevicePtr, LaunchConfig};

@@ -10,18 +10,8 @@ use candle_core::cuda::cudarc::cublaslt::{result, sys};
 use candle_core::cuda::cudarc::driver::{CudaSlice, DevicePtr};
 use candle_core::{DType, Error, Result, Tensor};
 
+use super::super::After;
 use super::{address, contiguous, unfilled};
-
-/// What follows a product.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum After<'a> {
-    /// The bias, `[outputs]`.
-    Bias(&'a Tensor),
-    /// The bias and GELU in its tanh form.
-    Gelu(&'a Tensor),
-    /// The sum with a tensor of the product's shape, and the bias if there is one.
-    Sum(&'a Tensor, Option<&'a Tensor>),
-}
 
 /// What decides which of the library's algorithms is the fastest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

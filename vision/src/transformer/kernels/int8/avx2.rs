@@ -14,8 +14,8 @@ use std::arch::x86_64::{
 use rayon::prelude::*;
 
 use super::super::lines::Lines;
-use super::super::target::Target;
 use super::activations::Activations;
+use super::output::{Finish, Output};
 use super::{BLOCK, Int8, PANEL, PANEL_BLOCK, STEP};
 
 /// Rows of a tile, and vectors of outputs: 6 of the 16 registers sum a block, 6 the blocks.
@@ -28,27 +28,24 @@ const LANES: usize = 8;
 /// Pairs of inputs in a block.
 const PAIRS: usize = BLOCK / 2;
 
-/// `source`, `[rows, inputs]`, times weights that are for these units.
-pub(super) fn product(weights: &Int8, source: &[f32], rows: usize) -> Vec<f32> {
+/// `source`, `[rows, inputs]`, times weights that are for these units, and what follows.
+pub(super) fn product(weights: &Int8, source: &[f32], rows: usize, finish: Finish<'_>) -> Vec<f32> {
     let x = Activations::new(source, rows, weights.inputs, weights.units.arch());
-    let mut output = vec![0_f32; rows * weights.outputs];
-    let target = Target {
-        values: output.as_mut_ptr(),
-        columns: weights.outputs,
-    };
+    let mut values = vec![0_f32; rows * weights.outputs];
+    let output = Output::new(&mut values, (rows, weights.outputs), finish);
     let blocks = weights.blocks();
     weights.panels().enumerate().for_each_init(
         || Turned::new(blocks),
         |turned, (index, panel)| {
-            // SAFETY: weights are for units that the machine has. Each panel writes columns of its own, and the buffer behind `target`
+            // SAFETY: weights are for units that the machine has. Each panel writes columns of its own, and the buffer behind `output`
             // outlives the loop.
             unsafe {
                 turned.turn(panel);
-                turned.run(&target, index * PANEL, rows, &x);
+                turned.run(&output, index * PANEL, rows, &x);
             }
         },
     );
-    output
+    values
 }
 
 /// A panel as it is used.
@@ -122,28 +119,28 @@ impl Turned {
     /// All rows.
     ///
     /// # Safety
-    /// The machine has AVX2 and FMA, and `target` has `rows` rows, to whose columns of this panel nobody else writes.
+    /// The machine has AVX2 and FMA, and `output` has `rows` rows, to whose columns of this panel nobody else writes.
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn run(&self, target: &Target, column: usize, rows: usize, x: &Activations<i16>) {
+    unsafe fn run(&self, output: &Output<'_>, column: usize, rows: usize, x: &Activations<i16>) {
         for part in 0..PANEL / TOGETHER {
             let column = column + part * TOGETHER;
-            let Some(width) = target.columns.checked_sub(column).filter(|left| *left > 0) else {
+            let Some(width) = output.target.columns.checked_sub(column) else {
                 return;
             };
+            let width = width.min(TOGETHER);
             for row in (0..rows).step_by(ROWS) {
                 // SAFETY: as this function's; the tiles lie within the rows.
                 unsafe {
-                    let at = target.values.add(row * target.columns + column);
                     match rows - row {
                         1 => self
                             .tile::<1>(part, row, x)
-                            .write(at, target.columns, width),
+                            .write(output, row, column, width),
                         2 => self
                             .tile::<2>(part, row, x)
-                            .write(at, target.columns, width),
+                            .write(output, row, column, width),
                         _ => self
                             .tile::<ROWS>(part, row, x)
-                            .write(at, target.columns, width),
+                            .write(output, row, column, width),
                     }
                 }
             }
@@ -213,22 +210,25 @@ impl Turned {
 struct Tile<const COUNT: usize>([[__m256; VECTORS]; COUNT]);
 
 impl<const COUNT: usize> Tile<COUNT> {
-    /// As many of its outputs as there are, to rows that begin at `at` and are so many outputs apart.
+    /// `width` of its outputs, finished, to rows from `first` on.
     ///
     /// # Safety
-    /// The rows can be written.
+    /// The rows have so many outputs from `column` on, which nobody else reads or writes.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn write(&self, at: *mut f32, outputs: usize, width: usize) {
+    unsafe fn write(&self, output: &Output<'_>, first: usize, column: usize, width: usize) {
         for (row, sums) in self.0.iter().enumerate() {
             let mut values = [0.0; TOGETHER];
             for (vector, sum) in sums.iter().enumerate() {
                 // SAFETY: there is room for the vector.
                 unsafe { _mm256_storeu_ps(values.as_mut_ptr().add(vector * LANES), *sum) };
             }
-            let width = width.min(TOGETHER);
             // SAFETY: as this function's.
-            unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), at.add(row * outputs), width) };
+            unsafe {
+                let at = output.target.at(first + row, column);
+                std::ptr::copy_nonoverlapping(values.as_ptr(), at, width);
+                output.finish(first + row, column, width);
+            }
         }
     }
 }

@@ -12,8 +12,8 @@ use std::arch::x86_64::{
 
 use rayon::prelude::*;
 
-use super::super::target::Target;
 use super::activations::Activations;
+use super::output::{Finish, Output};
 use super::{BLOCK, Int8, PANEL, PANEL_BLOCK, STEP};
 
 /// Rows up to which this is the faster way.
@@ -22,38 +22,35 @@ pub(super) const ROWS: usize = 4;
 /// Outputs of a vector.
 const LANES: usize = 8;
 
-/// `source`, of at most [`ROWS`] rows, times weights that are for these units.
-pub(super) fn product(weights: &Int8, source: &[f32], rows: usize) -> Vec<f32> {
+/// `source`, of at most [`ROWS`] rows, times weights that are for these units, and what follows.
+pub(super) fn product(weights: &Int8, source: &[f32], rows: usize, finish: Finish<'_>) -> Vec<f32> {
     let x = Activations::new(source, rows, weights.inputs, weights.units.arch());
-    let mut output = vec![0_f32; rows * weights.outputs];
-    let target = Target {
-        values: output.as_mut_ptr(),
-        columns: weights.outputs,
-    };
+    let mut values = vec![0_f32; rows * weights.outputs];
+    let output = Output::new(&mut values, (rows, weights.outputs), finish);
     weights.panels().enumerate().for_each(|(index, panel)| {
         let column = index * PANEL;
-        // SAFETY: weights are for units that the machine has. Each panel writes columns of its own, and the buffer behind `target`
+        // SAFETY: weights are for units that the machine has. Each panel writes columns of its own, and the buffer behind `output`
         // outlives the loop.
         unsafe {
             match rows {
                 0 => {}
-                1 => run::<1, 4>(&target, column, panel, &x),
-                2 => run::<2, 2>(&target, column, panel, &x),
-                3 => run::<3, 2>(&target, column, panel, &x),
-                _ => run::<ROWS, 2>(&target, column, panel, &x),
+                1 => run::<1, 4>(&output, column, panel, &x),
+                2 => run::<2, 2>(&output, column, panel, &x),
+                3 => run::<3, 2>(&output, column, panel, &x),
+                _ => run::<ROWS, 2>(&output, column, panel, &x),
             }
         }
     });
-    output
+    values
 }
 
 /// A panel times all rows, some vectors of its outputs at a time.
 ///
 /// # Safety
-/// The machine has AVX2, FMA and F16C, and `target` has `COUNT` rows, to whose columns of this panel nobody else writes.
+/// The machine has AVX2, FMA and F16C, and `output` has `COUNT` rows, to whose columns of this panel nobody else writes.
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn run<const COUNT: usize, const VECTORS: usize>(
-    target: &Target,
+    output: &Output<'_>,
     column: usize,
     panel: &[u8],
     x: &Activations<i8>,
@@ -65,7 +62,7 @@ unsafe fn run<const COUNT: usize, const VECTORS: usize>(
     );
     let (middle, ones) = (_mm256_set1_epi8(-128), _mm256_set1_epi16(1));
     for first in (0..PANEL).step_by(VECTORS * LANES) {
-        let Some(width) = target.columns.checked_sub(column + first) else {
+        let Some(width) = output.target.columns.checked_sub(column + first) else {
             return;
         };
         let mut sums = [[_mm256_setzero_ps(); VECTORS]; COUNT];
@@ -115,10 +112,11 @@ unsafe fn run<const COUNT: usize, const VECTORS: usize>(
                 // SAFETY: there is room for the vector.
                 unsafe { _mm256_storeu_ps(values.as_mut_ptr(), *sum) };
             }
-            // SAFETY: `target` has the row, and `width` values from there on in it.
+            // SAFETY: `output` has the row, and `width` values from there on in it.
             unsafe {
-                let at = target.at(row, column + first);
+                let at = output.target.at(row, column + first);
                 std::ptr::copy_nonoverlapping(values.as_ptr(), at, width);
+                output.finish(row, column + first, width);
             }
         }
     }

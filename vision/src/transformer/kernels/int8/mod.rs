@@ -12,17 +12,19 @@
 mod activations;
 mod avx2;
 mod avx2_few;
+mod output;
 mod tiles;
 mod vnni;
 
 use std::sync::Arc;
 
-use candle_core::{CpuStorage, Result, Storage, Tensor};
+use candle_core::{CpuStorage, Layout, Result, Storage, Tensor};
 use half::f16;
 use rayon::prelude::*;
 
-use super::Units;
 use super::lines::Lines;
+use super::{After, Units};
+use output::Finish;
 
 /// Inputs with one scale.
 const BLOCK: usize = 32;
@@ -104,27 +106,60 @@ impl Int8 {
             .par_chunks_exact((self.blocks() * PANEL_BLOCK).max(1))
     }
 
-    /// `x`, `[rows, inputs]` of f32 on the CPU, times the weights: `[rows, outputs]`.
-    pub(crate) fn product(&self, x: &Tensor) -> Result<Tensor> {
+    /// `x`, `[rows, inputs]` of f32 on the CPU, times the weights, and what follows: `[rows, outputs]`.
+    pub(crate) fn product(&self, x: &Tensor, after: Option<After<'_>>) -> Result<Tensor> {
         let (rows, inputs) = x.dims2()?;
         if inputs != self.inputs {
             candle_core::bail!("weights over {} inputs are given {inputs}", self.inputs);
         }
+        let (through, bias) = match after {
+            None => (None, None),
+            Some(After::Bias(bias) | After::Gelu(bias)) => (None, Some(bias)),
+            Some(After::Sum(through, bias)) => (Some(through), bias),
+        };
+        let fits = |x: Option<&Tensor>, shape: &[usize]| x.is_none_or(|x| x.dims() == shape);
+        if !fits(through, &[rows, self.outputs]) || !fits(bias, &[self.outputs]) {
+            candle_core::bail!(
+                "a product of {rows} x {} does not fit what follows",
+                self.outputs
+            );
+        }
+        // Each storage is held as long as its numbers are read.
         let x = x.contiguous()?;
         let (storage, layout) = x.storage_and_layout();
-        let Storage::Cpu(CpuStorage::F32(source)) = &*storage else {
-            candle_core::bail!("activations are to be f32 on the CPU");
+        let source = numbers(&storage, layout)?;
+        let through = through.map(Tensor::contiguous).transpose()?;
+        let through = through.as_ref().map(Tensor::storage_and_layout);
+        let bias = bias.map(Tensor::contiguous).transpose()?;
+        let bias = bias.as_ref().map(Tensor::storage_and_layout);
+        let finish = Finish {
+            through: match &through {
+                Some((storage, layout)) => Some(numbers(storage, layout)?),
+                None => None,
+            },
+            bias: match &bias {
+                Some((storage, layout)) => Some(numbers(storage, layout)?),
+                None => None,
+            },
+            gelu: matches!(after, Some(After::Gelu(_))),
         };
-        let source = super::contiguous("int8-product", source, layout)?;
         let output = match self.units {
-            Units::Amx if rows > tiles::FEW => tiles::product(self, source, rows),
-            Units::Amx | Units::Avx512 => vnni::product(self, source, rows),
-            Units::Avx2 if rows <= avx2_few::ROWS => avx2_few::product(self, source, rows),
-            Units::Avx2 => avx2::product(self, source, rows),
+            Units::Amx if rows > tiles::FEW => tiles::product(self, source, rows, finish),
+            Units::Amx | Units::Avx512 => vnni::product(self, source, rows, finish),
+            Units::Avx2 if rows <= avx2_few::ROWS => avx2_few::product(self, source, rows, finish),
+            Units::Avx2 => avx2::product(self, source, rows, finish),
             Units::Plain => candle_core::bail!("weights of 8 bits have no units to multiply them"),
         };
         Tensor::from_vec(output, (rows, self.outputs), x.device())
     }
+}
+
+/// The numbers of a contiguous tensor, which is to be f32 on the CPU.
+fn numbers<'a>(storage: &'a Storage, layout: &Layout) -> Result<&'a [f32]> {
+    let Storage::Cpu(CpuStorage::F32(values)) = storage else {
+        candle_core::bail!("a product of 8 bits takes and gives f32 on the CPU");
+    };
+    super::contiguous("int8-product", values, layout)
 }
 
 fn largest(values: &[f32]) -> f32 {

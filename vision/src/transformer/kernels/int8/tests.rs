@@ -48,7 +48,7 @@ fn agrees_with_the_product_in_f32() {
         let theirs = x.matmul(&weight.t().unwrap()).unwrap();
         for units in units() {
             let quantised = Int8::new(&weight, units).unwrap().unwrap();
-            let ours = quantised.product(&x).unwrap();
+            let ours = quantised.product(&x, None).unwrap();
             let largest = largest_difference(&ours, &theirs);
             assert!(
                 largest < tolerance(inputs),
@@ -64,14 +64,16 @@ fn a_row_alone_is_what_it_is_among_others() {
     let (x, weight) = (matrix(70, 2112, 1), matrix(96, 2112, 7));
     for units in units() {
         let quantised = Int8::new(&weight, units).unwrap().unwrap();
-        let together = quantised.product(&x).unwrap();
+        let together = quantised.product(&x, None).unwrap();
         for count in [1, 2, 3, 4, 7, 24, 25, 40, 64] {
             // On tiles, those few are brought into blocks, and no others.
             let allowed = match units == Units::Amx && count <= tiles::FEW {
                 true => tolerance(2112),
                 false => 2e-4,
             };
-            let alone = quantised.product(&x.narrow(0, 3, count).unwrap()).unwrap();
+            let alone = quantised
+                .product(&x.narrow(0, 3, count).unwrap(), None)
+                .unwrap();
             let largest = largest_difference(&alone, &together.narrow(0, 3, count).unwrap());
             assert!(largest < allowed, "{units}: {count} rows: {largest}");
         }
@@ -86,7 +88,11 @@ fn a_row_with_a_nan_has_no_numbers_and_spoils_no_other() {
             let mut values = matrix(count, 64, 5).to_vec2::<f32>().unwrap();
             values[1][9] = f32::NAN;
             let x = Tensor::new(values, &Device::Cpu).unwrap();
-            let rows = quantised.product(&x).unwrap().to_vec2::<f32>().unwrap();
+            let rows = quantised
+                .product(&x, None)
+                .unwrap()
+                .to_vec2::<f32>()
+                .unwrap();
             for (index, row) in rows.iter().enumerate() {
                 match index {
                     1 => assert!(row.iter().all(|value| value.is_nan()), "{units}"),

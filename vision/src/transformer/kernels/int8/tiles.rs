@@ -5,10 +5,10 @@
 //! where those of the inputs before ended.
 
 use std::arch::x86_64::{
-    __m512, __m512bh, __m512i, _mm256_loadu_si256, _mm512_and_si512, _mm512_cvtepi32_ps,
-    _mm512_cvtne2ps_pbh, _mm512_cvtph_ps, _mm512_fmadd_ps, _mm512_loadu_si512, _mm512_mul_ps,
-    _mm512_permutexvar_epi16, _mm512_set1_epi32, _mm512_set1_ps, _mm512_srli_epi32,
-    _mm512_store_si512, _mm512_storeu_si512,
+    __m512, __m512bh, __m512i, __mmask16, _mm256_loadu_si256, _mm512_and_si512, _mm512_cvtepi32_ps,
+    _mm512_cvtne2ps_pbh, _mm512_cvtph_ps, _mm512_fmadd_ps, _mm512_loadu_si512,
+    _mm512_maskz_loadu_ps, _mm512_mul_ps, _mm512_permutexvar_epi16, _mm512_set1_epi32,
+    _mm512_set1_ps, _mm512_srli_epi32, _mm512_store_si512, _mm512_storeu_si512,
 };
 use std::mem::transmute;
 
@@ -16,7 +16,7 @@ use rayon::prelude::*;
 
 use super::super::amx::{SIDE, Side, TILE, Tiles};
 use super::super::lines::Lines;
-use super::super::target::Target;
+use super::output::{Finish, Output};
 use super::{BLOCK, Int8, PANEL, PANEL_BLOCK, STEP};
 
 /// Rows up to which [`vnni`](super::vnni) is faster, which turns no weights: those of a question, of words, and of what is read off the
@@ -37,17 +37,14 @@ const ROW_PAIRS: usize = BLOCK / 2;
 /// Values of a vector of f32.
 const LANES: usize = 16;
 
-/// `source`, `[rows, inputs]`, times weights that are for these units.
-pub(super) fn product(weights: &Int8, source: &[f32], rows: usize) -> Vec<f32> {
+/// `source`, `[rows, inputs]`, times weights that are for these units, and what follows.
+pub(super) fn product(weights: &Int8, source: &[f32], rows: usize, finish: Finish<'_>) -> Vec<f32> {
     let blocks = weights.blocks();
     let whole_rows = rows.next_multiple_of(SIDE);
     let rounded = round(source, weights.inputs, rows, blocks);
     // Rows beyond the last are zeros, whose sums are dropped.
-    let mut output = Vec::with_capacity(whole_rows * weights.outputs);
-    let target = Target {
-        values: output.as_mut_ptr(),
-        columns: weights.outputs,
-    };
+    let mut values = Vec::with_capacity(whole_rows * weights.outputs);
+    let output = Output::new(&mut values, (rows, weights.outputs), finish);
     // As many panels as leave a few tasks for each thread.
     let panels = weights.outputs.div_ceil(PANEL);
     let group = (panels / (4 * rayon::current_num_threads())).clamp(1, PANELS);
@@ -60,21 +57,21 @@ pub(super) fn product(weights: &Int8, source: &[f32], rows: usize) -> Vec<f32> {
             || Lines::new(group * PANEL * blocks.min(INPUTS / BLOCK) * BLOCK * 2),
             |turned, (index, panels)| {
                 let task = Task {
-                    target: &target,
+                    output: &output,
                     column: index * group * PANEL,
                     panels,
                     blocks,
                     rounded: rounded.of::<u32>(),
-                    rows: whole_rows,
+                    rows,
                 };
                 // SAFETY: weights are for units that the machine has. Each task writes columns of its own, and the buffer behind
-                // `target` outlives the loop.
+                // `output` outlives the loop.
                 unsafe { task.run(turned.of_mut()) };
             },
         );
     // SAFETY: the tasks have written all columns of all rows.
-    unsafe { output.set_len(rows * weights.outputs) };
-    output
+    unsafe { values.set_len(rows * weights.outputs) };
+    values
 }
 
 /// Rows in bf16 as tiles take them: `[rows / 16, blocks, 16, 16]` pairs, with zeros where a row or the rows end within a tile; as many
@@ -122,20 +119,21 @@ unsafe fn round_row(row: &[f32], tiles: &mut [u32]) {
 
 /// Some panels and all rows.
 struct Task<'a> {
-    target: &'a Target,
+    output: &'a Output<'a>,
     /// The first output.
     column: usize,
     panels: &'a [u8],
     blocks: usize,
     /// What [`round`] gives.
     rounded: &'a [u32],
-    /// Rows that `target` has.
+    /// Rows that are wanted; memory is there for a whole number of tiles.
     rows: usize,
 }
 
 impl Task<'_> {
     /// # Safety
-    /// The machine has AMX and AVX-512 BF16, `target` has so many rows, a multiple of 32, and nobody else writes to these columns of it.
+    /// The machine has AMX and AVX-512 BF16, `output` has room for these rows and as many more as make up a whole tile, and nobody else
+    /// writes to these columns of it.
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     unsafe fn run(&self, turned: &mut [u32]) {
         let panel_bytes = self.blocks * PANEL_BLOCK;
@@ -143,6 +141,7 @@ impl Task<'_> {
         // SAFETY: the machine has them.
         let mut tiles = unsafe { Tiles::new() };
         let mut scratch = Lines::new(SIDE * SIDE * 4);
+        let target = &self.output.target;
         for first in (0..self.blocks).step_by(INPUTS / BLOCK) {
             let steps = (self.blocks - first).min(INPUTS / BLOCK);
             let turned_panel = steps * 2 * PAIRS;
@@ -155,6 +154,7 @@ impl Task<'_> {
                     turn(block, turned);
                 }
             }
+            let last = first + steps == self.blocks;
             for row in (0..self.rows).step_by(SIDE) {
                 let upper = &self.rounded[(row / HALF * self.blocks + first) * PAIRS..];
                 let left = Side {
@@ -169,36 +169,51 @@ impl Task<'_> {
                 let panels = turned.chunks_exact(turned_panel).take(count);
                 for (index, turned) in panels.enumerate() {
                     let column = self.column + index * PANEL;
-                    let width = self.target.columns - column;
+                    let width = target.columns - column;
                     let right = Side {
                         halves: [turned.as_ptr().cast(), turned[PAIRS..].as_ptr().cast()],
                         row: ROW_PAIRS * 4,
                         step: 2 * TILE,
                     };
-                    let at = self.target.at(row, column);
+                    let at = target.at(row, column);
                     // SAFETY: the slices hold so many tiles from where the sides begin, and the rows and columns are there.
                     unsafe {
                         if width >= PANEL {
-                            tiles.multiply(
-                                left,
-                                right,
-                                steps,
-                                at,
-                                self.target.columns * 4,
-                                first > 0,
-                            );
+                            tiles.multiply(left, right, steps, at, target.columns * 4, first > 0);
                         } else {
                             let sums = scratch.of_mut::<f32>();
-                            part(at, self.target.columns, sums, width, first > 0);
+                            part(at, target.columns, sums, width, first > 0);
                             let sums = sums.as_mut_ptr();
                             tiles.multiply(left, right, steps, sums, SIDE * 4, first > 0);
                             let sums = scratch.of_mut::<f32>();
                             for (row, sums) in sums.chunks_exact(SIDE).enumerate() {
-                                let at = at.add(row * self.target.columns);
+                                let at = at.add(row * target.columns);
                                 std::ptr::copy_nonoverlapping(sums.as_ptr(), at, width);
                             }
                         }
+                        if last {
+                            self.finish(row, column, width.min(PANEL));
+                        }
                     }
+                }
+            }
+        }
+    }
+
+    /// What follows the sums of a tile, which are stored.
+    ///
+    /// # Safety
+    /// As that of [`Task::run`]; the outputs are there.
+    #[target_feature(enable = "avx512f")]
+    unsafe fn finish(&self, first: usize, column: usize, width: usize) {
+        let all = u32::MAX >> (PANEL - width);
+        for row in first..self.rows.min(first + SIDE) {
+            for (half, there) in [all, all >> LANES].into_iter().enumerate() {
+                let (column, there) = (column + half * LANES, there as __mmask16);
+                // SAFETY: as this function's.
+                unsafe {
+                    let sums = _mm512_maskz_loadu_ps(there, self.output.target.at(row, column));
+                    self.output.store(row, column, there, sums);
                 }
             }
         }

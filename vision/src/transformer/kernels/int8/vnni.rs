@@ -5,75 +5,128 @@
 
 use std::arch::x86_64::{
     __m512, __m512i, __mmask16, _mm256_loadu_si256, _mm512_cvtepi32_ps, _mm512_cvtph_ps,
-    _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_si512, _mm512_mask_storeu_ps, _mm512_mul_ps,
-    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_si512, _mm512_mul_ps, _mm512_set1_epi32,
+    _mm512_set1_ps, _mm512_setzero_ps,
 };
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::target::Target;
 use super::activations::Activations;
+use super::output::{Finish, Output};
 use super::{BLOCK, Int8, PANEL, PANEL_BLOCK, STEP};
 
 /// Rows of a tile: 2 vectors of sums and 2 of block sums for each row, 24 of the 32 registers.
 const ROWS: usize = 6;
 
-/// `source`, `[rows, inputs]`, times weights that are for these units.
-pub(super) fn product(weights: &Int8, source: &[f32], rows: usize) -> Vec<f32> {
-    let activations = Activations::new(source, rows, weights.inputs, weights.units.arch());
-    let mut output = Vec::with_capacity(rows * weights.outputs);
-    let target = Target {
-        values: output.as_mut_ptr(),
-        columns: weights.outputs,
-    };
-    let blocks = weights.blocks();
-    weights.panels().enumerate().for_each(|(index, panel)| {
-        // SAFETY: weights are for units that the machine has. Each panel writes columns of its own, and the buffer behind `target`
-        // outlives the loop.
-        unsafe { run_panel(&target, index * PANEL, panel, blocks, rows, &activations) };
-    });
-    // SAFETY: the panels have written all columns of all rows.
-    unsafe { output.set_len(rows * weights.outputs) };
-    output
+/// Panels that a task takes at most, and bytes of them: half of the second level of the cache, through which they go for each tile of rows.
+const PANELS: usize = 8;
+const CACHED: usize = 512 << 10;
+
+/// Rows that a task takes at least, for the panels have to come from memory for them.
+const LEAST_ROWS: usize = 8 * ROWS;
+
+/// Tasks for each thread that are wanted, so that none waits long for the last of another.
+const TASKS: usize = 16;
+
+/// How a product is cut into tasks: rectangles of rows and panels.
+struct Shares {
+    rows: usize,
+    panels: usize,
+    /// Rows and panels of a task.
+    share: (usize, usize),
 }
 
-/// All rows of one panel.
+impl Shares {
+    fn new(rows: usize, panels: usize, panel_bytes: usize) -> Self {
+        let tasks = TASKS * rayon::current_num_threads();
+        let most = PANELS.min(CACHED / panel_bytes.max(1)).max(1);
+        let group = (panels * rows.div_ceil(LEAST_ROWS) / tasks).clamp(1, most);
+        let parts = tasks.div_ceil(panels.div_ceil(group).max(1));
+        let share = rows.div_ceil(parts).next_multiple_of(ROWS);
+        Self {
+            rows,
+            panels,
+            share: (share.max(LEAST_ROWS), group),
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.rows.div_ceil(self.share.0) * self.panels.div_ceil(self.share.1)
+    }
+
+    /// The rows and panels of a task; those over the same panels follow each other.
+    fn share(&self, index: usize) -> (Range<usize>, Range<usize>) {
+        let parts = self.rows.div_ceil(self.share.0);
+        let range = |at: usize, share: usize, all: usize| at * share..all.min((at + 1) * share);
+        (
+            range(index % parts, self.share.0, self.rows),
+            range(index / parts, self.share.1, self.panels),
+        )
+    }
+}
+
+/// `source`, `[rows, inputs]`, times weights that are for these units, and what follows.
+pub(super) fn product(weights: &Int8, source: &[f32], rows: usize, finish: Finish<'_>) -> Vec<f32> {
+    let activations = Activations::new(source, rows, weights.inputs, weights.units.arch());
+    let mut values = Vec::with_capacity(rows * weights.outputs);
+    let output = Output::new(&mut values, (rows, weights.outputs), finish);
+    let blocks = weights.blocks();
+    let panels = weights.panels.of::<u8>();
+    let shares = Shares::new(rows, weights.outputs.div_ceil(PANEL), blocks * PANEL_BLOCK);
+    (0..shares.count()).into_par_iter().for_each(|index| {
+        let (rows, group) = shares.share(index);
+        let column = group.start * PANEL;
+        let panels = &panels[group.start * blocks * PANEL_BLOCK..group.end * blocks * PANEL_BLOCK];
+        // SAFETY: weights are for units that the machine has. Each task writes rows and columns of its own, and the buffer behind `output`
+        // outlives the loop.
+        unsafe { run_panels(&output, column, panels, blocks, rows, &activations) };
+    });
+    // SAFETY: the tasks have written all columns of all rows.
+    unsafe { values.set_len(rows * weights.outputs) };
+    values
+}
+
+/// Some rows of some panels that lie one behind the other, a tile of rows times all of them after the other: what is written of a row then
+/// lies together, and the rows' activations stay in the cache's first level.
 ///
 /// # Safety
-/// The machine has AVX-512 VNNI, and `target` has `rows` rows.
+/// The machine has AVX-512 VNNI, and `output` has these rows.
 #[target_feature(enable = "avx512f,avx512vnni")]
-unsafe fn run_panel(
-    target: &Target,
+unsafe fn run_panels(
+    output: &Output<'_>,
     column: usize,
-    panel: &[u8],
+    panels: &[u8],
     blocks: usize,
-    rows: usize,
+    rows: Range<usize>,
     x: &Activations<i8>,
 ) {
-    let mut row = 0;
-    while row < rows {
-        // SAFETY: as this function's; the tiles lie within the rows.
-        unsafe {
-            match rows - row {
-                1 => run_tile::<1>(target, column, panel, blocks, row, x),
-                2 => run_tile::<2>(target, column, panel, blocks, row, x),
-                3 => run_tile::<3>(target, column, panel, blocks, row, x),
-                4 => run_tile::<4>(target, column, panel, blocks, row, x),
-                5 => run_tile::<5>(target, column, panel, blocks, row, x),
-                _ => run_tile::<ROWS>(target, column, panel, blocks, row, x),
+    for row in rows.clone().step_by(ROWS) {
+        for (index, panel) in panels.chunks_exact(blocks * PANEL_BLOCK).enumerate() {
+            let column = column + index * PANEL;
+            // SAFETY: as this function's; the tiles lie within the rows.
+            unsafe {
+                match rows.end - row {
+                    1 => run_tile::<1>(output, column, panel, blocks, row, x),
+                    2 => run_tile::<2>(output, column, panel, blocks, row, x),
+                    3 => run_tile::<3>(output, column, panel, blocks, row, x),
+                    4 => run_tile::<4>(output, column, panel, blocks, row, x),
+                    5 => run_tile::<5>(output, column, panel, blocks, row, x),
+                    _ => run_tile::<ROWS>(output, column, panel, blocks, row, x),
+                }
             }
         }
-        row += ROWS;
     }
 }
 
 /// `COUNT` rows from `first` on.
 ///
 /// # Safety
-/// The machine has AVX-512 VNNI, and `target` has these rows.
+/// The machine has AVX-512 VNNI, and `output` has these rows.
 #[target_feature(enable = "avx512f,avx512vnni")]
 unsafe fn run_tile<const COUNT: usize>(
-    target: &Target,
+    output: &Output<'_>,
     column: usize,
     panel: &[u8],
     blocks: usize,
@@ -131,14 +184,18 @@ unsafe fn run_tile<const COUNT: usize>(
         }
     }
     // As many of the panel's outputs as there are, which for all panels but the last is all.
-    let width = PANEL.min(target.columns - column);
+    let width = PANEL.min(output.target.columns - column);
     let all = u32::MAX >> (PANEL - width);
     for (row, sums) in sums.iter().enumerate() {
-        // SAFETY: `target` has the row, and `width` values from `column` on in it.
+        // SAFETY: `output` has the row, and `width` values from `column` on in it.
         unsafe {
-            let at = target.values.add((first + row) * target.columns + column);
-            _mm512_mask_storeu_ps(at, all as __mmask16, sums[0]);
-            _mm512_mask_storeu_ps(at.wrapping_add(LANES), (all >> LANES) as __mmask16, sums[1]);
+            output.store(first + row, column, all as __mmask16, sums[0]);
+            output.store(
+                first + row,
+                column + LANES,
+                (all >> LANES) as __mmask16,
+                sums[1],
+            );
         }
     }
 }
