@@ -8,7 +8,8 @@ use std::arch::x86_64::{
 use std::mem::transmute;
 
 use super::super::amx::{SIDE, Side, Tiles};
-use super::{LANES, Product};
+use super::super::attention::softmax_weights;
+use super::{LANES, Product, bf16};
 
 /// Rows of a tile of registers.
 const ROWS: usize = 6;
@@ -28,13 +29,25 @@ pub(super) trait Kind {
     }
 
     /// Neighbours together, scaled; what is missing of the last unit is zero.
-    fn along(values: &[f32], scale: f32, units: &mut [u32]);
-
-    /// Numbers of one place of two rows together, or of one row.
-    fn across(first: &[f32], second: Option<&[f32]>, units: &mut [u32]);
-
+    ///
     /// # Safety
     /// The machine has the instructions, and this is compiled for them.
+    unsafe fn along(values: &[f32], scale: f32, units: &mut [u32]);
+
+    /// Numbers of one place of two rows together, or of one row.
+    ///
+    /// # Safety
+    /// As above.
+    unsafe fn across(first: &[f32], second: Option<&[f32]>, units: &mut [u32]);
+
+    /// The exponentials of a softmax over scores, of which nothing is left, as units along them; and their sum.
+    ///
+    /// # Safety
+    /// As above.
+    unsafe fn weigh(scores: &mut [f32], units: &mut [u32]) -> f32;
+
+    /// # Safety
+    /// As above.
     unsafe fn multiply(product: Product<'_>);
 }
 
@@ -47,15 +60,24 @@ impl Kind for Singles {
     const WHOLE: usize = LANES;
 
     #[inline(always)]
-    fn along(values: &[f32], scale: f32, units: &mut [u32]) {
+    unsafe fn along(values: &[f32], scale: f32, units: &mut [u32]) {
         for (unit, value) in units.iter_mut().zip(values) {
             *unit = (value * scale).to_bits();
         }
     }
 
     #[inline(always)]
-    fn across(first: &[f32], _: Option<&[f32]>, units: &mut [u32]) {
-        Self::along(first, 1.0, units);
+    unsafe fn across(first: &[f32], _: Option<&[f32]>, units: &mut [u32]) {
+        // SAFETY: the caller's.
+        unsafe { Self::along(first, 1.0, units) };
+    }
+
+    #[inline(always)]
+    unsafe fn weigh(scores: &mut [f32], units: &mut [u32]) -> f32 {
+        let sum = softmax_weights(scores);
+        // SAFETY: the caller's.
+        unsafe { Self::along(scores, 1.0, units) };
+        sum
     }
 
     #[inline(always)]
@@ -81,40 +103,35 @@ impl Kind for Pairs {
     const WHOLE: usize = LANES;
 
     #[inline(always)]
-    fn along(values: &[f32], scale: f32, units: &mut [u32]) {
-        let (whole, rest) = values.as_chunks::<2>();
-        for (unit, [first, second]) in units.iter_mut().zip(whole) {
-            *unit = bf16(first * scale) | bf16(second * scale) << 16;
-        }
-        if let (Some(unit), [last]) = (units.get_mut(whole.len()), rest) {
-            *unit = bf16(last * scale);
-        }
+    unsafe fn along(values: &[f32], scale: f32, units: &mut [u32]) {
+        // SAFETY: the caller's.
+        unsafe { bf16::along(values, scale, units) };
     }
 
     #[inline(always)]
-    fn across(first: &[f32], second: Option<&[f32]>, units: &mut [u32]) {
-        match second {
-            Some(second) => {
-                for ((unit, &first), &second) in units.iter_mut().zip(first).zip(second) {
-                    *unit = bf16(first) | bf16(second) << 16;
-                }
-            }
-            None => {
-                for (unit, &first) in units.iter_mut().zip(first) {
-                    *unit = bf16(first);
-                }
-            }
-        }
+    unsafe fn across(first: &[f32], second: Option<&[f32]>, units: &mut [u32]) {
+        // SAFETY: the caller's.
+        unsafe { bf16::across(first, second, units) };
+    }
+
+    #[inline(always)]
+    unsafe fn weigh(scores: &mut [f32], units: &mut [u32]) -> f32 {
+        // SAFETY: the caller's.
+        unsafe { bf16::weigh(scores, units) }
     }
 
     #[inline(always)]
     unsafe fn multiply(mut product: Product<'_>) {
-        // Some groups meet all rows before the next are read.
-        for group in (0..product.groups).step_by(GROUPS) {
+        // Some groups meet all rows before the next are read: as many each time, so that none is left alone with too few sums to wait for.
+        let together = product
+            .groups
+            .div_ceil(product.groups.div_ceil(GROUPS).max(1))
+            .max(1);
+        for group in (0..product.groups).step_by(together) {
             for first in (0..product.rows).step_by(ROWS) {
                 // SAFETY: the caller's.
                 unsafe {
-                    match product.groups - group {
+                    match together.min(product.groups - group) {
                         1 => product.pairs::<1>(group, first),
                         2 => product.pairs::<2>(group, first),
                         3 => product.pairs::<3>(group, first),
@@ -140,13 +157,21 @@ impl Kind for TiledPairs {
     }
 
     #[inline(always)]
-    fn along(values: &[f32], scale: f32, units: &mut [u32]) {
-        Pairs::along(values, scale, units);
+    unsafe fn along(values: &[f32], scale: f32, units: &mut [u32]) {
+        // SAFETY: the caller's.
+        unsafe { bf16::along(values, scale, units) };
     }
 
     #[inline(always)]
-    fn across(first: &[f32], second: Option<&[f32]>, units: &mut [u32]) {
-        Pairs::across(first, second, units);
+    unsafe fn across(first: &[f32], second: Option<&[f32]>, units: &mut [u32]) {
+        // SAFETY: the caller's.
+        unsafe { bf16::across(first, second, units) };
+    }
+
+    #[inline(always)]
+    unsafe fn weigh(scores: &mut [f32], units: &mut [u32]) -> f32 {
+        // SAFETY: the caller's.
+        unsafe { bf16::weigh(scores, units) }
     }
 
     #[inline(always)]
@@ -293,15 +318,4 @@ impl Product<'_> {
 fn pairs_of(bits: __m512i) -> __m512bh {
     // SAFETY: both are 512 bits of which every combination is a value.
     unsafe { transmute(bits) }
-}
-
-/// The nearest bf16, of two the even one; what is no number stays none. Without a branch, so that it is done to vectors.
-#[inline(always)]
-fn bf16(x: f32) -> u32 {
-    const INFINITY: u32 = 0x7f80_0000;
-    let bits = x.to_bits();
-    // All ones for a NaN, whose bits rounded up could be those of a number.
-    let nan = (INFINITY.wrapping_sub(bits & 0x7fff_ffff).cast_signed() >> 31).cast_unsigned();
-    let up = 0x7fff + ((bits >> 16) & 1);
-    (bits.wrapping_add(up & !nan) | (nan & 0x0040_0000)) >> 16
 }

@@ -8,9 +8,10 @@
 //! keys, where weights meet values. So keys lie as `[keys / 16][units of a head][16 keys]` and values as
 //! `[units of keys][head_dim / 16][16 dimensions]`, with zeros where a head or the keys end within a unit or a vector.
 
+mod bf16;
 mod kinds;
 
-use super::attention::{Tokens, softmax_weights};
+use super::attention::Tokens;
 use super::lines::Lines;
 use super::target::Target;
 use super::{CpuSteps, Units};
@@ -157,15 +158,19 @@ impl Head<'_> {
             "a head fits what it is computed on"
         );
         let scale = 1.0 / (self.head_dim as f32).sqrt();
-        self.pack_keys::<K>(scratch);
-        self.pack_values::<K>(scratch);
+        // SAFETY: as this function's.
+        unsafe {
+            self.pack_keys::<K>(scratch);
+            self.pack_values::<K>(scratch);
+        }
         for start in (0..rows).step_by(K::TOGETHER) {
             let count = K::TOGETHER.min(rows - start);
             let q = self.q.head(self.image, self.head, self.head_dim);
             for row in 0..count {
                 let values = &q.values[(self.first + start + row) * q.row_step..][..self.head_dim];
                 let units = &mut scratch.q.of_mut::<u32>()[row * scratch.dim_units..];
-                K::along(values, scale, units);
+                // SAFETY: as this function's.
+                unsafe { K::along(values, scale, units) };
             }
             // SAFETY: as this function's.
             unsafe { self.score::<K>(scratch, count) };
@@ -177,9 +182,9 @@ impl Head<'_> {
                         *score += hidden;
                     }
                 }
-                scratch.sums[row] = softmax_weights(scores);
                 let weights = &mut scratch.weights.of_mut::<u32>()[row * scratch.key_units..];
-                K::along(scores, 1.0, weights);
+                // SAFETY: as this function's.
+                scratch.sums[row] = unsafe { K::weigh(scores, weights) };
             }
             // SAFETY: as this function's.
             unsafe { self.see::<K>(scratch, count) };
@@ -198,7 +203,7 @@ impl Head<'_> {
 
     /// Brings the head's keys into their order, a group of them at a time.
     #[inline(always)]
-    fn pack_keys<K: Kind>(&self, scratch: &mut Scratch) {
+    unsafe fn pack_keys<K: Kind>(&self, scratch: &mut Scratch) {
         let units = scratch.dim_units;
         let mut row = vec![0; units];
         let mut key = 0;
@@ -206,7 +211,8 @@ impl Head<'_> {
             let k = k.head(self.image, self.head, self.head_dim);
             for token in 0..k.rows {
                 let values = &k.values[token * k.row_step..][..self.head_dim];
-                K::along(values, 1.0, &mut row);
+                // SAFETY: the caller's.
+                unsafe { K::along(values, 1.0, &mut row) };
                 let group = &mut scratch.k.of_mut::<u32>()[key / LANES * LANES * units..];
                 let places = group[..LANES * units].as_chunks_mut::<LANES>().0;
                 for (place, &unit) in places.iter_mut().zip(&row) {
@@ -219,7 +225,7 @@ impl Head<'_> {
 
     /// Brings the head's values into their order: as many keys together as a unit holds.
     #[inline(always)]
-    fn pack_values<K: Kind>(&self, scratch: &mut Scratch) {
+    unsafe fn pack_values<K: Kind>(&self, scratch: &mut Scratch) {
         let dims = scratch.dims;
         let mut rows = self.pieces.iter().flat_map(|(_, v)| {
             let v = v.head(self.image, self.head, self.head_dim);
@@ -231,7 +237,8 @@ impl Head<'_> {
                 return;
             };
             let second = if K::DEPTH > 1 { rows.next() } else { None };
-            K::across(first, second, units);
+            // SAFETY: the caller's.
+            unsafe { K::across(first, second, units) };
         }
     }
 

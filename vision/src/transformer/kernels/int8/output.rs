@@ -1,12 +1,12 @@
 //! Where sums go, and what follows them: it is done while they are in registers, or at least in the cache.
 
 use std::arch::x86_64::{
-    __m512, __mmask16, _mm512_add_ps, _mm512_div_ps, _mm512_fmadd_ps, _mm512_fnmadd_ps,
-    _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps,
-    _mm512_scalef_ps, _mm512_set1_ps, _mm512_sub_ps,
+    __m512, __mmask16, _mm512_add_ps, _mm512_div_ps, _mm512_fmadd_ps, _mm512_mask_storeu_ps,
+    _mm512_maskz_loadu_ps, _mm512_mul_ps, _mm512_set1_ps,
 };
 
 use super::super::activation::gelu;
+use super::super::exp::exp16;
 use super::super::target::Target;
 
 /// What is done to an output: what goes through is added, then the bias, then comes GELU; whichever of them there are.
@@ -106,7 +106,7 @@ impl<'a> Output<'a> {
     }
 }
 
-/// [`gelu`] and the exponential function within it, `exp`, of 16 numbers.
+/// [`gelu`] of 16 numbers.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn gelu16(x: __m512) -> __m512 {
@@ -115,17 +115,5 @@ fn gelu16(x: __m512) -> __m512 {
     // -2 sqrt(2 / pi) times x (1 + 0.044715 x^2).
     let inner = _mm512_fmadd_ps(square, number(-1.595_769 * 0.044715), number(-1.595_769));
     let power = _mm512_mul_ps(x, inner);
-    // Of two numbers of which one is none, the second is taken.
-    let power = _mm512_min_ps(number(88.0), _mm512_max_ps(number(-87.0), power));
-    let round = number(12_582_912.0);
-    let whole = _mm512_fmadd_ps(power, number(std::f32::consts::LOG2_E), round);
-    let whole = _mm512_sub_ps(whole, round);
-    let rest = _mm512_fnmadd_ps(whole, number(0.693_359_4), power);
-    let rest = _mm512_fnmadd_ps(whole, number(-2.121_944_4e-4), rest);
-    let mut sum = number(1.0 / 5040.0);
-    for factor in [720.0, 120.0, 24.0, 6.0, 2.0, 1.0, 1.0] {
-        sum = _mm512_fmadd_ps(sum, rest, number(1.0 / factor));
-    }
-    let exp = _mm512_scalef_ps(sum, whole);
-    _mm512_div_ps(x, _mm512_add_ps(number(1.0), exp))
+    _mm512_div_ps(x, _mm512_add_ps(number(1.0), exp16(power)))
 }
