@@ -4,7 +4,8 @@
 //! candle has the same product; this one keeps the weights once, in the order in which they are used, and multiplies rows and columns
 //! of them at a time, for two to nine times the speed. What multiplies is a matter of [`Units`]: [`vnni`], [`avx2`] and, for a few
 //! rows, [`avx2_few`] bring the rows of activations into such blocks too, [`tiles`] rounds them, and the weights while they are used, to
-//! bf16, which loses less; a few rows go to `vnni` on every machine with tiles.
+//! bf16, which loses less; a few rows go to `vnni` on every machine with tiles. What follows a product is done where its sums are stored
+//! ([`output`]).
 //!
 //! A panel is [`PANEL`] outputs. For each block of 32 inputs it holds 8 steps of 4 inputs for each output, neighbours in
 //! memory, then the outputs' scales as f16. Weights are stored plus 128.
@@ -13,6 +14,7 @@ mod activations;
 mod avx2;
 mod avx2_few;
 mod output;
+mod shares;
 mod tiles;
 mod vnni;
 

@@ -1,5 +1,6 @@
 use candle_core::Device;
 
+use super::super::Steps;
 use super::*;
 
 fn matrix(rows: usize, columns: usize, seed: u32) -> Tensor {
@@ -99,6 +100,50 @@ fn a_row_with_a_nan_has_no_numbers_and_spoils_no_other() {
                     _ => assert!(row.iter().all(|value| value.is_finite()), "{units}"),
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn what_follows_is_what_it_is_by_itself() {
+    // Whole panels and parts of them, few rows and many, a last tile of each count of rows.
+    for (rows, inputs, outputs) in [(1, 64, 33), (3, 96, 300), (5, 588, 47), (730, 64, 96)] {
+        let (x, weight) = (matrix(rows, inputs, 1), matrix(outputs, inputs, 7));
+        let (bias, through) = (matrix(1, outputs, 3), matrix(rows, outputs, 5));
+        let bias = bias.squeeze(0).unwrap();
+        for units in units() {
+            let quantised = Int8::new(&weight, units).unwrap().unwrap();
+            let product = quantised.product(&x, None).unwrap();
+            for after in [
+                After::Bias(&bias),
+                After::Gelu(&bias),
+                After::Sum(&through, None),
+                After::Sum(&through, Some(&bias)),
+            ] {
+                let ours = quantised.product(&x, Some(after)).unwrap();
+                let theirs = after.apart(Steps::Plain, product.clone()).unwrap();
+                let largest = largest_difference(&ours, &theirs);
+                // Sums of three are rounded in another order.
+                let size = theirs.abs().unwrap().max_all().unwrap();
+                let size = size.to_scalar::<f32>().unwrap();
+                assert!(
+                    largest < 1e-6 * (1.0 + size),
+                    "{units}: {rows} x {inputs} x {outputs} {after:?}: {largest}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_follows_a_product_of_another_shape_is_refused() {
+    let (x, weight) = (matrix(3, 64, 1), matrix(40, 64, 7));
+    for units in units() {
+        let quantised = Int8::new(&weight, units).unwrap().unwrap();
+        let (bias, through) = (matrix(1, 41, 3).squeeze(0).unwrap(), matrix(4, 40, 5));
+        for after in [After::Gelu(&bias), After::Sum(&through, None)] {
+            let error = quantised.product(&x, Some(after)).unwrap_err().to_string();
+            assert!(error.contains("does not fit"), "{error}");
         }
     }
 }

@@ -15,57 +15,11 @@ use rayon::prelude::*;
 
 use super::activations::Activations;
 use super::output::{Finish, Output};
+use super::shares::Shares;
 use super::{BLOCK, Int8, PANEL, PANEL_BLOCK, STEP};
 
 /// Rows of a tile: 2 vectors of sums and 2 of block sums for each row, 24 of the 32 registers.
 const ROWS: usize = 6;
-
-/// Panels that a task takes at most, and bytes of them: half of the second level of the cache, through which they go for each tile of rows.
-const PANELS: usize = 8;
-const CACHED: usize = 512 << 10;
-
-/// Rows that a task takes at least, for the panels have to come from memory for them.
-const LEAST_ROWS: usize = 8 * ROWS;
-
-/// Tasks for each thread that are wanted, so that none waits long for the last of another.
-const TASKS: usize = 16;
-
-/// How a product is cut into tasks: rectangles of rows and panels.
-struct Shares {
-    rows: usize,
-    panels: usize,
-    /// Rows and panels of a task.
-    share: (usize, usize),
-}
-
-impl Shares {
-    fn new(rows: usize, panels: usize, panel_bytes: usize) -> Self {
-        let tasks = TASKS * rayon::current_num_threads();
-        let most = PANELS.min(CACHED / panel_bytes.max(1)).max(1);
-        let group = (panels * rows.div_ceil(LEAST_ROWS) / tasks).clamp(1, most);
-        let parts = tasks.div_ceil(panels.div_ceil(group).max(1));
-        let share = rows.div_ceil(parts).next_multiple_of(ROWS);
-        Self {
-            rows,
-            panels,
-            share: (share.max(LEAST_ROWS), group),
-        }
-    }
-
-    fn count(&self) -> usize {
-        self.rows.div_ceil(self.share.0) * self.panels.div_ceil(self.share.1)
-    }
-
-    /// The rows and panels of a task; those over the same panels follow each other.
-    fn share(&self, index: usize) -> (Range<usize>, Range<usize>) {
-        let parts = self.rows.div_ceil(self.share.0);
-        let range = |at: usize, share: usize, all: usize| at * share..all.min((at + 1) * share);
-        (
-            range(index % parts, self.share.0, self.rows),
-            range(index / parts, self.share.1, self.panels),
-        )
-    }
-}
 
 /// `source`, `[rows, inputs]`, times weights that are for these units, and what follows.
 pub(super) fn product(weights: &Int8, source: &[f32], rows: usize, finish: Finish<'_>) -> Vec<f32> {
@@ -74,7 +28,11 @@ pub(super) fn product(weights: &Int8, source: &[f32], rows: usize, finish: Finis
     let output = Output::new(&mut values, (rows, weights.outputs), finish);
     let blocks = weights.blocks();
     let panels = weights.panels.of::<u8>();
-    let shares = Shares::new(rows, weights.outputs.div_ceil(PANEL), blocks * PANEL_BLOCK);
+    let shares = Shares::new(
+        (rows, ROWS),
+        (weights.outputs.div_ceil(PANEL), blocks * PANEL_BLOCK),
+        rayon::current_num_threads(),
+    );
     (0..shares.count()).into_par_iter().for_each(|index| {
         let (rows, group) = shares.share(index);
         let column = group.start * PANEL;
