@@ -8,7 +8,6 @@ use std::arch::x86_64::{
     _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_si512, _mm512_mul_ps, _mm512_set1_epi32,
     _mm512_set1_ps, _mm512_setzero_ps,
 };
-
 use std::ops::Range;
 
 use rayon::prelude::*;
