@@ -52,10 +52,10 @@ pub(crate) struct Int8 {
 impl Int8 {
     /// Quantises weights `[outputs, inputs]` of f32 for these units, which are the machine's; `None` where candle's product is as good.
     pub(crate) fn new(weight: &Tensor, units: Units) -> Result<Option<Self>> {
-        if units == Units::Plain {
+        let (outputs, inputs) = weight.dims2()?;
+        if units == Units::Plain || inputs == 0 {
             return Ok(None);
         }
-        let (outputs, inputs) = weight.dims2()?;
         let values = weight.flatten_all()?.to_vec1::<f32>()?;
         let blocks = inputs.div_ceil(BLOCK);
         let mut panels = Lines::new(outputs.div_ceil(PANEL) * blocks * PANEL_BLOCK);
